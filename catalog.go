@@ -1,0 +1,223 @@
+package driftline
+
+import (
+	"encoding/json"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// Entity is a thing that features are about. Its join keys are the columns that
+// identify one: usually one column, several for a composite key.
+type Entity struct {
+	Name        EntityName        `json:"name"`
+	JoinKeys    []Field           `json:"join_keys"`
+	Description string            `json:"description,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// Field is a named, typed column.
+type Field struct {
+	Name        string `json:"name"`
+	Type        Type   `json:"type"`
+	Description string `json:"description,omitempty"`
+}
+
+// FeatureView is a table of features over time: rows of (join keys, event
+// timestamp, optional created timestamp, features). A view without entities
+// holds one global row per time.
+type FeatureView struct {
+	Name     ViewName     `json:"name"`
+	Entities []EntityName `json:"entities,omitempty"`
+	Features []Field      `json:"features"`
+
+	// EventTimestamp is the column that says when the values became true.
+	// It is "event_timestamp" if left empty.
+	EventTimestamp string `json:"event_timestamp,omitempty"`
+
+	// CreatedTimestamp is the column that says when the row was written down;
+	// "" if the view has none. Among rows of equal event time the later one wins.
+	CreatedTimestamp string `json:"created_timestamp,omitempty"`
+
+	// TTL bounds how old a value may be when it is used, inclusive. 0 means any age.
+	TTL Duration `json:"ttl,omitempty"`
+
+	// KnownAt makes every read of this view ignore rows created after the
+	// time asked for. It needs a created timestamp.
+	KnownAt bool `json:"known_at,omitempty"`
+
+	Description string            `json:"description,omitempty"`
+	Owner       string            `json:"owner,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+
+	// JoinKeys are the join keys of Entities in order, filled in by the
+	// catalogue when the view is registered.
+	JoinKeys []Field `json:"join_keys,omitempty"`
+}
+
+// DefaultEventTimestamp is the event timestamp column of a view that names none.
+const DefaultEventTimestamp = "event_timestamp"
+
+// Schema is the Arrow schema of a registered view's rows: join keys, event
+// timestamp, created timestamp if there is one, features. Join keys and event
+// timestamp are not nullable.
+func (v *FeatureView) Schema() *arrow.Schema {
+	fields := make([]arrow.Field, 0, len(v.JoinKeys)+2+len(v.Features))
+	for _, k := range v.JoinKeys {
+		fields = append(fields, arrow.Field{Name: k.Name, Type: k.Type.Arrow()})
+	}
+	fields = append(fields, arrow.Field{Name: v.EventTimestamp, Type: Time})
+	if v.CreatedTimestamp != "" {
+		fields = append(fields, arrow.Field{Name: v.CreatedTimestamp, Type: Time, Nullable: true})
+	}
+	for _, f := range v.Features {
+		fields = append(fields, arrow.Field{Name: f.Name, Type: f.Type.Arrow(), Nullable: true})
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
+// Feature returns the feature of that name.
+func (v *FeatureView) Feature(name string) (Field, bool) {
+	for _, f := range v.Features {
+		if f.Name == name {
+			return f, true
+		}
+	}
+	return Field{}, false
+}
+
+// FeatureNames returns the names of the view's features in order.
+func (v *FeatureView) FeatureNames() []string {
+	names := make([]string, len(v.Features))
+	for i, f := range v.Features {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// KeyNames returns the names of the view's join keys in order.
+func (v *FeatureView) KeyNames() []string {
+	names := make([]string, len(v.JoinKeys))
+	for i, k := range v.JoinKeys {
+		names[i] = k.Name
+	}
+	return names
+}
+
+// Projection is the part of a view that a request or a service uses: some of its
+// features, and, to use one view twice, a role with its own key mapping.
+type Projection struct {
+	View ViewName `json:"view"`
+
+	// Features are the names wanted, in order; empty means all.
+	Features []string `json:"features,omitempty"`
+
+	// Role names this use of the view ("origin", "destination"). Output
+	// columns are then called role__feature. "" means the view itself.
+	Role string `json:"role,omitempty"`
+
+	// JoinKeyMap maps the view's join keys to columns of the spine
+	// (airport → dest). Keys that are not mapped keep their name.
+	JoinKeyMap map[string]string `json:"join_key_map,omitempty"`
+}
+
+// Prefix is what full feature names of the projection begin with: its role, or its view.
+func (p Projection) Prefix() string {
+	if p.Role != "" {
+		return p.Role
+	}
+	return string(p.View)
+}
+
+// KeyColumn returns the spine column that carries the view's join key.
+func (p Projection) KeyColumn(joinKey string) string {
+	if c, ok := p.JoinKeyMap[joinKey]; ok {
+		return c
+	}
+	return joinKey
+}
+
+// FeatureService is the named set of features that one model uses, in training
+// and in serving.
+type FeatureService struct {
+	Name        ServiceName       `json:"name"`
+	Projections []Projection      `json:"projections"`
+	Description string            `json:"description,omitempty"`
+	Owner       string            `json:"owner,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+}
+
+// ParseFeatureRef reads "view:feature" as a projection of one feature.
+func ParseFeatureRef(s string) (Projection, error) {
+	view, feature, ok := strings.Cut(s, ":")
+	if !ok || view == "" || feature == "" {
+		return Projection{}, Errorf(Invalid, "feature reference %q is not valid", clip(s)).
+			WithHint("write view:feature, for example weather:temp")
+	}
+	return Projection{View: ViewName(view), Features: []string{feature}}, nil
+}
+
+// Definitions is what a user declares, in YAML or in Python, and applies as one.
+type Definitions struct {
+	Entities        []Entity         `json:"entities,omitempty"`
+	FeatureViews    []FeatureView    `json:"feature_views,omitempty"`
+	FeatureServices []FeatureService `json:"feature_services,omitempty"`
+}
+
+// Change is one difference between the definitions and the catalogue.
+type Change struct {
+	Action string   `json:"action"`           // ChangeCreate, ChangeUpdate or ChangeNone
+	Ref    Ref      `json:"ref"`              // the object
+	Fields []string `json:"fields,omitempty"` // what differs, for people: "ttl: 3h0m0s → 6h0m0s"
+}
+
+// What applying does to an object. Objects that the definitions do not name are left alone.
+const (
+	ChangeCreate = "create"
+	ChangeUpdate = "update"
+	ChangeNone   = "none"
+)
+
+// Duration is a time.Duration that is written "3h0m0s" in JSON; "7d" and "90d" are understood too.
+type Duration time.Duration
+
+// ParseDuration reads a Go duration, or a whole number of days ("7d").
+func ParseDuration(s string) (Duration, error) {
+	if s == "" || s == "0" {
+		return 0, nil
+	}
+	text, unit := s, time.Duration(1)
+	if days, ok := strings.CutSuffix(s, "d"); ok {
+		text, unit = days+"h", 24
+	}
+	d, err := time.ParseDuration(text)
+	const most = time.Duration(1<<63-1) / 24
+	if err != nil || d < 0 || d > most {
+		return 0, Errorf(Invalid, "duration %q is not valid", clip(s)).WithHint("write it like 90s, 3h, 1h30m or 7d")
+	}
+	return Duration(d * unit), nil
+}
+
+// Microseconds returns d in the unit of every stored time.
+func (d Duration) Microseconds() int64 { return time.Duration(d).Microseconds() }
+
+// String returns the Go form, for example "3h0m0s".
+func (d Duration) String() string { return time.Duration(d).String() }
+
+// MarshalJSON writes the form of String.
+func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }
+
+// UnmarshalJSON reads what [ParseDuration] reads.
+func (d *Duration) UnmarshalJSON(data []byte) error {
+	var s string
+	if err := json.Unmarshal(data, &s); err != nil {
+		return Errorf(Invalid, "duration is %s, want a string", clip(string(data))).WithHint("write it like \"3h\" or \"7d\"")
+	}
+	parsed, err := ParseDuration(s)
+	if err != nil {
+		return err
+	}
+	*d = parsed
+	return nil
+}

@@ -1,0 +1,70 @@
+package driftline
+
+import (
+	"regexp"
+	"strings"
+)
+
+// One string type for each kind of name: the compiler sorts them.
+type (
+	EntityName     string // of an [Entity]: "airport"
+	ViewName       string // of a [FeatureView]: "weather"
+	ServiceName    string // of a [FeatureService]: "delay_model"
+	DatasetName    string // of a [Dataset]: "late_departure_2013"
+	ExperimentName string // a group of runs
+	RunID          string // of a [Run]: stable and readable, "late_departure-3"
+	ModelName      string // of a registered model: "late_departure"
+	Alias          string // a movable name of a model version: "champion"
+)
+
+// SnapshotID names one immutable state of a table. It is Iceberg's snapshot id.
+type SnapshotID int64
+
+// identifier is what can be a table or column name in SQL without quotes, a
+// folder name and a URL segment at once. Lower case only: SQL folds case, file
+// systems may, and two views that differ by case would be one table.
+var (
+	identifier = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
+	columnName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,126}$`)
+	freeName   = regexp.MustCompile(`^[\pL\pN](?:[\pL\pN ._-]{0,126}[\pL\pN._-])?$`)
+)
+
+// CheckIdentifier reports whether name can name an entity, feature view,
+// feature service or dataset. kind is used in the error.
+func CheckIdentifier[S ~string](kind string, name S) error {
+	if identifier.MatchString(string(name)) {
+		return nil
+	}
+	return Errorf(Invalid, "%s name %q is not valid", kind, clip(string(name))).
+		WithHint("use a lower-case letter, then lower-case letters, digits and _ (63 at most)")
+}
+
+// CheckColumn reports whether name can name a join key, timestamp or feature.
+// Names that begin with two underscores are reserved, and cannot be written
+// because a name begins with a letter.
+func CheckColumn(name string) error {
+	if columnName.MatchString(name) {
+		return nil
+	}
+	return Errorf(Invalid, "column name %q is not valid", clip(name)).
+		WithHint("use a letter, then letters, digits and _ (127 at most)")
+}
+
+// CheckName reports whether name can name an experiment, model or alias: words
+// of any script, with spaces, dots, dashes and underscores, 128 characters at most.
+func CheckName[S ~string](kind string, name S) error {
+	if freeName.MatchString(string(name)) {
+		return nil
+	}
+	return Errorf(Invalid, "%s name %q is not valid", kind, clip(string(name))).
+		WithHint("use letters, digits, spaces, dots, dashes and underscores (128 at most)")
+}
+
+// clip shortens a hostile name for an error message.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

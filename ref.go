@@ -1,0 +1,128 @@
+package driftline
+
+import (
+	"strconv"
+	"strings"
+)
+
+// RefKind is the kind of thing that a [Ref] names.
+type RefKind string
+
+// The kinds of things that the ledger and lineage speak of.
+const (
+	KindEntity   RefKind = "entity"   // entity/airport
+	KindView     RefKind = "view"     // view/weather
+	KindService  RefKind = "service"  // service/delay_model
+	KindSnapshot RefKind = "snapshot" // snapshot/features.weather@7235626059072898720
+	KindFile     RefKind = "file"     // file/features.weather@<content hash>
+	KindDataset  RefKind = "dataset"  // dataset/late_departure@1
+	KindRun      RefKind = "run"      // run/late_departure-3
+	KindArtifact RefKind = "artifact" // artifact/<content hash>
+	KindModel    RefKind = "model"    // model/late_departure@1, or @champion where an alias is accepted
+)
+
+var refKinds = []RefKind{
+	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindRun, KindArtifact, KindModel,
+}
+
+// Ref names one thing, everywhere the same way: kind/name, or kind/name@version
+// where the thing has versions. The zero Ref names nothing.
+type Ref struct {
+	Kind    RefKind
+	Name    string
+	Version string // "" where there is none, or where the newest is meant
+}
+
+// ViewRef, and the functions below, make the Ref of a thing from its typed name.
+func ViewRef(v ViewName) Ref { return Ref{Kind: KindView, Name: string(v)} }
+
+// EntityRef names an entity.
+func EntityRef(e EntityName) Ref { return Ref{Kind: KindEntity, Name: string(e)} }
+
+// ServiceRef names a feature service.
+func ServiceRef(s ServiceName) Ref { return Ref{Kind: KindService, Name: string(s)} }
+
+// DatasetRef names one version of a dataset; version 0 means the newest.
+func DatasetRef(d DatasetName, version int) Ref {
+	return Ref{Kind: KindDataset, Name: string(d), Version: versionText(version)}
+}
+
+// RunRef names a run.
+func RunRef(r RunID) Ref { return Ref{Kind: KindRun, Name: string(r)} }
+
+// ModelRef names one version of a model; version 0 means the newest.
+func ModelRef(m ModelName, version int) Ref {
+	return Ref{Kind: KindModel, Name: string(m), Version: versionText(version)}
+}
+
+// SnapshotRef names one snapshot of a table ("features.weather").
+func SnapshotRef(table string, id SnapshotID) Ref {
+	return Ref{Kind: KindSnapshot, Name: table, Version: strconv.FormatInt(int64(id), 10)}
+}
+
+// FileRef names a data file of a table by the hash of its content.
+func FileRef(table, hash string) Ref { return Ref{Kind: KindFile, Name: table, Version: hash} }
+
+// ArtifactRef names stored bytes by their hash.
+func ArtifactRef(hash string) Ref { return Ref{Kind: KindArtifact, Name: hash} }
+
+func versionText(v int) string {
+	if v == 0 {
+		return ""
+	}
+	return strconv.Itoa(v)
+}
+
+// ParseRef reads the form that [Ref.String] writes.
+func ParseRef(s string) (Ref, error) {
+	kind, rest, ok := strings.Cut(s, "/")
+	if !ok || rest == "" {
+		return Ref{}, Errorf(Invalid, "reference %q is not valid", clip(s)).
+			WithHint("write kind/name or kind/name@version, for example model/late_departure@1")
+	}
+	known := false
+	for _, k := range refKinds {
+		known = known || string(k) == kind
+	}
+	if !known {
+		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
+			"use one of: entity, view, service, snapshot, file, dataset, run, artifact, model")
+	}
+	r := Ref{Kind: RefKind(kind), Name: rest}
+	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
+		r.Name, r.Version = rest[:i], rest[i+1:]
+	}
+	if r.Name == "" {
+		return Ref{}, Errorf(Invalid, "reference %q has no name", clip(s))
+	}
+	return r, nil
+}
+
+// String returns kind/name or kind/name@version, and "" for the zero Ref.
+func (r Ref) String() string {
+	if r == (Ref{}) {
+		return ""
+	}
+	s := string(r.Kind) + "/" + r.Name
+	if r.Version != "" {
+		s += "@" + r.Version
+	}
+	return s
+}
+
+// MarshalText writes the form of String, so that a Ref is a JSON string.
+func (r Ref) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
+
+// UnmarshalText reads the form of String; "" gives the zero Ref.
+func (r *Ref) UnmarshalText(text []byte) error {
+	if len(text) == 0 {
+		*r = Ref{}
+		return nil
+	}
+	parsed, err := ParseRef(string(text))
+	if err != nil {
+		return err
+	}
+	*r = parsed
+	return nil
+}
