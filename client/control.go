@@ -1,0 +1,231 @@
+package client
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/url"
+	"strconv"
+	"strings"
+
+	"github.com/driftline/driftline"
+)
+
+// Plan returns what applying the definitions would change.
+func (c *Client) Plan(ctx context.Context, defs driftline.Definitions) ([]driftline.Change, error) {
+	return c.changes(ctx, "plan", defs)
+}
+
+// Apply registers the definitions, all of them or none, and returns what changed.
+func (c *Client) Apply(ctx context.Context, defs driftline.Definitions) ([]driftline.Change, error) {
+	return c.changes(ctx, "apply", defs)
+}
+
+func (c *Client) changes(ctx context.Context, verb string, defs driftline.Definitions) ([]driftline.Change, error) {
+	var answer struct {
+		Changes []driftline.Change `json:"changes"`
+	}
+	err := c.call(ctx, http.MethodPost, path(verb), defs, &answer)
+	return answer.Changes, err
+}
+
+// Entities lists the registered entities.
+func (c *Client) Entities(ctx context.Context) ([]driftline.Entity, error) {
+	var answer struct {
+		Entities []driftline.Entity `json:"entities"`
+	}
+	err := c.call(ctx, http.MethodGet, path("entities"), nil, &answer)
+	return answer.Entities, err
+}
+
+// FeatureViews lists the registered feature views.
+func (c *Client) FeatureViews(ctx context.Context) ([]driftline.FeatureView, error) {
+	var answer struct {
+		FeatureViews []driftline.FeatureView `json:"feature_views"`
+	}
+	err := c.call(ctx, http.MethodGet, path("feature-views"), nil, &answer)
+	return answer.FeatureViews, err
+}
+
+// FeatureView returns one registered feature view.
+func (c *Client) FeatureView(ctx context.Context, name driftline.ViewName) (*driftline.FeatureView, error) {
+	return get[driftline.FeatureView](ctx, c, path("feature-views", string(name)))
+}
+
+// FeatureServices lists the registered feature services.
+func (c *Client) FeatureServices(ctx context.Context) ([]driftline.FeatureService, error) {
+	var answer struct {
+		FeatureServices []driftline.FeatureService `json:"feature_services"`
+	}
+	err := c.call(ctx, http.MethodGet, path("feature-services"), nil, &answer)
+	return answer.FeatureServices, err
+}
+
+// FeatureService returns one registered feature service.
+func (c *Client) FeatureService(ctx context.Context, name driftline.ServiceName) (*driftline.FeatureService, error) {
+	return get[driftline.FeatureService](ctx, c, path("feature-services", string(name)))
+}
+
+// Datasets lists every version of every saved dataset.
+func (c *Client) Datasets(ctx context.Context) ([]driftline.Dataset, error) {
+	var answer struct {
+		Datasets []driftline.Dataset `json:"datasets"`
+	}
+	err := c.call(ctx, http.MethodGet, path("datasets"), nil, &answer)
+	return answer.Datasets, err
+}
+
+// Dataset returns what is known of one version of a dataset; version 0 is the newest.
+func (c *Client) Dataset(ctx context.Context, name driftline.DatasetName, version int) (*driftline.Dataset, error) {
+	segments := []string{"datasets", string(name)}
+	if version != 0 {
+		segments = append(segments, strconv.Itoa(version))
+	}
+	return get[driftline.Dataset](ctx, c, path(segments...))
+}
+
+// CreateRun starts a run.
+func (c *Client) CreateRun(ctx context.Context, spec driftline.RunSpec) (*driftline.Run, error) {
+	return ask[driftline.Run](ctx, c, http.MethodPost, path("runs"), spec)
+}
+
+// LogRun adds params, metrics, tags and inputs to a run.
+func (c *Client) LogRun(ctx context.Context, id driftline.RunID, log driftline.RunLog) (*driftline.Run, error) {
+	return ask[driftline.Run](ctx, c, http.MethodPost, path("runs", string(id), "log"), log)
+}
+
+// FinishRun ends a run with a status.
+func (c *Client) FinishRun(ctx context.Context, id driftline.RunID, status driftline.RunStatus) (*driftline.Run, error) {
+	body := struct {
+		Status driftline.RunStatus `json:"status"`
+	}{status}
+	return ask[driftline.Run](ctx, c, http.MethodPost, path("runs", string(id), "finish"), body)
+}
+
+// Runs lists the runs of an experiment, or of all if experiment is empty.
+func (c *Client) Runs(ctx context.Context, experiment driftline.ExperimentName) ([]driftline.Run, error) {
+	var answer struct {
+		Runs []driftline.Run `json:"runs"`
+	}
+	query := url.Values{}
+	if experiment != "" {
+		query.Set("experiment", string(experiment))
+	}
+	err := c.call(ctx, http.MethodGet, withQuery(path("runs"), query), nil, &answer)
+	return answer.Runs, err
+}
+
+// Run returns one run.
+func (c *Client) Run(ctx context.Context, id driftline.RunID) (*driftline.Run, error) {
+	return get[driftline.Run](ctx, c, path("runs", string(id)))
+}
+
+// Metrics returns the whole history of one metric of a run.
+func (c *Client) Metrics(ctx context.Context, id driftline.RunID, key string) ([]driftline.Metric, error) {
+	var answer struct {
+		Metrics []driftline.Metric `json:"metrics"`
+	}
+	err := c.call(ctx, http.MethodGet, path("runs", string(id), "metrics", key), nil, &answer)
+	return answer.Metrics, err
+}
+
+// PutArtifact stores content under a path of the run: "model/model.joblib".
+func (c *Client) PutArtifact(ctx context.Context, id driftline.RunID, artifactPath string, content io.Reader) (*driftline.Artifact, error) {
+	response, err := c.send(ctx, http.MethodPut, artifactURL(id, artifactPath), "application/octet-stream", content)
+	if err != nil {
+		return nil, err
+	}
+	defer closeBody(response.Body)
+	artifact := new(driftline.Artifact)
+	if err := decodeJSON(response.Body, artifact); err != nil {
+		return nil, err
+	}
+	return artifact, nil
+}
+
+// Artifact opens the stored bytes of an artifact. The caller closes them.
+func (c *Client) Artifact(ctx context.Context, id driftline.RunID, artifactPath string) (io.ReadCloser, error) {
+	response, err := c.send(ctx, http.MethodGet, artifactURL(id, artifactPath), "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// artifactURL keeps the slashes of an artifact's path, which are part of its name.
+func artifactURL(id driftline.RunID, artifactPath string) string {
+	return path(append([]string{"runs", string(id), "artifacts"}, strings.Split(artifactPath, "/")...)...)
+}
+
+// RegisterModel makes an artifact of a run the next version of a model.
+func (c *Client) RegisterModel(ctx context.Context, spec driftline.ModelSpec) (*driftline.ModelVersion, error) {
+	return ask[driftline.ModelVersion](ctx, c, http.MethodPost, path("models", string(spec.Model), "versions"), spec)
+}
+
+// Models lists the newest version of every model.
+func (c *Client) Models(ctx context.Context) ([]driftline.ModelVersion, error) {
+	var answer struct {
+		Models []driftline.ModelVersion `json:"models"`
+	}
+	err := c.call(ctx, http.MethodGet, path("models"), nil, &answer)
+	return answer.Models, err
+}
+
+// Model is all versions of one model, and what its aliases point at.
+type Model struct {
+	Versions []driftline.ModelVersion `json:"versions"`
+	Aliases  map[driftline.Alias]int  `json:"aliases"`
+}
+
+// Model returns all versions of one model.
+func (c *Client) Model(ctx context.Context, name driftline.ModelName) (*Model, error) {
+	return get[Model](ctx, c, path("models", string(name)))
+}
+
+// ModelVersion returns one version of a model: a number, or an alias ("champion").
+func (c *Client) ModelVersion(ctx context.Context, name driftline.ModelName, version string) (*driftline.ModelVersion, error) {
+	return get[driftline.ModelVersion](ctx, c, path("models", string(name), "versions", version))
+}
+
+// MoveAlias points an alias at a version of the model, which it returns.
+func (c *Client) MoveAlias(ctx context.Context, name driftline.ModelName, alias driftline.Alias, move driftline.AliasMove) (*driftline.ModelVersion, error) {
+	return ask[driftline.ModelVersion](ctx, c, http.MethodPut, path("models", string(name), "aliases", string(alias)), move)
+}
+
+// Lineage returns what ref was made from (up) or what was made from it (down),
+// depth steps away at most; 0 means all.
+func (c *Client) Lineage(ctx context.Context, ref driftline.Ref, direction driftline.LineageDirection, depth int) (*driftline.Lineage, error) {
+	query := url.Values{"ref": {ref.String()}}
+	if direction != "" {
+		query.Set("direction", string(direction))
+	}
+	if depth > 0 {
+		query.Set("depth", strconv.Itoa(depth))
+	}
+	return get[driftline.Lineage](ctx, c, withQuery(path("lineage"), query))
+}
+
+// Drift compares two tables of the server.
+func (c *Client) Drift(ctx context.Context, request driftline.DriftRequest) (*driftline.DriftReport, error) {
+	return ask[driftline.DriftReport](ctx, c, http.MethodPost, path("drift"), request)
+}
+
+// DriftPage returns a report as a self-contained HTML page. The caller closes it.
+func (c *Client) DriftPage(ctx context.Context, report *driftline.DriftReport) (io.ReadCloser, error) {
+	body, err := encodeJSON(report)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.send(ctx, http.MethodPost, path("drift", "report"), "application/json", body)
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+func withQuery(path string, query url.Values) string {
+	if len(query) == 0 {
+		return path
+	}
+	return path + "?" + query.Encode()
+}

@@ -1,0 +1,122 @@
+package client
+
+import (
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/driftline/driftline"
+)
+
+// Online returns the newest feature values of the entities, one row per row. A
+// service that asks often keeps an [OnlineStream] open instead.
+func (c *Client) Online(ctx context.Context, request driftline.OnlineRequest, entities arrow.RecordBatch) (*driftline.OnlineResponse, error) {
+	stream, err := c.OpenOnline(ctx, request, entities.Schema())
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = stream.Close() }()
+	return stream.Read(entities)
+}
+
+// OnlineStream asks one question, of many batches of entities, over one call.
+// It is safe for concurrent use; reads take turns.
+type OnlineStream struct {
+	mu     sync.Mutex
+	stream flight.FlightService_DoExchangeClient
+	writer *flight.Writer
+	reader *flight.Reader
+	cancel context.CancelFunc
+}
+
+// OpenOnline starts a stream of online reads of entities with that schema. It
+// lives until Close, or until ctx ends.
+func (c *Client) OpenOnline(ctx context.Context, request driftline.OnlineRequest, entities *arrow.Schema) (*OnlineStream, error) {
+	descriptor, err := commandDescriptor(struct {
+		Op string `json:"op"`
+		driftline.OnlineRequest
+		Metadata bool `json:"metadata"`
+	}{"online", request, true})
+	if err != nil {
+		return nil, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	stream, err := c.flight.DoExchange(ctx)
+	if err != nil {
+		cancel()
+		return nil, fromStatus(err)
+	}
+	writer := flight.NewRecordWriter(stream, ipc.WithSchema(entities))
+	writer.SetFlightDescriptor(descriptor)
+	return &OnlineStream{stream: stream, writer: writer, cancel: cancel}, nil
+}
+
+// Read returns the values of one batch of entities. The caller releases the
+// response. After an error the stream is over.
+func (s *OnlineStream) Read(entities arrow.RecordBatch) (*driftline.OnlineResponse, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err := s.writer.Write(entities); endedEarly(err) != nil {
+		return nil, endedEarly(err)
+	}
+	if s.reader == nil {
+		reader, err := flight.NewRecordReader(s.stream)
+		if err != nil {
+			return nil, fromStatus(err)
+		}
+		s.reader = reader
+	}
+	if !s.reader.Next() {
+		if err := s.reader.Err(); err != nil {
+			return nil, fromStatus(err)
+		}
+		return nil, driftline.Errorf(driftline.Unavailable, "the server ended the stream of online reads").
+			WithHint("open a new stream")
+	}
+	return onlineResponse(s.reader.RecordBatch(), int(entities.NumCols()))
+}
+
+// Close ends the call.
+func (s *OnlineStream) Close() error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	_ = s.writer.Close()
+	err := s.stream.CloseSend()
+	s.cancel()
+	if s.reader != nil {
+		s.reader.Release()
+		s.reader = nil
+	}
+	return fromStatus(err)
+}
+
+// onlineResponse takes an answer apart. Its columns are the request's, then one
+// per feature, then a status and an event timestamp per feature.
+func onlineResponse(answer arrow.RecordBatch, requestColumns int) (*driftline.OnlineResponse, error) {
+	features := (int(answer.NumCols()) - requestColumns) / 3
+	first := requestColumns + features
+	response := &driftline.OnlineResponse{}
+	for i := range features {
+		statuses, ok1 := answer.Column(first + 2*i).(*array.String)
+		times, ok2 := answer.Column(first + 2*i + 1).(*array.Timestamp)
+		if !ok1 || !ok2 {
+			return nil, driftline.Errorf(driftline.Internal, "cannot read the server's answer: column %d is no status", first+2*i)
+		}
+		column := driftline.OnlineColumn{Name: answer.ColumnName(requestColumns + i)}
+		column.EventTimes = slices.Clone(times.TimestampValues())
+		for row := range statuses.Len() {
+			column.Statuses = append(column.Statuses, driftline.Status(statuses.Value(row)))
+			if times.IsNull(row) {
+				column.EventTimes[row] = 0
+			}
+		}
+		response.Features = append(response.Features, column)
+	}
+	schema := arrow.NewSchema(answer.Schema().Fields()[:first], nil)
+	response.Batch = array.NewRecordBatch(schema, answer.Columns()[:first], answer.NumRows())
+	return response, nil
+}

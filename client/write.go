@@ -1,0 +1,96 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/driftline/driftline"
+)
+
+// maxBatchBytes is the size that batches are split to before they are sent.
+const maxBatchBytes = 2 << 20
+
+// batchSender is what DoPut and DoExchange streams share.
+type batchSender interface {
+	flight.DataStreamWriter
+	CloseSend() error
+}
+
+// Ingest writes rows to a feature view. When it returns without an error the rows
+// are durable, and visible online and offline. The same idempotencyKey makes a
+// retry safe: the rows are written once. "" means that there will be no retry.
+func (c *Client) Ingest(ctx context.Context, view driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
+	var result driftline.IngestResult
+	descriptor, err := commandDescriptor(struct {
+		Op             string             `json:"op"`
+		View           driftline.ViewName `json:"view"`
+		IdempotencyKey string             `json:"idempotency_key,omitempty"`
+	}{"ingest", view, idempotencyKey})
+	if err != nil {
+		return result, err
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	stream, err := c.flight.DoPut(ctx)
+	if err != nil {
+		return result, fromStatus(err)
+	}
+	if err := sendBatches(stream, descriptor, rows); err != nil {
+		return result, err
+	}
+	for {
+		answer, err := stream.Recv()
+		if errors.Is(err, io.EOF) {
+			return result, nil
+		}
+		if err != nil {
+			return result, fromStatus(err)
+		}
+		if err := json.Unmarshal(answer.AppMetadata, &result); err != nil {
+			return result, driftline.Errorf(driftline.Internal, "cannot read the server's answer: %w", err)
+		}
+	}
+}
+
+// sendBatches sends all rows and ends the sending side. A server that ends the
+// call early is no error here: receiving tells why. An error of rows is
+// returned as it is, and the caller cancels the call.
+func sendBatches(stream batchSender, descriptor *flight.FlightDescriptor, rows driftline.Batches) error {
+	writer := flight.NewRecordWriter(stream, ipc.WithSchema(rows.Schema))
+	writer.SetFlightDescriptor(descriptor)
+	for batch, err := range rows.All {
+		if err != nil {
+			_ = writer.Close()
+			return err
+		}
+		if err := sendSplit(writer, batch); err != nil {
+			_ = writer.Close()
+			return endedEarly(err)
+		}
+	}
+	if err := writer.Close(); err != nil {
+		return endedEarly(err)
+	}
+	return fromStatus(stream.CloseSend())
+}
+
+func sendSplit(writer *flight.Writer, batch arrow.RecordBatch) error {
+	for piece := range driftline.SplitBatch(batch, maxBatchBytes) {
+		if err := writer.Write(piece); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func endedEarly(err error) error {
+	if errors.Is(err, io.EOF) {
+		return nil
+	}
+	return fromStatus(err)
+}

@@ -1,0 +1,88 @@
+package driftline
+
+import (
+	"iter"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+)
+
+// SplitBatch yields batch in consecutive pieces of at most maxBytes of values
+// each, without copying. A row that is larger alone is a piece of its own; a batch
+// that fits, an empty one too, is yielded as it is. Pieces follow the rule of [Batches].
+func SplitBatch(batch arrow.RecordBatch, maxBytes int64) iter.Seq[arrow.RecordBatch] {
+	return func(yield func(arrow.RecordBatch) bool) { splitRows(batch, 0, batch.NumRows(), maxBytes, yield) }
+}
+
+// splitRows yields rows [from, to), halved until the pieces fit. Halving, not
+// dividing by the mean, because one long string may hold most of the bytes.
+func splitRows(batch arrow.RecordBatch, from, to, maxBytes int64, yield func(arrow.RecordBatch) bool) bool {
+	if to-from > 1 && rowsSize(batch, from, to) > maxBytes {
+		middle := from + (to-from)/2
+		return splitRows(batch, from, middle, maxBytes, yield) && splitRows(batch, middle, to, maxBytes, yield)
+	}
+	if from == 0 && to == batch.NumRows() {
+		return yield(batch)
+	}
+	piece := batch.NewSlice(from, to)
+	defer piece.Release()
+	return yield(piece)
+}
+
+func rowsSize(batch arrow.RecordBatch, from, to int64) (bytes int64) {
+	for _, column := range batch.Columns() {
+		bytes += valuesSize(column, from, to)
+	}
+	return bytes
+}
+
+// valuesSize is the size in bytes of the elements [from, to) of a, in the layout
+// that they are sent in. The values of a dictionary are sent once and not counted.
+func valuesSize(a arrow.Array, from, to int64) int64 {
+	rows := to - from
+	validity := (rows + 7) / 8
+	switch a := a.(type) {
+	case *array.Null:
+		return 0
+	case *array.String:
+		return validity + 4*rows + offsetSpan(a.ValueOffset64, from, to)
+	case *array.Binary:
+		return validity + 4*rows + offsetSpan(a.ValueOffset64, from, to)
+	case *array.LargeString:
+		return validity + 8*rows + offsetSpan(a.ValueOffset64, from, to)
+	case *array.LargeBinary:
+		return validity + 8*rows + offsetSpan(a.ValueOffset64, from, to)
+	case array.ViewLike:
+		bytes := validity
+		for i := int(from); i < int(to); i++ {
+			bytes += int64(arrow.ViewHeaderSizeBytes + a.ValueHeader(i).Len())
+		}
+		return bytes
+	case array.ListLike:
+		if rows == 0 {
+			return 0
+		}
+		begin, _ := a.ValueOffsets(int(from))
+		_, end := a.ValueOffsets(int(to - 1))
+		return validity + 8*rows + valuesSize(a.ListValues(), begin, end)
+	case *array.Struct:
+		bytes := validity
+		for i := range a.NumField() {
+			bytes += valuesSize(a.Field(i), from, to)
+		}
+		return bytes
+	case array.ExtensionArray:
+		return valuesSize(a.Storage(), from, to)
+	}
+	if fixed, ok := a.DataType().(arrow.FixedWidthDataType); ok {
+		return validity + (rows*int64(fixed.BitWidth())+7)/8
+	}
+	return rows * int64(a.Data().SizeInBytes()) / max(1, int64(a.Len()))
+}
+
+func offsetSpan(offset func(int) int64, from, to int64) int64 {
+	if from == to {
+		return 0
+	}
+	return offset(int(to)) - offset(int(from))
+}
