@@ -1,0 +1,140 @@
+package kv
+
+import (
+	"encoding/binary"
+
+	"github.com/cockroachdb/pebble/v2"
+
+	"github.com/driftline/driftline"
+)
+
+// maxBatchBytes is far below where Pebble panics (4 GiB).
+const maxBatchBytes = 1 << 30
+
+// Batch collects changes that become durable and visible together. A batch is
+// for one goroutine and one commit. Keys and values are copied.
+//
+// Changes apply in the order of the calls.
+type Batch struct {
+	db        *DB
+	pebble    *pebble.Batch
+	tooLarge  bool
+	committed bool
+}
+
+// NewBatch returns an empty batch. The caller closes it, committed or not.
+func (db *DB) NewBatch() *Batch {
+	return &Batch{db: db, pebble: db.pebble.NewBatch()}
+}
+
+// Set gives key a value. A nil value is an empty one.
+func (b *Batch) Set(key, value []byte) {
+	if b.fits(len(key) + len(value)) {
+		_ = b.pebble.Set(key, value, nil)
+	}
+}
+
+// Delete removes key if it is there.
+func (b *Batch) Delete(key []byte) {
+	if b.fits(len(key)) {
+		_ = b.pebble.Delete(key, nil)
+	}
+}
+
+// DeletePrefix removes every key that begins with prefix, which must not be empty.
+func (b *Batch) DeletePrefix(prefix []byte) {
+	if end := after(prefix); end != nil && b.fits(len(prefix)+len(end)) {
+		_ = b.pebble.DeleteRange(prefix, end, nil)
+	}
+}
+
+// Max gives key the greater of value and the value that it has, in byte order.
+// It may be called any number of times, in any order, with the same outcome.
+func (b *Batch) Max(key, value []byte) {
+	if b.fits(len(key) + len(value)) {
+		_ = b.pebble.Merge(key, value, nil)
+	}
+}
+
+// fits is false from the first change that makes the batch too large. The
+// changes of an unindexed batch have no other way to fail.
+func (b *Batch) fits(bytes int) bool {
+	b.tooLarge = b.tooLarge || b.pebble.Len()+bytes > maxBatchBytes
+	return !b.tooLarge
+}
+
+// Bytes is the size of the batch as it will be written.
+func (b *Batch) Bytes() int { return b.pebble.Len() }
+
+// Commit applies the batch. It is durable when Commit returns nil; after an
+// error it may or may not be. Committing an empty batch does nothing.
+func (b *Batch) Commit() error {
+	done, err := b.db.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	switch {
+	case b.tooLarge:
+		return driftline.Errorf(driftline.Exhausted, "write is larger than %d MiB", maxBatchBytes>>20).
+			WithHint("send it in smaller parts")
+	case b.committed:
+		return driftline.Errorf(driftline.Internal, "batch was committed before")
+	case b.pebble.Empty():
+		return nil
+	}
+	b.committed = true
+	commit, err := b.db.enqueue(b.pebble)
+	if err != nil {
+		return err
+	}
+	if err := b.pebble.SyncWait(); err != nil {
+		return b.db.fail(err)
+	}
+	if err := b.db.watermark.advance(commit); err != nil {
+		return b.db.fail(err)
+	}
+	return nil
+}
+
+// Close frees the batch. What was not committed is gone. It can be called again.
+func (b *Batch) Close() error {
+	if b.pebble == nil {
+		return nil
+	}
+	err := b.pebble.Close()
+	b.pebble = nil
+	return err
+}
+
+// enqueue numbers a batch and puts it in the log, in that order for all batches,
+// and leaves the fsync to be waited for: batches that wait together share one.
+func (db *DB) enqueue(b *pebble.Batch) (commit uint64, err error) {
+	db.commitMu.Lock()
+	defer db.commitMu.Unlock()
+	if db.failed != nil {
+		return 0, db.failed
+	}
+	commit = db.commit + 1
+	if err := b.Set(commitKey, binary.BigEndian.AppendUint64(nil, commit), nil); err != nil {
+		return 0, err
+	}
+	if err := db.pebble.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+		return 0, readError(err)
+	}
+	db.commit = commit
+	return commit, nil
+}
+
+// fail refuses every later commit: after a failed fsync the kernel may have
+// dropped the pages, and trying again would report success for lost bytes.
+func (db *DB) fail(err error) error {
+	db.commitMu.Lock()
+	defer db.commitMu.Unlock()
+	if db.failed == nil {
+		e := driftline.Errorf(driftline.Unavailable, "storage could not make a write durable: %w", withoutPath(err)).
+			WithHint("check the disk and its free space, then restart the server")
+		db.failed = e
+	}
+	return db.failed
+}

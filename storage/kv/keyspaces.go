@@ -1,0 +1,32 @@
+package kv
+
+// The first byte of a key says which room owns it and how the rest reads. Every
+// prefix is listed here, so that no two rooms can take the same one.
+//
+//	prefix  owner           holds
+//	0x00    kv              the number of the newest commit
+//	'L'     storage/online  layouts of packed rows
+//	'a'     registry        index of artifacts
+//	'c'     engine          counters, such as the next write sequence
+//	'g'     registry        ledger lines
+//	'i'     engine          ingest log: acknowledged rows that are not in a file yet
+//	'k'     engine          idempotency keys and their answers
+//	'm'     registry        metric points of runs
+//	'n'     engine          intents: effects decided and not yet done
+//	'o'     storage/online  newest row per entity and view
+const (
+	internal byte = 0x00
+
+	OnlineLayouts   byte = 'L'
+	ArtifactIndex   byte = 'a'
+	Counters        byte = 'c'
+	Ledger          byte = 'g'
+	IngestLog       byte = 'i'
+	IdempotencyKeys byte = 'k'
+	MetricPoints    byte = 'm'
+	Intents         byte = 'n'
+	OnlineRows      byte = 'o'
+)
+
+// commitKey holds the number of the newest commit: 8 bytes, big-endian.
+var commitKey = []byte{internal, 'c'}

@@ -1,0 +1,20 @@
+package kv_test
+
+import (
+	"os"
+	"testing"
+
+	"go.uber.org/goleak"
+)
+
+// TestMain runs the tests, or, in the child processes that tests start and kill,
+// what the environment asks for.
+func TestMain(m *testing.M) {
+	if dir := os.Getenv(writerDir); dir != "" {
+		writeUntilKilled(dir)
+	}
+	if dir := os.Getenv(holderDir); dir != "" {
+		holdUntilKilled(dir)
+	}
+	goleak.VerifyTestMain(m)
+}

@@ -1,0 +1,177 @@
+package kv
+
+import (
+	"bytes"
+	"cmp"
+	"errors"
+	"iter"
+	"slices"
+
+	"github.com/cockroachdb/pebble/v2"
+)
+
+// Pair is a key and its value, valid until the next iteration.
+type Pair struct{ Key, Value []byte }
+
+// Get returns a copy of key's value, or nil if there is no such key. The value of
+// a key that is there is never nil.
+func (db *DB) Get(key []byte) ([]byte, error) {
+	done, err := db.use()
+	if err != nil {
+		return nil, err
+	}
+	defer done()
+	value, closer, err := db.pebble.Get(key)
+	if errors.Is(err, pebble.ErrNotFound) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, readError(err)
+	}
+	defer closer.Close()
+	return append([]byte{}, value...), nil
+}
+
+// GetMany visits the value of each key, in key order, in one pass over one
+// consistent state. visit gets the key's place in keys, and nil if there is no
+// such key; the value is valid only during the visit. An error of visit ends the
+// pass and is returned as it is.
+func (db *DB) GetMany(keys [][]byte, visit func(i int, value []byte) error) (err error) {
+	if len(keys) == 0 {
+		return nil
+	}
+	done, err := db.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	order := inKeyOrder(keys)
+	it, err := db.pebble.NewIter(nil)
+	if err != nil {
+		return readError(err)
+	}
+	defer func() { err = closeIterator(it, err) }()
+	var last []byte
+	found := false
+	for at, i := range order {
+		if at == 0 || !bytes.Equal(keys[i], last) {
+			last = keys[i]
+			found = it.SeekPrefixGE(last) // the bloom filters answer for most absent keys
+		}
+		if !found {
+			if it.Error() != nil {
+				return nil // closeIterator returns it
+			}
+			if err := visit(i, nil); err != nil {
+				return err
+			}
+			continue
+		}
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return readError(err)
+		}
+		if err := visit(i, value[:len(value):len(value)]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func inKeyOrder(keys [][]byte) []int {
+	order := make([]int, len(keys))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortFunc(order, func(a, b int) int {
+		return cmp.Or(bytes.Compare(keys[a], keys[b]), cmp.Compare(a, b))
+	})
+	return order
+}
+
+// Scan yields the pairs with lower ≤ key < upper in key order, of the state at
+// the time that the range begins. A nil bound is none. After an error the range
+// is over.
+func (db *DB) Scan(lower, upper []byte) iter.Seq2[Pair, error] {
+	return func(yield func(Pair, error) bool) {
+		if err := db.scan(lower, upper, yield); err != nil {
+			yield(Pair{}, err)
+		}
+	}
+}
+
+// ScanPrefix is [DB.Scan] over the keys that begin with prefix.
+func (db *DB) ScanPrefix(prefix []byte) iter.Seq2[Pair, error] {
+	return db.Scan(prefix, after(prefix))
+}
+
+// scan yields pairs; an error that it returns is still to be yielded. It returns
+// none after the consumer has stopped.
+func (db *DB) scan(lower, upper []byte, yield func(Pair, error) bool) (err error) {
+	done, err := db.use()
+	if err != nil {
+		return err
+	}
+	defer done()
+	it, err := db.pebble.NewIter(&pebble.IterOptions{LowerBound: outside(lower), UpperBound: upper})
+	if err != nil {
+		return readError(err)
+	}
+	stopped := false
+	defer func() {
+		if err = closeIterator(it, err); stopped {
+			err = nil
+		}
+	}()
+	for ok := it.First(); ok; ok = it.Next() {
+		value, err := it.ValueAndErr()
+		if err != nil {
+			return readError(err)
+		}
+		if !yield(Pair{Key: it.Key(), Value: value}, nil) {
+			stopped = true
+			return nil
+		}
+	}
+	return nil
+}
+
+// Last returns copies of the greatest key with the prefix and its value, or nils
+// if there is no such key.
+func (db *DB) Last(prefix []byte) (key, value []byte, err error) {
+	done, err := db.use()
+	if err != nil {
+		return nil, nil, err
+	}
+	defer done()
+	it, err := db.pebble.NewIter(&pebble.IterOptions{LowerBound: outside(prefix), UpperBound: after(prefix)})
+	if err != nil {
+		return nil, nil, readError(err)
+	}
+	defer func() { err = closeIterator(it, err) }()
+	if !it.Last() {
+		return nil, nil, nil
+	}
+	v, err := it.ValueAndErr()
+	if err != nil {
+		return nil, nil, readError(err)
+	}
+	return bytes.Clone(it.Key()), append([]byte{}, v...), nil
+}
+
+// outside keeps a lower bound out of this package's own keyspace.
+func outside(lower []byte) []byte {
+	if first := []byte{internal + 1}; bytes.Compare(lower, first) < 0 {
+		return first
+	}
+	return lower
+}
+
+// closeIterator returns the first of err and what the iterator met.
+func closeIterator(it *pebble.Iterator, err error) error {
+	closeErr := it.Close() // includes it.Error()
+	if err == nil && closeErr != nil {
+		return readError(closeErr)
+	}
+	return err
+}
