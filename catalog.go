@@ -59,6 +59,10 @@ type FeatureView struct {
 // DefaultEventTimestamp is the event timestamp column of a view that names none.
 const DefaultEventTimestamp = "event_timestamp"
 
+// SequenceColumn is the hidden last column of a view's files: the write sequence of
+// each row, which decides between rows of equal event and created time.
+const SequenceColumn = "__sequence"
+
 // Schema is the Arrow schema of a registered view's rows: join keys, event
 // timestamp, created timestamp if there is one, features. Join keys and event
 // timestamp are not nullable.
@@ -128,6 +132,15 @@ func (p Projection) Prefix() string {
 		return p.Role
 	}
 	return string(p.View)
+}
+
+// OutputName is the column that a feature gets in an answer: prefixed if the request
+// asks for full names or the projection has a role, bare otherwise.
+func (p Projection) OutputName(feature string, full bool) string {
+	if full || p.Role != "" {
+		return p.Prefix() + "__" + feature
+	}
+	return feature
 }
 
 // KeyColumn returns the spine column that carries the view's join key.

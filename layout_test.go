@@ -1,0 +1,162 @@
+package driftline_test
+
+import (
+	"encoding/json"
+	"errors"
+	"io"
+	"os/exec"
+	"path"
+	"slices"
+	"strings"
+	"testing"
+)
+
+const module = "github.com/driftline/driftline"
+
+// mayImport is the house: what each package may import of this module, and why.
+// Imports go down only, and siblings never import each other.
+var mayImport = map[string]struct {
+	packages []string
+	why      string
+}{
+	".":               {nil, "the nouns: everything imports them, they import nothing of ours"},
+	"drift":           {nil, "numbers only: usable, and testable against SciPy, without the rest"},
+	"storage/durable": {nil, "files that survive a crash: the one way in which any room writes one"},
+	"storage/kv":      {[]string{".", "storage/durable"}, "ordered durable keys, under the rooms that need them"},
+	"storage/online":  {[]string{".", "storage/kv"}, "packed latest rows over kv"},
+	"storage/offline": {[]string{".", "storage/durable"}, "immutable files and their snapshots; knows no keys"},
+	"query":           {[]string{".", "storage/durable"}, "plans and runs SQL over files it is told of; finds none itself"},
+	"registry":        {[]string{".", "storage/kv"}, "the ledger and its folds; knows no tables"},
+	"engine": {[]string{".", "drift", "query", "registry", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
+		"the use cases: the only place where the rooms meet"},
+	"flight": {[]string{".", "engine", "registry"}, "an edge: translates a wire into calls of the engine"},
+	"web":    {[]string{".", "engine", "registry"}, "an edge: translates a wire into calls of the engine"},
+	"client": {[]string{"."}, "outside: knows the nouns and the wire only, as any client does"},
+	"cmd/driftline": {[]string{".", "client", "engine", "flight", "query", "web", "storage/durable"},
+		"the binary: wires the rooms up and reads flags, environment and settings"},
+	"bench":            {[]string{".", "client", "drift"}, "outside: measures the product as its users meet it"},
+	"internal/testenv": {[]string{".", "engine", "registry"}, "a whole engine in a test's folder"},
+}
+
+// onlyIn are the technologies that live in one room each.
+var onlyIn = []struct {
+	prefix string
+	rooms  []string
+	why    string
+}{
+	{"github.com/duckdb/", []string{"query"}, "DuckDB computes and keeps nothing; one room knows its traps"},
+	{"github.com/cockroachdb/pebble", []string{"storage/kv"}, "one room knows how Pebble fails"},
+	{"github.com/apache/iceberg-go", []string{"storage/offline"}, "one room knows the table format"},
+	{"google.golang.org/grpc", []string{"flight", "client"}, "gRPC is a wire"},
+	{"github.com/spf13/", []string{"cmd/driftline"}, "flags are read in one place"},
+	{"github.com/knadh/koanf", []string{"cmd/driftline"}, "settings are read in one place"},
+}
+
+// listed is the part of `go list -json` that the tests read.
+type listed struct {
+	ImportPath string
+	Doc        string
+	Imports    []string
+}
+
+// packages lists the module's packages, with paths relative to the module.
+func packages(t *testing.T) []listed {
+	t.Helper()
+	cmd := exec.Command("go", "list", "-tags", "duckdb_arrow", "-json=ImportPath,Doc,Imports", "./...")
+	out, err := cmd.Output()
+	if err != nil {
+		t.Fatalf("go list: %v", err)
+	}
+	var all []listed
+	for d := json.NewDecoder(strings.NewReader(string(out))); ; {
+		var p listed
+		if err := d.Decode(&p); errors.Is(err, io.EOF) {
+			return all
+		} else if err != nil {
+			t.Fatal(err)
+		}
+		p.ImportPath = relative(p.ImportPath)
+		all = append(all, p)
+	}
+}
+
+func relative(importPath string) string {
+	if importPath == module {
+		return "."
+	}
+	return strings.TrimPrefix(importPath, module+"/")
+}
+
+// room is the package that owns p: an internal package belongs to the room around it.
+func room(p string) string {
+	if owner, _, ok := strings.Cut(p, "/internal/"); ok {
+		return owner
+	}
+	return p
+}
+
+func TestImportsGoDown(t *testing.T) {
+	for _, p := range packages(t) {
+		rule, ok := mayImport[room(p.ImportPath)]
+		if !ok {
+			t.Errorf("package %s is not in the house: add it to mayImport, with the reason", p.ImportPath)
+			continue
+		}
+		for _, imported := range p.Imports {
+			if imported != module && !strings.HasPrefix(imported, module+"/") {
+				continue
+			}
+			target := relative(imported)
+			if room(target) != room(p.ImportPath) && !slices.Contains(rule.packages, target) {
+				t.Errorf("%s imports %s, but it is %s", p.ImportPath, target, rule.why)
+			}
+		}
+	}
+}
+
+func TestTechnologiesLiveInOneRoom(t *testing.T) {
+	for _, p := range packages(t) {
+		for _, tech := range onlyIn {
+			for _, imported := range p.Imports {
+				if strings.HasPrefix(imported, tech.prefix) && !slices.Contains(tech.rooms, room(p.ImportPath)) {
+					t.Errorf("%s imports %s, which belongs in %v: %s", p.ImportPath, imported, tech.rooms, tech.why)
+				}
+			}
+		}
+	}
+}
+
+func TestRootAndDriftHaveFewDependencies(t *testing.T) {
+	allowed := map[string][]string{
+		".":     {"github.com/apache/arrow-go/"},
+		"drift": {"gonum.org/"},
+	}
+	for _, p := range packages(t) {
+		for _, imported := range p.Imports {
+			prefixes, ok := allowed[p.ImportPath]
+			standard := !strings.Contains(strings.SplitN(imported, "/", 2)[0], ".")
+			if !ok || standard {
+				continue
+			}
+			if !slices.ContainsFunc(prefixes, func(prefix string) bool { return strings.HasPrefix(imported, prefix) }) {
+				t.Errorf("%s imports %s; it may import the standard library and %v only", p.ImportPath, imported, prefixes)
+			}
+		}
+	}
+}
+
+func TestPackagesHaveDocs(t *testing.T) {
+	for _, p := range packages(t) {
+		if p.Doc == "" {
+			t.Errorf("package %s has no doc: say in one sentence why it exists", p.ImportPath)
+		}
+	}
+}
+
+func TestNoPackageIsADrawer(t *testing.T) {
+	for _, p := range packages(t) {
+		if name := path.Base(p.ImportPath); slices.Contains([]string{"util", "utils", "common", "pkg", "mock", "mocks", "helpers"}, name) {
+			t.Errorf("package %s: name it for what it holds", p.ImportPath)
+		}
+	}
+}
