@@ -1,0 +1,316 @@
+package offline
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"slices"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/driftline/driftline"
+)
+
+const (
+	// A batch that Read yields has at most so many rows, fewer if they are wide.
+	rowsPerBatch  = 64 << 10
+	bytesPerBatch = 8 << 20
+
+	// bufferBytes of each column chunk are read at a time.
+	bufferBytes = 1 << 20
+)
+
+// Verify compares the content of a file with the hash that is its name. Damage is
+// DataLoss, naming table and hash. A file found good is not read again while the
+// store is open: later damage shows at the next start, and to a scrubber.
+func (s *Store) Verify(ctx context.Context, f File) error {
+	path := s.pathOf(f)
+	s.mu.Lock()
+	_, known := s.verified[path]
+	s.mu.Unlock()
+	if known {
+		return nil
+	}
+	if err := s.verify(ctx, f, path); err != nil {
+		return err
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.verified[path] = struct{}{}
+	return nil
+}
+
+func (s *Store) verify(ctx context.Context, f File, path string) error {
+	in, err := os.Open(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return lost(f, "is missing", err)
+	}
+	if err != nil {
+		return failure(fmt.Sprintf("open file %s of table %s", f.Hash, f.Table), err)
+	}
+	defer in.Close()
+	hash := sha256.New()
+	read, err := io.Copy(hash, &contextReader{ctx: ctx, in: in})
+	if err != nil {
+		if stopped := interrupted(err); stopped != nil {
+			return stopped
+		}
+		return lost(f, "cannot be read", err)
+	}
+	if found := hex.EncodeToString(hash.Sum(nil)[:hashBytes]); found != f.Hash {
+		return lost(f, "is damaged", fmt.Errorf("%d bytes with hash %s, want %d bytes", read, found, f.Bytes))
+	}
+	return nil
+}
+
+func lost(f File, what string, cause error) error {
+	e := driftline.Errorf(driftline.DataLoss, "file %s of table %s %s", f.Hash, f.Table, what).
+		WithRef(driftline.Ref{Kind: driftline.KindFile, Name: f.Table.String(), Version: f.Hash}).
+		WithHint("restore it from a backup")
+	e.Err = cause
+	return e
+}
+
+// contextReader ends a long read when its context does.
+type contextReader struct {
+	ctx context.Context
+	in  io.Reader
+}
+
+func (r *contextReader) Read(p []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.in.Read(p)
+}
+
+// Read yields the rows of a snapshot, file after file, each verified before its
+// first row. columns are the columns wanted, in order; nil means all. The result
+// can be ranged over any number of times.
+func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) driftline.Batches {
+	schema, stored, err := snapshot.project(columns)
+	if err != nil {
+		return failed(schema, err)
+	}
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for _, f := range snapshot.Files {
+			more, err := s.readFile(ctx, f, schema, stored, yield)
+			if err != nil {
+				yield(nil, err)
+			}
+			if err != nil || !more {
+				return
+			}
+		}
+	}}
+}
+
+func failed(schema *arrow.Schema, err error) driftline.Batches {
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) { yield(nil, err) }}
+}
+
+// project returns the wanted columns of the snapshot's schema, without and with field ids.
+func (s Snapshot) project(columns []string) (plain, stored *arrow.Schema, err error) {
+	if columns == nil {
+		return s.Schema, s.stored, nil
+	}
+	fields := make([]arrow.Field, len(columns))
+	withIDs := make([]arrow.Field, len(columns))
+	for i, name := range columns {
+		found := s.Schema.FieldIndices(name)
+		if len(found) == 0 {
+			return s.Schema, nil, driftline.Unknown("column", name, names(s.Schema)).
+				WithRef(driftline.SnapshotRef(s.Table.String(), s.ID))
+		}
+		fields[i], withIDs[i] = s.Schema.Field(found[0]), s.stored.Field(found[0])
+	}
+	return arrow.NewSchema(fields, nil), arrow.NewSchema(withIDs, nil), nil
+}
+
+func names(schema *arrow.Schema) []string {
+	names := make([]string, schema.NumFields())
+	for i, f := range schema.Fields() {
+		names[i] = f.Name
+	}
+	return names
+}
+
+// readFile yields the rows of one file. more is false if yield wants no more.
+func (s *Store) readFile(ctx context.Context, f File, plain, stored *arrow.Schema, yield func(arrow.RecordBatch, error) bool) (more bool, err error) {
+	if err := s.Verify(ctx, f); err != nil {
+		return false, err
+	}
+	r, err := s.openFile(ctx, f, stored)
+	if err != nil {
+		return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
+	}
+	defer r.close()
+	for {
+		batch, err := r.next(plain)
+		if errors.Is(err, io.EOF) {
+			return true, nil
+		}
+		if err != nil {
+			return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
+		}
+		more := yield(batch, nil)
+		batch.Release()
+		if !more {
+			return false, nil
+		}
+	}
+}
+
+// fileReader reads some columns of one file in batches.
+type fileReader struct {
+	conformer conformer
+	parquet   *file.Reader
+	columns   pqarrow.RecordReader // nil if the file has none of the columns
+	wanted    []wantedColumn
+	rows      int64 // that next has not returned
+	batchRows int64
+}
+
+// wantedColumn is a column of the answer; at is its place in the record reader, -1
+// if the file was written before the column was added.
+type wantedColumn struct {
+	at  int
+	typ arrow.DataType
+}
+
+func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ *fileReader, err error) {
+	defer recovered(&err, "reading Parquet")
+	in, err := os.Open(s.pathOf(f))
+	if err != nil {
+		return nil, err
+	}
+	properties := parquet.NewReaderProperties(s.mem)
+	properties.BufferedStreamEnabled = true
+	properties.BufferSize = bufferBytes
+	parquetReader, err := file.NewParquetReader(in, file.WithReadProps(properties)) // owns in
+	if err != nil {
+		return nil, errors.Join(err, in.Close())
+	}
+	r := &fileReader{
+		conformer: newConformer(ctx, s.mem),
+		parquet:   parquetReader,
+		rows:      parquetReader.NumRows(),
+		batchRows: batchRows(parquetReader),
+	}
+	if err := r.open(ctx, stored, s.mem); err != nil {
+		return nil, errors.Join(err, parquetReader.Close())
+	}
+	return r, nil
+}
+
+// batchRows is how many rows of the file make a batch of at most bytesPerBatch on average.
+func batchRows(r *file.Reader) int64 {
+	var bytes int64
+	for i := range r.NumRowGroups() {
+		bytes += r.MetaData().RowGroup(i).TotalByteSize()
+	}
+	width := max(1, bytes/max(1, r.NumRows()))
+	return min(rowsPerBatch, max(1, bytesPerBatch/width))
+}
+
+func (r *fileReader) open(ctx context.Context, stored *arrow.Schema, mem memory.Allocator) error {
+	reader, err := pqarrow.NewFileReader(r.parquet, pqarrow.ArrowReadProperties{BatchSize: r.batchRows}, mem)
+	if err != nil {
+		return err
+	}
+	places := make(map[int]int) // field id → place among the columns that are read
+	var leaves []int
+	for _, column := range reader.Manifest.Fields {
+		id, ok := fieldID(*column.Field)
+		if !ok || !hasFieldID(stored, id) {
+			continue
+		}
+		places[id] = len(places)
+		leaves = appendLeaves(leaves, column)
+	}
+	for _, field := range stored.Fields() {
+		id, _ := fieldID(field)
+		at, ok := places[id]
+		if !ok {
+			at = -1
+		}
+		r.wanted = append(r.wanted, wantedColumn{at: at, typ: field.Type})
+	}
+	if len(leaves) == 0 {
+		return nil
+	}
+	r.columns, err = reader.GetRecordReader(ctx, leaves, nil)
+	return err
+}
+
+func hasFieldID(schema *arrow.Schema, id int) bool {
+	return slices.ContainsFunc(schema.Fields(), func(f arrow.Field) bool {
+		have, ok := fieldID(f)
+		return ok && have == id
+	})
+}
+
+func appendLeaves(leaves []int, column pqarrow.SchemaField) []int {
+	if column.ColIndex >= 0 {
+		leaves = append(leaves, column.ColIndex)
+	}
+	for _, child := range column.Children {
+		leaves = appendLeaves(leaves, child)
+	}
+	return leaves
+}
+
+// next returns the next rows, or io.EOF. The caller releases them.
+func (r *fileReader) next(plain *arrow.Schema) (_ arrow.RecordBatch, err error) {
+	defer recovered(&err, "reading Parquet")
+	if r.rows == 0 {
+		return nil, io.EOF
+	}
+	if err := r.conformer.ctx.Err(); err != nil {
+		return nil, err
+	}
+	rows, columns := min(r.rows, r.batchRows), []arrow.Array(nil)
+	if r.columns != nil {
+		if !r.columns.Next() {
+			return nil, fmt.Errorf("file ends %d rows early: %v", r.rows, r.columns.Err()) // must not be io.EOF
+		}
+		batch := r.columns.RecordBatch()
+		rows, columns = batch.NumRows(), batch.Columns()
+	}
+	r.rows -= rows
+	return r.answer(plain, columns, rows)
+}
+
+func (r *fileReader) answer(plain *arrow.Schema, columns []arrow.Array, rows int64) (arrow.RecordBatch, error) {
+	answer := make([]arrow.Array, 0, len(r.wanted))
+	defer func() { releaseArrays(answer) }()
+	for _, want := range r.wanted {
+		if want.at < 0 {
+			answer = append(answer, array.MakeArrayOfNull(r.conformer.mem, want.typ, int(rows)))
+			continue
+		}
+		column, err := r.conformer.array(columns[want.at], want.typ)
+		if err != nil {
+			return nil, err
+		}
+		answer = append(answer, column)
+	}
+	return array.NewRecordBatch(plain, answer, rows), nil
+}
+
+func (r *fileReader) close() {
+	if r.columns != nil {
+		r.columns.Release()
+	}
+	_ = r.parquet.Close()
+}
