@@ -63,36 +63,66 @@ func (b *Batch) fits(bytes int) bool {
 	return !b.tooLarge
 }
 
+// Empty reports whether there is nothing to commit.
+func (b *Batch) Empty() bool { return b.pebble.Empty() && !b.tooLarge }
+
 // Bytes is the size of the batch as it will be written.
 func (b *Batch) Bytes() int { return b.pebble.Len() }
 
 // Commit applies the batch. It is durable when Commit returns nil; after an
 // error it may or may not be. Committing an empty batch does nothing.
 func (b *Batch) Commit() error {
-	done, err := b.db.use()
+	wait, err := b.Start()
 	if err != nil {
 		return err
 	}
-	defer done()
+	return wait()
+}
+
+// Start is the first half of Commit: it gives the batch its place behind every
+// batch started before, and does not wait for the disk. After an error nothing
+// was written. wait is the second half: call it exactly once, before Close. When
+// it returns nil, every batch started before this one is durable too.
+//
+// A caller that keeps an order of its own holds its lock during Start only, and
+// its commits still share an fsync.
+func (b *Batch) Start() (wait func() error, err error) {
+	done, err := b.db.use()
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			done()
+		}
+	}()
 	switch {
+	case b.committed, b.pebble == nil:
+		return nil, driftline.Errorf(driftline.Internal, "batch was committed or closed before")
 	case b.tooLarge:
-		return driftline.Errorf(driftline.Exhausted, "write is larger than %d MiB", maxBatchBytes>>20).
+		return nil, driftline.Errorf(driftline.Exhausted, "write is larger than %d MiB", maxBatchBytes>>20).
 			WithHint("send it in smaller parts")
-	case b.committed:
-		return driftline.Errorf(driftline.Internal, "batch was committed before")
 	case b.pebble.Empty():
-		return nil
+		return func() error { done(); return nil }, nil
 	}
 	b.committed = true
 	commit, err := b.db.enqueue(b.pebble)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := b.pebble.SyncWait(); err != nil {
-		return b.db.fail(err)
+	return func() error {
+		defer done()
+		return b.db.await(b.pebble, commit)
+	}, nil
+}
+
+// await waits until the commit is durable and raises the watermark to it.
+func (db *DB) await(b *pebble.Batch, commit uint64) error {
+	if err := b.SyncWait(); err != nil {
+		return db.fail(err)
 	}
-	if err := b.db.watermark.advance(commit); err != nil {
-		return b.db.fail(err)
+	if err := db.watermark.advance(commit); err != nil {
+		return db.fail(err)
 	}
 	return nil
 }
