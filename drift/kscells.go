@@ -1,0 +1,318 @@
+package drift
+
+import (
+	"math"
+	"slices"
+)
+
+// Finding D without sorting.
+//
+// A monotone map sends each value to a cell. One pass counts both samples:
+//
+//	cell          0        1      2      …     K-2      K-1       K
+//	values      v < lo  ├──── equal steps from lo to hi ───┤  v > hi   NaN
+//	reference     n₀       n₁     n₂           …         …        missing
+//	current       m₀       m₁     m₂           …         …        missing
+//
+// The running sums give F − G at the right edge of each cell exactly. Inside a
+// cell that holds a of the n and b of the m values, with difference l at its left
+// edge and r at its right one, the difference stays within
+//
+//	max(l − b/m, r − a/n)  ≤  F − G  ≤  min(l + a/n, r + b/m)
+//
+// because it rises only by reference values and falls only by current ones. Most
+// cells cannot reach the best edge. A second pass gathers the values of those
+// that can, and only they are sorted. A cell that holds one value many times, as
+// rounded data has them, is counted and not gathered.
+
+const (
+	// cellsMin is the pooled length from which cells beat sorting.
+	cellsMin = 1 << 15
+	// cellsWide is the pooled length from which more cells pay for their memory.
+	cellsWide = 1 << 19
+
+	fewCells  = 1 << 14
+	manyCells = 1 << 16
+
+	// sampledValues per side choose the map. It decides speed, never the result.
+	sampledValues = 2048
+
+	// boundSlack covers the rounding of the bounds, which is below 1e-15; two
+	// neighbouring distances differ by at least 1/(n·m) where it matters.
+	boundSlack = 1e-14
+)
+
+// findExtremes returns what extremesBySorting returns, in the direction (or,
+// two-sided, the larger of the directions) that the alternative asks for.
+func findExtremes(reference, current Sample, alternative Alternative) extremes {
+	total := reference.Len() + current.Len()
+	switch {
+	case total < cellsMin || uint64(max(reference.Len(), current.Len())) > math.MaxUint32:
+		return extremesBySorting(reference, current)
+	case total < cellsWide:
+		return extremesByCells(reference, current, alternative, fewCells)
+	}
+	return extremesByCells(reference, current, alternative, manyCells)
+}
+
+// cellMap sends values to cells 0 … last, NaN to cell last+1. It is monotone.
+type cellMap struct {
+	last int
+
+	// Linear in the value …
+	lo, perUnit, steps float64
+
+	// … or, for values of many magnitudes, linear in the ordered bits.
+	byBits bool
+	loBits uint64
+	shift  int
+}
+
+func (c *cellMap) cell(v float64) int {
+	if c.byBits {
+		return c.cellByBits(v)
+	}
+	t := (v - c.lo) * c.perUnit
+	if t >= 0 {
+		if t < c.steps {
+			return int(t) + 1
+		}
+		return c.last
+	}
+	if t < 0 {
+		return 0
+	}
+	return c.last + 1
+}
+
+func (c *cellMap) cellByBits(v float64) int {
+	if v != v {
+		return c.last + 1
+	}
+	b := orderedBits(v + 0) // one zero
+	if b < c.loBits {
+		return 0
+	}
+	return int(min((b-c.loBits)>>c.shift, uint64(c.last)-1)) + 1
+}
+
+// chooseMap looks at a few values of each side and takes the map that keeps
+// different ones apart best.
+func chooseMap(reference, current Sample, cells int) cellMap {
+	sample := reference.strided(make([]float64, 0, 2*sampledValues+2), sampledValues)
+	sample = current.strided(sample, sampledValues)
+	sample = slices.DeleteFunc(sample, func(v float64) bool { return math.IsInf(v, 0) })
+	if len(sample) == 0 {
+		sample = append(sample, 0)
+	}
+	slices.Sort(sample)
+	lo, hi := sample[len(sample)/200], sample[len(sample)-1-len(sample)/200]
+	if lo == hi {
+		lo, hi = sample[0], sample[len(sample)-1]
+	}
+	byBits := bitsMap(lo, hi, cells)
+	linear, ok := linearMap(lo, hi, cells)
+	if !ok || byBits.collisions(sample) < linear.collisions(sample) {
+		return byBits
+	}
+	return linear
+}
+
+// linearMap reports false where lo and hi are too close or too far apart for
+// the step to be a normal number.
+func linearMap(lo, hi float64, cells int) (cellMap, bool) {
+	steps := float64(cells - 2)
+	perUnit := steps / (hi - lo)
+	ok := perUnit > 0 && !math.IsInf(perUnit, 0) && !math.IsInf(hi-lo, 0)
+	return cellMap{last: cells - 1, lo: lo, perUnit: perUnit, steps: steps}, ok
+}
+
+func bitsMap(lo, hi float64, cells int) cellMap {
+	loBits, hiBits := orderedBits(lo+0), orderedBits(hi+0)
+	shift := 0
+	for (hiBits-loBits)>>shift >= uint64(cells-2) {
+		shift++
+	}
+	return cellMap{last: cells - 1, byBits: true, loBits: loBits, shift: shift}
+}
+
+// collisions counts the neighbours in the sorted sample that differ and yet share a cell.
+func (c *cellMap) collisions(sample []float64) int {
+	count := 0
+	for i := 1; i < len(sample); i++ {
+		if sample[i-1] != sample[i] && c.cell(sample[i-1]) == c.cell(sample[i]) {
+			count++
+		}
+	}
+	return count
+}
+
+// counts counts how many values lie in each cell.
+func (c *cellMap) counts(s Sample) []uint32 {
+	counts := make([]uint32, c.last+2)
+	for _, piece := range s {
+		if c.byBits {
+			for _, v := range piece {
+				counts[c.cellByBits(v)]++
+			}
+			continue
+		}
+		lo, perUnit, steps := c.lo, c.perUnit, c.steps
+		for _, v := range piece {
+			t := (v - lo) * perUnit
+			if t >= 0 && t < steps {
+				counts[int(t)+1]++
+			} else {
+				counts[c.cell(v)]++
+			}
+		}
+	}
+	return counts
+}
+
+// extremesByCells is findExtremes for large samples.
+// It wants at least 4 cells, and at most 2³²−1 values a side.
+func extremesByCells(reference, current Sample, alternative Alternative, cells int) extremes {
+	mapping := chooseMap(reference, current, cells)
+	inReference, inCurrent := mapping.counts(reference), mapping.counts(current)
+	n := reference.Len() - int(inReference[cells])
+	m := current.Len() - int(inCurrent[cells])
+	found := newExtremes(n, m)
+	if n == 0 || m == 0 {
+		return found
+	}
+	slots := candidates(inReference, inCurrent, n, m, alternative)
+	parts := newCellParts(slots)
+	parts.gather(&mapping, reference, &parts.reference)
+	parts.gather(&mapping, current, &parts.current)
+	sortFloats(parts.reference.values)
+	sortFloats(parts.current.values)
+	i, j := 0, 0
+	for cell := range cells {
+		if slot := slots[cell]; slot > 0 {
+			parts.observe(&found, int(slot)-1, i, j, int(inReference[cell]), int(inCurrent[cell]))
+		}
+		i += int(inReference[cell])
+		j += int(inCurrent[cell])
+	}
+	return found
+}
+
+// candidates numbers, from 1 on, the cells in which the extreme may lie; the
+// other cells are 0.
+func candidates(inReference, inCurrent []uint32, n, m int, alternative Alternative) []uint32 {
+	cells := len(inReference) - 1
+	left, right := make([]float64, cells), make([]float64, cells)
+	i, j := 0, 0
+	difference, above, below := 0.0, 0.0, 0.0
+	for cell := range cells {
+		left[cell] = difference
+		i += int(inReference[cell])
+		j += int(inCurrent[cell])
+		difference = float64(i)/float64(n) - float64(j)/float64(m)
+		right[cell] = difference
+		above, below = max(above, difference), max(below, -difference)
+	}
+	switch alternative {
+	case TwoSided:
+		above = max(above, below)
+		below = above
+	case Less:
+		above = math.Inf(1)
+	case Greater:
+		below = math.Inf(1)
+	}
+	slots := make([]uint32, cells+1)
+	used := uint32(0)
+	for cell := range cells {
+		rise, fall := float64(inReference[cell])/float64(n), float64(inCurrent[cell])/float64(m)
+		if rise == 0 && fall == 0 {
+			continue
+		}
+		highest := min(left[cell]+rise, right[cell]+fall)
+		lowest := max(left[cell]-fall, right[cell]-rise)
+		if highest >= above-boundSlack || -lowest >= below-boundSlack {
+			used++
+			slots[cell] = used
+		}
+	}
+	return slots
+}
+
+// cellParts holds the values of the candidate cells: of each cell the first
+// value met, counted, and all others.
+type cellParts struct {
+	slots              []uint32
+	first              []float64 // by slot-1; NaN until one is met
+	reference, current gathered
+}
+
+type gathered struct {
+	firsts []int     // by slot-1: how often the cell's first value was met
+	values []float64 // the other values of all cells
+}
+
+func newCellParts(slots []uint32) *cellParts {
+	used := slices.Max(slots)
+	first := make([]float64, used)
+	for slot := range first {
+		first[slot] = math.NaN()
+	}
+	return &cellParts{
+		slots: slots, first: first,
+		reference: gathered{firsts: make([]int, used)},
+		current:   gathered{firsts: make([]int, used)},
+	}
+}
+
+func (p *cellParts) gather(mapping *cellMap, s Sample, into *gathered) {
+	for _, piece := range s {
+		for _, v := range piece {
+			slot := p.slots[mapping.cell(v)]
+			if slot == 0 {
+				continue
+			}
+			first := p.first[slot-1]
+			switch {
+			case v == first:
+				into.firsts[slot-1]++
+			case first != first:
+				p.first[slot-1] = v
+				into.firsts[slot-1] = 1
+			default:
+				into.values = append(into.values, v)
+			}
+		}
+	}
+}
+
+// observe walks through one candidate cell, which holds inReference and
+// inCurrent values after i and j smaller ones. It takes the cell's values off
+// the front of the gathered ones, so cells must come in ascending order.
+func (p *cellParts) observe(found *extremes, slot, i, j, inReference, inCurrent int) {
+	x := take(&p.reference, inReference-p.reference.firsts[slot])
+	y := take(&p.current, inCurrent-p.current.firsts[slot])
+	first, pending := p.first[slot], true
+	for pending || len(x) > 0 || len(y) > 0 {
+		at := first
+		if len(x) > 0 || len(y) > 0 {
+			at = smaller(x, y)
+		}
+		fromX, fromY := 0, 0
+		if pending && first <= at {
+			at, pending = first, false
+			fromX, fromY = p.reference.firsts[slot], p.current.firsts[slot]
+		} else {
+			fromX, fromY = leading(x, at), leading(y, at)
+			x, y = x[fromX:], y[fromY:]
+		}
+		i, j = i+fromX, j+fromY
+		found.observe(i, j, at, fromX > 0)
+	}
+}
+
+func take(g *gathered, count int) []float64 {
+	taken := g.values[:count]
+	g.values = g.values[count:]
+	return taken
+}
