@@ -127,7 +127,7 @@ def make_flights(flights: pd.DataFrame, airports: pd.DataFrame) -> pd.DataFrame:
 
 
 def nearest_instant(clock: pd.Series, zone: pd.Series, expected: pd.Series) -> pd.Series:
-    """Returns the instant nearest to ``expected`` at which ``zone``'s clock shows ``clock`` (HHMM)."""
+    """Returns the instants nearest to ``expected`` at which a zone's clock shows ``clock``."""
     instant = pd.Series(pd.NaT, index=clock.index, dtype="datetime64[us, UTC]")
     for name, rows in zone.groupby(zone).groups.items():
         minutes = clock.loc[rows] // 100 * 60 + clock.loc[rows] % 100

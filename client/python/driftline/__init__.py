@@ -1,0 +1,144 @@
+"""Driftline's Python client: a feature store, training sets, runs, models and drift.
+
+    import driftline
+
+    store = driftline.connect()
+    store.ingest("weather", frame)
+    job = store.get_historical_features(flights, "delay_model", event_timestamp="departure")
+    with driftline.init(project="late_departure") as run:
+        ...
+
+It needs a running server (``driftline serve``). Tables go in and out as Arrow: any
+argument that is a table can be a pandas or polars DataFrame, a pyarrow Table, or
+anything else with the Arrow PyCapsule interface. Names are those that people know
+from Feast, MLflow and W&B.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from driftline.definitions import (
+    Change,
+    Changes,
+    Entity,
+    FeatureService,
+    FeatureView,
+    FeatureViewProjection,
+    Field,
+)
+from driftline.drift import ColumnDrift, DriftReport
+from driftline.errors import (
+    AlreadyExistsError,
+    ConflictError,
+    DataLossError,
+    DeadlineError,
+    DriftlineError,
+    ExhaustedError,
+    FailedPreconditionError,
+    InternalError,
+    InvalidError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from driftline.lineage import Lineage
+from driftline.retrieval import (
+    Dataset,
+    HistoricalReport,
+    IngestResult,
+    OnlineResponse,
+    RetrievalJob,
+)
+from driftline.store import FeatureStore
+from driftline.tracking import Artifact, Metric, ModelVersion, Run
+from driftline.types import ValueType
+
+__version__ = "0.1.0"
+
+_connected: FeatureStore | None = None
+
+
+def connect(url: str | None = None) -> FeatureStore:
+    """Connects to a server.
+
+    Example:
+        >>> store = driftline.connect("http://127.0.0.1:8816")
+
+    Args:
+        url: The server's HTTP address; by default the environment's DRIFTLINE_URL, or
+            http://127.0.0.1:8816. The Flight address is asked from the server.
+
+    Raises:
+        UnavailableError: If there is no server.
+    """
+    global _connected
+    _connected = FeatureStore(url)
+    return _connected
+
+
+def init(
+    project: str,
+    config: Mapping[str, Any] | None = None,
+    name: str = "",
+    tags: Mapping[str, Any] | None = None,
+    store: FeatureStore | None = None,
+) -> Run:
+    """Starts a run.
+
+    Example:
+        >>> with driftline.init(project="late_departure", config={"depth": 6}) as run:
+        ...     run.log({"auc": 0.71})
+
+    Args:
+        project: The experiment that the run belongs to.
+        config: Params to begin with; a dict inside is flattened to ``outer/inner``.
+        name: A name for people; the server gives the id.
+        tags: For people and scripts.
+        store: The server; by default the last one that ``connect`` was called for, or
+            the one that it would find.
+    """
+    store = store or _connected or connect()
+    return store.start_run(project, dict(config or {}), name, dict(tags or {}))
+
+
+__all__ = [
+    "AlreadyExistsError",
+    "Artifact",
+    "Change",
+    "Changes",
+    "ColumnDrift",
+    "ConflictError",
+    "DataLossError",
+    "Dataset",
+    "DeadlineError",
+    "DriftReport",
+    "DriftlineError",
+    "Entity",
+    "ExhaustedError",
+    "FailedPreconditionError",
+    "FeatureService",
+    "FeatureStore",
+    "FeatureView",
+    "FeatureViewProjection",
+    "Field",
+    "HistoricalReport",
+    "IngestResult",
+    "InternalError",
+    "InvalidError",
+    "Lineage",
+    "Metric",
+    "ModelVersion",
+    "NotFoundError",
+    "OnlineResponse",
+    "PermissionDeniedError",
+    "RetrievalJob",
+    "Run",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "ValueType",
+    "connect",
+    "init",
+]

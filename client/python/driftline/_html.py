@@ -1,0 +1,31 @@
+"""The little HTML that notebooks show."""
+
+from __future__ import annotations
+
+import html
+from collections.abc import Iterable, Sequence
+
+_CELL = "text-align:left;padding:2px 12px 2px 0"
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
+    """Returns a table of texts, escaped."""
+    lines = ["<table>", "<tr>", *(f'<th style="{_CELL}">{_text(h)}</th>' for h in head), "</tr>"]
+    for row in rows:
+        cells = "".join(f'<td style="{_CELL}">{_text(cell)}</td>' for cell in row)
+        lines.append(f"<tr>{cells}</tr>")
+    return "".join([*lines, "</table>"])
+
+
+def bold(text: object) -> str:
+    """Returns a line that stands out."""
+    return f"<p><b>{_text(text)}</b></p>"
+
+
+def preformatted(text: str) -> str:
+    """Returns a text whose spaces and lines stay."""
+    return f'<pre style="line-height:1.35">{_text(text)}</pre>'
+
+
+def _text(value: object) -> str:
+    return html.escape("" if value is None else str(value))

@@ -1,0 +1,86 @@
+"""JSON over HTTP, with the server's errors as exceptions."""
+
+from __future__ import annotations
+
+from typing import Any
+from urllib.parse import quote
+
+import requests
+
+from driftline.errors import (
+    DeadlineError,
+    DriftlineError,
+    InternalError,
+    UnavailableError,
+    from_json,
+)
+
+_TIMEOUT = (5, 300)  # seconds to connect, and between two bytes of the answer
+
+
+class HTTP:
+    """Requests to one server."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url.rstrip("/")
+        self._session = requests.Session()
+
+    def get(self, *path: str, **query: Any) -> Any:
+        """Returns the JSON at a path."""
+        query = {name: value for name, value in query.items() if value not in (None, "")}
+        return self._send("GET", path, params=query).json()
+
+    def post(self, *path: str, body: Any) -> Any:
+        """Posts JSON and returns JSON."""
+        return self._send("POST", path, json=body).json()
+
+    def put(self, *path: str, body: Any) -> Any:
+        """Puts JSON and returns JSON."""
+        return self._send("PUT", path, json=body).json()
+
+    def put_bytes(self, *path: str, content: Any) -> Any:
+        """Puts bytes or an open file and returns JSON."""
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._send("PUT", path, data=content, headers=headers).json()
+
+    def get_bytes(self, *path: str) -> bytes:
+        """Returns the bytes at a path."""
+        return self._send("GET", path).content
+
+    def post_text(self, *path: str, body: Any) -> str:
+        """Posts JSON and returns text."""
+        answer = self._send("POST", path, json=body)
+        answer.encoding = "utf-8"
+        return answer.text
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self._session.close()
+
+    def _send(self, method: str, path: tuple[str, ...], **arguments: Any) -> requests.Response:
+        # A segment may hold slashes where the last one is a whole path: an artifact's.
+        url = "/".join([self.url, "api/v1", *(quote(segment, safe="/@") for segment in path)])
+        try:
+            answer = self._session.request(method, url, timeout=_TIMEOUT, **arguments)
+        except requests.ConnectionError:
+            raise UnavailableError(
+                f"there is no Driftline server at {self.url}", "start one with: driftline serve"
+            ) from None
+        except requests.Timeout:
+            raise DeadlineError(f"the server at {self.url} did not answer in time") from None
+        if not answer.ok:
+            raise _error_of(answer)
+        return answer
+
+
+def _error_of(answer: requests.Response) -> DriftlineError:
+    try:
+        body = answer.json()
+    except ValueError:
+        body = None
+    if isinstance(body, dict) and "code" in body:
+        return from_json(body)
+    return InternalError(
+        f"the server answered {answer.status_code} {answer.reason} without saying why",
+        "check that the address is a Driftline server's",
+    )

@@ -1,0 +1,548 @@
+"""Entities, feature views and feature services, declared in Python.
+
+The names and arguments are Feast's; the objects are the same as those that
+``driftline apply`` reads from YAML.
+
+    from datetime import timedelta
+    from driftline import Entity, FeatureService, FeatureView, Field
+    from driftline.types import Float64, String
+
+    airport = Entity(name="airport", join_keys=["origin"], value_type=String)
+    weather = FeatureView(
+        name="weather",
+        entities=[airport],
+        ttl=timedelta(hours=3),
+        schema=[Field(name="temp", dtype=Float64)],
+    )
+    delay_model = FeatureService(name="delay_model", features=[weather[["temp"]]])
+
+    driftline.connect().apply([airport, weather, delay_model])
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
+from typing import Any
+
+from driftline.times import format_duration, parse_duration
+from driftline.types import Type
+
+
+@dataclass(frozen=True)
+class Field:
+    """A named, typed column.
+
+    Example:
+        >>> Field(name="temp", dtype=Float64, description="Temperature (°F)")
+
+    Attributes:
+        name: The column's name.
+        dtype: Its type: one of ``driftline.types``, or a name such as ``"float64"``.
+        description: What it means and in which unit, for people.
+    """
+
+    name: str
+    dtype: Type
+    description: str = ""
+
+    def __post_init__(self) -> None:
+        _want_text("Field", "name", self.name)
+        object.__setattr__(self, "dtype", Type.parse(self.dtype))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(name=self.name, type=self.dtype.value, description=self.description)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Field:
+        """Reads the server's form."""
+        return cls(body["name"], Type.parse(body["type"]), body.get("description", ""))
+
+
+@dataclass(frozen=True, init=False)
+class Entity:
+    """A thing that features are about, and the columns that identify one.
+
+    Example:
+        >>> airport = Entity(name="airport", join_keys=["origin"], value_type=String)
+        >>> leg = Entity(name="leg", join_keys=[Field("origin", String), Field("dest", String)])
+
+    Attributes:
+        name: The entity's name.
+        join_keys: The columns that identify one, with their types.
+        description: For people.
+        tags: For people and scripts.
+    """
+
+    name: str
+    join_keys: tuple[Field, ...]
+    description: str
+    tags: dict[str, str]
+
+    def __init__(
+        self,
+        name: str,
+        join_keys: Sequence[str | Field] | None = None,
+        value_type: Type | str = Type.STRING,
+        description: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declares an entity.
+
+        Args:
+            name: The entity's name.
+            join_keys: The columns that identify one; the entity's name if left out.
+            value_type: The type of the join keys that are given by name only.
+            description: For people.
+            tags: For people and scripts.
+        """
+        _want_text("Entity", "name", name)
+        keys = _want_sequence("Entity", "join_keys", [name] if join_keys is None else join_keys)
+        object.__setattr__(self, "name", name)
+        object.__setattr__(
+            self,
+            "join_keys",
+            tuple(k if isinstance(k, Field) else Field(k, Type.parse(value_type)) for k in keys),
+        )
+        object.__setattr__(self, "description", description)
+        object.__setattr__(self, "tags", dict(tags or {}))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(
+            name=self.name,
+            join_keys=[k.to_json() for k in self.join_keys],
+            description=self.description,
+            tags=self.tags,
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Entity:
+        """Reads the server's form."""
+        return cls(
+            name=body["name"],
+            join_keys=[Field.from_json(k) for k in body["join_keys"]],
+            description=body.get("description", ""),
+            tags=body.get("tags"),
+        )
+
+
+@dataclass(frozen=True)
+class FeatureViewProjection:
+    """The part of a feature view that a service or a request uses.
+
+    ``view[["temp"]]`` makes one; its methods make others from it.
+
+    Example:
+        >>> weather[["temp"]].with_name("destination").with_join_key_map({"origin": "dest"})
+
+    Attributes:
+        view: The feature view's name.
+        features: The features wanted, in order; empty means all.
+        role: The name of this use of the view, for output columns; "" means the view's.
+        join_key_map: From the view's join keys to columns of the spine.
+    """
+
+    view: str
+    features: tuple[str, ...] = ()
+    role: str = ""
+    join_key_map: dict[str, str] = field(default_factory=dict)
+
+    def with_name(self, name: str) -> FeatureViewProjection:
+        """Names this use of the view, so that a view can be used twice."""
+        _want_text("with_name", "name", name)
+        return replace(self, role=name)
+
+    def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureViewProjection:
+        """Says which columns of the spine carry the view's join keys."""
+        if not isinstance(join_key_map, Mapping):
+            raise TypeError("with_join_key_map wants a dict from join key to column of the spine")
+        return replace(self, join_key_map=dict(join_key_map))
+
+    def __getitem__(self, features: Sequence[str]) -> FeatureViewProjection:
+        return replace(self, features=_feature_names(self.view, features))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(
+            view=self.view,
+            features=list(self.features),
+            role=self.role,
+            join_key_map=self.join_key_map,
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> FeatureViewProjection:
+        """Reads the server's form."""
+        return cls(
+            view=body["view"],
+            features=tuple(body.get("features") or ()),
+            role=body.get("role", ""),
+            join_key_map=dict(body.get("join_key_map") or {}),
+        )
+
+
+@dataclass(frozen=True, init=False)
+class FeatureView:
+    """A table of features over time.
+
+    Its rows are join keys, an event timestamp (when the values became true), maybe a
+    created timestamp (when the row was written down), and features.
+
+    Example:
+        >>> weather = FeatureView(
+        ...     name="weather",
+        ...     entities=[airport],
+        ...     ttl=timedelta(hours=3),
+        ...     schema=[Field(name="temp", dtype=Float64)],
+        ...     created_timestamp_column="created",
+        ... )
+
+    Attributes:
+        name: The view's name.
+        entities: The names of its entities; none for one global row per time.
+        schema: Its features.
+        ttl: How old a value may be when it is used; None means any age.
+        timestamp_field: The event timestamp's column.
+        created_timestamp_column: The created timestamp's column; "" if there is none.
+        known_at: Whether every read ignores rows created after the time asked for.
+        description: For people.
+        owner: Whom to ask.
+        tags: For people and scripts.
+    """
+
+    name: str
+    entities: tuple[str, ...]
+    schema: tuple[Field, ...]
+    ttl: timedelta | None
+    timestamp_field: str
+    created_timestamp_column: str
+    known_at: bool
+    description: str
+    owner: str
+    tags: dict[str, str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        entities: Sequence[Entity | str] = (),
+        schema: Sequence[Field],
+        ttl: timedelta | str | None = None,
+        timestamp_field: str = "event_timestamp",
+        created_timestamp_column: str = "",
+        known_at: bool = False,
+        description: str = "",
+        owner: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declares a feature view; the arguments are the attributes.
+
+        A field of ``schema`` that is a join key of one of ``entities`` is not a feature
+        and is left out, as in Feast.
+        """
+        _want_text("FeatureView", "name", name)
+        entities = _want_sequence("FeatureView", "entities", entities)
+        fields = _want_sequence("FeatureView", "schema", schema)
+        for f in fields:
+            if not isinstance(f, Field):
+                raise TypeError(f"schema of view {name!r} holds {f!r}, want Field(name=, dtype=)")
+        keys = {k.name for e in entities if isinstance(e, Entity) for k in e.join_keys}
+        duration = parse_duration(ttl) if isinstance(ttl, str) else ttl
+        if duration is not None and not isinstance(duration, timedelta):
+            raise TypeError(f"ttl of view {name!r} is {ttl!r}, want a timedelta such as hours=3")
+        values = {
+            "name": name,
+            "entities": tuple(e.name if isinstance(e, Entity) else e for e in entities),
+            "schema": tuple(f for f in fields if f.name not in keys),
+            "ttl": duration or None,
+            "timestamp_field": timestamp_field,
+            "created_timestamp_column": created_timestamp_column,
+            "known_at": known_at,
+            "description": description,
+            "owner": owner,
+            "tags": dict(tags or {}),
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def projection(self) -> FeatureViewProjection:
+        """The whole view, as a request or a service uses it."""
+        return FeatureViewProjection(self.name)
+
+    def __getitem__(self, features: Sequence[str]) -> FeatureViewProjection:
+        names = _feature_names(self.name, features)
+        known = [f.name for f in self.schema]
+        for name in names:
+            if name not in known:
+                raise KeyError(f"view {self.name!r} has no feature {name!r}; it has {known}")
+        return replace(self.projection, features=names)
+
+    def with_name(self, name: str) -> FeatureViewProjection:
+        """Names a use of the view, so that it can be used twice.
+
+        Example:
+            >>> weather.with_name("destination").with_join_key_map({"origin": "dest"})
+        """
+        return self.projection.with_name(name)
+
+    def with_join_key_map(self, join_key_map: Mapping[str, str]) -> FeatureViewProjection:
+        """Says which columns of the spine carry the view's join keys."""
+        return self.projection.with_join_key_map(join_key_map)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(
+            name=self.name,
+            entities=list(self.entities),
+            features=[f.to_json() for f in self.schema],
+            event_timestamp=self.timestamp_field,
+            created_timestamp=self.created_timestamp_column,
+            ttl=format_duration(self.ttl) if self.ttl else "",
+            known_at=self.known_at,
+            description=self.description,
+            owner=self.owner,
+            tags=self.tags,
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> FeatureView:
+        """Reads the server's form."""
+        return cls(
+            name=body["name"],
+            entities=body.get("entities") or (),
+            schema=[Field.from_json(f) for f in body["features"]],
+            ttl=body.get("ttl") or None,
+            timestamp_field=body.get("event_timestamp") or "event_timestamp",
+            created_timestamp_column=body.get("created_timestamp") or "",
+            known_at=bool(body.get("known_at")),
+            description=body.get("description", ""),
+            owner=body.get("owner", ""),
+            tags=body.get("tags"),
+        )
+
+
+Projectable = FeatureView | FeatureViewProjection
+
+
+@dataclass(frozen=True, init=False)
+class FeatureService:
+    """The named set of features that one model uses, in training and in serving.
+
+    Example:
+        >>> FeatureService(
+        ...     name="delay_model",
+        ...     features=[weather, carrier_performance[["mean_arr_delay"]]],
+        ... )
+
+    Attributes:
+        name: The service's name.
+        features: The parts of views that it is made of, in order.
+        description: For people.
+        owner: Whom to ask.
+        tags: For people and scripts.
+    """
+
+    name: str
+    features: tuple[FeatureViewProjection, ...]
+    description: str
+    owner: str
+    tags: dict[str, str]
+
+    def __init__(
+        self,
+        name: str,
+        features: Sequence[Projectable],
+        description: str = "",
+        owner: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declares a feature service; the arguments are the attributes."""
+        _want_text("FeatureService", "name", name)
+        values = {
+            "name": name,
+            "features": tuple(
+                as_projection(f) for f in _want_sequence("FeatureService", "features", features)
+            ),
+            "description": description,
+            "owner": owner,
+            "tags": dict(tags or {}),
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(
+            name=self.name,
+            projections=[p.to_json() for p in self.features],
+            description=self.description,
+            owner=self.owner,
+            tags=self.tags,
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> FeatureService:
+        """Reads the server's form."""
+        return cls(
+            name=body["name"],
+            features=[FeatureViewProjection.from_json(p) for p in body["projections"]],
+            description=body.get("description", ""),
+            owner=body.get("owner", ""),
+            tags=body.get("tags"),
+        )
+
+
+Definition = Entity | FeatureView | FeatureService
+
+
+@dataclass(frozen=True)
+class Change:
+    """One difference between definitions and the catalogue.
+
+    Attributes:
+        action: ``create``, ``update`` or ``none``.
+        ref: The object, such as ``view/weather``.
+        fields: What differs, for people: ``ttl: 3h0m0s → 6h0m0s``.
+    """
+
+    action: str
+    ref: str
+    fields: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        marks = {"create": "+", "update": "~", "none": " "}
+        lines = [f"{marks.get(self.action, '?')} {self.ref}"]
+        return "\n".join(lines + [f"    {f}" for f in self.fields])
+
+
+class Changes(Sequence[Change]):
+    """What applying definitions changes, or would change."""
+
+    def __init__(self, changes: Iterable[Change]) -> None:
+        self._changes = tuple(changes)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Changes:
+        """Reads the server's form."""
+        return cls(
+            Change(c["action"], c["ref"], tuple(c.get("fields") or ()))
+            for c in body.get("changes") or ()
+        )
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to change."""
+        return all(c.action == "none" for c in self._changes)
+
+    def __len__(self) -> int:
+        return len(self._changes)
+
+    def __getitem__(self, i: Any) -> Any:
+        return self._changes[i]
+
+    def __iter__(self) -> Iterator[Change]:
+        return iter(self._changes)
+
+    def __repr__(self) -> str:
+        if self.is_empty:
+            return f"Nothing to change: {len(self)} objects are up to date."
+        return "\n".join(str(c) for c in self._changes)
+
+
+def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, Any]:
+    """Returns the server's form of all objects together.
+
+    Raises:
+        TypeError: If one is not an Entity, FeatureView or FeatureService.
+    """
+    if isinstance(objects, (Entity, FeatureView, FeatureService)):
+        objects = [objects]
+    sorted_objects: dict[str, list[dict[str, Any]]] = {
+        "entities": [],
+        "feature_views": [],
+        "feature_services": [],
+    }
+    for thing in objects:
+        if isinstance(thing, Entity):
+            sorted_objects["entities"].append(thing.to_json())
+        elif isinstance(thing, FeatureView):
+            sorted_objects["feature_views"].append(thing.to_json())
+        elif isinstance(thing, FeatureService):
+            sorted_objects["feature_services"].append(thing.to_json())
+        else:
+            raise TypeError(
+                f"cannot apply {type(thing).__name__} {thing!r}; "
+                "give Entity, FeatureView and FeatureService objects"
+            )
+    return {kind: list_ for kind, list_ in sorted_objects.items() if list_}
+
+
+def feature_set_json(
+    features: FeatureService | Projectable | str | Sequence[str | Projectable],
+) -> dict[str, Any]:
+    """Returns the part of a request that says which features are wanted.
+
+    Args:
+        features: A feature service or its name, or references ``view:feature``, views and
+            projections, in a list or one alone.
+    """
+    if isinstance(features, FeatureService):
+        return {"service": features.name}
+    if isinstance(features, str) and ":" not in features:
+        return {"service": features}
+    if isinstance(features, (str, FeatureView, FeatureViewProjection)):
+        features = [features]
+    wanted = _want_sequence("the request", "features", features)
+    if not wanted:
+        raise ValueError("features is empty; name a feature service or some view:feature")
+    if all(isinstance(f, str) for f in wanted):
+        for f in wanted:
+            _parse_feature_ref(f)
+        return {"features": list(wanted)}
+    return {"projections": [as_projection(f).to_json() for f in wanted]}
+
+
+def as_projection(thing: Projectable | str) -> FeatureViewProjection:
+    """Returns the projection that a view, a projection or ``view:feature`` stands for."""
+    if isinstance(thing, FeatureViewProjection):
+        return thing
+    if isinstance(thing, FeatureView):
+        return thing.projection
+    if isinstance(thing, str):
+        return _parse_feature_ref(thing)
+    raise TypeError(
+        f"{thing!r} does not name features; give a FeatureView, view[[...]] or 'view:feature'"
+    )
+
+
+def _parse_feature_ref(text: str) -> FeatureViewProjection:
+    view, _, feature = text.partition(":")
+    if not view or not feature:
+        raise ValueError(f"feature reference {text!r} is not valid; write view:feature")
+    return FeatureViewProjection(view, (feature,))
+
+
+def _feature_names(view: str, features: Any) -> tuple[str, ...]:
+    if isinstance(features, str) or not isinstance(features, Sequence):
+        raise TypeError(f"choose features of view {view!r} by a list: {view}[['temp', 'humid']]")
+    return tuple(features)
+
+
+def _want_text(where: str, name: str, value: Any) -> None:
+    if not isinstance(value, str) or not value:
+        raise TypeError(f"{where} wants {name} as a text that is not empty, not {value!r}")
+
+
+def _want_sequence(where: str, name: str, value: Any) -> list[Any]:
+    if isinstance(value, str) or not isinstance(value, Sequence):
+        raise TypeError(f"{where} wants {name} as a list, not {value!r}")
+    return list(value)
+
+
+def _filled(**values: Any) -> dict[str, Any]:
+    """Leaves out what is empty, as the server does."""
+    return {name: value for name, value in values.items() if value}

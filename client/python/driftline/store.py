@@ -1,0 +1,598 @@
+"""The feature store, as a client sees it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pyarrow as pa
+
+from driftline._flight import Flight
+from driftline._http import HTTP
+from driftline._tables import fit, open_source, to_table
+from driftline.definitions import (
+    Changes,
+    Definition,
+    Entity,
+    FeatureService,
+    FeatureView,
+    Projectable,
+    definitions_json,
+    feature_set_json,
+)
+from driftline.drift import DriftReport
+from driftline.errors import DriftlineError, from_status
+from driftline.lineage import Lineage
+from driftline.retrieval import Dataset, IngestResult, OnlineResponse, RetrievalJob
+from driftline.times import format_time
+from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
+from driftline.types import Type
+
+DEFAULT_URL = "http://127.0.0.1:8816"
+
+Features = FeatureService | Projectable | str | Sequence[str | Projectable]
+
+
+class FeatureStore:
+    """A Driftline server.
+
+    ``driftline.connect`` makes one. It can be used from several threads and as a
+    context manager.
+
+    Example:
+        >>> store = FeatureStore("http://127.0.0.1:8816")
+        >>> store.version
+        '0.1.0'
+
+    Attributes:
+        url: The server's HTTP address.
+        flight_uri: Its Flight address, also that of Flight SQL.
+        version: Its version.
+    """
+
+    def __init__(self, url: str | None = None) -> None:
+        """Connects.
+
+        Args:
+            url: The server's HTTP address; by default the environment's DRIFTLINE_URL, or
+                http://127.0.0.1:8816.
+
+        Raises:
+            UnavailableError: If there is no server.
+        """
+        url = url or os.environ.get("DRIFTLINE_URL") or DEFAULT_URL
+        if not isinstance(url, str) or not url.startswith(("http://", "https://")):
+            raise ValueError(f"{url!r} is not an HTTP address; write it like {DEFAULT_URL}")
+        self._http = HTTP(url)
+        server = self._http.get("server")
+        self._flight = Flight(server["flight"])
+        self.url = self._http.url
+        self.flight_uri = self._flight.uri
+        self.version: str = server["version"]
+
+    def close(self) -> None:
+        """Gives the connections back."""
+        self._flight.close()
+        self._http.close()
+
+    def __enter__(self) -> FeatureStore:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"FeatureStore({self.url!r}, version {self.version})"
+
+    # Catalogue
+
+    def plan(self, objects: Definition | Iterable[Definition]) -> Changes:
+        """Returns what ``apply`` would change, and changes nothing.
+
+        Example:
+            >>> store.plan([airport, weather])
+            + entity/airport
+            + view/weather
+        """
+        return Changes.from_json(self._http.post("plan", body=definitions_json(objects)))
+
+    def apply(self, objects: Definition | Iterable[Definition]) -> Changes:
+        """Registers entities, feature views and feature services, all or none.
+
+        Objects that are not named stay as they are.
+
+        Example:
+            >>> store.apply([airport, weather, delay_model])
+        """
+        return Changes.from_json(self._http.post("apply", body=definitions_json(objects)))
+
+    def list_entities(self) -> list[Entity]:
+        """Returns the registered entities."""
+        return [Entity.from_json(e) for e in self._http.get("entities")["entities"] or ()]
+
+    def list_feature_views(self) -> list[FeatureView]:
+        """Returns the registered feature views."""
+        body = self._http.get("feature-views")
+        return [FeatureView.from_json(v) for v in body["feature_views"] or ()]
+
+    def list_feature_services(self) -> list[FeatureService]:
+        """Returns the registered feature services."""
+        body = self._http.get("feature-services")
+        return [FeatureService.from_json(s) for s in body["feature_services"] or ()]
+
+    def get_feature_view(self, name: str) -> FeatureView:
+        """Returns a registered feature view."""
+        return FeatureView.from_json(self._http.get("feature-views", name))
+
+    def get_feature_service(self, name: str) -> FeatureService:
+        """Returns a registered feature service, to ask for its features."""
+        return FeatureService.from_json(self._http.get("feature-services", name))
+
+    # Writing
+
+    def ingest(
+        self,
+        view: FeatureView | str,
+        data: Any,
+        idempotency_key: str | None = None,
+    ) -> IngestResult:
+        """Writes rows to a feature view; when it returns, they are durable and visible.
+
+        Example:
+            >>> store.ingest("weather", pd.read_parquet("weather.parquet")).rows
+            26115
+
+        Args:
+            view: The feature view, or its name.
+            data: A pandas or polars DataFrame, a pyarrow Table, RecordBatch or
+                RecordBatchReader (streamed), anything else with the Arrow PyCapsule
+                interface, a dict of columns or a list of dicts. Its columns are the view's:
+                join keys, event timestamp, created timestamp if there is one, features.
+                Naive times are UTC. Numbers are cast where no value can change.
+            idempotency_key: A name for this write. The same key with the same content
+                again changes nothing; with other content it is a conflict.
+
+        Raises:
+            NotFoundError: If there is no such view.
+            InvalidError: If a column is missing, unknown or of the wrong type.
+            ConflictError: If the key was used with other content.
+        """
+        name = _view_name(view)
+        source = fit(open_source(data), self._schema_of(name))
+        command = {"op": "ingest", "view": name}
+        if idempotency_key is not None:
+            command["idempotency_key"] = idempotency_key
+        return IngestResult.from_json(self._flight.put(command, source, label=name))
+
+    #: Feast's names. A write is visible online and offline at once, so they are one.
+    write_to_offline_store = ingest
+    write_to_online_store = ingest
+    push = ingest
+
+    # Reading
+
+    def get_historical_features(
+        self,
+        entity_df: Any,
+        features: Features,
+        full_feature_names: bool = False,
+        *,
+        event_timestamp: str = "event_timestamp",
+        known_at: bool = False,
+        strict: bool = False,
+        save_as: str | None = None,
+        inputs: Sequence[Any] = (),
+    ) -> RetrievalJob:
+        """Asks for the features of each row of a table, as of the time of the row.
+
+        There is one row in the answer for each row of ``entity_df``, in its order, with
+        its columns untouched and the features after them.
+
+        Example:
+            >>> job = store.get_historical_features(
+            ...     entity_df=flights,
+            ...     features=["weather:temp", "carrier_performance:late_share"],
+            ...     event_timestamp="scheduled_departure",
+            ... )
+            >>> job.to_df()
+
+        Args:
+            entity_df: The spine: join keys, a time, and any other columns such as labels,
+                as any kind of table that ``ingest`` takes.
+            features: A feature service or its name; or references ``view:feature``, views
+                and projections (``weather[["temp"]]``), one or several in a list.
+            full_feature_names: Whether features are called ``view__feature``.
+            event_timestamp: The spine's column with the time.
+            known_at: Whether rows that were created after the row's time are ignored, in
+                every view that has a created timestamp.
+            strict: Whether only rows of a time before the row's are used, not equal to it.
+            save_as: The dataset to keep the answer in, as its next version.
+            inputs: What the spine was made from (datasets or references), for lineage.
+
+        Returns:
+            The training set; nothing is sent until its rows are asked for.
+        """
+        if isinstance(entity_df, str):
+            raise TypeError(
+                "entity_df is a text; a spine by SQL is not supported yet, "
+                "so give the table: entity_df=store.sql(query)"
+            )
+        command: dict[str, Any] = {
+            "op": "historical",
+            **feature_set_json(features),
+            "event_timestamp": event_timestamp,
+        }
+        options = {
+            "full_feature_names": full_feature_names,
+            "known_at": known_at,
+            "strict": strict,
+            "save_as": save_as,
+            "inputs": [ref_of(i) for i in inputs],
+        }
+        command |= {name: value for name, value in options.items() if value}
+        source = open_source(entity_df)
+        if event_timestamp not in source.schema.names:
+            raise ValueError(
+                f"the entity dataframe has no column {event_timestamp!r}; "
+                f"name its time by event_timestamp=, one of {source.schema.names}"
+            )
+        return RetrievalJob(lambda: self._flight.exchange(command, source, "training set"))
+
+    def get_online_features(
+        self,
+        features: Features,
+        entity_rows: Any,
+        full_feature_names: bool = False,
+        *,
+        at: datetime | str | None = None,
+    ) -> OnlineResponse:
+        """Returns the newest features of some entities.
+
+        Example:
+            >>> store.get_online_features(
+            ...     features="delay_model",
+            ...     entity_rows=[{"origin": "JFK", "carrier": "B6", "tailnum": "N805JB"}],
+            ... ).to_dict()
+
+        Args:
+            features: As for ``get_historical_features``.
+            entity_rows: The join keys, as a list of dicts or any other kind of table.
+            full_feature_names: Whether features are called ``view__feature``.
+            at: The time that the values are for: their age counts from it, and rows of a
+                later time do not exist. Now, if left out.
+        """
+        command: dict[str, Any] = {"op": "online", "metadata": True, **feature_set_json(features)}
+        if full_feature_names:
+            command["full_feature_names"] = True
+        if at is not None:
+            command["at"] = format_time(at)
+        exchange = self._flight.exchange(command, open_source(entity_rows), "online")
+        return OnlineResponse(exchange.table())
+
+    def sql(self, query: str) -> pa.Table:
+        """Returns the rows of a SELECT over ``features.*``, ``datasets.*`` and ``meta.*``.
+
+        It goes through Flight SQL by the ADBC driver: ``pip install 'driftline[sql]'``.
+
+        Example:
+            >>> store.sql("SELECT origin, avg(temp) AS temp FROM features.weather GROUP BY 1")
+        """
+        if not isinstance(query, str) or not query.strip():
+            raise TypeError("sql wants a SELECT as a text")
+        try:
+            from adbc_driver_flightsql import dbapi
+        except ImportError:
+            raise ImportError(
+                "sql needs the Flight SQL driver of ADBC: pip install 'driftline[sql]'"
+            ) from None
+        try:
+            with dbapi.connect(self.flight_uri) as connection, connection.cursor() as cursor:
+                cursor.execute(query)
+                return cursor.fetch_arrow_table()
+        except dbapi.Error as error:
+            raise from_status(str(error)) or DriftlineError(str(error)) from None
+
+    # Datasets
+
+    def datasets(self) -> list[Dataset]:
+        """Returns the saved datasets."""
+        return [Dataset.from_json(d) for d in self._http.get("datasets")["datasets"] or ()]
+
+    def dataset(self, name: str, version: int | None = None) -> Dataset:
+        """Returns what is known of a saved dataset, the newest version by default."""
+        path = ("datasets", name) if version is None else ("datasets", name, str(version))
+        return Dataset.from_json(self._http.get(*path))
+
+    def read_dataset(self, name: str, version: int | None = None) -> pa.Table:
+        """Returns the rows of a saved dataset, the newest version by default."""
+        version = version or self.dataset(name).version
+        return self._flight.get({"op": "dataset", "name": name, "version": version})
+
+    def read_feature_view(self, name: str) -> pa.Table:
+        """Returns the whole history of a feature view."""
+        return self._flight.get({"op": "view", "name": name})
+
+    # Drift
+
+    def drift(
+        self,
+        reference: Any,
+        current: Any,
+        *,
+        columns: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+        alpha: float | None = None,
+        margin: float | None = None,
+        reference_name: str = "reference",
+        current_name: str = "current",
+    ) -> DriftReport:
+        """Compares two tables column by column.
+
+        Example:
+            >>> report = store.drift(
+            ...     "SELECT * FROM features.weather WHERE event_timestamp < '2013-04-01'",
+            ...     "SELECT * FROM features.weather WHERE event_timestamp >= '2013-06-01'",
+            ...     exclude=["event_timestamp", "created"],
+            ... )
+            >>> report.has_drift
+            True
+
+        Args:
+            reference: What was: a reference (``dataset/late_departure@1``,
+                ``view/weather``), a Dataset, a SELECT, or any kind of table.
+            current: What is, likewise.
+            columns: The columns to compare; by default all that both sides have.
+            exclude: Columns to leave out.
+            alpha: The false discovery rate over all columns; 0.05 by default.
+            margin: The smallest effect that counts; 0.05 by default.
+            reference_name: What to call the reference, if it is a table.
+            current_name: What to call the current data, if it is a table.
+        """
+        options = {"columns": list(columns), "exclude": list(exclude), "alpha": alpha}
+        options = {name: value for name, value in options.items() if value}
+        if margin is not None:
+            options["margin"] = margin
+        sides = (_drift_source(reference), _drift_source(current))
+        if all(sides):
+            body = self._http.post(
+                "drift", body={"reference": sides[0], "current": sides[1], **options}
+            )
+        else:
+            names = (reference_name, current_name)
+            tables = [
+                self._read_source(side) if side else to_table(given)
+                for side, given in zip(sides, (reference, current), strict=True)
+            ]
+            labels = [
+                (side.get("ref") or name) if side else name
+                for side, name in zip(sides, names, strict=True)
+            ]
+            body = self._drift_of_tables(*tables, *labels, options)
+        return DriftReport(body, self._render_drift)
+
+    def _render_drift(self, report: Mapping[str, Any]) -> str:
+        return self._http.post_text("drift", "report", body=report)
+
+    def _drift_of_tables(
+        self,
+        reference: pa.Table,
+        current: pa.Table,
+        reference_name: str,
+        current_name: str,
+        options: dict[str, Any],
+    ) -> dict[str, Any]:
+        common = [name for name in reference.column_names if name in current.column_names]
+        if not common:
+            raise ValueError("the two tables have no column in common")
+        rows = pa.concat_tables(
+            [reference.select(common), current.select(common)], promote_options="permissive"
+        )
+        command = {
+            "op": "drift",
+            "reference_rows": reference.num_rows,
+            "reference_name": reference_name,
+            "current_name": current_name,
+            **options,
+        }
+        exchange = self._flight.exchange(command, open_source(rows), "drift")
+        for _ in exchange.batches():
+            pass
+        return exchange.metadata
+
+    def _read_source(self, source: dict[str, str]) -> pa.Table:
+        if "sql" in source:
+            return self.sql(source["sql"])
+        kind, _, rest = source["ref"].partition("/")
+        name, _, version = rest.partition("@")
+        if kind == "view":
+            return self.read_feature_view(name)
+        return self.read_dataset(name, int(version) if version else None)
+
+    # Runs and models
+
+    def start_run(
+        self,
+        project: str,
+        config: dict[str, Any] | None = None,
+        name: str = "",
+        tags: dict[str, Any] | None = None,
+    ) -> Run:
+        """Starts a run; ``driftline.init`` is the same without a store at hand.
+
+        Example:
+            >>> with store.start_run("late_departure", config={"depth": 6}) as run:
+            ...     run.log({"auc": 0.71})
+        """
+        return Run(self._http, self._http.post("runs", body=run_spec(project, config, name, tags)))
+
+    def run(self, id: str) -> Run:
+        """Returns a run."""
+        return Run(self._http, self._http.get("runs", id))
+
+    def runs(self, project: str | None = None) -> list[Run]:
+        """Returns all runs, or those of one project (experiment)."""
+        body = self._http.get("runs", experiment=project)
+        return [Run(self._http, r) for r in body["runs"] or ()]
+
+    def register_model(
+        self,
+        name: str,
+        run: Run | str,
+        artifact: Artifact | str,
+        description: str = "",
+        tags: dict[str, Any] | None = None,
+    ) -> ModelVersion:
+        """Registers the artifact of a run as the next version of a model.
+
+        Example:
+            >>> store.register_model("late_departure", run, "model/model.joblib").version
+            1
+        """
+        spec = {
+            "model": name,
+            "run": run.id if isinstance(run, Run) else run,
+            "artifact": artifact.path if isinstance(artifact, Artifact) else artifact,
+            "description": description,
+            "tags": {key: str(value) for key, value in (tags or {}).items()},
+        }
+        body = {key: value for key, value in spec.items() if value}
+        return ModelVersion.from_json(self._http.post("models", name, "versions", body=body))
+
+    def models(self) -> list[ModelVersion]:
+        """Returns the newest version of each model."""
+        return [ModelVersion.from_json(m) for m in self._http.get("models")["models"] or ()]
+
+    def model_versions(self, name: str) -> list[ModelVersion]:
+        """Returns all versions of a model."""
+        body = self._http.get("models", name)
+        return [ModelVersion.from_json(v) for v in body["versions"] or ()]
+
+    def model_version(self, name: str, version: int | str) -> ModelVersion:
+        """Returns a version of a model by its number or by an alias.
+
+        Example:
+            >>> store.model_version("late_departure", "champion").version
+            1
+        """
+        return ModelVersion.from_json(self._http.get("models", name, "versions", str(version)))
+
+    def set_alias(
+        self,
+        model: str,
+        version: ModelVersion | int,
+        alias: str,
+        *,
+        expect: int | None = None,
+        reason: str = "",
+    ) -> ModelVersion:
+        """Points an alias at a version of a model.
+
+        Example:
+            >>> store.set_alias("late_departure", 1, "champion", reason="first model")
+
+        Args:
+            model: The model's name.
+            version: The version to point at.
+            alias: The alias.
+            expect: The version that it must point at now (0: at none); if it points
+                elsewhere, somebody else was faster, and it is a ConflictError.
+            reason: Why, for whoever reads the history.
+        """
+        move: dict[str, Any] = {
+            "version": version.version if isinstance(version, ModelVersion) else int(version)
+        }
+        if expect is not None:
+            move["expect"] = expect
+        if reason:
+            move["reason"] = reason
+        return ModelVersion.from_json(self._http.put("models", model, "aliases", alias, body=move))
+
+    def download_artifact(
+        self,
+        source: ModelVersion | Run | str,
+        path: str | None = None,
+        *,
+        to: str | Path | None = None,
+    ) -> bytes:
+        """Returns the bytes of a model version, or of an artifact of a run.
+
+        Example:
+            >>> champion = store.model_version("late_departure", "champion")
+            >>> model = joblib.load(io.BytesIO(store.download_artifact(champion)))
+
+        Args:
+            source: A model version, a run or a run's id.
+            path: The artifact's name, if ``source`` is a run.
+            to: A file to write the bytes to as well.
+        """
+        if isinstance(source, ModelVersion):
+            run, path = source.run, source.artifact.path
+        else:
+            run = source.id if isinstance(source, Run) else source
+        if not path:
+            raise TypeError("which artifact of the run? give its path")
+        content = self._http.get_bytes("runs", run, "artifacts", path)
+        if to is not None:
+            Path(to).write_bytes(content)
+        return content
+
+    # Lineage
+
+    def lineage(self, thing: Any, direction: str = "up", depth: int | None = None) -> Lineage:
+        """Returns what a thing was made from, or what was made from it.
+
+        Example:
+            >>> store.lineage("model/late_departure@1")
+
+        Args:
+            thing: A reference, or a model version, run or dataset.
+            direction: ``up`` or ``down``.
+            depth: How many steps; all by default.
+        """
+        if direction not in ("up", "down"):
+            raise ValueError(f"direction is {direction!r}, want 'up' or 'down'")
+        body = self._http.get("lineage", ref=ref_of(thing), direction=direction, depth=depth)
+        return Lineage(body, direction)
+
+    def _schema_of(self, view: str) -> pa.Schema:
+        """Returns the names and types of a view's features and join keys."""
+        body = self._http.get("feature-views", view)
+        registered = FeatureView.from_json(body)
+        fields = [(k["name"], k["type"]) for k in body.get("join_keys") or ()]
+        times = [registered.timestamp_field, registered.created_timestamp_column]
+        fields += [(name, "timestamp") for name in times if name]
+        fields += [(f.name, f.dtype) for f in registered.schema]
+        return pa.schema([(name, Type.parse(type_).to_arrow()) for name, type_ in fields])
+
+
+def _view_name(view: FeatureView | str) -> str:
+    if isinstance(view, FeatureView):
+        return view.name
+    if isinstance(view, str) and view:
+        return view
+    raise TypeError(f"view is a feature view or its name, not {view!r}")
+
+
+def _drift_source(side: Any) -> dict[str, str] | None:
+    """Returns the server's form of a side that it has itself, or None for a table."""
+    if isinstance(side, Dataset):
+        return {"ref": side.ref}
+    if isinstance(side, RetrievalJob) or not isinstance(side, str):
+        return None
+    text = side.strip()
+    if text.split(None, 1)[0].upper() in ("SELECT", "WITH", "FROM") if text else False:
+        return {"sql": text}
+    if text.startswith(("dataset/", "view/")):
+        return {"ref": text}
+    raise ValueError(
+        f"{side!r} is neither a reference (dataset/name@version, view/name) nor a SELECT"
+    )
