@@ -22,6 +22,8 @@ import (
 type Options struct {
 	Logger     *slog.Logger // slog.Default() if nil
 	CacheBytes int64        // of the block cache; 64 MiB if 0
+
+	disk vfs.FS // where Pebble's files are; tests make it fail
 }
 
 const (
@@ -120,11 +122,15 @@ func (db *DB) configure(opts *Options) *pebble.Options {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	if o.disk == nil {
+		o.disk = vfs.Default
+	}
 	db.log = o.Logger
 	settings := &pebble.Options{
 		CacheSize:          o.CacheBytes,
 		EventListener:      db.listener(),
 		FormatMajorVersion: format,
+		FS:                 o.disk,
 		Logger:             logger{o.Logger},
 		MemTableSize:       memTableBytes,
 		Merger:             maxMerger,
@@ -194,6 +200,8 @@ func openPebble(dir string, settings *pebble.Options) (db *pebble.DB, err error)
 		return db, err
 	case isOfSystem(err):
 		return nil, cannotOpen(err)
+	case isOfNewerVersion(err):
+		return nil, newerVersion(err)
 	}
 	return nil, damaged(err)
 }

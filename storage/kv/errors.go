@@ -29,6 +29,18 @@ func isOfSystem(err error) bool {
 	return errors.As(err, &number) && number != syscall.ENOENT
 }
 
+// isOfNewerVersion reads Pebble's text: there is no other mark of this error.
+func isOfNewerVersion(err error) bool {
+	return strings.Contains(err.Error(), "unknown format major version")
+}
+
+func newerVersion(err error) error {
+	e := driftline.Errorf(driftline.FailedPrecondition, "data folder was written by a newer version of driftline").
+		WithHint("start that version, or name another data folder")
+	e.Err = err
+	return e
+}
+
 func cannotOpen(err error) error {
 	return driftline.Errorf(driftline.Unavailable, "data folder cannot be opened: %w", withoutPath(err)).
 		WithHint("check that it is a driftline data folder, its permissions, and the free space of the disk")

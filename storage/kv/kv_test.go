@@ -111,7 +111,7 @@ func TestABatchIsOneChangeInOrder(t *testing.T) {
 	if got := content(t, db); !slices.Equal(got, []string{"a4=after"}) {
 		t.Fatalf("after the commit a reader sees %q", got)
 	}
-	wantCode(t, b.Commit(), driftline.Internal, "committed before")
+	wantCode(t, b.Commit(), driftline.Internal, "committed or closed before")
 	for range 2 {
 		if err := b.Close(); err != nil {
 			t.Fatal(err)
@@ -353,6 +353,41 @@ func TestCloseWaitsForReadersAndRefusesWhatComesAfter(t *testing.T) {
 	if err := batch.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+func TestABatchThatIsTooLargeIsRefusedWhole(t *testing.T) {
+	if testing.Short() {
+		t.Skip("needs 1 GiB of memory")
+	}
+	db := open(t, t.TempDir())
+	b := db.NewBatch()
+	defer b.Close()
+	set("first", "fits")(b)
+	value := make([]byte, 512<<20)
+	for range 3 {
+		b.Max([]byte("huge"), value)
+	}
+	set("last", "would fit")(b)
+	wantCode(t, b.Commit(), driftline.Exhausted, "larger than 1024 MiB", "smaller parts")
+	if got := content(t, db); len(got) != 0 {
+		t.Fatalf("a part was committed: %q", got)
+	}
+}
+
+func TestAFolderOfANewerVersion(t *testing.T) {
+	dir := t.TempDir()
+	if err := open(t, dir).Close(); err != nil {
+		t.Fatal(err)
+	}
+	markers, err := filepath.Glob(filepath.Join(dir, "marker.format-version.*"))
+	if err != nil || len(markers) != 1 {
+		t.Fatalf("markers %q, %v", markers, err)
+	}
+	if err := os.Rename(markers[0], filepath.Join(dir, "marker.format-version.000099.999")); err != nil {
+		t.Fatal(err)
+	}
+	_, err = kv.Open(dir, quiet)
+	wantCode(t, err, driftline.FailedPrecondition, "newer version")
 }
 
 func TestConcurrentCommitsAreAllThereAndNumbered(t *testing.T) {

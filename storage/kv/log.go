@@ -37,7 +37,7 @@ func (db *DB) listener() *pebble.EventListener {
 		},
 		BackgroundError: func(err error) {
 			db.backgroundErrors.Add(1)
-			db.log.Error("storage background work failed and will be tried again", "error", err)
+			db.log.Error("storage background work failed and will be tried again", "error", err.Error())
 		},
 		WriteStallBegin: func(info pebble.WriteStallBeginInfo) { db.writeStalls.Add(1) },
 	}
