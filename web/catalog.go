@@ -1,0 +1,105 @@
+package web
+
+import (
+	"net/http"
+	"strconv"
+
+	"github.com/driftline/driftline"
+)
+
+type health struct {
+	Status string `json:"status"`
+}
+
+func (s *Server) getHealth(*http.Request) (health, error) { return health{Status: "ok"}, nil }
+
+type serverInfo struct {
+	Version string `json:"version"`
+	Flight  string `json:"flight,omitempty"`
+}
+
+func (s *Server) getServer(*http.Request) (serverInfo, error) {
+	return serverInfo{Version: s.options.Version, Flight: s.options.FlightAddress}, nil
+}
+
+type changeList struct {
+	Changes []driftline.Change `json:"changes"`
+}
+
+func (s *Server) plan(r *http.Request) (changeList, error) {
+	defs, err := readJSON[driftline.Definitions](r)
+	if err != nil {
+		return changeList{}, err
+	}
+	changes, err := s.engine.Registry().Plan(defs)
+	return changeList{Changes: list(changes)}, err
+}
+
+func (s *Server) apply(r *http.Request) (changeList, error) {
+	defs, err := readJSON[driftline.Definitions](r)
+	if err != nil {
+		return changeList{}, err
+	}
+	changes, err := s.engine.Apply(r.Context(), defs)
+	return changeList{Changes: list(changes)}, err
+}
+
+type entityList struct {
+	Entities []driftline.Entity `json:"entities"`
+}
+
+func (s *Server) entities(*http.Request) (entityList, error) {
+	return entityList{Entities: list(s.engine.Registry().Entities())}, nil
+}
+
+type viewList struct {
+	FeatureViews []driftline.FeatureView `json:"feature_views"`
+}
+
+func (s *Server) views(*http.Request) (viewList, error) {
+	return viewList{FeatureViews: list(s.engine.Registry().Views())}, nil
+}
+
+func (s *Server) view(r *http.Request) (*driftline.FeatureView, error) {
+	return s.engine.Registry().View(driftline.ViewName(r.PathValue("name")))
+}
+
+type serviceList struct {
+	FeatureServices []driftline.FeatureService `json:"feature_services"`
+}
+
+func (s *Server) services(*http.Request) (serviceList, error) {
+	return serviceList{FeatureServices: list(s.engine.Registry().Services())}, nil
+}
+
+func (s *Server) service(r *http.Request) (*driftline.FeatureService, error) {
+	return s.engine.Registry().Service(driftline.ServiceName(r.PathValue("name")))
+}
+
+type datasetList struct {
+	Datasets []driftline.Dataset `json:"datasets"`
+}
+
+func (s *Server) datasets(*http.Request) (datasetList, error) {
+	return datasetList{Datasets: list(s.engine.Registry().Datasets())}, nil
+}
+
+func (s *Server) dataset(r *http.Request) (*driftline.Dataset, error) {
+	version, err := versionOf(r.PathValue("version"))
+	if err != nil {
+		return nil, err
+	}
+	return s.engine.Registry().Dataset(driftline.DatasetName(r.PathValue("name")), version)
+}
+
+// versionOf reads a dataset version of a path; "" is 0, the newest.
+func versionOf(text string) (int, error) {
+	if text == "" {
+		return 0, nil
+	}
+	version, err := strconv.Atoi(text)
+	if err != nil || version < 1 {
+		return 0, driftline.Errorf(driftline.Invalid, "version %q is not a number from 1", clip(text))
+	}
+	return version, nil
+}

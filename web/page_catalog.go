@@ -1,0 +1,276 @@
+package web
+
+import (
+	"context"
+	"fmt"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/registry"
+)
+
+// viewRow is one feature view of the catalogue.
+type viewRow struct {
+	driftline.FeatureView
+	Status engine.ViewStatus
+	Newest time.Time
+}
+
+type cataloguePage struct {
+	Views    []viewRow
+	Services []driftline.FeatureService
+	Entities []driftline.Entity
+	Flight   string
+}
+
+func (s *Server) cataloguePage(w http.ResponseWriter, r *http.Request) error {
+	catalogue := s.engine.Registry()
+	body := cataloguePage{Services: catalogue.Services(), Entities: catalogue.Entities(), Flight: s.options.FlightAddress}
+	for _, view := range catalogue.Views() {
+		status, err := s.engine.ViewStatus(r.Context(), view.Name)
+		if err != nil {
+			return err
+		}
+		body.Views = append(body.Views, viewRow{FeatureView: view, Status: status, Newest: s.freshness.newest(r.Context(), &view, status)})
+	}
+	return s.render(w, "catalogue", page{Title: "Catalogue", Section: "catalogue", Body: body})
+}
+
+type viewPage struct {
+	View          *driftline.FeatureView
+	Status        engine.ViewStatus
+	Newest        time.Time                  // event time; zero if there are no rows
+	Services      []driftline.FeatureService // that use the view
+	Distributions []distribution
+	Snapshots     []registry.Snapshot // the newest first
+	HTTP, Flight  string
+	Example       exampleRead
+}
+
+// exampleRead holds what the copyable examples of a view's page are made of.
+type exampleRead struct {
+	Features string // quoted refs, two at most
+	Entities string // JSON
+	Columns  string // of a SELECT
+}
+
+func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
+	view, err := s.engine.Registry().View(driftline.ViewName(r.PathValue("name")))
+	if err != nil {
+		return err
+	}
+	status, err := s.engine.ViewStatus(r.Context(), view.Name)
+	if err != nil {
+		return err
+	}
+	body := viewPage{View: view, Status: status, HTTP: "http://" + r.Host, Flight: s.options.FlightAddress,
+		Example: exampleOf(view), Snapshots: s.snapshots(view.Name),
+		Newest: s.freshness.newest(r.Context(), view, status), Distributions: s.distributions(r.Context(), view, status.Rows)}
+	for _, service := range s.engine.Registry().Services() {
+		for _, projection := range service.Projections {
+			if projection.View == view.Name {
+				body.Services = append(body.Services, service)
+				break
+			}
+		}
+	}
+	return s.render(w, "view", page{Title: string(view.Name), Section: "catalogue", Body: body})
+}
+
+// maxSnapshots is how many commits a page shows; lineage has them all.
+const maxSnapshots = 20
+
+func (s *Server) snapshots(view driftline.ViewName) []registry.Snapshot {
+	all := s.engine.Registry().Snapshots("features." + string(view))
+	slices.Reverse(all)
+	return all[:min(len(all), maxSnapshots)]
+}
+
+func exampleOf(view *driftline.FeatureView) exampleRead {
+	var refs, entities []string
+	for i, f := range view.Features {
+		if i < 2 {
+			refs = append(refs, fmt.Sprintf("%q", string(view.Name)+":"+f.Name))
+		}
+	}
+	for _, key := range view.JoinKeys {
+		value := `"…"`
+		switch key.Type {
+		case driftline.Int32, driftline.Int64:
+			value = "1"
+		case driftline.Bool:
+			value = "true"
+		}
+		entities = append(entities, fmt.Sprintf("%q: [%s]", key.Name, value))
+	}
+	columns := append(view.KeyNames(), view.EventTimestamp)
+	columns = append(columns, view.FeatureNames()[:min(2, len(view.Features))]...)
+	return exampleRead{Features: strings.Join(refs, ", "), Entities: "{" + strings.Join(entities, ", ") + "}",
+		Columns: strings.Join(columns, ", ")}
+}
+
+// Pictures are made while the page is waited for, so they must be cheap.
+const (
+	pictureRows     = 5_000_000
+	picturePatience = 3 * time.Second
+	pictureColumns  = 24
+)
+
+// distributions draws each numeric feature of a view. A picture is a nicety:
+// whatever keeps it from being drawn leaves it out.
+func (s *Server) distributions(ctx context.Context, view *driftline.FeatureView, rows int64) []distribution {
+	var names []string
+	for _, f := range view.Features {
+		switch f.Type {
+		case driftline.Int32, driftline.Int64, driftline.Float32, driftline.Float64:
+			names = append(names, f.Name)
+		}
+	}
+	names = names[:min(len(names), pictureColumns)]
+	if len(names) == 0 || rows == 0 || rows > pictureRows {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, picturePatience)
+	defer cancel()
+	drawn, err := s.summaries(ctx, view.Name, names)
+	if err != nil {
+		s.log.DebugContext(ctx, "no pictures", "view", view.Name, "error", err)
+		return nil
+	}
+	if err := s.countBins(ctx, view.Name, drawn); err != nil {
+		s.log.DebugContext(ctx, "no pictures", "view", view.Name, "error", err)
+		return nil
+	}
+	return drawn
+}
+
+// summaries reads range, mean and nulls of each column in one scan.
+func (s *Server) summaries(ctx context.Context, view driftline.ViewName, names []string) ([]distribution, error) {
+	var parts []string
+	for _, name := range names {
+		parts = append(parts, fmt.Sprintf(`min(%[1]s) FILTER (isfinite(%[1]s)), max(%[1]s) FILTER (isfinite(%[1]s)), avg(%[1]s) FILTER (isfinite(%[1]s)), count(%[1]s), count(*) - count(%[1]s)`,
+			finite(name)))
+	}
+	row, err := numbers(ctx, s.engine, fmt.Sprintf("SELECT %s FROM features.%s", strings.Join(parts, ", "), quoteName(string(view))))
+	if err != nil || len(row) != 1 {
+		return nil, err
+	}
+	drawn := make([]distribution, len(names))
+	for i, name := range names {
+		v := row[0][5*i:]
+		drawn[i] = distribution{Feature: name, Low: v[0], High: v[1], Mean: v[2], Rows: int64(v[3]), Nulls: int64(v[4])}
+	}
+	return drawn, nil
+}
+
+// finite is a column as double, so that one function fits every numeric type.
+func finite(name string) string { return quoteName(name) + "::DOUBLE" }
+
+// countBins counts the values of every column over equal bins, in one query.
+func (s *Server) countBins(ctx context.Context, view driftline.ViewName, drawn []distribution) error {
+	var parts []string
+	for i, d := range drawn {
+		if !(d.High > d.Low) {
+			continue
+		}
+		parts = append(parts, fmt.Sprintf(
+			`SELECT %d, least(floor((%[2]s - %[3]v) / %[4]v * %[5]d), %[6]d), count(*) FROM features.%[7]s WHERE isfinite(%[2]s) GROUP BY 2`,
+			i, finite(d.Feature), float64(d.Low), float64(d.High-d.Low), histogramBins, histogramBins-1, quoteName(string(view))))
+	}
+	counts := make([][]int64, len(drawn))
+	for i := range counts {
+		counts[i] = make([]int64, histogramBins)
+	}
+	if len(parts) > 0 {
+		rows, err := numbers(ctx, s.engine, strings.Join(parts, " UNION ALL "))
+		if err != nil {
+			return err
+		}
+		for _, row := range rows {
+			counts[int(row[0])][min(max(int(row[1]), 0), histogramBins-1)] = int64(row[2])
+		}
+	}
+	for i := range drawn {
+		drawn[i].Bars = bars(counts[i])
+	}
+	return nil
+}
+
+// numbers runs a SELECT of numeric columns and returns its rows; null is NaN.
+func numbers(ctx context.Context, e *engine.Engine, query string) ([][]driftline.Number, error) {
+	answer, err := e.SQL(ctx, query, nil)
+	if err != nil {
+		return nil, err
+	}
+	var rows [][]driftline.Number
+	for batch, err := range answer.All {
+		if err != nil {
+			return nil, err
+		}
+		for i := range int(batch.NumRows()) {
+			row := make([]driftline.Number, batch.NumCols())
+			for j, column := range batch.Columns() {
+				row[j] = cellNumber(column, i)
+			}
+			rows = append(rows, row)
+		}
+	}
+	return rows, nil
+}
+
+func cellNumber(column arrow.Array, i int) driftline.Number {
+	if column.IsNull(i) {
+		return driftline.Number(nan)
+	}
+	switch c := column.(type) {
+	case *array.Int32:
+		return driftline.Number(c.Value(i))
+	case *array.Int64:
+		return driftline.Number(c.Value(i))
+	case *array.Float64:
+		return driftline.Number(c.Value(i))
+	}
+	return driftline.Number(nan)
+}
+
+// quoteName quotes an SQL name. Catalogue names hold no quote; this keeps it so.
+func quoteName(name string) string { return `"` + strings.ReplaceAll(name, `"`, `""`) + `"` }
+
+type servicePage struct {
+	Service *driftline.FeatureService
+	HTTP    string
+}
+
+func (s *Server) servicePage(w http.ResponseWriter, r *http.Request) error {
+	service, err := s.engine.Registry().Service(driftline.ServiceName(r.PathValue("name")))
+	if err != nil {
+		return err
+	}
+	return s.render(w, "service", page{Title: string(service.Name), Section: "catalogue",
+		Body: servicePage{Service: service, HTTP: "http://" + r.Host}})
+}
+
+func (s *Server) datasetsPage(w http.ResponseWriter, r *http.Request) error {
+	return s.render(w, "datasets", page{Title: "Datasets", Section: "datasets", Body: s.engine.Registry().Datasets()})
+}
+
+type datasetPage struct {
+	*driftline.Dataset
+	Ref    driftline.Ref
+	Flight string
+}
+
+func (s *Server) datasetPage(w http.ResponseWriter, r *http.Request) error {
+	dataset, err := s.dataset(r)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "dataset", page{Title: fmt.Sprintf("%s @%d", dataset.Name, dataset.Version), Section: "datasets",
+		Body: datasetPage{Dataset: dataset, Ref: dataset.Ref(), Flight: s.options.FlightAddress}})
+}

@@ -1,0 +1,273 @@
+package web
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"embed"
+	"encoding/hex"
+	"fmt"
+	"html/template"
+	"io/fs"
+	"net/http"
+	"net/url"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// The UI is server-rendered and needs no script: each page is one template
+// within layout.html, and pictures are inline SVG drawn by chart.go and graph.go.
+//
+//go:embed pages/*.html static/*
+var assets embed.FS
+
+// pages renders the templates.
+type pages struct {
+	templates map[string]*template.Template
+	version   string // of the static files, so that browsers may keep them
+}
+
+// page is what every template gets; Body is the page's own data.
+type page struct {
+	Title   string
+	Section string // the entry of the navigation that is lit
+	Assets  string
+	Now     time.Time
+	Body    any
+}
+
+func (s *Server) pageTable() []route {
+	get := func(path string, handle func(w http.ResponseWriter, r *http.Request) error) route {
+		return route{method: "GET", path: path, handle: handle, page: true}
+	}
+	return []route{
+		get("/{$}", s.cataloguePage),
+		get("/views/{name}", s.viewPage),
+		get("/services/{name}", s.servicePage),
+		get("/datasets", s.datasetsPage),
+		get("/datasets/{name}/{version}", s.datasetPage),
+		get("/runs", s.runsPage),
+		get("/runs/{id}", s.runPage),
+		get("/models", s.modelsPage),
+		get("/models/{model}", s.modelPage),
+		get("/lineage", s.lineagePage),
+		get("/static/{file}", getStatic),
+	}
+}
+
+func loadPages() *pages {
+	layout := template.Must(template.New("layout.html").Funcs(pageFuncs).ParseFS(assets, "pages/layout.html", "pages/parts.html"))
+	names, err := fs.Glob(assets, "pages/*.html")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	p := &pages{templates: map[string]*template.Template{}, version: assetsVersion()}
+	for _, name := range names {
+		base := path.Base(name)
+		p.templates[strings.TrimSuffix(base, ".html")] =
+			template.Must(template.Must(layout.Clone()).ParseFS(assets, name))
+	}
+	return p
+}
+
+// assetsVersion changes when any static file does.
+func assetsVersion() string {
+	hash := sha256.New()
+	files, err := fs.Glob(assets, "static/*")
+	if err != nil {
+		panic(err) // the pattern is a constant
+	}
+	for _, name := range files {
+		content, err := assets.ReadFile(name)
+		if err != nil {
+			panic(err) // embedded
+		}
+		hash.Write(content)
+	}
+	return hex.EncodeToString(hash.Sum(nil))[:12]
+}
+
+// render sends one page. A template that fails becomes an error, not half a page.
+func (s *Server) render(w http.ResponseWriter, name string, p page) error {
+	p.Now = s.engine.Now()
+	return s.pages.render(w, http.StatusOK, name, p)
+}
+
+func (p *pages) render(w http.ResponseWriter, status int, name string, content page) error {
+	content.Assets = p.version
+	var body bytes.Buffer
+	if err := p.templates[name].ExecuteTemplate(&body, "layout.html", content); err != nil {
+		return driftline.Errorf(driftline.Internal, "page %q cannot be drawn: %w", name, err)
+	}
+	head := w.Header()
+	head.Set("Content-Type", "text/html; charset=utf-8")
+	head.Set("Content-Length", strconv.Itoa(body.Len()))
+	head.Set("Content-Security-Policy",
+		"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	head.Set("Referrer-Policy", "same-origin")
+	w.WriteHeader(status)
+	_, _ = body.WriteTo(w) // the peer may be gone; there is nobody left to tell
+	return nil
+}
+
+// fail shows an error to a person.
+func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
+	noteError(r, err)
+	shown, status := present(err)
+	if p.render(w, status, "error", page{Title: http.StatusText(status), Now: time.Now(), Body: shown}) != nil {
+		writeJSON(w, status, shown)
+	}
+}
+
+func getStatic(w http.ResponseWriter, r *http.Request) error {
+	name := r.PathValue("file")
+	content, err := assets.ReadFile("static/" + name)
+	if err != nil {
+		return driftline.Errorf(driftline.NotFound, "there is no file %q", clip(name))
+	}
+	w.Header().Set("Cache-Control", "public, max-age=31536000, immutable")
+	http.ServeContent(w, r, name, time.Time{}, bytes.NewReader(content))
+	return nil
+}
+
+var pageFuncs = template.FuncMap{
+	"count":    countText,
+	"size":     sizeText,
+	"ago":      agoText,
+	"stamp":    stampText,
+	"age":      ageText,
+	"number":   numberText,
+	"refURL":   refURL,
+	"join":     strings.Join,
+	"segment":  url.PathEscape,
+	"query":    url.QueryEscape,
+	"short":    shortText,
+	"artifact": artifactURL,
+}
+
+// countText groups digits: 336 776 is easier to read than 336776.
+func countText(n any) string {
+	digits := fmt.Sprint(n)
+	sign := ""
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	var out strings.Builder
+	for i, c := range digits {
+		if i > 0 && (len(digits)-i)%3 == 0 {
+			out.WriteByte(',')
+		}
+		out.WriteRune(c)
+	}
+	return sign + out.String()
+}
+
+func sizeText(bytes int64) string {
+	value, unit := float64(bytes), "B"
+	for _, next := range []string{"KiB", "MiB", "GiB", "TiB"} {
+		if value < 1024 {
+			break
+		}
+		value, unit = value/1024, next
+	}
+	if unit == "B" || value >= 100 {
+		return fmt.Sprintf("%.0f %s", value, unit)
+	}
+	return fmt.Sprintf("%.1f %s", value, unit)
+}
+
+// agoText says how long before now t was, in one unit.
+func agoText(now, t time.Time) string {
+	if t.IsZero() {
+		return "never"
+	}
+	if d := now.Sub(t); d >= 0 {
+		return spanText(d) + " ago"
+	}
+	return "in " + spanText(t.Sub(now))
+}
+
+// spanText is d in its largest unit.
+func spanText(d time.Duration) string {
+	const day = 24 * time.Hour
+	for _, unit := range []struct {
+		length time.Duration
+		name   string
+	}{{365 * day, "year"}, {30 * day, "month"}, {day, "day"}, {time.Hour, "hour"}, {time.Minute, "minute"}, {time.Second, "second"}} {
+		if n := int64(d / unit.length); n == 1 {
+			return "1 " + unit.name
+		} else if n > 1 {
+			return fmt.Sprintf("%d %ss", n, unit.name)
+		}
+	}
+	return "a moment"
+}
+
+// stampText is a time in UTC, without what is zero.
+func stampText(t time.Time) string {
+	t = t.UTC()
+	switch {
+	case t.IsZero():
+		return "–"
+	case t.Second() == 0:
+		return t.Format("2006-01-02 15:04")
+	}
+	return t.Format("2006-01-02 15:04:05")
+}
+
+// ageText is a TTL: "3h", "7d", or "any age".
+func ageText(d driftline.Duration) string {
+	switch whole := time.Duration(d); {
+	case whole == 0:
+		return "any age"
+	case whole%(24*time.Hour) == 0:
+		return fmt.Sprintf("%dd", whole/(24*time.Hour))
+	default:
+		return strings.TrimSuffix(strings.TrimSuffix(whole.String(), "0s"), "0m")
+	}
+}
+
+// numberText keeps what a reader compares: four significant digits, integers whole.
+func numberText(n driftline.Number) string {
+	f := float64(n)
+	if f == float64(int64(f)) && f < 1e15 && f > -1e15 {
+		return countText(int64(f))
+	}
+	return strconv.FormatFloat(f, 'g', 4, 64)
+}
+
+func shortText(s string) string {
+	if len(s) <= 12 {
+		return s
+	}
+	return s[:12] + "…"
+}
+
+// refURL is the page of a thing; a thing without one is shown in its lineage.
+func refURL(ref driftline.Ref) string {
+	name := url.PathEscape(ref.Name)
+	switch {
+	case ref.Kind == driftline.KindView:
+		return "/views/" + name
+	case ref.Kind == driftline.KindService:
+		return "/services/" + name
+	case ref.Kind == driftline.KindDataset && ref.Version != "":
+		return "/datasets/" + name + "/" + url.PathEscape(ref.Version)
+	case ref.Kind == driftline.KindRun:
+		return "/runs/" + name
+	case ref.Kind == driftline.KindModel:
+		return "/models/" + name
+	}
+	return "/lineage?ref=" + url.QueryEscape(ref.String())
+}
+
+func artifactURL(run driftline.RunID, artifact string) string {
+	segments := strings.Split(artifact, "/")
+	for i, s := range segments {
+		segments[i] = url.PathEscape(s)
+	}
+	return "/api/v1/runs/" + url.PathEscape(string(run)) + "/artifacts/" + strings.Join(segments, "/")
+}

@@ -1,0 +1,159 @@
+package web
+
+import (
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// A route is one line of the API. Everything that registers, limits, documents
+// or tests routes reads the same table.
+type route struct {
+	method string
+	path   string // a pattern of http.ServeMux
+	handle func(w http.ResponseWriter, r *http.Request) error
+
+	body  int64         // the largest body read; 0 for none
+	allow time.Duration // for reading the request and writing the answer; [quick] if 0
+	page  bool          // part of the UI, not of the described API
+}
+
+// Sizes of bodies and times allowed.
+const (
+	small    = 1 << 20
+	large    = 64 << 20
+	artifact = 16 << 30
+
+	quick = time.Minute
+	long  = 15 * time.Minute
+)
+
+func (s *Server) table() []route {
+	return append(s.pageTable(), []route{
+		{method: "GET", path: "/health", handle: answer(s.getHealth)},
+		{method: "GET", path: "/api/v1/health", handle: answer(s.getHealth)},
+		{method: "GET", path: "/api/v1/server", handle: answer(s.getServer)},
+		{method: "GET", path: "/api/v1/openapi.json", handle: getOpenAPI},
+		{method: "GET", path: "/metrics", handle: s.getMetrics},
+
+		{method: "POST", path: "/api/v1/plan", handle: answer(s.plan), body: large},
+		{method: "POST", path: "/api/v1/apply", handle: answer(s.apply), body: large},
+		{method: "GET", path: "/api/v1/entities", handle: answer(s.entities)},
+		{method: "GET", path: "/api/v1/feature-views", handle: answer(s.views)},
+		{method: "GET", path: "/api/v1/feature-views/{name}", handle: answer(s.view)},
+		{method: "GET", path: "/api/v1/feature-services", handle: answer(s.services)},
+		{method: "GET", path: "/api/v1/feature-services/{name}", handle: answer(s.service)},
+
+		{method: "GET", path: "/api/v1/datasets", handle: answer(s.datasets)},
+		{method: "GET", path: "/api/v1/datasets/{name}", handle: answer(s.dataset)},
+		{method: "GET", path: "/api/v1/datasets/{name}/{version}", handle: answer(s.dataset)},
+
+		{method: "POST", path: "/api/v1/runs", handle: answer(s.createRun), body: small},
+		{method: "GET", path: "/api/v1/runs", handle: answer(s.runs)},
+		{method: "GET", path: "/api/v1/runs/{id}", handle: answer(s.run)},
+		{method: "POST", path: "/api/v1/runs/{id}/log", handle: answer(s.logRun), body: large},
+		{method: "POST", path: "/api/v1/runs/{id}/finish", handle: answer(s.finishRun), body: small},
+		{method: "GET", path: "/api/v1/runs/{id}/metrics/{key...}", handle: answer(s.metricHistory)},
+		{method: "PUT", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: answer(s.putArtifact), body: artifact, allow: 4 * time.Hour},
+		{method: "GET", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: s.getArtifact, allow: 4 * time.Hour},
+
+		{method: "GET", path: "/api/v1/models", handle: answer(s.models)},
+		{method: "GET", path: "/api/v1/models/{model}", handle: answer(s.model)},
+		{method: "POST", path: "/api/v1/models/{model}/versions", handle: answer(s.registerModel), body: small},
+		{method: "GET", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.modelVersion)},
+		{method: "PUT", path: "/api/v1/models/{model}/aliases/{alias}", handle: answer(s.moveAlias), body: small},
+
+		{method: "GET", path: "/api/v1/lineage", handle: answer(s.lineage)},
+		{method: "POST", path: "/api/v1/drift", handle: answer(s.drift), body: small, allow: long},
+		{method: "POST", path: "/api/v1/drift/report", handle: driftReport, body: large},
+
+		{method: "POST", path: "/get-online-features", handle: s.getOnlineFeatures, body: large},
+		{method: "POST", path: "/push", handle: answer(s.push), body: large, allow: long},
+	}...)
+}
+
+// answer makes a handler of a function that returns a value to be sent as JSON.
+func answer[T any](f func(r *http.Request) (T, error)) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		value, err := f(r)
+		if err != nil {
+			return err
+		}
+		writeJSON(w, http.StatusOK, value)
+		return nil
+	}
+}
+
+// router is the ServeMux of a route table, with failures in our own shapes.
+type router struct {
+	mux   *http.ServeMux
+	pages *pages
+}
+
+func newRouter(routes []route, pages *pages) *router {
+	rt := &router{mux: http.NewServeMux(), pages: pages}
+	for _, one := range routes {
+		rt.mux.HandleFunc(one.method+" "+one.path, func(w http.ResponseWriter, r *http.Request) {
+			one.bound(w, r)
+			if err := one.handle(w, r); err != nil {
+				rt.fail(w, r, err)
+			}
+		})
+	}
+	return rt
+}
+
+// bound sets the deadlines and the size limit of the route. Deadlines are not
+// supported by every ResponseWriter (tests), and then there are none.
+func (one *route) bound(w http.ResponseWriter, r *http.Request) {
+	allow := one.allow
+	if allow == 0 {
+		allow = quick
+	}
+	control, end := http.NewResponseController(w), time.Now().Add(allow)
+	_ = control.SetReadDeadline(end)
+	_ = control.SetWriteDeadline(end)
+	r.Body = http.MaxBytesReader(w, r.Body, one.body)
+}
+
+// ServeHTTP answers what no route does with 404 or 405, and Allow.
+func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	handler, pattern := rt.mux.Handler(r)
+	if pattern != "" {
+		rt.mux.ServeHTTP(w, r)
+		return
+	}
+	probe := &headerOnly{header: http.Header{}}
+	handler.ServeHTTP(probe, r)
+	if allowed := probe.header.Get("Allow"); allowed != "" {
+		w.Header().Set("Allow", allowed)
+		rt.fail(w, r, withStatus(http.StatusMethodNotAllowed, driftline.Errorf(driftline.Invalid,
+			"%s is not possible here", clip(r.Method)).WithHint("use %s", allowed)))
+		return
+	}
+	rt.fail(w, r, driftline.Errorf(driftline.NotFound, "there is nothing at %s", clip(r.URL.Path)).
+		WithHint("the API is described at /api/v1/openapi.json"))
+}
+
+func (rt *router) fail(w http.ResponseWriter, r *http.Request, err error) {
+	if wantsPage(r) {
+		rt.pages.fail(w, r, err)
+		return
+	}
+	writeError(w, r, err)
+}
+
+// wantsPage reports whether a person is looking: a browser, outside the API.
+func wantsPage(r *http.Request) bool {
+	return r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/api/") &&
+		strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// headerOnly keeps the headers of an answer and drops the rest.
+type headerOnly struct{ header http.Header }
+
+func (h *headerOnly) Header() http.Header         { return h.header }
+func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
+func (h *headerOnly) WriteHeader(int)             {}
