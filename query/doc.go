@@ -1,0 +1,35 @@
+// Package query is the only place where DuckDB runs: it turns plans into SQL text
+// and SQL text into batches, and it keeps nothing between two queries.
+//
+// Three things come out of it:
+//
+//	PlanHistorical ─► HistoricalPlan ─► DB.Historical    a training set (trusted SQL, made here)
+//	DB.ParseSelect ─► Select         ─► DB.Select        a user's SELECT (checked, then sandboxed)
+//	DB.ReadFile                                          a local file of the command line
+//
+// # Invariants
+//
+//   - Every query has an in-memory database of its own, which dies with it. Nothing
+//     that one caller does can be seen by another.
+//   - A plan is a pure function of the request, the schemas and the views. Its SQL
+//     names tables (spine, v0, v1, …) and never a file.
+//   - Text from a user is never prepared or run. It is parsed to a syntax tree, the
+//     tree is checked, and what runs is the text that the tree is written back to.
+//   - The session's time zone is UTC, always.
+//
+// # A point-in-time join
+//
+//	spine batches ──┬── all columns ─────────────── held in Go ────────────┐
+//	                └── ordinal, time, keys ─► table spine                 │
+//	                                              │                        ▼
+//	Parquet files of view i ─► v<i> ─► SELECT … ASOF LEFT JOIN ─► zip by ordinal ─► batches
+//
+// One SELECT per view gives exactly one row per spine row in spine order, so that
+// the columns of all views lie side by side without a join, and the spine's other
+// columns never leave Go.
+//
+// # Ownership
+//
+// Batches follow the rule of [driftline.Batches]. Methods of [DB] may be called
+// concurrently; a HistoricalPlan and a Select are immutable and may be shared.
+package query

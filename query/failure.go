@@ -1,0 +1,78 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"regexp"
+	"strings"
+
+	"github.com/driftline/driftline"
+	"github.com/duckdb/duckdb-go/v2"
+)
+
+// failure maps an error of DuckDB to ours. Mistakes in a user's SQL are told in
+// DuckDB's own first line; everything else that DuckDB says is the cause only.
+func failure(ctx context.Context, err error) error {
+	if err == nil {
+		return nil
+	}
+	var ours *driftline.Error
+	if errors.As(err, &ours) {
+		return err
+	}
+	if cause := ctx.Err(); cause != nil {
+		return stopped(cause)
+	}
+	var theirs *duckdb.Error
+	if !errors.As(err, &theirs) {
+		return driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{err})
+	}
+	switch theirs.Type {
+	case duckdb.ErrorTypeOutOfMemory:
+		return driftline.Errorf(driftline.Exhausted, "the query needs more memory than it may use: %w", hidden{err}).
+			WithHint("ask for fewer rows or columns")
+	case duckdb.ErrorTypePermission:
+		return driftline.Errorf(driftline.Permission, "the query reaches for something outside its tables: %w", hidden{err})
+	case duckdb.ErrorTypeIO, duckdb.ErrorTypeHTTP:
+		return driftline.Errorf(driftline.DataLoss, "a stored file cannot be read: %w", hidden{err})
+	case duckdb.ErrorTypeInternal, duckdb.ErrorTypeFatal, duckdb.ErrorTypeNullPointer:
+		return driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{err})
+	case duckdb.ErrorTypeInterrupt:
+		return stopped(context.Canceled)
+	}
+	e := driftline.Errorf(driftline.Invalid, "%s", firstLine(theirs.Msg))
+	e.Err = err
+	return e
+}
+
+// stopped is the error of a query whose context ended.
+func stopped(cause error) error {
+	if errors.Is(cause, context.DeadlineExceeded) {
+		e := driftline.Errorf(driftline.Deadline, "the query ran out of time").WithHint("ask for less, or allow more time")
+		e.Err = cause
+		return e
+	}
+	e := driftline.Errorf(driftline.Unavailable, "the query was cancelled")
+	e.Err = cause
+	return e
+}
+
+// hidden keeps a cause for errors.As and logs without showing its text.
+type hidden struct{ error }
+
+func (hidden) Error() string   { return "see the log of the server" }
+func (h hidden) Unwrap() error { return h.error }
+
+var serverPath = regexp.MustCompile(`(?:/[^\s"'/:]+){2,}`)
+
+// firstLine is what a user may see of DuckDB's message: no excerpt of the text that
+// ran (it is not the text that the user wrote) and no path.
+func firstLine(message string) string {
+	line, rest, _ := strings.Cut(strings.TrimSpace(message), "\n")
+	if candidates, _, ok := strings.Cut(rest, "\n"); strings.HasPrefix(rest, "Candidate bindings") && (ok || candidates == "") {
+		line += " " + candidates
+	} else if strings.HasPrefix(rest, "Candidate bindings") {
+		line += " " + rest
+	}
+	return serverPath.ReplaceAllString(strings.TrimSuffix(line, "!"), "…")
+}

@@ -1,0 +1,128 @@
+package query
+
+import (
+	"math"
+	"strings"
+
+	"github.com/driftline/driftline"
+)
+
+// allowedTableFunctions make rows out of nothing but their arguments.
+var allowedTableFunctions = set("range", "generate_series", "unnest")
+
+// deniedFunctions are those that reach outside the query's tables, look into the
+// session, run text as SQL, or were seen to take gigabytes or minutes that neither
+// DuckDB's memory limit nor an interrupt bounds.
+var deniedFunctions = set(
+	// text that runs, and the session
+	"query", "query_table", "json_execute_serialized_sql", "json_serialize_sql", "json_deserialize_sql", "json_serialize_plan",
+	"getvariable", "getenv", "current_setting", "set_config", "nextval", "currval", "add_parquet_key", "write_log", "parse_duckdb_log_message",
+	"current_query", "current_connection_id", "current_query_id", "current_transaction_id", "txid_current", "in_search_path",
+	"glob", "sniff_csv", "getblob", "checkpoint", "force_checkpoint", "which_secret", "error", "sleep_ms", "sleep",
+	// memory and time
+	"printf", "format", "levenshtein", "editdist3", "damerau_levenshtein", "hamming", "mismatches", "jaccard",
+	"jaro_similarity", "jaro_winkler_similarity", "string_split", "str_split", "split", "string_to_array",
+	"string_split_regex", "str_split_regex", "regexp_split_to_array", "regexp_split_to_table", "regexp_extract_all",
+	"mode", "bar", "list_resize", "array_resize",
+)
+
+// deniedPrefixes are families of such functions.
+var deniedPrefixes = []string{"duckdb_", "pragma_", "read_", "parquet_", "pg_", "scan_", "arrow_scan", "__internal", "has_", "enable_", "disable_"}
+
+// sizedFunctions make a value as large as an argument says. The argument at the
+// position, or each if it is negative, must be a literal of at most maxSize.
+var sizedFunctions = map[string]int{
+	"repeat": 1, "lpad": 1, "rpad": 1, "left_pad": 1, "right_pad": 1,
+	"range": -1, "generate_series": -1,
+}
+
+const maxSize = 1_000_000
+
+// patternFunctions match a pattern with wildcards in time that grows with a power
+// of their number.
+var patternFunctions = set("~~", "!~~", "~~*", "!~~*", "~~~", "like_escape", "not_like_escape", "ilike_escape", "not_ilike_escape")
+
+const maxWildcards = 8
+
+// checkFunction checks the name and the arguments of a FUNCTION or WINDOW node.
+func checkFunction(node map[string]any) error {
+	name, _ := node["function_name"].(string)
+	schema, _ := node["schema"].(string)
+	name = strings.ToLower(name)
+	if schema != "" && !strings.EqualFold(schema, "main") && !strings.EqualFold(schema, "pg_catalog") {
+		return refused("function " + schema + "." + name)
+	}
+	if deniedFunctions[name] || hasDeniedPrefix(name) {
+		return driftline.Errorf(driftline.Permission, "function %q is not allowed in SQL here", name)
+	}
+	arguments, _ := node["children"].([]any)
+	if at, sized := sizedFunctions[name]; sized {
+		return checkSizes(name, at, arguments)
+	}
+	if patternFunctions[name] && len(arguments) > 1 {
+		return checkPattern(arguments[1])
+	}
+	return nil
+}
+
+func hasDeniedPrefix(name string) bool {
+	for _, p := range deniedPrefixes {
+		if strings.HasPrefix(name, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func checkSizes(name string, at int, arguments []any) error {
+	for i, a := range arguments {
+		if at >= 0 && i != at {
+			continue
+		}
+		size, known := literalNumber(a)
+		if !known {
+			return driftline.Errorf(driftline.Permission, "argument %d of %s must be a literal here", i+1, name)
+		}
+		if math.Abs(size) > maxSize {
+			return driftline.Errorf(driftline.Permission, "argument %d of %s is %.0f, at most %d is allowed", i+1, name, size, maxSize)
+		}
+	}
+	return nil
+}
+
+// literalNumber returns the value of a number literal, also behind a minus or a
+// cast. A literal of another type (a time, an interval) counts as 0.
+func literalNumber(expression any) (float64, bool) {
+	node, _ := expression.(map[string]any)
+	switch node["class"] {
+	case "CONSTANT":
+		value, _ := node["value"].(map[string]any)
+		number, _ := value["value"].(float64)
+		return number, true
+	case "CAST":
+		return literalNumber(node["child"])
+	case "FUNCTION":
+		if arguments, _ := node["children"].([]any); node["function_name"] == "-" && len(arguments) == 1 {
+			return literalNumber(arguments[0])
+		}
+	}
+	return 0, false
+}
+
+func checkPattern(expression any) error {
+	node, _ := expression.(map[string]any)
+	switch node["class"] {
+	case "PARAMETER":
+		return nil
+	case "CONSTANT":
+		value, _ := node["value"].(map[string]any)
+		pattern, _ := value["value"].(string)
+		if strings.Count(pattern, "%")+strings.Count(pattern, "*")+strings.Count(pattern, "?") > maxWildcards {
+			return driftline.Errorf(driftline.Permission, "a LIKE or GLOB pattern has more than %d wildcards", maxWildcards).
+				WithHint("use regexp_matches")
+		}
+		return nil
+	}
+	return driftline.Errorf(driftline.Permission, "the pattern of LIKE or GLOB must be a literal or a parameter here").
+		WithHint("use contains, starts_with or regexp_matches")
+}

@@ -1,0 +1,55 @@
+package query
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// openDB returns a DB whose batches must all be released when the test ends.
+func openDB(t testing.TB) *DB {
+	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+	db, err := Open(&Options{Allocator: mem, Threads: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		mem.AssertSize(t, 0)
+	})
+	return db
+}
+
+// writeParquet writes batches to a new file and returns its path.
+func writeParquet(t testing.TB, schema *arrow.Schema, batches ...arrow.RecordBatch) string {
+	t.Helper()
+	f, err := os.CreateTemp(t.TempDir(), "*.parquet")
+	if err != nil {
+		t.Fatal(err)
+	}
+	path := f.Name()
+	w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Zstd)), pqarrow.DefaultWriterProps())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, b := range batches {
+		if err := w.WriteBuffered(b); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	return filepath.Clean(path)
+}

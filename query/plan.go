@@ -1,0 +1,182 @@
+package query
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/driftline/driftline"
+)
+
+// sequenceColumn is the write sequence of a row, in every file of a feature view.
+const sequenceColumn = "__sequence"
+
+// Source is one use of a feature view in a training set.
+type Source struct {
+	View *driftline.FeatureView
+
+	// Projection says which features, in which order, under which role and with
+	// which key mapping. Its Features are not empty.
+	Projection driftline.Projection
+
+	// Files are the Parquet files of the pinned snapshot; none if the view has no rows yet.
+	Files []string
+
+	// Unique promises that no two rows of Files share join keys and event
+	// timestamp. Without it the join also orders by created timestamp and write
+	// sequence, which costs about half as much again.
+	Unique bool
+}
+
+// HistoricalPlan is how a training set is computed: what is asked of DuckDB, and
+// what the answer looks like. It is immutable.
+type HistoricalPlan struct {
+	// SQL is what runs, one SELECT per view, over the tables spine and v0, v1, …
+	// It depends on the request, the views and the types of the spine only.
+	SQL string
+
+	// Schema is the spine's schema with one nullable column per feature appended.
+	Schema *arrow.Schema
+
+	spine spineColumns
+	views []viewPlan
+}
+
+// viewPlan is the part of a plan that reads one source.
+type viewPlan struct {
+	source   Source
+	table    string // v0, v1, …
+	sql      string
+	features []driftline.Field
+	outputs  []string // the features' names in the answer
+	keys     []string // columns of the table spine, one per join key of the view
+	knownAt  bool
+	strict   bool
+
+	// countsUnknown says that the SELECT has a last column that is true where the
+	// row was created after the spine's time.
+	countsUnknown bool
+}
+
+// PlanHistorical plans the training set that req asks for, over a spine of the
+// given schema and the resolved sources in output order. It reads nothing but
+// its arguments.
+//
+// It fails with Invalid if the spine lacks the time or a key column, if a key's
+// type cannot be held by the view's, or if two output columns would share a name.
+func PlanHistorical(req driftline.HistoricalRequest, spine *arrow.Schema, sources []Source) (*HistoricalPlan, error) {
+	if len(sources) == 0 {
+		return nil, driftline.Errorf(driftline.Invalid, "no features were asked for").
+			WithHint("name a feature service, or features like weather:temp")
+	}
+	columns, err := planSpine(req, spine, sources)
+	if err != nil {
+		return nil, err
+	}
+	p := &HistoricalPlan{spine: columns}
+	names := newOutputNames(spine)
+	fields := spine.Fields()
+	for i, s := range sources {
+		v, err := planView(i, req, s, columns)
+		if err != nil {
+			return nil, err
+		}
+		for j, f := range v.features {
+			v.outputs[j] = outputName(req, s.Projection, f.Name)
+			if err := names.add(v.outputs[j], s.Projection); err != nil {
+				return nil, err
+			}
+			fields = append(fields, arrow.Field{Name: v.outputs[j], Type: f.Type.Arrow(), Nullable: true})
+		}
+		v.sql = v.selectSQL()
+		p.views = append(p.views, v)
+	}
+	metadata := spine.Metadata()
+	p.Schema = arrow.NewSchema(fields, &metadata)
+	p.SQL = p.text()
+	return p, nil
+}
+
+func planView(i int, req driftline.HistoricalRequest, s Source, columns spineColumns) (viewPlan, error) {
+	v := viewPlan{
+		source:  s,
+		table:   fmt.Sprintf("v%d", i),
+		knownAt: (req.KnownAt || s.View.KnownAt) && s.View.CreatedTimestamp != "",
+		strict:  req.Strict,
+		outputs: make([]string, len(s.Projection.Features)),
+	}
+	v.countsUnknown = !v.knownAt && s.View.CreatedTimestamp != ""
+	if len(s.Projection.Features) == 0 {
+		return v, driftline.Errorf(driftline.Internal, "view %q was planned without features", s.View.Name)
+	}
+	for _, name := range s.Projection.Features {
+		f, ok := s.View.Feature(name)
+		if !ok {
+			return v, driftline.Unknown(fmt.Sprintf("feature of view %q", s.View.Name), name, s.View.FeatureNames())
+		}
+		v.features = append(v.features, f)
+	}
+	for _, k := range s.View.JoinKeys {
+		v.keys = append(v.keys, columns.keyTable(s.Projection.KeyColumn(k.Name)))
+	}
+	return v, nil
+}
+
+// outputName is what a feature is called in the answer.
+func outputName(req driftline.HistoricalRequest, p driftline.Projection, feature string) string {
+	if req.FullFeatureNames || p.Role != "" {
+		return p.Prefix() + "__" + feature
+	}
+	return feature
+}
+
+// outputNames finds names that an answer would have twice.
+type outputNames map[string]string // column → what it comes from
+
+func newOutputNames(spine *arrow.Schema) outputNames {
+	names := outputNames{}
+	for _, f := range spine.Fields() {
+		names[f.Name] = "the spine"
+	}
+	return names
+}
+
+func (n outputNames) add(column string, p driftline.Projection) error {
+	from := fmt.Sprintf("view %q", p.View)
+	if p.Role != "" {
+		from += fmt.Sprintf(" as %q", p.Role)
+	}
+	if other, taken := n[column]; taken {
+		return driftline.Errorf(driftline.Invalid, "column %q comes from %s and from %s", column, other, from).
+			WithHint("ask for full_feature_names, or give a use of the view a role")
+	}
+	n[column] = from
+	return nil
+}
+
+// text is the plan for people: the spine's columns as a comment, then each SELECT.
+func (p *HistoricalPlan) text() string {
+	var b strings.Builder
+	b.WriteString(p.spine.comment())
+	for _, v := range p.views {
+		b.WriteString("\n" + v.comment() + v.sql + ";\n")
+	}
+	return b.String()
+}
+
+func (v *viewPlan) comment() string {
+	var notes []string
+	if v.source.Projection.Role != "" {
+		notes = append(notes, fmt.Sprintf("as %q", v.source.Projection.Role))
+	}
+	if v.source.View.TTL > 0 {
+		notes = append(notes, "at most "+v.source.View.TTL.String()+" old")
+	}
+	if v.knownAt {
+		notes = append(notes, "as known at the time")
+	}
+	if v.strict {
+		notes = append(notes, "strictly before the time")
+	}
+	return "-- " + v.table + ": " + strings.Join(append([]string{string(v.source.View.Name)}, notes...), ", ") + "\n"
+}

@@ -1,0 +1,148 @@
+package query
+
+import (
+	"fmt"
+	"math"
+	"strings"
+)
+
+// selectSQL is the SELECT that answers one view: exactly one row per row of spine,
+// in its order. Its columns are the spine's row number, the features, and, if
+// countsUnknown, whether the row was created after the spine's time.
+//
+// Names that begin with two underscores are ours: no view can have them.
+func (v *viewPlan) selectSQL() string {
+	found := v.rowsSQL()
+	order := v.orderCondition()
+	if v.knownAt {
+		found = v.standingSQL()
+		order = "spine.time >= found.__available"
+	}
+	var b strings.Builder
+	b.WriteString("SELECT spine.row")
+	for i, f := range v.features {
+		fmt.Fprintf(&b, ",\n       %s AS %s", v.valid("found."+quoteName(f.Name)), quoteName(v.outputs[i]))
+	}
+	if v.countsUnknown {
+		b.WriteString(",\n       coalesce(found.__created > spine.time, false) AS __not_yet_known")
+	}
+	fmt.Fprintf(&b, "\nFROM spine ASOF LEFT JOIN (\n%s\n) AS found\n  ON %s", indent(found), order)
+	for i, k := range v.source.View.JoinKeys {
+		fmt.Fprintf(&b, "\n  AND spine.%s = found.%s", v.keys[i], quoteName(k.Name))
+	}
+	b.WriteString("\nORDER BY spine.row")
+	return b.String()
+}
+
+// valid wraps a value of the chosen row in the TTL test. The chosen row has the
+// greatest event time, so testing it is the same as never seeing older rows.
+// greatest keeps the subtraction from passing the least int64.
+//
+// The upper bound is what makes the value of a null time null: DuckDB's ASOF sorts
+// null as the greatest time, unless the left side is small.
+func (v *viewPlan) valid(value string) string {
+	ttl := v.source.View.TTL.Microseconds()
+	if v.source.View.TTL <= 0 {
+		return fmt.Sprintf("CASE WHEN found.__event <= spine.time THEN %s END", value)
+	}
+	return fmt.Sprintf("CASE WHEN found.__event BETWEEN greatest(spine.time, %d) - %d AND spine.time THEN %s END",
+		int64(math.MinInt64)+ttl, ttl, value)
+}
+
+// rowsSQL reads the columns that the join needs, times as microseconds. An infinite
+// time has none and counts as null.
+func (v *viewPlan) rowsSQL() string {
+	view := v.source.View
+	var columns []string
+	for _, k := range view.JoinKeys {
+		columns = append(columns, quoteName(k.Name))
+	}
+	columns = append(columns, fmt.Sprintf("epoch_us(%s) AS __event", quoteName(view.EventTimestamp)))
+	if view.CreatedTimestamp != "" {
+		columns = append(columns, fmt.Sprintf("epoch_us(%s) AS __created", quoteName(view.CreatedTimestamp)))
+	}
+	if v.knownAt || !v.source.Unique {
+		columns = append(columns, quoteName(sequenceColumn))
+	}
+	for _, f := range view.Features {
+		if v.uses(f.Name) {
+			columns = append(columns, quoteName(f.Name))
+		}
+	}
+	text := "SELECT " + strings.Join(columns, ", ") + "\nFROM " + v.table + "\nWHERE __event IS NOT NULL"
+	if v.knownAt {
+		text += " AND __created IS NOT NULL"
+	}
+	return text
+}
+
+func (v *viewPlan) uses(feature string) bool {
+	for _, f := range v.features {
+		if f.Name == feature {
+			return true
+		}
+	}
+	return false
+}
+
+// orderCondition is the one inequality of the join. ASOF takes an arbitrary one of
+// several rows that are equal in it, so unless event times are unique the whole
+// (event, created, sequence) is compared; no two rows share a sequence.
+func (v *viewPlan) orderCondition() string {
+	least, most := int64(math.MinInt64), int64(math.MaxInt64)
+	operator, bound := ">=", most
+	if v.strict {
+		operator, bound = ">", least
+	}
+	if v.source.Unique {
+		return fmt.Sprintf("spine.time %s found.__event", operator)
+	}
+	if v.source.View.CreatedTimestamp == "" {
+		return fmt.Sprintf("row(spine.time, %s) %s row(found.__event, found.__sequence)",
+			literal(bound), operator)
+	}
+	return fmt.Sprintf("row(spine.time, %s, %s) %s row(found.__event, coalesce(found.__created, %s), found.__sequence)",
+		literal(bound), literal(bound), operator, literal(least))
+}
+
+// standingSQL is rowsSQL with the time at which each row becomes available, and
+// without the rows that a later one has superseded by then. Along what is left,
+// availability and (event, created, sequence) grow together, so that the last
+// available row is the greatest one.
+func (v *viewPlan) standingSQL() string {
+	event := "__event"
+	if v.strict {
+		event = "__event + 1"
+	}
+	keys := make([]string, len(v.source.View.JoinKeys))
+	for i, k := range v.source.View.JoinKeys {
+		keys[i] = quoteName(k.Name)
+	}
+	partition := ""
+	if len(keys) > 0 {
+		partition = "PARTITION BY " + strings.Join(keys, ", ") + " "
+	}
+	return fmt.Sprintf(`SELECT * FROM (
+  SELECT *, greatest(%s, __created) AS __available
+  FROM (
+%s
+  )
+)
+QUALIFY coalesce(__available < min(__available) OVER (
+  %sORDER BY __event, __created, __sequence
+  ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING), true)`,
+		event, indent(indent(v.rowsSQL())), partition)
+}
+
+// literal writes an int64 so that DuckDB takes it as BIGINT: the least one is not a
+// literal, because the minus is an operator there.
+func literal(n int64) string {
+	if n == math.MinInt64 {
+		return fmt.Sprintf("(%d - 1)::BIGINT", n+1)
+	}
+	return fmt.Sprintf("%d::BIGINT", n)
+}
+
+func indent(text string) string {
+	return "  " + strings.ReplaceAll(text, "\n", "\n  ")
+}
