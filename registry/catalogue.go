@@ -1,0 +1,242 @@
+package registry
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+
+	"github.com/driftline/driftline"
+)
+
+// Plan says what Apply would change, in the order of the definitions, without
+// changing anything. Its errors are those of Apply.
+func (r *Registry) Plan(definitions driftline.Definitions) ([]driftline.Change, error) {
+	var planned []plannedChange
+	var err error
+	r.read(func(s *state) { planned, err = plan(s, definitions) })
+	return changes(planned), err
+}
+
+// Apply registers the definitions, all of them or none, and returns what changed.
+// Objects that the definitions do not name are left alone. Applying again changes nothing.
+//
+// A definition that can never be accepted is Invalid; one that names something
+// unknown is NotFound; one that would break what is stored or used is FailedPrecondition.
+func (r *Registry) Apply(definitions driftline.Definitions) ([]driftline.Change, error) {
+	var applied []driftline.Change
+	err := r.write(func(tx *Tx) (err error) {
+		applied, err = tx.Apply(definitions)
+		return err
+	})
+	return applied, err
+}
+
+// Apply is [Registry.Apply] within a transaction.
+func (tx *Tx) Apply(definitions driftline.Definitions) ([]driftline.Change, error) {
+	planned, err := plan(tx.r.head, definitions)
+	if err != nil {
+		return nil, err
+	}
+	for _, p := range planned {
+		if p.Action == driftline.ChangeNone {
+			continue
+		}
+		if _, err := tx.add(p.kind, p.Ref, p.inputs, p.object); err != nil {
+			return nil, err
+		}
+	}
+	return changes(planned), nil
+}
+
+func foldEntity(_ *state, line *Line) ([]effect, error) {
+	entity, err := body[driftline.Entity](line)
+	if err != nil {
+		return nil, err
+	}
+	table := func(s *state) map[driftline.EntityName]*driftline.Entity { return s.entities }
+	return []effect{put(table, entity.Name, entity)}, nil
+}
+
+func foldView(_ *state, line *Line) ([]effect, error) {
+	view, err := body[driftline.FeatureView](line)
+	if err != nil {
+		return nil, err
+	}
+	table := func(s *state) map[driftline.ViewName]*driftline.FeatureView { return s.views }
+	return []effect{put(table, view.Name, view)}, nil
+}
+
+func foldService(_ *state, line *Line) ([]effect, error) {
+	service, err := body[driftline.FeatureService](line)
+	if err != nil {
+		return nil, err
+	}
+	table := func(s *state) map[driftline.ServiceName]*driftline.FeatureService { return s.services }
+	return []effect{put(table, service.Name, service)}, nil
+}
+
+// Entities returns every entity, by name.
+func (r *Registry) Entities() []driftline.Entity {
+	var found []*driftline.Entity
+	r.read(func(s *state) { found = slices.Collect(maps.Values(s.entities)) })
+	return copies(found, cloneEntity, func(e *driftline.Entity) string { return string(e.Name) })
+}
+
+// Entity returns one entity.
+func (r *Registry) Entity(name driftline.EntityName) (*driftline.Entity, error) {
+	var found *driftline.Entity
+	var err error
+	r.read(func(s *state) { found, err = s.entity(name) })
+	if err != nil {
+		return nil, err
+	}
+	return cloneEntity(found), nil
+}
+
+// Views returns every feature view, by name.
+func (r *Registry) Views() []driftline.FeatureView {
+	var found []*driftline.FeatureView
+	r.read(func(s *state) { found = slices.Collect(maps.Values(s.views)) })
+	return copies(found, cloneView, func(v *driftline.FeatureView) string { return string(v.Name) })
+}
+
+// View returns one feature view.
+func (r *Registry) View(name driftline.ViewName) (*driftline.FeatureView, error) {
+	var found *driftline.FeatureView
+	var err error
+	r.read(func(s *state) { found, err = s.view(name) })
+	if err != nil {
+		return nil, err
+	}
+	return cloneView(found), nil
+}
+
+// Services returns every feature service, by name.
+func (r *Registry) Services() []driftline.FeatureService {
+	var found []*driftline.FeatureService
+	r.read(func(s *state) { found = slices.Collect(maps.Values(s.services)) })
+	return copies(found, cloneService, func(v *driftline.FeatureService) string { return string(v.Name) })
+}
+
+// Service returns one feature service.
+func (r *Registry) Service(name driftline.ServiceName) (*driftline.FeatureService, error) {
+	var found *driftline.FeatureService
+	var err error
+	r.read(func(s *state) { found, err = s.service(name) })
+	if err != nil {
+		return nil, err
+	}
+	return cloneService(found), nil
+}
+
+// Resolved is one view that a request reads, with Features spelt out.
+type Resolved struct {
+	driftline.Projection
+	View *driftline.FeatureView
+}
+
+// Resolve finds the views of a feature set. Features of one view that are asked
+// for one by one become one projection, at the place of the first.
+func (r *Registry) Resolve(set driftline.FeatureSet) ([]Resolved, error) {
+	var resolved []Resolved
+	var err error
+	r.read(func(s *state) { resolved, err = s.resolve(set) })
+	for i := range resolved {
+		resolved[i].View = cloneView(resolved[i].View)
+	}
+	return resolved, err
+}
+
+func (s *state) entity(name driftline.EntityName) (*driftline.Entity, error) {
+	if entity, ok := s.entities[name]; ok {
+		return entity, nil
+	}
+	return nil, driftline.Unknown("entity", name, slices.Collect(maps.Keys(s.entities))).WithRef(driftline.EntityRef(name))
+}
+
+func (s *state) view(name driftline.ViewName) (*driftline.FeatureView, error) {
+	if view, ok := s.views[name]; ok {
+		return view, nil
+	}
+	return nil, driftline.Unknown("feature view", name, slices.Collect(maps.Keys(s.views))).WithRef(driftline.ViewRef(name))
+}
+
+func (s *state) service(name driftline.ServiceName) (*driftline.FeatureService, error) {
+	if service, ok := s.services[name]; ok {
+		return service, nil
+	}
+	return nil, driftline.Unknown("feature service", name, slices.Collect(maps.Keys(s.services))).WithRef(driftline.ServiceRef(name))
+}
+
+func (s *state) resolve(set driftline.FeatureSet) ([]Resolved, error) {
+	projections, err := s.projections(set)
+	if err != nil {
+		return nil, err
+	}
+	resolved := make([]Resolved, 0, len(projections))
+	for _, p := range projections {
+		one, err := s.resolveProjection(p)
+		if err != nil {
+			return nil, err
+		}
+		resolved = append(resolved, one)
+	}
+	return resolved, checkRoles(resolved)
+}
+
+// projections returns what set asks for, features given one by one gathered by view.
+func (s *state) projections(set driftline.FeatureSet) ([]driftline.Projection, error) {
+	given := len(set.Projections) + len(set.Features)
+	switch {
+	case set.Service != "" && given > 0:
+		return nil, driftline.Errorf(driftline.Invalid, "both the feature service %q and features are asked for", set.Service).
+			WithHint("ask for one or the other")
+	case set.Service != "":
+		service, err := s.service(set.Service)
+		if err != nil {
+			return nil, err
+		}
+		return service.Projections, nil
+	case given == 0:
+		return nil, driftline.Errorf(driftline.Invalid, "no features are asked for").
+			WithHint("name a feature service, or features like weather:temp")
+	}
+	projections := slices.Clone(set.Projections)
+	gathered := map[driftline.ViewName]int{}
+	for _, ref := range set.Features {
+		p, err := driftline.ParseFeatureRef(ref)
+		if err != nil {
+			return nil, err
+		}
+		if at, seen := gathered[p.View]; seen {
+			projections[at].Features = append(projections[at].Features, p.Features...)
+			continue
+		}
+		gathered[p.View] = len(projections)
+		projections = append(projections, p)
+	}
+	return projections, nil
+}
+
+// resolveProjection checks p against its view and spells its features out.
+func (s *state) resolveProjection(p driftline.Projection) (Resolved, error) {
+	view, err := s.view(p.View)
+	if err != nil {
+		return Resolved{}, err
+	}
+	p = cloneProjection(p)
+	if len(p.Features) == 0 {
+		p.Features = view.FeatureNames()
+	}
+	return Resolved{Projection: p, View: view}, checkProjection(p, view)
+}
+
+// copies returns clones of found in the order of their names.
+func copies[T any](found []*T, clone func(*T) *T, name func(*T) string) []T {
+	out := make([]T, len(found))
+	for i, f := range found {
+		out[i] = *clone(f)
+	}
+	slices.SortFunc(out, func(a, b T) int { return cmp.Compare(name(&a), name(&b)) })
+	return out
+}

@@ -1,0 +1,275 @@
+package registry
+
+import (
+	"errors"
+	"maps"
+	"slices"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/driftline/driftline"
+)
+
+// Limits on what people write beside their data, in bytes.
+const (
+	mostText     = 64 << 10 // a description, an owner, a value
+	mostTags     = 1000
+	mostKey      = 250 // the key of a tag, param or metric
+	mostArtifact = 500 // the path of an artifact
+)
+
+// named puts what the error is about in front of its message.
+func named[S ~string](kind string, name S, err error) error {
+	var e *driftline.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	out := *e
+	out.Message = kind + ` "` + string(name) + `": ` + e.Message
+	return &out
+}
+
+func checkEntity(entity *driftline.Entity) error {
+	if err := driftline.CheckIdentifier("entity", entity.Name); err != nil {
+		return err
+	}
+	if len(entity.JoinKeys) == 0 {
+		return driftline.Errorf(driftline.Invalid, "entity %q has no join key", entity.Name).
+			WithHint("name the column that identifies one %s, for example {name: %s_id, type: int64}", entity.Name, entity.Name)
+	}
+	taken := columns{}
+	for i := range entity.JoinKeys {
+		key := &entity.JoinKeys[i]
+		if err := checkField(key, "join key", taken); err != nil {
+			return named("entity", entity.Name, err)
+		}
+		if key.Type == driftline.Float32 || key.Type == driftline.Float64 {
+			return driftline.Errorf(driftline.Invalid, "entity %q: join key %q is %s, and fractions do not identify things", entity.Name, key.Name, key.Type).
+				WithHint("use int64 or string")
+		}
+	}
+	return checkNotes("entity", entity.Name, entity.Description, "", entity.Tags)
+}
+
+func checkView(view *driftline.FeatureView) error {
+	if err := driftline.CheckIdentifier("feature view", view.Name); err != nil {
+		return err
+	}
+	if err := checkViewColumns(view); err != nil {
+		return named("feature view", view.Name, err)
+	}
+	switch {
+	case view.TTL < 0:
+		return driftline.Errorf(driftline.Invalid, "feature view %q: ttl %s is negative", view.Name, view.TTL).
+			WithHint("leave ttl out for values of any age")
+	case view.KnownAt && view.CreatedTimestamp == "":
+		return driftline.Errorf(driftline.Invalid, "feature view %q: known_at needs a created timestamp", view.Name).
+			WithHint("set created_timestamp to the column that says when a row was written down")
+	}
+	return checkNotes("feature view", view.Name, view.Description, view.Owner, view.Tags)
+}
+
+func checkViewColumns(view *driftline.FeatureView) error {
+	if len(view.Features) == 0 {
+		return driftline.Errorf(driftline.Invalid, "it has no features").WithHint("list at least one, for example {name: temp, type: float64}")
+	}
+	taken := columns{}
+	for _, key := range view.JoinKeys {
+		if err := taken.take(key.Name, "join key"); err != nil {
+			return err
+		}
+	}
+	if err := taken.takeChecked(view.EventTimestamp, "event timestamp"); err != nil {
+		return err
+	}
+	if view.CreatedTimestamp != "" {
+		if err := taken.takeChecked(view.CreatedTimestamp, "created timestamp"); err != nil {
+			return err
+		}
+	}
+	for i := range view.Features {
+		if err := checkField(&view.Features[i], "feature", taken); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkField checks a column and brings its type to the name that we use for it.
+func checkField(field *driftline.Field, what string, taken columns) error {
+	if err := taken.takeChecked(field.Name, what); err != nil {
+		return err
+	}
+	known, err := driftline.ParseType(string(field.Type))
+	if err != nil {
+		return named(what, field.Name, err)
+	}
+	field.Type = known
+	return checkText(what+" "+field.Name, field.Description)
+}
+
+// columns are the names taken in one table, by their lower-case form: SQL folds case.
+type columns map[string]string
+
+func (c columns) takeChecked(name, what string) error {
+	if err := driftline.CheckColumn(name); err != nil {
+		return err
+	}
+	return c.take(name, what)
+}
+
+func (c columns) take(name, what string) error {
+	if holder, taken := c[strings.ToLower(name)]; taken {
+		return driftline.Errorf(driftline.Invalid, "%s %q has the name of its %s", what, name, holder).
+			WithHint("rename one of them; names that differ only in case are the same")
+	}
+	c[strings.ToLower(name)] = what + " " + name
+	return nil
+}
+
+func checkService(service *driftline.FeatureService) error {
+	if err := driftline.CheckIdentifier("feature service", service.Name); err != nil {
+		return err
+	}
+	if len(service.Projections) == 0 {
+		return driftline.Errorf(driftline.Invalid, "feature service %q has no features", service.Name).
+			WithHint("list at least one view, for example {view: weather, features: [temp]}")
+	}
+	return checkNotes("feature service", service.Name, service.Description, service.Owner, service.Tags)
+}
+
+// checkProjection checks p, whose features are spelt out, against its view.
+func checkProjection(p driftline.Projection, view *driftline.FeatureView) error {
+	for i, name := range p.Features {
+		if _, ok := view.Feature(name); !ok {
+			err := driftline.Unknown("feature", name, view.FeatureNames()).WithRef(driftline.ViewRef(view.Name))
+			return named("feature view", view.Name, err)
+		}
+		if slices.Contains(p.Features[:i], name) {
+			return driftline.Errorf(driftline.Invalid, "feature %q of view %q is asked for twice", name, view.Name)
+		}
+	}
+	if p.Role != "" {
+		if err := driftline.CheckIdentifier("role", p.Role); err != nil {
+			return err
+		}
+	}
+	for key, column := range p.JoinKeyMap {
+		if !slices.Contains(view.KeyNames(), key) {
+			err := driftline.Unknown("join key", key, view.KeyNames()).WithRef(driftline.ViewRef(view.Name))
+			return named("feature view", view.Name, err)
+		}
+		if column == "" || checkText("column", column) != nil {
+			return driftline.Errorf(driftline.Invalid, "join key %q of view %q is mapped to column %q, which is no column name", key, view.Name, column)
+		}
+	}
+	return nil
+}
+
+// checkRoles refuses two uses of a view that could not be told apart.
+func checkRoles(resolved []Resolved) error {
+	used := map[string]driftline.ViewName{}
+	for _, one := range resolved {
+		prefix := one.Prefix()
+		if other, taken := used[prefix]; taken {
+			if other == one.Projection.View {
+				return driftline.Errorf(driftline.Invalid, "view %q is used twice as %q", other, prefix).
+					WithHint("give each use a role of its own, for example origin and destination")
+			}
+			return driftline.Errorf(driftline.Invalid, "views %q and %q are both used as %q", other, one.Projection.View, prefix).
+				WithHint("choose another role")
+		}
+		used[prefix] = one.Projection.View
+	}
+	return nil
+}
+
+// checkNotes checks what people write beside a definition.
+func checkNotes[S ~string](kind string, name S, description, owner string, tags map[string]string) error {
+	err := checkText("description", description)
+	if err == nil {
+		err = checkText("owner", owner)
+	}
+	if err == nil {
+		err = checkPairs("tag", tags)
+	}
+	if err != nil {
+		return named(kind, name, err)
+	}
+	return nil
+}
+
+func checkText(what, text string) error {
+	switch {
+	case len(text) > mostText:
+		return driftline.Errorf(driftline.Invalid, "%s has %d bytes, and at most %d are kept", what, len(text), mostText)
+	case !utf8.ValidString(text):
+		return driftline.Errorf(driftline.Invalid, "%s is not UTF-8", what)
+	}
+	return nil
+}
+
+// checkPairs checks params or tags, in the order of their keys so that the error is always the same.
+func checkPairs(kind string, pairs map[string]string) error {
+	if len(pairs) > mostTags {
+		return driftline.Errorf(driftline.Invalid, "%d %ss are given, and at most %d are kept", len(pairs), kind, mostTags)
+	}
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		if err := checkKey(kind, key); err != nil {
+			return err
+		}
+		if err := checkText(kind+" "+key, pairs[key]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKey checks the key of a tag, param or metric: words of any script.
+func checkKey(kind, key string) error {
+	if key != "" && len(key) <= mostKey && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "%s key %q is not valid", kind, clip(key)).
+		WithHint("use 1 to %d bytes of UTF-8 without control characters", mostKey)
+}
+
+// checkArtifactPath checks the key of an artifact. It is never joined to a path
+// on disk; the rules keep it harmless where clients do that when they download.
+func checkArtifactPath(path string) error {
+	bad := ""
+	switch {
+	case path == "":
+		bad = "is empty"
+	case len(path) > mostArtifact:
+		bad = "is too long"
+	case !utf8.ValidString(path):
+		bad = "is not UTF-8"
+	case strings.ContainsFunc(path, unicode.IsControl):
+		bad = "has a control character"
+	case strings.Contains(path, `\`):
+		bad = "has a backslash"
+	case strings.HasPrefix(path, "/"):
+		bad = "is absolute"
+	}
+	for segment := range strings.SplitSeq(path, "/") {
+		if bad == "" && (segment == "" || segment == "." || segment == "..") {
+			bad = `has an empty, "." or ".." segment`
+		}
+	}
+	if bad == "" {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "artifact path %q %s", clip(path), bad).
+		WithHint("use names joined by /, for example model/model.joblib (%d bytes at most)", mostArtifact)
+}
+
+// clip shortens a hostile text for an error message.
+func clip(s string) string {
+	const most = 80
+	if len(s) <= most {
+		return s
+	}
+	return strings.ToValidUTF8(s[:most], "") + "…"
+}

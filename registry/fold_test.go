@@ -1,0 +1,169 @@
+package registry
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
+)
+
+// Random operations, valid and not, then: the readers' state, the writers' state
+// and the state rebuilt from the ledger are the same in every field.
+func TestRebuiltStateIsTheSame(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			db, err := kv.Open(t.TempDir(), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer db.Close()
+			clock := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
+			now := func() time.Time { clock = clock.Add(1234567 * time.Nanosecond); return clock }
+			r, err := Open(db, &Options{Now: now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			random := rand.New(rand.NewPCG(seed, 0))
+			done := 0
+			for range 150 {
+				if randomOperation(random, r) == nil {
+					done++
+				}
+			}
+			if done < 50 {
+				t.Fatalf("only %d operations were accepted: the test tests nothing", done)
+			}
+			same(t, "readers' and writers'", r.durable, r.head)
+			rebuilt, err := Open(db, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			same(t, "rebuilt", rebuilt.durable, r.durable)
+			if !reflect.DeepEqual(rebuilt.graph, r.graph) {
+				t.Errorf("rebuilt lineage is\n%v\nwas\n%v", rebuilt.graph, r.graph)
+			}
+			if !reflect.DeepEqual(rebuilt.metrics, r.metrics) {
+				t.Errorf("rebuilt metrics are %v, were %v", rebuilt.metrics, r.metrics)
+			}
+			if rebuilt.newest != r.newest {
+				t.Errorf("rebuilt ledger ends at %v, was %v", rebuilt.newest, r.newest)
+			}
+			if err := r.Verify(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// same compares table by table, to name the one that differs.
+func same(t *testing.T, what string, got, want *state) {
+	t.Helper()
+	for name, tables := range map[string][2]any{
+		"entities":    {got.entities, want.entities},
+		"views":       {got.views, want.views},
+		"ingests":     {got.ingests, want.ingests},
+		"services":    {got.services, want.services},
+		"snapshots":   {got.snapshots, want.snapshots},
+		"newest":      {got.newest, want.newest},
+		"files":       {got.files, want.files},
+		"artifacts":   {got.artifacts, want.artifacts},
+		"datasets":    {got.datasets, want.datasets},
+		"runs":        {got.runs, want.runs},
+		"runNumbers":  {got.runNumbers, want.runNumbers},
+		"experiments": {got.experiments, want.experiments},
+		"models":      {got.models, want.models},
+	} {
+		if !reflect.DeepEqual(tables[0], tables[1]) {
+			t.Errorf("%s %s are %v, want %v", what, name, tables[0], tables[1])
+		}
+	}
+	if !reflect.DeepEqual(got, want) {
+		t.Errorf("%s states differ", what)
+	}
+}
+
+// randomOperation does something of a tiny world, so that names, versions and
+// conflicts meet often. Now and then the transaction is discarded at its end.
+func randomOperation(random *rand.Rand, r *Registry) error {
+	pick := func(n int) int { return random.IntN(n) }
+	view := driftline.ViewName(fmt.Sprint("view_", pick(3)))
+	dataset := driftline.DatasetName(fmt.Sprint("data_", pick(2)))
+	model := driftline.ModelName(fmt.Sprint("model ", pick(2)))
+	experiment := driftline.ExperimentName(fmt.Sprint("Exp ", pick(2)))
+	run := driftline.RunID(fmt.Sprintf("exp-%d-%d", pick(2), 1+pick(8)))
+	digest := strings.Repeat(fmt.Sprint(pick(10)), 64)
+	path := fmt.Sprint("file", pick(3))
+	switch pick(10) {
+	case 0:
+		_, err := r.Apply(randomDefinitions(random, view))
+		return err
+	case 1:
+		_, err := r.CreateRun(driftline.RunSpec{Experiment: experiment, Inputs: []driftline.Ref{driftline.DatasetRef(dataset, pick(3))}[:pick(2)]})
+		return err
+	case 2:
+		_, err := r.LogRun(run, driftline.RunLog{
+			Params:  map[string]string{fmt.Sprint("p", pick(3)): fmt.Sprint(pick(2))},
+			Tags:    map[string]string{fmt.Sprint("t", pick(3)): "<é>"},
+			Metrics: []driftline.Metric{{Key: "m", Value: driftline.Number(random.NormFloat64()), Step: int64(pick(5))}},
+			Inputs:  []driftline.Ref{driftline.ViewRef(view)}[:pick(2)],
+		})
+		return err
+	case 3:
+		if pick(4) > 0 {
+			return r.AddArtifact(run, driftline.Artifact{Path: path, Size: int64(pick(9)), SHA256: digest})
+		}
+		_, err := r.FinishRun(run, []driftline.RunStatus{driftline.RunFinished, driftline.RunFailed}[pick(2)])
+		return err
+	case 4:
+		_, err := r.RegisterModel(driftline.ModelSpec{Model: model, Run: run, Artifact: path})
+		return err
+	case 5:
+		expect := pick(3)
+		move := driftline.AliasMove{Version: 1 + pick(3), Reason: "why not"}
+		if pick(2) == 0 {
+			move.Expect = &expect
+		}
+		_, err := r.MoveAlias(model, driftline.Alias(fmt.Sprint("alias", pick(2))), move)
+		return err
+	}
+	tx := r.Begin()
+	defer tx.Discard()
+	if err := tx.AddIngest(driftline.IngestResult{View: view, Rows: int64(pick(100))}); err != nil {
+		return err
+	}
+	snapshot := Snapshot{Table: "features." + string(view), ID: driftline.SnapshotID(1 + pick(20)), Rows: 7, Files: []File{{Hash: digest, Rows: 7}}}
+	if err := tx.AddSnapshot(snapshot); err != nil {
+		return err
+	}
+	for range pick(3) {
+		if _, err := tx.AddDataset(driftline.Dataset{Name: dataset, Snapshot: 5, Report: driftline.HistoricalReport{
+			Pins: []driftline.Pin{{View: view, Snapshot: snapshot.ID}},
+		}}); err != nil {
+			return err
+		}
+	}
+	if pick(3) == 0 {
+		return nil // discarded
+	}
+	return tx.Commit()
+}
+
+func randomDefinitions(random *rand.Rand, view driftline.ViewName) driftline.Definitions {
+	definitions := driftline.Definitions{
+		Entities: []driftline.Entity{{Name: "e", JoinKeys: []driftline.Field{{Name: "k", Type: driftline.String}}}},
+		FeatureViews: []driftline.FeatureView{{
+			Name: view, Entities: []driftline.EntityName{"e"}, TTL: driftline.Duration(random.IntN(3)),
+		}},
+		FeatureServices: []driftline.FeatureService{{Name: "s", Projections: []driftline.Projection{{View: view}}}},
+	}
+	for i := range 1 + random.IntN(4) {
+		definitions.FeatureViews[0].Features = append(definitions.FeatureViews[0].Features,
+			driftline.Field{Name: fmt.Sprint("f", i), Type: driftline.Int64})
+	}
+	return definitions
+}

@@ -1,0 +1,450 @@
+package registry
+
+import (
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// graph is the inputs of the ledger's lines: an edge goes from a thing to what it
+// was made from. Nodes are numbered so that an edge costs 8 bytes.
+type graph struct {
+	nodes  []driftline.Ref
+	number map[driftline.Ref]int32
+	up     [][]int32 // node → what it was made from, in the order of the lines
+	down   [][]int32 // node → what was made from it
+}
+
+func newGraph() *graph { return &graph{number: map[driftline.Ref]int32{}} }
+
+// add adds the line's edges. A definition that is applied again replaces its
+// edges: it is what it says now.
+func (g *graph) add(line *Line) {
+	from := g.node(line.Ref)
+	if line.Kind == EntityApplied || line.Kind == ViewApplied || line.Kind == ServiceApplied {
+		g.clear(from)
+	}
+	for _, ref := range line.Inputs {
+		to := g.node(ref)
+		if to == from || slices.Contains(g.shorter(from, to)) {
+			continue
+		}
+		g.up[from] = append(g.up[from], to)
+		g.down[to] = append(g.down[to], from)
+	}
+}
+
+// shorter returns the shorter of the two lists that an edge would be in, and what to look for there.
+func (g *graph) shorter(from, to int32) ([]int32, int32) {
+	if len(g.up[from]) <= len(g.down[to]) {
+		return g.up[from], to
+	}
+	return g.down[to], from
+}
+
+func (g *graph) clear(from int32) {
+	for _, to := range g.up[from] {
+		g.down[to] = slices.DeleteFunc(g.down[to], func(n int32) bool { return n == from })
+	}
+	g.up[from] = nil
+}
+
+func (g *graph) node(ref driftline.Ref) int32 {
+	if n, ok := g.number[ref]; ok {
+		return n
+	}
+	n := int32(len(g.nodes))
+	g.number[ref] = n
+	g.nodes = append(g.nodes, ref)
+	g.up = append(g.up, nil)
+	g.down = append(g.down, nil)
+	return n
+}
+
+// walk visits the graph breadth first from root, depth steps far (0: all the
+// way), and returns the nodes met, each once, and the edges walked.
+func (g *graph) walk(root driftline.Ref, direction driftline.LineageDirection, depth int) ([]driftline.Ref, []driftline.LineageEdge) {
+	refs, edges := []driftline.Ref{root}, []driftline.LineageEdge{}
+	start, ok := g.number[root]
+	if !ok {
+		return refs, edges
+	}
+	seen := map[int32]bool{start: true}
+	level := []int32{start}
+	for step := 0; len(level) > 0 && (depth <= 0 || step < depth); step++ {
+		var next []int32
+		for _, at := range level {
+			for _, other := range g.neighbours(at, direction) {
+				edges = append(edges, g.edge(at, other, direction))
+				if !seen[other] {
+					seen[other] = true
+					next = append(next, other)
+					refs = append(refs, g.nodes[other])
+				}
+			}
+		}
+		level = next
+	}
+	return refs, edges
+}
+
+func (g *graph) neighbours(node int32, direction driftline.LineageDirection) []int32 {
+	if direction == driftline.Down {
+		return g.down[node]
+	}
+	return g.up[node]
+}
+
+func (g *graph) edge(at, other int32, direction driftline.LineageDirection) driftline.LineageEdge {
+	from, to := g.nodes[at], g.nodes[other]
+	if direction == driftline.Down {
+		from, to = to, from
+	}
+	return driftline.LineageEdge{From: from, To: to, Kind: edgeKind(from, to)}
+}
+
+// edgeKinds are the words for an edge, read "From … To".
+var edgeKinds = map[[2]driftline.RefKind]string{
+	{driftline.KindModel, driftline.KindRun}:         "registered from",
+	{driftline.KindModel, driftline.KindArtifact}:    "stored in",
+	{driftline.KindArtifact, driftline.KindRun}:      "logged by",
+	{driftline.KindRun, driftline.KindDataset}:       "trained on",
+	{driftline.KindRun, driftline.KindModel}:         "used model",
+	{driftline.KindRun, driftline.KindSnapshot}:      "read snapshot",
+	{driftline.KindRun, driftline.KindRun}:           "continued from",
+	{driftline.KindDataset, driftline.KindSnapshot}:  "read snapshot",
+	{driftline.KindDataset, driftline.KindDataset}:   "derived from",
+	{driftline.KindDataset, driftline.KindService}:   "defined by",
+	{driftline.KindSnapshot, driftline.KindFile}:     "stored in",
+	{driftline.KindSnapshot, driftline.KindView}:     "ingested as",
+	{driftline.KindSnapshot, driftline.KindSnapshot}: "follows",
+	{driftline.KindService, driftline.KindView}:      "defined by",
+	{driftline.KindView, driftline.KindEntity}:       "keyed by",
+}
+
+func edgeKind(from, to driftline.Ref) string {
+	if from.Kind == driftline.KindDataset && to.Kind == driftline.KindSnapshot && to.Name == datasetTables+from.Name {
+		return "stored in"
+	}
+	if word, ok := edgeKinds[[2]driftline.RefKind{from.Kind, to.Kind}]; ok {
+		return word
+	}
+	return "made from"
+}
+
+// Lineage returns what ref was made from (Up) or what was made from it (Down),
+// depth steps far; depth 0 is all the way. A model's alias and the newest version
+// ("") are resolved first: Root is the thing itself. Edges between two nodes that
+// are both depth steps away are not walked.
+func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirection, depth int) (driftline.Lineage, error) {
+	if direction != driftline.Up && direction != driftline.Down {
+		return driftline.Lineage{}, driftline.Errorf(driftline.Invalid, "lineage direction %q is not known", clip(string(direction))).
+			WithHint("use up or down")
+	}
+	if depth < 0 {
+		return driftline.Lineage{}, driftline.Errorf(driftline.Invalid, "lineage depth %d is negative", depth).
+			WithHint("leave the depth out to go all the way")
+	}
+	r.published.RLock()
+	defer r.published.RUnlock()
+	root, err := r.lineageRoot(ref)
+	if err != nil {
+		return driftline.Lineage{}, err
+	}
+	refs, edges := r.graph.walk(root, direction, depth)
+	nodes := make([]driftline.LineageNode, len(refs))
+	for i, ref := range refs {
+		nodes[i] = driftline.LineageNode{Ref: ref, Facts: r.durable.facts(ref)}
+	}
+	return driftline.Lineage{Root: root, Nodes: nodes, Edges: edges}, nil
+}
+
+// lineageRoot resolves ref, which must be something that the ledger speaks of.
+func (r *Registry) lineageRoot(ref driftline.Ref) (driftline.Ref, error) {
+	if _, ok := r.graph.number[ref]; ok && ref.Version != "" {
+		return ref, nil
+	}
+	root, err := r.durable.resolveRef(ref)
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	if _, ok := r.graph.number[root]; !ok {
+		return driftline.Ref{}, driftline.Errorf(driftline.NotFound, "%s is not in the ledger", root).WithRef(root).
+			WithHint("see driftline models, driftline runs or driftline dataset for what is")
+	}
+	return root, nil
+}
+
+// LineageEdges returns every edge, by From in the order in which things were first spoken of.
+func (r *Registry) LineageEdges() []driftline.LineageEdge {
+	r.published.RLock()
+	defer r.published.RUnlock()
+	edges := []driftline.LineageEdge{}
+	for from := range r.graph.nodes {
+		for _, to := range r.graph.up[from] {
+			edges = append(edges, r.graph.edge(int32(from), to, driftline.Up))
+		}
+	}
+	return edges
+}
+
+// ResolveRef returns ref with its alias or left-out version replaced by the
+// version that is meant, or NotFound with the nearest name. Files and artifacts are taken as they are.
+func (r *Registry) ResolveRef(ref driftline.Ref) (driftline.Ref, error) {
+	var resolved driftline.Ref
+	var err error
+	r.read(func(s *state) { resolved, err = s.resolveRef(ref) })
+	return resolved, err
+}
+
+func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
+	switch ref.Kind {
+	case driftline.KindEntity:
+		_, err := s.entity(driftline.EntityName(ref.Name))
+		return driftline.EntityRef(driftline.EntityName(ref.Name)), err
+	case driftline.KindView:
+		_, err := s.view(driftline.ViewName(ref.Name))
+		return driftline.ViewRef(driftline.ViewName(ref.Name)), err
+	case driftline.KindService:
+		_, err := s.service(driftline.ServiceName(ref.Name))
+		return driftline.ServiceRef(driftline.ServiceName(ref.Name)), err
+	case driftline.KindRun:
+		_, err := s.run(driftline.RunID(ref.Name))
+		return driftline.RunRef(driftline.RunID(ref.Name)), err
+	case driftline.KindDataset:
+		return s.resolveDataset(ref)
+	case driftline.KindModel:
+		return s.resolveModel(ref)
+	case driftline.KindSnapshot:
+		return s.resolveSnapshot(ref)
+	case driftline.KindFile, driftline.KindArtifact:
+		return ref, nil
+	}
+	return driftline.Ref{}, driftline.Errorf(driftline.Invalid, "reference %q is not valid", clip(ref.String())).
+		WithHint("write kind/name or kind/name@version, for example model/late_departure@1")
+}
+
+func (s *state) resolveDataset(ref driftline.Ref) (driftline.Ref, error) {
+	version := 0
+	if ref.Version != "" {
+		number, err := strconv.Atoi(ref.Version)
+		if err != nil || number < 1 {
+			return driftline.Ref{}, driftline.Errorf(driftline.Invalid, "dataset %q: version %q is not a number", ref.Name, clip(ref.Version)).
+				WithHint("versions count from 1")
+		}
+		version = number
+	}
+	dataset, err := s.dataset(driftline.DatasetName(ref.Name), version)
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	return dataset.Ref(), nil
+}
+
+func (s *state) resolveModel(ref driftline.Ref) (driftline.Ref, error) {
+	m, err := s.model(driftline.ModelName(ref.Name))
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	version, err := m.selected(ref.Version)
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	return driftline.ModelRef(m.name, version), nil
+}
+
+func (s *state) resolveSnapshot(ref driftline.Ref) (driftline.Ref, error) {
+	newest, ok := s.newest[ref.Name]
+	if !ok {
+		known := make([]string, 0, len(s.newest))
+		for table := range s.newest {
+			known = append(known, table)
+		}
+		return driftline.Ref{}, unknown("table", ref.Name, known, "ingest rows first").WithRef(ref)
+	}
+	if ref.Version == "" {
+		return driftline.SnapshotRef(ref.Name, newest), nil
+	}
+	if _, ok := s.snapshots[ref]; !ok {
+		return driftline.Ref{}, driftline.Errorf(driftline.NotFound, "table %q has no snapshot %s", ref.Name, clip(ref.Version)).WithRef(ref).
+			WithHint("its newest is %d", newest)
+	}
+	return ref, nil
+}
+
+// resolveAll resolves each ref once; what is not there is an error.
+func (s *state) resolveAll(refs []driftline.Ref) ([]driftline.Ref, error) {
+	var resolved []driftline.Ref
+	for _, ref := range refs {
+		one, err := s.resolveRef(ref)
+		if err != nil {
+			return nil, err
+		}
+		resolved = append(resolved, one)
+	}
+	return distinct(resolved), nil
+}
+
+// facts returns the few things worth showing beside a name. Numbers are in
+// decimal, times RFC 3339, hashes the first 12 digits.
+func (s *state) facts(ref driftline.Ref) map[string]string {
+	switch ref.Kind {
+	case driftline.KindEntity:
+		return s.entityFacts(driftline.EntityName(ref.Name))
+	case driftline.KindView:
+		return s.viewFacts(driftline.ViewName(ref.Name))
+	case driftline.KindService:
+		return s.serviceFacts(driftline.ServiceName(ref.Name))
+	case driftline.KindSnapshot:
+		return s.snapshotFacts(ref)
+	case driftline.KindFile:
+		return s.fileFacts(ref)
+	case driftline.KindDataset:
+		return s.datasetFacts(ref)
+	case driftline.KindRun:
+		return s.runFacts(driftline.RunID(ref.Name))
+	case driftline.KindArtifact:
+		return s.artifactFacts(ref)
+	case driftline.KindModel:
+		return s.modelFacts(ref)
+	}
+	return nil
+}
+
+func (s *state) entityFacts(name driftline.EntityName) map[string]string {
+	entity, ok := s.entities[name]
+	if !ok {
+		return nil
+	}
+	return map[string]string{"join_keys": columnList(entity.JoinKeys)}
+}
+
+func (s *state) viewFacts(name driftline.ViewName) map[string]string {
+	view, ok := s.views[name]
+	if !ok {
+		return nil
+	}
+	facts := map[string]string{"features": strconv.Itoa(len(view.Features))}
+	if view.TTL != 0 {
+		facts["ttl"] = view.TTL.String()
+	}
+	if sum := s.ingests[name]; sum.writes > 0 {
+		facts["rows"], facts["last_write"] = strconv.FormatInt(sum.rows, 10), instant(sum.last)
+	}
+	return facts
+}
+
+func (s *state) serviceFacts(name driftline.ServiceName) map[string]string {
+	service, ok := s.services[name]
+	if !ok {
+		return nil
+	}
+	return map[string]string{"projections": projectionList(service.Projections)}
+}
+
+func (s *state) snapshotFacts(ref driftline.Ref) map[string]string {
+	snapshot, ok := s.snapshots[ref]
+	if !ok {
+		return nil
+	}
+	return map[string]string{
+		"created": instant(snapshot.Created),
+		"files":   strconv.Itoa(len(snapshot.Files)),
+		"rows":    strconv.FormatInt(snapshot.Rows, 10),
+	}
+}
+
+func (s *state) fileFacts(ref driftline.Ref) map[string]string {
+	file, ok := s.files[ref]
+	if !ok {
+		return nil
+	}
+	return map[string]string{
+		"bytes": strconv.FormatInt(file.Bytes, 10),
+		"rows":  strconv.FormatInt(file.Rows, 10),
+	}
+}
+
+func (s *state) datasetFacts(ref driftline.Ref) map[string]string {
+	version, err := strconv.Atoi(ref.Version)
+	if err != nil {
+		return nil
+	}
+	dataset, err := s.dataset(driftline.DatasetName(ref.Name), version)
+	if err != nil {
+		return nil
+	}
+	return map[string]string{
+		"content_hash": short(dataset.ContentHash),
+		"created":      instant(dataset.Created),
+		"rows":         strconv.FormatInt(dataset.Report.Rows, 10),
+		"version":      ref.Version,
+	}
+}
+
+func (s *state) runFacts(id driftline.RunID) map[string]string {
+	run, ok := s.runs[id]
+	if !ok {
+		return nil
+	}
+	facts := map[string]string{
+		"created":    instant(run.Started),
+		"experiment": string(run.Experiment),
+		"status":     string(run.Status),
+	}
+	if run.Name != "" {
+		facts["name"] = clip(run.Name)
+	}
+	return facts
+}
+
+func (s *state) artifactFacts(ref driftline.Ref) map[string]string {
+	artifact, ok := s.artifacts[ref]
+	if !ok {
+		return nil
+	}
+	return map[string]string{"bytes": strconv.FormatInt(artifact.Size, 10), "path": artifact.Path}
+}
+
+func (s *state) modelFacts(ref driftline.Ref) map[string]string {
+	m, ok := s.models[driftline.ModelName(ref.Name)]
+	if !ok {
+		return nil
+	}
+	number, err := strconv.Atoi(ref.Version)
+	if err != nil {
+		return nil
+	}
+	if _, err := m.version(number); err != nil {
+		return nil
+	}
+	version := m.copyVersion(number)
+	facts := map[string]string{
+		"artifact":     version.Artifact.Path,
+		"content_hash": short(version.Artifact.SHA256),
+		"created":      instant(version.Created),
+		"version":      ref.Version,
+	}
+	if len(version.Aliases) > 0 {
+		facts["aliases"] = aliasList(version.Aliases)
+	}
+	return facts
+}
+
+func aliasList(aliases []driftline.Alias) string {
+	list := ""
+	for i, alias := range aliases {
+		if i > 0 {
+			list += ", "
+		}
+		list += string(alias)
+	}
+	return list
+}
+
+func instant(t time.Time) string { return t.Format(time.RFC3339) }
+
+// short is the beginning of a hash: enough to tell it from any other by eye.
+func short(hash string) string { return hash[:min(12, len(hash))] }

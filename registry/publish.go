@@ -1,0 +1,74 @@
+package registry
+
+import "github.com/driftline/driftline"
+
+// enqueue remembers what to show once tx is durable, and moves the ledger's end
+// behind it. The caller holds sequencing, so pending is in the order of the log.
+func (r *Registry) enqueue(tx *Tx) uint64 {
+	r.commits++
+	r.tail, r.tailTime = tx.tail, tx.time
+	r.published.Lock()
+	defer r.published.Unlock()
+	r.pending = append(r.pending, commit{
+		number: r.commits, tail: tx.tail, lines: tx.lines, effects: tx.effects, points: tx.points,
+	})
+	return r.commits
+}
+
+// publish shows readers every transaction up to that number. They are all
+// durable, because the log that made the last of them durable holds the others before it.
+func (r *Registry) publish(number uint64) error {
+	r.published.Lock()
+	defer r.published.Unlock()
+	if r.failed != nil {
+		return r.failed
+	}
+	for len(r.pending) > 0 && r.pending[0].number <= number {
+		r.show(r.pending[0])
+		r.pending[0] = commit{}
+		r.pending = r.pending[1:]
+	}
+	r.progress.Broadcast()
+	return nil
+}
+
+// awaitShown waits until readers see every transaction up to that number.
+func (r *Registry) awaitShown(number uint64) error {
+	r.published.Lock()
+	defer r.published.Unlock()
+	for r.shown < number && r.failed == nil {
+		r.progress.Wait()
+	}
+	return r.failed
+}
+
+func (r *Registry) show(c commit) {
+	for _, e := range c.effects {
+		e(r.durable)
+	}
+	for i := range c.lines {
+		r.graph.add(&c.lines[i])
+	}
+	for _, p := range c.points {
+		r.metrics.observe(p)
+	}
+	r.newest, r.shown = c.tail, c.number
+}
+
+// fail ends writing: after a failed commit nobody knows which lines the disk holds.
+func (r *Registry) fail(cause error) error {
+	r.published.Lock()
+	defer r.published.Unlock()
+	if r.failed == nil {
+		r.failed = driftline.Errorf(driftline.Unavailable, "the ledger could not be written: %w", cause).
+			WithHint("free disk space or repair the disk, then restart the server")
+	}
+	r.progress.Broadcast()
+	return r.failed
+}
+
+func (r *Registry) failure() error {
+	r.published.RLock()
+	defer r.published.RUnlock()
+	return r.failed
+}

@@ -1,0 +1,112 @@
+package registry
+
+import (
+	"sync"
+	"time"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
+)
+
+// Options are the settings of a Registry. The zero value works.
+type Options struct {
+	// Now is the clock that lines, runs and metric points are stamped with; time.Now if nil.
+	Now func() time.Time
+}
+
+// Registry is the ledger and its folds. Its methods may be called concurrently.
+type Registry struct {
+	db  *kv.DB
+	now func() time.Time
+
+	// sequencing orders transactions. It is held from Begin until the batch has
+	// its place in the commit order, and guards head, tail and commits.
+	sequencing sync.Mutex
+	head       *state // the fold of every line, durable or not: what writers validate against
+	tail       Mark   // the newest line in head, with its time
+	tailTime   time.Time
+	commits    uint64 // transactions sent to be committed
+
+	// published guards what readers see, and is never held while the disk is waited for.
+	// Lock order: sequencing, then published.
+	published sync.RWMutex
+	durable   *state // the fold of every durable line
+	graph     *graph // the inputs of every durable line
+	metrics   lastMetrics
+	newest    Mark
+	pending   []commit   // sequenced, not yet durable, in order
+	shown     uint64     // the number of the last commit that readers see
+	progress  *sync.Cond // broadcast when shown grows or failed is set
+	failed    error      // set for ever once a commit's outcome is unknown
+}
+
+// Mark is a place in the ledger: a line's number and hash. The zero Mark is the empty ledger.
+type Mark struct {
+	Sequence uint64 `json:"seq"`
+	Hash     Hash   `json:"-"`
+}
+
+// Open reads the ledger in db, checks its chain and builds the folds. db stays
+// the caller's to close. A damaged ledger is a DataLoss error.
+func Open(db *kv.DB, options *Options) (*Registry, error) {
+	r := &Registry{db: db, now: time.Now, head: newState(), graph: newGraph(), metrics: lastMetrics{}}
+	r.progress = sync.NewCond(&r.published)
+	if options != nil && options.Now != nil {
+		r.now = options.Now
+	}
+	if err := r.replay(); err != nil {
+		return nil, err
+	}
+	if err := r.metrics.load(db); err != nil {
+		return nil, err
+	}
+	r.durable, r.newest = r.head.clone(), r.tail
+	return r, nil
+}
+
+func (r *Registry) replay() error {
+	for pair, err := range r.db.ScanPrefix([]byte{kv.Ledger}) {
+		if err != nil {
+			return err
+		}
+		line, err := decodeStored(pair.Key, pair.Value, r.tail.Sequence+1, r.tail.Hash)
+		if err != nil {
+			return err
+		}
+		effects, err := fold(r.head, &line)
+		if err != nil {
+			return driftline.Errorf(driftline.DataLoss, "ledger line %d cannot be replayed: %w", line.Sequence, err)
+		}
+		for _, e := range effects {
+			e(r.head)
+		}
+		r.graph.add(&line)
+		r.tail, r.tailTime = Mark{line.Sequence, line.Hash}, line.Time
+	}
+	return nil
+}
+
+// Newest returns the newest durable line's place: the version of every answer.
+func (r *Registry) Newest() Mark {
+	r.published.RLock()
+	defer r.published.RUnlock()
+	return r.newest
+}
+
+// read calls f with the durable state. f must not keep the state, and may keep
+// the records that it finds there: they are never changed.
+func (r *Registry) read(f func(*state)) {
+	r.published.RLock()
+	defer r.published.RUnlock()
+	f(r.durable)
+}
+
+// write runs f in a transaction of its own, and commits it if f succeeds.
+func (r *Registry) write(f func(*Tx) error) error {
+	tx := r.Begin()
+	defer tx.Discard()
+	if err := f(tx); err != nil {
+		return err
+	}
+	return tx.Commit()
+}

@@ -1,0 +1,118 @@
+package registry
+
+import (
+	"encoding/json"
+	"maps"
+
+	"github.com/driftline/driftline"
+)
+
+// state is the fold of a prefix of the ledger. The records that its maps point
+// to are shared between states and never change.
+type state struct {
+	entities    map[driftline.EntityName]*driftline.Entity
+	views       map[driftline.ViewName]*driftline.FeatureView
+	ingests     map[driftline.ViewName]ingests
+	services    map[driftline.ServiceName]*driftline.FeatureService
+	snapshots   map[driftline.Ref]*Snapshot
+	newest      map[string]driftline.SnapshotID // table → its newest snapshot
+	files       map[driftline.Ref]File
+	artifacts   map[driftline.Ref]driftline.Artifact           // the newest use of each content
+	datasets    map[driftline.DatasetName][]*driftline.Dataset // by version, from 1
+	runs        map[driftline.RunID]*driftline.Run             // without Metrics
+	runNumbers  map[string]int                                 // slug → greatest number given out
+	experiments map[driftline.ExperimentName][]driftline.RunID // in order of creation
+	models      map[driftline.ModelName]*model
+}
+
+func newState() *state {
+	return &state{
+		entities:    map[driftline.EntityName]*driftline.Entity{},
+		views:       map[driftline.ViewName]*driftline.FeatureView{},
+		ingests:     map[driftline.ViewName]ingests{},
+		services:    map[driftline.ServiceName]*driftline.FeatureService{},
+		snapshots:   map[driftline.Ref]*Snapshot{},
+		newest:      map[string]driftline.SnapshotID{},
+		files:       map[driftline.Ref]File{},
+		artifacts:   map[driftline.Ref]driftline.Artifact{},
+		datasets:    map[driftline.DatasetName][]*driftline.Dataset{},
+		runs:        map[driftline.RunID]*driftline.Run{},
+		runNumbers:  map[string]int{},
+		experiments: map[driftline.ExperimentName][]driftline.RunID{},
+		models:      map[driftline.ModelName]*model{},
+	}
+}
+
+// clone returns a state of its own that shares the records.
+func (s *state) clone() *state {
+	return &state{
+		entities:    maps.Clone(s.entities),
+		views:       maps.Clone(s.views),
+		ingests:     maps.Clone(s.ingests),
+		services:    maps.Clone(s.services),
+		snapshots:   maps.Clone(s.snapshots),
+		newest:      maps.Clone(s.newest),
+		files:       maps.Clone(s.files),
+		artifacts:   maps.Clone(s.artifacts),
+		datasets:    maps.Clone(s.datasets),
+		runs:        maps.Clone(s.runs),
+		runNumbers:  maps.Clone(s.runNumbers),
+		experiments: maps.Clone(s.experiments),
+		models:      maps.Clone(s.models),
+	}
+}
+
+// effect is one assignment that a line makes. Applied to a state that stands
+// just before the line it returns its own inverse, for that state. The same effect is
+// applied to the writers' state when the line is appended and to the readers'
+// when it is durable, so both share the new record.
+type effect func(*state) effect
+
+// put is the effect that sets table[key] to value.
+func put[K comparable, V any](table func(*state) map[K]V, key K, value V) effect {
+	return func(s *state) effect {
+		old, had := table(s)[key]
+		table(s)[key] = value
+		if had {
+			return put(table, key, old)
+		}
+		return func(s *state) effect {
+			delete(table(s), key)
+			return nil
+		}
+	}
+}
+
+// folds says what each kind of line does to a state. Every function is pure: it
+// reads the state and the line, and returns what to assign.
+var folds = map[Kind]func(*state, *Line) ([]effect, error){
+	EntityApplied:     foldEntity,
+	ViewApplied:       foldView,
+	ServiceApplied:    foldService,
+	RowsIngested:      foldIngest,
+	SnapshotCommitted: foldSnapshot,
+	DatasetSaved:      foldDataset,
+	RunCreated:        foldRunCreated,
+	RunLogged:         foldRunLogged,
+	RunFinished:       foldRunFinished,
+	ArtifactLogged:    foldArtifact,
+	ModelRegistered:   foldModel,
+	AliasMoved:        foldAlias,
+}
+
+func fold(s *state, line *Line) ([]effect, error) {
+	f, ok := folds[line.Kind]
+	if !ok {
+		return nil, nil
+	}
+	return f(s, line)
+}
+
+// body decodes the body of a line as the type that its kind has.
+func body[T any](line *Line) (*T, error) {
+	value := new(T)
+	if err := json.Unmarshal(line.Body, value); err != nil {
+		return nil, driftline.Errorf(driftline.Invalid, "body of %s %s is not valid: %w", line.Kind, line.Ref, err)
+	}
+	return value, nil
+}
