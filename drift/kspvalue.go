@@ -165,7 +165,7 @@ func outsideShare(n, m, h int64, twoSided bool) float64 {
 		}
 		for y := lowest; y <= highest; y++ {
 			part := reciprocal[x+y]
-			below = below*(float64(y)*part) + column[y]*(float64(x)*part)
+			below = math.FMA(below, float64(y)*part, column[y]*(float64(x)*part))
 			column[y] = below
 		}
 	}

@@ -1,0 +1,258 @@
+package drift
+
+import (
+	"cmp"
+	"maps"
+	"math"
+	"slices"
+	"sort"
+)
+
+const (
+	maxBins       = 30
+	minBins       = 5
+	maxCategories = 20
+
+	// binnedValues per side choose the bins; all values are counted.
+	binnedValues = 1 << 15
+)
+
+// OtherCategories names the sum of the categories that a histogram leaves out.
+const OtherCategories = "(other)"
+
+// Histogram counts two samples over the same bins, for people to look at. No
+// test is computed from it.
+type Histogram struct {
+	Edges              []float64 // numbers: one more than bins, strictly ascending; nil for categories
+	Categories         []string  // categories: one per bin; nil for numbers
+	Reference, Current []int64
+}
+
+// NewHistogram counts two samples over common bins of equal width.
+//
+// A bin holds its lower edge but not its upper one; the last bin holds both. The
+// bins run from the least to the greatest finite value of both sides. Where one
+// end lies farther out than a quarter of the span between the 0.5 % and 99.5 %
+// quantiles, the bins end at that quantile, and the outliers and infinities are
+// gathered in the end bin, so that one sentinel value does not flatten the
+// picture. Missing values are not counted.
+//
+// The width is that of Freedman and Diaconis, 2·IQR/∛N, giving at least 5 bins
+// and at most 30. Whole numbers that span fewer than 30 get one bin each, from
+// k−½ to k+½. Quantiles are taken over up to 32,768 values of each side, evenly
+// spread, so that both weigh alike.
+//
+// Special cases:
+//
+//	no finite value on either side: one bin around 0 if there are infinities, else none
+//	one distinct value v:           one bin from v−½ to v+½, or to the next floats
+//
+// Source: Freedman and Diaconis, "On the histogram as a density estimator", 1981.
+func NewHistogram(reference, current Sample) Histogram {
+	edges := binEdges(reference, current)
+	if edges == nil {
+		return Histogram{}
+	}
+	return Histogram{
+		Edges:     edges,
+		Reference: countBins(reference, edges),
+		Current:   countBins(current, edges),
+	}
+}
+
+func binEdges(reference, current Sample) []float64 {
+	all := rangeOf(reference).join(rangeOf(current))
+	switch {
+	case all.finite == 0 && all.infinite == 0:
+		return nil
+	case all.finite == 0:
+		return []float64{-0.5, 0.5}
+	case all.least == all.greatest:
+		return edgesAround(all.least)
+	}
+	sample := reference.strided(make([]float64, 0, 2*binnedValues+2), binnedValues)
+	sample = current.strided(sample, binnedValues)
+	sample = slices.DeleteFunc(sample, func(v float64) bool { return math.IsInf(v, 0) })
+	if len(sample) == 0 {
+		return evenEdges(all.least, all.greatest, minBins)
+	}
+	slices.Sort(sample)
+	if isDenselyWhole(all) && areWhole(sample) {
+		return wholeEdges(all.least, all.greatest)
+	}
+	low, high := fence(all, sample)
+	width := 2 * (quantile(sample, 0.75) - quantile(sample, 0.25)) / math.Cbrt(float64(all.finite))
+	bins := math.Ceil((high - low) / width)
+	if !(bins <= maxBins) { // also for a width of 0
+		bins = maxBins
+	}
+	return evenEdges(low, high, max(minBins, int(bins)))
+}
+
+// valueRange is the range of the finite values of a sample.
+type valueRange struct {
+	least, greatest  float64
+	finite, infinite int
+}
+
+func rangeOf(s Sample) valueRange {
+	r := valueRange{least: math.Inf(1), greatest: math.Inf(-1)}
+	for _, piece := range s {
+		for _, v := range piece {
+			switch {
+			case v-v == 0:
+				r.finite++
+				r.least, r.greatest = min(r.least, v), max(r.greatest, v)
+			case v == v:
+				r.infinite++
+			}
+		}
+	}
+	return r
+}
+
+func (r valueRange) join(other valueRange) valueRange {
+	return valueRange{
+		least: min(r.least, other.least), greatest: max(r.greatest, other.greatest),
+		finite: r.finite + other.finite, infinite: r.infinite + other.infinite,
+	}
+}
+
+// fence cuts off ends of the range that lie far from the central 99 %.
+func fence(all valueRange, sorted []float64) (low, high float64) {
+	low, high = quantile(sorted, 0.005), quantile(sorted, 0.995)
+	if low == high {
+		return all.least, all.greatest
+	}
+	far := (high - low) / 4
+	if low-all.least <= far {
+		low = all.least
+	}
+	if all.greatest-high <= far {
+		high = all.greatest
+	}
+	return low, high
+}
+
+// quantile returns the value below which about a share q of the sorted values lies.
+func quantile(sorted []float64, q float64) float64 {
+	return sorted[int(q*float64(len(sorted)-1))]
+}
+
+// isDenselyWhole reports whether the range runs between whole numbers that are
+// few, and small enough that their halves are floats too.
+func isDenselyWhole(r valueRange) bool {
+	return r.greatest-r.least < maxBins && areWhole([]float64{r.least, r.greatest}) &&
+		max(-r.least, r.greatest) < 1<<51
+}
+
+func areWhole(values []float64) bool {
+	for _, v := range values {
+		if v != math.Trunc(v) {
+			return false
+		}
+	}
+	return true
+}
+
+func edgesAround(v float64) []float64 {
+	low, high := v-0.5, v+0.5
+	if low == v || high == v {
+		low, high = math.Nextafter(v, math.Inf(-1)), math.Nextafter(v, math.Inf(1))
+	}
+	return []float64{low, high}
+}
+
+// wholeEdges gives each of the whole numbers from least to greatest its own bin.
+func wholeEdges(least, greatest float64) []float64 {
+	edges := []float64{least - 0.5}
+	for k := least; k <= greatest; k++ {
+		edges = append(edges, k+0.5)
+	}
+	return edges
+}
+
+// evenEdges cuts low … high into bins, or leaves it whole where the bins would
+// be narrower than the floats are dense.
+func evenEdges(low, high float64, bins int) []float64 {
+	edges := make([]float64, bins+1)
+	for i := range edges {
+		share := float64(i) / float64(bins)
+		edges[i] = low*(1-share) + high*share
+	}
+	edges[0], edges[bins] = low, high
+	for i := range bins {
+		if !(edges[i] < edges[i+1]) {
+			return []float64{low, high}
+		}
+	}
+	return edges
+}
+
+func countBins(s Sample, edges []float64) []int64 {
+	counts := make([]int64, len(edges)-1)
+	last := len(counts) - 1
+	perUnit := float64(len(counts)) / (edges[last+1] - edges[0])
+	for _, piece := range s {
+		for _, v := range piece {
+			switch {
+			case v < edges[1]:
+				counts[0]++
+			case v >= edges[last]:
+				counts[last]++
+			case v == v:
+				counts[binOf(v, edges, perUnit)]++
+			}
+		}
+	}
+	return counts
+}
+
+// binOf wants edges[1] ≤ v < edges[len-2]. The linear guess is off by rounding at most,
+// unless the range is so extreme that the edges must be searched.
+func binOf(v float64, edges []float64, perUnit float64) int {
+	guess := int((v - edges[0]) * perUnit)
+	for bin := max(guess-1, 0); bin <= guess+1 && bin < len(edges)-1; bin++ {
+		if edges[bin] <= v && v < edges[bin+1] {
+			return bin
+		}
+	}
+	return sort.Search(len(edges), func(i int) bool { return edges[i] > v }) - 1
+}
+
+// NewCategoryHistogram returns the counts of the 20 categories that are the most
+// frequent on both sides together, the largest first and equals by name, and the
+// sum of the others as [OtherCategories].
+func NewCategoryHistogram(reference, current map[string]int64) Histogram {
+	names := CategoryNames(reference, current)
+	slices.SortStableFunc(names, func(a, b string) int {
+		return cmp.Compare(reference[b]+current[b], reference[a]+current[a])
+	})
+	var h Histogram
+	for i, name := range names {
+		if i == maxCategories {
+			h.Categories = append(h.Categories, OtherCategories)
+			h.Reference, h.Current = append(h.Reference, 0), append(h.Current, 0)
+		}
+		if i >= maxCategories {
+			h.Reference[maxCategories] += reference[name]
+			h.Current[maxCategories] += current[name]
+			continue
+		}
+		h.Categories = append(h.Categories, name)
+		h.Reference, h.Current = append(h.Reference, reference[name]), append(h.Current, current[name])
+	}
+	return h
+}
+
+// CategoryNames returns the names that either side has, sorted.
+func CategoryNames(reference, current map[string]int64) []string {
+	names := make(map[string]struct{}, max(len(reference), len(current)))
+	for name := range reference {
+		names[name] = struct{}{}
+	}
+	for name := range current {
+		names[name] = struct{}{}
+	}
+	return slices.Sorted(maps.Keys(names))
+}
