@@ -1,6 +1,9 @@
 package driftline
 
-import "time"
+import (
+	"fmt"
+	"time"
+)
 
 // FeatureSet says which features a request wants: a service, or projections
 // (single features are projections of one), never both.
@@ -74,6 +77,10 @@ type Dataset struct {
 	Request     FeatureSet       `json:"request"`
 	Report      HistoricalReport `json:"report"`
 }
+
+// Table is the table that holds the rows: datasets.name_vN. Each version has a table
+// of its own, so versions may differ in schema and each can be dropped alone.
+func (d *Dataset) Table() string { return fmt.Sprintf("datasets.%s_v%d", d.Name, d.Version) }
 
 // Ref returns dataset/name@version.
 func (d *Dataset) Ref() Ref { return DatasetRef(d.Name, d.Version) }

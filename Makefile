@@ -1,0 +1,102 @@
+# Driftline. `make demo` and `make test` set up everything they need.
+#
+#   make demo     the main job on real flights, then says what to open
+#   make run      a server over the demo's data folder
+#   make test     all tests, Go and Python
+#   make lint     gofmt, vet, staticcheck, govulncheck, ruff, the import test
+#   make bench SUITE=pit|online|ingest|flight|drift
+
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+
+# duckdb-go hides its Arrow interface behind a build tag.
+TAGS := duckdb_arrow
+export GOFLAGS := $(GOFLAGS) -tags=$(TAGS)
+export PYTHONDONTWRITEBYTECODE := 1
+
+PYTHON ?= python3.11
+VENV   := .venv
+PY     := $(VENV)/bin/python
+BIN    := bin/driftline
+# Two tests processes at once: each links DuckDB and may hold 1 GiB.
+GO_PARALLEL ?= 2
+
+STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
+
+.PHONY: help
+help:
+	@sed -n 's/^#   //p' Makefile
+
+# --- what must be on the machine ------------------------------------------------
+
+# Debian packages: a C compiler for cgo, Python 3.11 with venv, and a browser for
+# the UI's tests. Each is looked for by the command that it brings.
+.PHONY: deps
+deps:
+	@./scripts/deps
+
+$(VENV)/.stamp: client/python/requirements.lock client/python/pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(PY) -m pip install --quiet --require-hashes -r client/python/requirements.lock
+	$(PY) -m pip install --quiet --no-deps --no-build-isolation -e client/python
+	@touch $@
+
+.PHONY: venv
+venv: deps
+	@$(MAKE) --no-print-directory $(VENV)/.stamp
+
+# --- build ----------------------------------------------------------------------
+
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
+
+.PHONY: build
+build: deps
+	@mkdir -p bin
+	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/driftline
+
+# --- the two commands -----------------------------------------------------------
+
+.PHONY: demo
+demo: build venv
+	$(PY) examples/flights/demo.py --bin $(BIN) --out build/demo
+
+.PHONY: test
+test: build venv
+	@mkdir -p build && rm -f build/test-summary.txt
+	DRIFTLINE_BIN=$(CURDIR)/$(BIN) ./scripts/test
+
+.PHONY: run
+run: build
+	$(BIN) serve --data build/demo/data
+
+# --- checks ---------------------------------------------------------------------
+
+.PHONY: lint
+lint: deps venv
+	@test -z "$$(gofmt -l .)" || { echo "gofmt: run gofmt -w on:"; gofmt -l .; exit 1; }
+	go vet ./...
+	go test -count=1 .
+	go run $(STATICCHECK) ./...
+	@./scripts/vulncheck $(GOVULNCHECK)
+	$(VENV)/bin/ruff check client/python examples bench
+	$(VENV)/bin/ruff format --check client/python examples bench
+
+.PHONY: race
+race: deps
+	go test -race -p 1 ./...
+
+# --- benchmarks -----------------------------------------------------------------
+
+.PHONY: bench-peers
+bench-peers: deps
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --quiet --require-hashes -r bench/peers/requirements.lock
+
+.PHONY: bench
+bench: build venv
+	go run ./bench $(SUITE)
+
+.PHONY: clean
+clean:
+	rm -rf bin build $(VENV) .venv-peers

@@ -1,0 +1,321 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/durable"
+	"github.com/driftline/driftline/storage/kv"
+	"github.com/driftline/driftline/storage/offline"
+	"github.com/driftline/driftline/storage/online"
+)
+
+// formatVersion is the version of the data folder's layout that this build writes.
+const formatVersion = 1
+
+// Options configure an engine. The zero value, and nil, mean the defaults.
+type Options struct {
+	Now         func() time.Time // the clock of every decision; time.Now
+	Logger      *slog.Logger     // background work only, calls return their errors; discarded
+	Allocator   memory.Allocator // of every batch; memory.DefaultAllocator
+	MemoryBytes int64            // what queries may use together; 4 GiB
+	Threads     int              // of one query; the number of cores
+}
+
+func (o *Options) withDefaults() Options {
+	var opts Options
+	if o != nil {
+		opts = *o
+	}
+	if opts.Now == nil {
+		opts.Now = time.Now
+	}
+	if opts.Logger == nil {
+		opts.Logger = slog.New(slog.DiscardHandler)
+	}
+	if opts.Allocator == nil {
+		opts.Allocator = memory.DefaultAllocator
+	}
+	if opts.MemoryBytes == 0 {
+		opts.MemoryBytes = 4 << 30
+	}
+	return opts
+}
+
+// Engine is an open data folder. All methods may be called concurrently.
+type Engine struct {
+	now func() time.Time
+	log *slog.Logger
+	mem memory.Allocator
+	dir string
+
+	kv       *kv.DB
+	offline  *offline.Store
+	online   *online.Store
+	query    *query.DB
+	registry *registry.Registry
+
+	sequence    atomic.Uint64 // of the next row written
+	writes      keyedMutex    // by view and idempotency key
+	tables      keyedMutex    // by table: one committer at a time
+	tail        logTail
+	wakeFlusher chan struct{}
+	ingested    atomic.Int64 // rows since the start, for metrics
+	smallRows   int64
+	failAt      func(step string) error // nil but in tests
+
+	calls  sync.RWMutex // held for reading by every call that writes
+	closed bool         // guarded by calls
+	stop   context.CancelFunc
+	work   sync.WaitGroup // background goroutines
+}
+
+// Open opens the data folder dir, making it if it does not exist, and finishes what
+// a crash left half done. The caller closes the engine. One process at a time may
+// have a folder open.
+func Open(ctx context.Context, dir string, options *Options) (e *Engine, err error) {
+	opts := options.withDefaults()
+	if err := prepareFolder(dir); err != nil {
+		return nil, err
+	}
+	e = &Engine{
+		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
+		tail:        logTail{views: map[driftline.ViewName]map[uint64]int{}},
+		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows,
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.closeRooms())
+			e = nil
+		}
+	}()
+	if e.kv, err = kv.Open(filepath.Join(dir, "kv"), &kv.Options{Logger: opts.Logger}); err != nil {
+		return e, err
+	}
+	if err = checkFormat(dir); err != nil {
+		return e, err
+	}
+	if e.offline, err = offline.Open(filepath.Join(dir, "warehouse"), &offline.Options{Allocator: opts.Allocator, Now: opts.Now}); err != nil {
+		return e, err
+	}
+	e.online = online.New(e.kv)
+	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now}); err != nil {
+		return e, err
+	}
+	if e.query, err = query.Open(&query.Options{
+		MemoryBytes: opts.MemoryBytes, Threads: opts.Threads,
+		TempDir: filepath.Join(dir, "tmp"), Allocator: opts.Allocator,
+	}); err != nil {
+		return e, err
+	}
+	if err = e.load(ctx); err != nil {
+		return e, err
+	}
+	background, stop := context.WithCancel(context.WithoutCancel(ctx))
+	e.stop = stop
+	e.work.Go(func() { e.flushLoop(background) })
+	return e, nil
+}
+
+// load finishes what a crash left behind and reads the state that lives in memory.
+func (e *Engine) load(ctx context.Context) error {
+	raw, err := e.kv.Get(sequenceKey)
+	if err != nil {
+		return err
+	}
+	if len(raw) == 8 {
+		e.sequence.Store(binary.BigEndian.Uint64(raw))
+	} else {
+		e.sequence.Store(1) // 0 is no sequence
+	}
+	for _, view := range e.registry.Views() {
+		if err := e.ensureTable(ctx, &view); err != nil {
+			return err
+		}
+	}
+	if err := e.recover(ctx); err != nil {
+		return err
+	}
+	return e.loadTail()
+}
+
+// Close ends background work, waits for writes under way, and closes every room.
+// It is safe to call twice; the second call does nothing.
+func (e *Engine) Close() error {
+	e.calls.Lock()
+	if e.closed {
+		e.calls.Unlock()
+		return nil
+	}
+	e.closed = true
+	e.calls.Unlock()
+	e.stop()
+	e.work.Wait()
+	return e.closeRooms()
+}
+
+// closeRooms closes what was opened, in the reverse order.
+func (e *Engine) closeRooms() error {
+	var errs []error
+	if e.query != nil {
+		errs = append(errs, e.query.Close())
+	}
+	if e.offline != nil {
+		errs = append(errs, e.offline.Close())
+	}
+	if e.kv != nil {
+		errs = append(errs, e.kv.Close())
+	}
+	return errors.Join(errs...)
+}
+
+// begin admits a call that writes; end lets Close go on.
+func (e *Engine) begin() error {
+	e.calls.RLock()
+	if e.closed {
+		e.calls.RUnlock()
+		return driftline.Errorf(driftline.Unavailable, "the server is stopping").WithHint("try again when it is up")
+	}
+	return nil
+}
+
+func (e *Engine) end() { e.calls.RUnlock() }
+
+// Registry gives the catalogue, runs, models, datasets and lineage, and the writes
+// that concern nothing but the ledger.
+func (e *Engine) Registry() *registry.Registry { return e.registry }
+
+// Allocator is where the engine's batches come from.
+func (e *Engine) Allocator() memory.Allocator { return e.mem }
+
+// Now is the engine's clock.
+func (e *Engine) Now() time.Time { return e.now() }
+
+// Apply registers definitions, all or none, and makes the tables of new views.
+// Applying the same definitions again changes nothing.
+func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]driftline.Change, error) {
+	if err := e.begin(); err != nil {
+		return nil, err
+	}
+	defer e.end()
+	changes, err := e.registry.Apply(defs)
+	if err != nil {
+		return nil, err
+	}
+	for _, d := range defs.FeatureViews {
+		view, err := e.registry.View(d.Name)
+		if err != nil {
+			return nil, err
+		}
+		if err := e.ensureTable(ctx, view); err != nil {
+			return nil, err
+		}
+	}
+	return changes, nil
+}
+
+// ensureTable makes a view's table, or adds the features it does not have yet.
+func (e *Engine) ensureTable(ctx context.Context, view *driftline.FeatureView) error {
+	table := viewTable(view.Name)
+	unlock := e.tables.lock(table.String())
+	defer unlock()
+	err := e.offline.CreateTable(ctx, table, storedSchema(view))
+	if driftline.CodeOf(err) == driftline.AlreadyExists {
+		return e.offline.Extend(ctx, table, storedSchema(view))
+	}
+	return err
+}
+
+// prepareFolder makes the data folder and proves that it can be written.
+func prepareFolder(dir string) error {
+	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
+		return folderError(err)
+	}
+	probe, err := os.CreateTemp(dir, ".writable-*")
+	if err != nil {
+		return folderError(err)
+	}
+	return errors.Join(probe.Close(), os.Remove(probe.Name()))
+}
+
+func folderError(err error) error {
+	what := "cannot be made"
+	if errors.Is(err, fs.ErrPermission) {
+		what = "is not writable"
+	}
+	return driftline.Errorf(driftline.FailedPrecondition, "the data folder %s: %w", what, err).
+		WithHint("choose a folder that you may write with --data")
+}
+
+// checkFormat reads the folder's FORMAT file, or writes it into a new folder.
+// The caller holds the folder's lock.
+func checkFormat(dir string) error {
+	path := filepath.Join(dir, "FORMAT")
+	raw, err := os.ReadFile(path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return durable.WriteBytes(path, []byte(strconv.Itoa(formatVersion)+"\n"))
+	}
+	if err != nil {
+		return folderError(err)
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(raw)))
+	switch {
+	case err != nil:
+		return driftline.Errorf(driftline.DataLoss, "the data folder's FORMAT file is damaged").
+			WithHint("write the format version of the driftline that made the folder (%d for this one) into it", formatVersion)
+	case version > formatVersion:
+		return driftline.Errorf(driftline.FailedPrecondition, "the data folder has format %d, this driftline knows %d", version, formatVersion).
+			WithHint("use the newer driftline that made it, or another folder")
+	}
+	return nil
+}
+
+// keyedMutex is a mutex per name. The zero value is ready.
+type keyedMutex struct {
+	mu    sync.Mutex
+	locks map[string]*countedMutex
+}
+
+type countedMutex struct {
+	sync.Mutex
+	users int // guarded by keyedMutex.mu
+}
+
+// lock locks name and returns the function that unlocks it.
+func (k *keyedMutex) lock(name string) (unlock func()) {
+	k.mu.Lock()
+	if k.locks == nil {
+		k.locks = map[string]*countedMutex{}
+	}
+	m := k.locks[name]
+	if m == nil {
+		m = &countedMutex{}
+		k.locks[name] = m
+	}
+	m.users++
+	k.mu.Unlock()
+	m.Lock()
+	return func() {
+		m.Unlock()
+		k.mu.Lock()
+		defer k.mu.Unlock()
+		if m.users--; m.users == 0 {
+			delete(k.locks, name)
+		}
+	}
+}

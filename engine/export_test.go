@@ -1,0 +1,18 @@
+package engine
+
+// FailAt makes every later write stop with err at a step, as if the process had died
+// there: nothing after the step happens. An empty step switches it off.
+func (e *Engine) FailAt(step string, err error) {
+	e.failAt = func(at string) error {
+		if step == at {
+			return err
+		}
+		return nil
+	}
+}
+
+// SetSmallRows changes how many rows a write may have to go to the ingest log.
+func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
+
+// The steps of a bulk write and of a flush at which a crash is tried.
+var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}

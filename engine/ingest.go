@@ -1,0 +1,342 @@
+package engine
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"iter"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/kv"
+	"github.com/driftline/driftline/storage/offline"
+)
+
+// A write of at most smallRows rows and smallBytes bytes goes to the ingest log in
+// one kv batch. Above either, writing Parquet at once costs less than writing twice.
+const (
+	smallRows  = 10_000
+	smallBytes = 4 << 20
+)
+
+// Ingest writes rows of a view, durably and to both stores: when it returns, the
+// rows survive a crash, and the next training set and the next online read see them.
+//
+// The rows are all written or none. Sent again with the same idempotency key and
+// content the write changes nothing and answers as it did the first time; with other
+// content it is a Conflict. An empty key makes every call a write of its own.
+func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
+	view, err := e.registry.View(name)
+	if err != nil {
+		return driftline.IngestResult{}, err
+	}
+	if len(idempotencyKey) > maxKeyBytes {
+		return driftline.IngestResult{}, driftline.Errorf(driftline.Invalid, "idempotency key has %d bytes, %d are allowed", len(idempotencyKey), maxKeyBytes)
+	}
+	if err := e.begin(); err != nil {
+		return driftline.IngestResult{}, err
+	}
+	defer e.end()
+	if idempotencyKey != "" {
+		unlock := e.writes.lock(string(name) + "\x00" + idempotencyKey)
+		defer unlock()
+	}
+	w, err := e.newWrite(view, idempotencyKey, rows.Schema)
+	if err != nil {
+		return driftline.IngestResult{}, err
+	}
+	result, err := w.run(ctx, rows)
+	if err == nil && !result.Duplicate {
+		e.observeIngest(result)
+	}
+	return result, err
+}
+
+// maxKeyBytes bounds idempotency keys; a UUID has 36.
+const maxKeyBytes = 256
+
+// write is one call of Ingest.
+type write struct {
+	engine    *Engine
+	view      *driftline.FeatureView
+	key       string // idempotency key, or ""
+	conformer *conformer
+	hash      *contentHash
+	first     uint64 // sequence of the first row
+	next      uint64 // sequence after the last row
+	rows      int64
+}
+
+func (e *Engine) newWrite(view *driftline.FeatureView, key string, input *arrow.Schema) (*write, error) {
+	c, err := newConformer(view, input, e.mem)
+	if err != nil {
+		return nil, err
+	}
+	return &write{engine: e, view: view, key: key, conformer: c, hash: newContentHash(c.schema)}, nil
+}
+
+// run reads rows until it is clear whether the write is small, then takes that path.
+func (w *write) run(ctx context.Context, rows driftline.Batches) (driftline.IngestResult, error) {
+	next, stop := iter.Pull2(w.conformed(ctx, rows))
+	defer stop()
+	var head []arrow.RecordBatch
+	defer func() { driftline.ReleaseAll(head) }()
+	var size int64
+	for size <= smallBytes && w.rows <= w.engine.smallRows {
+		b, err, ok := next()
+		if err != nil {
+			return driftline.IngestResult{}, err
+		}
+		if !ok {
+			return w.writeSmall(ctx, head)
+		}
+		b.Retain()
+		head = append(head, b)
+		size += batchBytes(b)
+	}
+	return w.writeBulk(ctx, head, next)
+}
+
+// conformed yields the rows in the stored schema, with their sequences, hashed on the way.
+func (w *write) conformed(ctx context.Context, rows driftline.Batches) iter.Seq2[arrow.RecordBatch, error] {
+	return func(yield func(arrow.RecordBatch, error) bool) {
+		for b, err := range rows.All {
+			if err == nil {
+				err = context.Cause(ctx)
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !w.yieldConformed(ctx, b, yield) {
+				return
+			}
+		}
+	}
+}
+
+func (w *write) yieldConformed(ctx context.Context, b arrow.RecordBatch, yield func(arrow.RecordBatch, error) bool) bool {
+	if b.NumRows() == 0 {
+		return true
+	}
+	fit, err := w.conformer.conform(ctx, b)
+	if err != nil {
+		yield(nil, err)
+		return false
+	}
+	defer fit.Release()
+	w.hash.add(fit)
+	first := w.engine.takeSequences(fit.NumRows())
+	if w.rows == 0 {
+		w.first = first
+	}
+	w.rows += fit.NumRows()
+	w.next = first + uint64(fit.NumRows())
+	stored := withSequence(w.engine.mem, fit, first)
+	defer stored.Release()
+	return yield(stored, nil)
+}
+
+// storedSchema is the schema of a view's files: the view's own columns and the
+// hidden write sequence.
+func storedSchema(view *driftline.FeatureView) *arrow.Schema {
+	fields := append(view.Schema().Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
+	return arrow.NewSchema(fields, nil)
+}
+
+// writeSmall commits one kv batch: {ingest log entry, online merges, idempotency
+// record, ledger line}, with one fsync.
+func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (driftline.IngestResult, error) {
+	if result, done, err := w.replayed(); done || err != nil {
+		return result, err
+	}
+	if w.rows == 0 {
+		return driftline.IngestResult{View: w.view.Name}, nil
+	}
+	entry, err := encodeLogEntry(storedSchema(w.view), rows)
+	if err != nil {
+		return driftline.IngestResult{}, err
+	}
+	batch := w.engine.kv.NewBatch()
+	defer batch.Close()
+	batch.Set(logKey(w.view.Name, w.first), entry)
+	for _, b := range rows {
+		if err := w.engine.putOnline(batch, w.view, b); err != nil {
+			return driftline.IngestResult{}, err
+		}
+	}
+	tx := w.engine.registry.BeginWith(batch)
+	defer tx.Discard()
+	result := driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first}
+	if err := w.finish(tx, result, w.hash.sum()); err != nil {
+		return driftline.IngestResult{}, err
+	}
+	w.engine.noteLogged(w.view.Name, w.first, len(entry))
+	return result, nil
+}
+
+// replayed answers a write whose idempotency key was used before.
+func (w *write) replayed() (result driftline.IngestResult, done bool, err error) {
+	if w.key == "" {
+		return result, false, nil
+	}
+	raw, err := w.engine.kv.Get(idempotencyKey(w.view.Name, w.key))
+	if raw == nil || err != nil {
+		return result, false, err
+	}
+	var record idempotencyRecord
+	if err := json.Unmarshal(raw, &record); err != nil {
+		return result, false, driftline.Errorf(driftline.DataLoss, "the record of idempotency key %q is damaged: %w", w.key, err)
+	}
+	if record.Content != w.hash.sum() {
+		return result, false, driftline.Errorf(driftline.Conflict, "view %q: idempotency key %q was used for other rows", w.view.Name, w.key).
+			WithRef(driftline.ViewRef(w.view.Name)).
+			WithHint("use a new key for new rows; the same key is only for sending the same rows again")
+	}
+	record.Result.Duplicate = true
+	return record.Result, true, nil
+}
+
+// idempotencyRecord is what an idempotency key remembers.
+type idempotencyRecord struct {
+	Content string                 `json:"content"` // content hash of the rows
+	Result  driftline.IngestResult `json:"result"`
+}
+
+// finish adds to tx what every write ends with, and commits it.
+func (w *write) finish(tx *registry.Tx, result driftline.IngestResult, content string) error {
+	if w.key != "" {
+		record, err := json.Marshal(idempotencyRecord{Content: content, Result: result})
+		if err != nil {
+			return err
+		}
+		tx.Batch().Set(idempotencyKey(w.view.Name, w.key), record)
+	}
+	tx.Batch().Max(sequenceKey, binary.BigEndian.AppendUint64(nil, w.next))
+	if err := tx.AddIngest(result); err != nil {
+		return err
+	}
+	return tx.Commit()
+}
+
+// writeBulk stages sorted Parquet files, writes down its intent, commits the files as
+// one snapshot, brings the newest row of each entity online, and then commits the
+// ledger lines. A crash at any point is mended by recover: the intent says whether
+// the snapshot was committed, and every step after that can be repeated.
+func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next func() (arrow.RecordBatch, error, bool)) (driftline.IngestResult, error) {
+	e, table := w.engine, viewTable(w.view.Name)
+	all := driftline.Batches{Schema: storedSchema(w.view), All: func(yield func(arrow.RecordBatch, error) bool) {
+		for _, b := range head {
+			if !yield(b, nil) {
+				return
+			}
+		}
+		for {
+			b, err, ok := next()
+			if !ok || !yield(b, err) {
+				return
+			}
+		}
+	}}
+	files, err := e.offline.Stage(ctx, table, all, sortColumns(w.view))
+	if err != nil {
+		return driftline.IngestResult{}, err
+	}
+	if result, done, err := w.replayed(); done || err != nil {
+		return result, errors.Join(err, e.offline.Discard(files))
+	}
+	if err := e.reached(stepStaged); err != nil {
+		return driftline.IngestResult{}, err
+	}
+	unlock := e.tables.lock(table.String())
+	defer unlock()
+	in := intent{
+		ID: fmt.Sprintf("write-%d", w.first), View: w.view.Name, Kind: intentWrite, Files: hashes(files),
+		Next: w.next, Key: w.key, Content: w.hash.sum(),
+		Result: driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first},
+	}
+	return in.Result, e.execute(ctx, &in, files)
+}
+
+// sortColumns is the order of rows in a view's files: entity by entity, oldest first.
+// Within one entity and file the last row is the newest.
+func sortColumns(view *driftline.FeatureView) []string {
+	columns := append(view.KeyNames(), view.EventTimestamp)
+	if view.CreatedTimestamp != "" {
+		columns = append(columns, view.CreatedTimestamp)
+	}
+	return append(columns, driftline.SequenceColumn)
+}
+
+// viewTable is the table that keeps a view's rows.
+func viewTable(name driftline.ViewName) offline.TableID {
+	return offline.TableID{Namespace: "features", Name: string(name)}
+}
+
+func hashes(files []offline.File) []string {
+	out := make([]string, len(files))
+	for i, f := range files {
+		out[i] = f.Hash
+	}
+	return out
+}
+
+// takeSequences reserves n consecutive write sequences and returns the first.
+func (e *Engine) takeSequences(n int64) uint64 {
+	return e.sequence.Add(uint64(n)) - uint64(n)
+}
+
+// putOnline adds the newest-wins merges of a stored batch, which ends with its sequences.
+func (e *Engine) putOnline(b *kv.Batch, view *driftline.FeatureView, stored arrow.RecordBatch) error {
+	last := int(stored.NumCols()) - 1
+	sequences := stored.Column(last).(*array.Int64).Int64Values()
+	rows := array.NewRecordBatch(view.Schema(), stored.Columns()[:last], stored.NumRows())
+	defer rows.Release()
+	return e.online.Put(b, view, rows, sequences)
+}
+
+// withSequence appends the hidden sequence column, counting up from first.
+func withSequence(mem memory.Allocator, b arrow.RecordBatch, first uint64) arrow.RecordBatch {
+	sequences := array.NewInt64Builder(mem)
+	defer sequences.Release()
+	sequences.Reserve(int(b.NumRows()))
+	for i := range b.NumRows() {
+		sequences.UnsafeAppend(int64(first) + i)
+	}
+	column := sequences.NewArray()
+	defer column.Release()
+	fields := append(b.Schema().Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), append(b.Columns()[:b.NumCols():b.NumCols()], column), b.NumRows())
+}
+
+// encodeLogEntry writes rows as one Arrow IPC stream, schema first, so that an entry
+// can be read after the view has changed.
+func encodeLogEntry(schema *arrow.Schema, rows []arrow.RecordBatch) ([]byte, error) {
+	var buf bytes.Buffer
+	out := ipc.NewWriter(&buf, ipc.WithSchema(schema))
+	for _, b := range rows {
+		if err := out.Write(b); err != nil {
+			return nil, err
+		}
+	}
+	if err := out.Close(); err != nil {
+		return nil, err
+	}
+	return buf.Bytes(), nil
+}
+
+func batchBytes(b arrow.RecordBatch) int64 {
+	var n int64
+	for _, col := range b.Columns() {
+		n += int64(col.Data().SizeInBytes())
+	}
+	return n
+}

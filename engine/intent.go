@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"slices"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
+	"github.com/driftline/driftline/storage/offline"
+)
+
+// intent is what the engine writes down before it commits files to a table, so that
+// a crash between the table's commit and the ledger's can be mended.
+//
+//	kv: intent ──► table: snapshot (summary names the intent) ──► kv: online rows ──► kv: {ledger lines, −intent}
+//
+// After a crash an intent without its snapshot never happened: its files are
+// removed. With the snapshot, the steps after it are repeated; each may be.
+type intent struct {
+	ID    string             `json:"id"`
+	Kind  intentKind         `json:"kind"`
+	View  driftline.ViewName `json:"view"`
+	Files []string           `json:"files"` // content hashes
+
+	// of a bulk write
+	Next    uint64                 `json:"next,omitempty"` // sequence after the last row
+	Key     string                 `json:"key,omitempty"`
+	Content string                 `json:"content,omitempty"`
+	Result  driftline.IngestResult `json:"result,omitzero"`
+
+	// of a flush: the first sequences of the log entries that the files hold
+	Entries []uint64 `json:"entries,omitempty"`
+}
+
+type intentKind string
+
+const (
+	intentWrite intentKind = "write" // rows come from a bulk write: they must go online too
+	intentFlush intentKind = "flush" // rows come from the ingest log: they are online already
+)
+
+// summaryIntent is the property of a snapshot's summary that names its intent.
+const summaryIntent = "intent"
+
+// execute writes the intent down and carries it out. The caller holds the table's lock.
+func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) error {
+	raw, err := json.Marshal(in)
+	if err != nil {
+		return err
+	}
+	b := e.kv.NewBatch()
+	defer b.Close()
+	b.Set(intentKey(in.ID), raw)
+	if err := b.Commit(); err != nil {
+		return err
+	}
+	if err := e.reached(stepIntended); err != nil {
+		return err
+	}
+	// From here on the client's hanging up must not leave work half done.
+	ctx = context.WithoutCancel(ctx)
+	snapshot, err := e.offline.Commit(ctx, viewTable(in.View), files, map[string]string{
+		summaryIntent:             in.ID,
+		"next-sequence": strconv.FormatUint(in.Next, 10),
+	})
+	if err != nil {
+		return errors.Join(err, e.abandon(in, files))
+	}
+	if err := e.reached(stepCommitted); err != nil {
+		return err
+	}
+	return e.complete(ctx, in, snapshot)
+}
+
+// The steps between which a crash is mended by recover. Tests stop writes at each.
+const (
+	stepStaged    = "files staged"
+	stepIntended  = "intent written"
+	stepCommitted = "snapshot committed"
+	stepOnline    = "rows online"
+)
+
+// reached reports that a step is done. Only tests make it fail.
+func (e *Engine) reached(step string) error {
+	if e.failAt == nil {
+		return nil
+	}
+	return e.failAt(step)
+}
+
+// abandon forgets an intent whose snapshot was not committed.
+func (e *Engine) abandon(in *intent, files []offline.File) error {
+	b := e.kv.NewBatch()
+	defer b.Close()
+	b.Delete(intentKey(in.ID))
+	return errors.Join(e.offline.Discard(files), b.Commit())
+}
+
+// complete does everything that follows the commit of an intent's snapshot.
+// It may be repeated from the start.
+func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snapshot) error {
+	files := slices.DeleteFunc(slices.Clone(snapshot.Files), func(f offline.File) bool {
+		return !slices.Contains(in.Files, f.Hash)
+	})
+	if in.Kind == intentWrite {
+		if err := e.bringOnline(ctx, in.View, snapshot, files); err != nil {
+			return err
+		}
+	}
+	if err := e.reached(stepOnline); err != nil {
+		return err
+	}
+	tx := e.registry.Begin()
+	defer tx.Discard()
+	tx.Batch().Delete(intentKey(in.ID))
+	for _, first := range in.Entries {
+		tx.Batch().Delete(logKey(in.View, first))
+	}
+	if err := tx.AddSnapshot(snapshotRecord(snapshot, files)); err != nil {
+		return err
+	}
+	if in.Kind == intentFlush {
+		if err := tx.Commit(); err != nil {
+			return err
+		}
+		e.noteFlushed(in.View, in.Entries)
+		return nil
+	}
+	in.Result.Snapshot = snapshot.ID
+	w := write{engine: e, view: &driftline.FeatureView{Name: in.View}, key: in.Key, next: in.Next}
+	return w.finish(tx, in.Result, in.Content)
+}
+
+// bringOnline merges the newest row of each entity in the files into the online store.
+// Files are sorted entity by entity, oldest first, so that is the last row of each run.
+func (e *Engine) bringOnline(ctx context.Context, name driftline.ViewName, snapshot offline.Snapshot, files []offline.File) error {
+	view, err := e.registry.View(name)
+	if err != nil {
+		return err
+	}
+	for _, f := range files {
+		part := snapshot
+		part.Files = []offline.File{f}
+		if err := e.bringFileOnline(ctx, view, part); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// onlineChunk is how many entities go online in one kv batch; merges may be repeated,
+// so a write need not be one batch.
+const onlineChunk = 20_000
+
+func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureView, part offline.Snapshot) error {
+	schema := storedSchema(view)
+	batch, pending := e.kv.NewBatch(), 0
+	defer func() { batch.Close() }()
+	flush := func() error {
+		err := errors.Join(batch.Commit(), batch.Close())
+		batch, pending = e.kv.NewBatch(), 0
+		return err
+	}
+	for b, err := range e.offline.Read(ctx, part, fieldNames(schema)).All {
+		if err != nil {
+			return err
+		}
+		ends := runEnds(b, len(view.JoinKeys))
+		newest, err := takeRows(ctx, e.mem, b, ends)
+		if err != nil {
+			return err
+		}
+		err = e.putOnline(batch, view, newest)
+		newest.Release()
+		if err != nil {
+			return err
+		}
+		if pending += len(ends); pending >= onlineChunk {
+			if err := flush(); err != nil {
+				return err
+			}
+		}
+	}
+	return batch.Commit()
+}
+
+// runEnds returns the last row of each run of equal join keys, which are the first
+// columns of b. A run that goes on in the next batch ends here too: the merge decides.
+func runEnds(b arrow.RecordBatch, keys int) []int64 {
+	var ends []int64
+	n := int(b.NumRows())
+	for row := range n {
+		if row == n-1 || !sameKey(b, keys, row, row+1) {
+			ends = append(ends, int64(row))
+		}
+	}
+	return ends
+}
+
+func sameKey(b arrow.RecordBatch, keys, i, j int) bool {
+	for k := range keys {
+		col := b.Column(k)
+		if !array.SliceEqual(col, int64(i), int64(i+1), col, int64(j), int64(j+1)) {
+			return false
+		}
+	}
+	return true
+}
+
+// recover carries every intent that a crash left behind to its end, one way or the other.
+func (e *Engine) recover(ctx context.Context) error {
+	var left []intent
+	for pair, err := range e.kv.ScanPrefix([]byte{kv.Intents}) {
+		if err != nil {
+			return err
+		}
+		var in intent
+		if err := json.Unmarshal(pair.Value, &in); err != nil {
+			return driftline.Errorf(driftline.DataLoss, "an intent in the data folder is damaged: %w", err)
+		}
+		left = append(left, in)
+	}
+	for i := range left {
+		if err := e.recoverIntent(ctx, &left[i]); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) recoverIntent(ctx context.Context, in *intent) error {
+	snapshots, err := e.offline.Snapshots(ctx, viewTable(in.View))
+	if err != nil {
+		return err
+	}
+	for _, s := range snapshots {
+		if s.Summary[summaryIntent] == in.ID {
+			e.log.Info("recover: finishing a committed write", "intent", in.ID, "view", in.View)
+			return e.complete(ctx, in, s)
+		}
+	}
+	e.log.Info("recover: dropping a write that was not committed", "intent", in.ID, "view", in.View)
+	files := make([]offline.File, len(in.Files))
+	for i, h := range in.Files {
+		files[i] = offline.File{Table: viewTable(in.View), Hash: h}
+	}
+	return e.abandon(in, files)
+}

@@ -1,0 +1,254 @@
+package engine
+
+import (
+	"maps"
+	"slices"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/driftline/driftline"
+)
+
+// metaTable is one table of the schema meta: what the registry knows, as rows.
+type metaTable struct {
+	name    string
+	columns []metaColumn
+	rows    func(e *Engine, add func(values ...any)) error
+}
+
+// metaColumn is a column of a meta table. Its values are string, int64, float64 or
+// time.Time, as the type says, or nil.
+type metaColumn struct {
+	name string
+	kind driftline.Type
+}
+
+const (
+	text    = driftline.String
+	integer = driftline.Int64
+	float   = driftline.Float64
+	instant = driftline.Timestamp
+)
+
+// metaTables are the tables of meta, by name.
+var metaTables = []metaTable{
+	{"aliases", []metaColumn{{"model", text}, {"alias", text}, {"version", integer}}, aliasRows},
+	{"artifacts", []metaColumn{{"run_id", text}, {"path", text}, {"size", integer}, {"sha256", text}}, artifactRows},
+	{"datasets", []metaColumn{{"name", text}, {"version", integer}, {"snapshot_id", integer}, {"created", instant},
+		{"rows", integer}, {"content_hash", text}, {"sql", text}}, datasetRows},
+	{"entities", []metaColumn{{"name", text}, {"join_key", text}, {"type", text}, {"description", text}}, entityRows},
+	{"feature_services", []metaColumn{{"name", text}, {"view", text}, {"role", text}, {"feature", text}}, serviceRows},
+	{"features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"description", text}}, featureRows},
+	{"ledger", []metaColumn{{"sequence", integer}, {"time", instant}, {"kind", text}, {"ref", text}, {"body", text}}, ledgerRows},
+	{"lineage_edges", []metaColumn{{"from_ref", text}, {"to_ref", text}, {"kind", text}}, lineageRows},
+	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}}, metricRows},
+	{"model_versions", []metaColumn{{"model", text}, {"version", integer}, {"run_id", text}, {"created", instant},
+		{"artifact", text}, {"sha256", text}, {"description", text}}, modelRows},
+	{"params", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, paramRows},
+	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
+		{"started", instant}, {"ended", instant}}, runRows},
+	{"tags", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, tagRows},
+	{"views", []metaColumn{{"name", text}, {"entities", text}, {"event_timestamp", text}, {"created_timestamp", text},
+		{"ttl_seconds", float}, {"features", integer}, {"description", text}, {"owner", text}}, viewRows},
+}
+
+func metaNames() []string {
+	names := make([]string, len(metaTables))
+	for i, m := range metaTables {
+		names[i] = schemaMeta + "." + m.name
+	}
+	return names
+}
+
+func (m metaTable) schema() *arrow.Schema {
+	fields := make([]arrow.Field, len(m.columns))
+	for i, c := range m.columns {
+		fields[i] = arrow.Field{Name: c.name, Type: c.kind.Arrow(), Nullable: true}
+	}
+	return arrow.NewSchema(fields, nil)
+}
+
+// read yields the table's rows as they are when the range begins, in one batch.
+func (m metaTable) read(e *Engine) driftline.Batches {
+	schema := m.schema()
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		b := array.NewRecordBuilder(e.mem, schema)
+		defer b.Release()
+		err := m.rows(e, func(values ...any) {
+			for i, v := range values {
+				appendMeta(b.Field(i), v)
+			}
+		})
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		rows := b.NewRecordBatch()
+		defer rows.Release()
+		yield(rows, nil)
+	}}
+}
+
+func appendMeta(b array.Builder, v any) {
+	switch v := v.(type) {
+	case nil:
+		b.AppendNull()
+	case string:
+		b.(*array.StringBuilder).Append(v)
+	case int64:
+		b.(*array.Int64Builder).Append(v)
+	case float64:
+		b.(*array.Float64Builder).Append(v)
+	case time.Time:
+		if v.IsZero() {
+			b.AppendNull()
+			return
+		}
+		b.(*array.TimestampBuilder).Append(arrow.Timestamp(v.UnixMicro()))
+	}
+}
+
+func aliasRows(e *Engine, add func(...any)) error {
+	return eachModelVersion(e, func(m *driftline.ModelVersion) {
+		for _, alias := range m.Aliases {
+			add(string(m.Model), string(alias), int64(m.Version))
+		}
+	})
+}
+
+func eachModelVersion(e *Engine, visit func(*driftline.ModelVersion)) error {
+	for _, model := range e.registry.Models() {
+		versions, err := e.registry.ModelVersions(model.Name)
+		if err != nil {
+			return err
+		}
+		for i := range versions {
+			visit(&versions[i])
+		}
+	}
+	return nil
+}
+
+func eachRun(e *Engine, visit func(*driftline.Run)) error {
+	runs, err := e.registry.Runs("")
+	for i := range runs {
+		visit(&runs[i])
+	}
+	return err
+}
+
+func artifactRows(e *Engine, add func(...any)) error {
+	return eachRun(e, func(r *driftline.Run) {
+		for _, a := range r.Artifacts {
+			add(string(r.ID), a.Path, a.Size, a.SHA256)
+		}
+	})
+}
+
+func datasetRows(e *Engine, add func(...any)) error {
+	for _, d := range e.registry.Datasets() {
+		add(string(d.Name), int64(d.Version), int64(d.Snapshot), d.Created, d.Report.Rows, d.ContentHash, d.Report.SQL)
+	}
+	return nil
+}
+
+func entityRows(e *Engine, add func(...any)) error {
+	for _, entity := range e.registry.Entities() {
+		for _, k := range entity.JoinKeys {
+			add(string(entity.Name), k.Name, string(k.Type), entity.Description)
+		}
+	}
+	return nil
+}
+
+func serviceRows(e *Engine, add func(...any)) error {
+	for _, s := range e.registry.Services() {
+		for _, p := range s.Projections {
+			for _, f := range p.Features {
+				add(string(s.Name), string(p.View), p.Role, f)
+			}
+		}
+	}
+	return nil
+}
+
+func featureRows(e *Engine, add func(...any)) error {
+	for _, v := range e.registry.Views() {
+		for _, f := range v.Features {
+			add(string(v.Name), f.Name, string(f.Type), f.Description)
+		}
+	}
+	return nil
+}
+
+func ledgerRows(e *Engine, add func(...any)) error {
+	for line, err := range e.registry.Lines(1) {
+		if err != nil {
+			return err
+		}
+		add(int64(line.Sequence), line.Time, string(line.Kind), line.Ref.String(), string(line.Body))
+	}
+	return nil
+}
+
+func lineageRows(e *Engine, add func(...any)) error {
+	for _, edge := range e.registry.LineageEdges() {
+		add(edge.From.String(), edge.To.String(), edge.Kind)
+	}
+	return nil
+}
+
+func metricRows(e *Engine, add func(...any)) error {
+	return eachRun(e, func(r *driftline.Run) {
+		for _, key := range slices.Sorted(maps.Keys(r.Metrics)) {
+			add(string(r.ID), key, float64(r.Metrics[key]))
+		}
+	})
+}
+
+func modelRows(e *Engine, add func(...any)) error {
+	return eachModelVersion(e, func(m *driftline.ModelVersion) {
+		add(string(m.Model), int64(m.Version), string(m.Run), m.Created, m.Artifact.Path, m.Artifact.SHA256, m.Description)
+	})
+}
+
+func paramRows(e *Engine, add func(...any)) error {
+	return eachRun(e, func(r *driftline.Run) {
+		addPairs(r.ID, r.Params, add)
+	})
+}
+
+func tagRows(e *Engine, add func(...any)) error {
+	return eachRun(e, func(r *driftline.Run) {
+		addPairs(r.ID, r.Tags, add)
+	})
+}
+
+func addPairs(run driftline.RunID, pairs map[string]string, add func(...any)) {
+	for _, key := range slices.Sorted(maps.Keys(pairs)) {
+		add(string(run), key, pairs[key])
+	}
+}
+
+func runRows(e *Engine, add func(...any)) error {
+	return eachRun(e, func(r *driftline.Run) {
+		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended)
+	})
+}
+
+func viewRows(e *Engine, add func(...any)) error {
+	for _, v := range e.registry.Views() {
+		entities := ""
+		for i, name := range v.Entities {
+			if i > 0 {
+				entities += ", "
+			}
+			entities += string(name)
+		}
+		add(string(v.Name), entities, v.EventTimestamp, v.CreatedTimestamp, time.Duration(v.TTL).Seconds(),
+			int64(len(v.Features)), v.Description, v.Owner)
+	}
+	return nil
+}

@@ -1,0 +1,168 @@
+package engine
+
+import (
+	"context"
+	"math"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/registry"
+)
+
+// pastRows are the offline answers for the rows whose online row is of a later time.
+type pastRows struct {
+	row     map[int]int // row of the request → row of columns
+	columns []arrow.Array
+	events  *array.Timestamp // of the row chosen, before the TTL; null if there is none
+	expired int64            // event times before it are outside the view's TTL
+}
+
+func (p *pastRows) release() {
+	releaseArrays(p.columns)
+	p.events.Release()
+}
+
+func (p *pastRows) value(row, feature int) (from arrow.Array, at int, event int64, status driftline.Status) {
+	at = p.row[row]
+	switch {
+	case p.events.IsNull(at):
+		return p.columns[feature], at, 0, driftline.NotPresent
+	case int64(p.events.Value(at)) < p.expired:
+		return p.columns[feature], at, int64(p.events.Value(at)), driftline.OutsideMaxAge
+	}
+	return p.columns[feature], at, int64(p.events.Value(at)), driftline.Present
+}
+
+// lookOffline joins the given rows of the request point in time, for one projection.
+func (e *Engine) lookOffline(ctx context.Context, r registry.Resolved, keys []arrow.Array, rows []int64, at int64) (*pastRows, error) {
+	if err := e.begin(); err != nil {
+		return nil, err
+	}
+	defer e.end()
+	spine, err := e.pastSpine(ctx, r.View, keys, rows, at)
+	if err != nil {
+		return nil, err
+	}
+	defer spine.Release()
+	past := &pastRows{row: map[int]int{}, expired: math.MinInt64}
+	if r.View.TTL > 0 {
+		past.expired = at - r.View.TTL.Microseconds()
+	}
+	for i, row := range rows {
+		past.row[int(row)] = i
+	}
+	if past.columns, past.events, err = e.joinPast(ctx, r, spine); err != nil {
+		return nil, err
+	}
+	return past, nil
+}
+
+// pastSpine makes the spine of a point-in-time join: the keys of the given rows, all at one time.
+func (e *Engine) pastSpine(ctx context.Context, view *driftline.FeatureView, keys []arrow.Array, rows []int64, at int64) (arrow.RecordBatch, error) {
+	var fields []arrow.Field
+	var columns []arrow.Array
+	defer func() { releaseArrays(columns) }()
+	for i, k := range view.JoinKeys {
+		taken, err := takeArray(ctx, e.mem, keys[i], rows)
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, arrow.Field{Name: k.Name, Type: k.Type.Arrow(), Nullable: true})
+		columns = append(columns, taken)
+	}
+	times := array.NewTimestampBuilder(e.mem, driftline.Time)
+	defer times.Release()
+	for range rows {
+		times.Append(arrow.Timestamp(at))
+	}
+	fields = append(fields, arrow.Field{Name: pastTime, Type: driftline.Time, Nullable: true})
+	columns = append(columns, times.NewArray())
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, int64(len(rows))), nil
+}
+
+// pastTime is the spine's time column. Column names of views begin with a letter, so it is free.
+const pastTime = "__at"
+
+// joinPast runs the join of one projection and returns its feature columns and the event
+// time of the row that each value came from. The view's event timestamp is asked for as
+// if it were a feature, and the TTL is left to the caller, who needs to tell a value
+// that is too old from one that never was.
+func (e *Engine) joinPast(ctx context.Context, r registry.Resolved, spine arrow.RecordBatch) ([]arrow.Array, *array.Timestamp, error) {
+	snapshot, _, err := e.pin(ctx, r.View)
+	if err != nil {
+		return nil, nil, err
+	}
+	files, err := e.verifiedPaths(ctx, snapshot.Files)
+	if err != nil {
+		return nil, nil, err
+	}
+	view := *r.View
+	view.TTL = 0
+	view.Features = append(view.Features[:len(view.Features):len(view.Features)],
+		driftline.Field{Name: view.EventTimestamp, Type: driftline.Timestamp})
+	features := append(r.Projection.Features[:len(r.Projection.Features):len(r.Projection.Features)], view.EventTimestamp)
+	source := query.Source{View: &view, Projection: driftline.Projection{View: view.Name, Features: features}, Files: files}
+	req := driftline.HistoricalRequest{EventTimestamp: pastTime}
+	req.FullFeatureNames = true
+	plan, err := query.PlanHistorical(req, spine.Schema(), []query.Source{source})
+	if err != nil {
+		return nil, nil, err
+	}
+	answer, err := e.query.Historical(ctx, plan, driftline.BatchesOf(spine.Schema(), spine))
+	if err != nil {
+		return nil, nil, err
+	}
+	return lastColumns(e.mem, answer.Batches, len(features))
+}
+
+// lastColumns collects the last n columns of a stream, the very last one being times.
+func lastColumns(mem memory.Allocator, rows driftline.Batches, n int) ([]arrow.Array, *array.Timestamp, error) {
+	batches, _, err := rows.Collect()
+	defer driftline.ReleaseAll(batches)
+	if err != nil {
+		return nil, nil, err
+	}
+	columns := make([]arrow.Array, 0, n)
+	for i := rows.Schema.NumFields() - n; i < rows.Schema.NumFields(); i++ {
+		parts := make([]arrow.Array, len(batches))
+		for j, b := range batches {
+			parts[j] = b.Column(i)
+		}
+		whole, err := array.Concatenate(parts, mem)
+		if err != nil {
+			releaseArrays(columns)
+			return nil, nil, err
+		}
+		columns = append(columns, whole)
+	}
+	return columns[:n-1], columns[n-1].(*array.Timestamp), nil
+}
+
+// takeArray returns the values of a at the given rows. The caller releases it.
+func takeArray(ctx context.Context, mem memory.Allocator, a arrow.Array, rows []int64) (arrow.Array, error) {
+	b := array.NewInt64Builder(mem)
+	defer b.Release()
+	b.AppendValues(rows, nil)
+	indices := b.NewArray()
+	defer indices.Release()
+	return compute.TakeArray(compute.WithAllocator(ctx, mem), a, indices)
+}
+
+// takeRows returns the given rows of b. The caller releases it.
+func takeRows(ctx context.Context, mem memory.Allocator, b arrow.RecordBatch, rows []int64) (arrow.RecordBatch, error) {
+	columns := make([]arrow.Array, 0, b.NumCols())
+	defer func() { releaseArrays(columns) }()
+	for _, col := range b.Columns() {
+		taken, err := takeArray(ctx, mem, col, rows)
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, taken)
+	}
+	return array.NewRecordBatch(b.Schema(), columns, int64(len(rows))), nil
+}

@@ -1,0 +1,95 @@
+package engine_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
+)
+
+var errCrash = errors.New("crash")
+
+// TestACrashBetweenAnyTwoStepsIsMended stops a bulk write at each step, opens the
+// folder again, and finds one of two states: all of the write or none of it. Sending
+// the write again with its key then gives the same state from either.
+func TestACrashBetweenAnyTwoStepsIsMended(t *testing.T) {
+	for _, step := range engine.Steps {
+		t.Run(step, func(t *testing.T) {
+			env := newWeather(t)
+			env.Engine.SetSmallRows(0)
+			env.Ingest("weather", `[{"origin": "EWR", "event_timestamp": "2013-05-31T00:00:00Z", "temp": -1}]`)
+			ctx := context.Background()
+			env.Engine.SetSmallRows(10)
+			rows := bulkRows(t, env, 300)
+			env.Engine.FailAt(step, errCrash)
+			if _, err := env.Engine.Ingest(ctx, "weather", "key", rows); !errors.Is(err, errCrash) {
+				t.Fatalf("the write did not reach the step: %v", err)
+			}
+			env.Reopen()
+			status, err := env.Engine.ViewStatus(ctx, "weather")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if done := step == "snapshot committed" || step == "rows online"; done != (status.Rows == 301) || !done != (status.Rows == 1) {
+				t.Errorf("%d rows after the crash", status.Rows)
+			}
+			env.Engine.SetSmallRows(10)
+			again, err := env.Engine.Ingest(ctx, "weather", "key", rows)
+			if err != nil || again.Rows != 300 || again.Snapshot == 0 {
+				t.Fatalf("again: %+v, %v", again, err)
+			}
+			if status, err = env.Engine.ViewStatus(ctx, "weather"); err != nil || status.Rows != 301 {
+				t.Errorf("%d rows in the end, %v", status.Rows, err)
+			}
+			if got := onlineTemp(t, env, "LGA", at(99)); got != "299 PRESENT" {
+				t.Errorf("online = %s", got)
+			}
+			if err := env.Engine.Registry().Verify(); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
+
+// TestACrashWhileFlushingLosesAndRepeatsNothing does the same for the flush of the ingest log.
+func TestACrashWhileFlushingLosesAndRepeatsNothing(t *testing.T) {
+	for _, step := range engine.Steps[1:] {
+		t.Run(step, func(t *testing.T) {
+			env := newWeather(t)
+			for range 3 {
+				env.Ingest("weather", `[{"origin": "JFK", "event_timestamp": "2013-06-01T10:00:00Z", "temp": 1}]`)
+			}
+			env.Engine.FailAt(step, errCrash)
+			if _, err := env.Engine.ReadView(context.Background(), "weather"); !errors.Is(err, errCrash) {
+				t.Fatalf("the flush did not reach the step: %v", err)
+			}
+			env.Reopen()
+			if n := countRows(t, env.Engine, "weather"); n != 3 {
+				t.Errorf("%d rows, want 3", n)
+			}
+			env.Ingest("weather", `[{"origin": "JFK", "event_timestamp": "2013-06-01T11:00:00Z", "temp": 2}]`)
+			if n := countRows(t, env.Engine, "weather"); n != 4 {
+				t.Errorf("%d rows, want 4", n)
+			}
+			if got := onlineTemp(t, env, "JFK", at(11)); got != "2 PRESENT" {
+				t.Errorf("online = %s", got)
+			}
+		})
+	}
+}
+
+func countRows(t *testing.T, e *engine.Engine, view driftline.ViewName) int64 {
+	t.Helper()
+	rows, err := e.ReadView(context.Background(), view)
+	if err != nil {
+		t.Fatal(err)
+	}
+	batches, n, err := rows.Collect()
+	driftline.ReleaseAll(batches)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}

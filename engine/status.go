@@ -1,0 +1,41 @@
+package engine
+
+import (
+	"context"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// ViewStatus is what a view's page and the metrics show.
+type ViewStatus struct {
+	Rows      int64                // written and kept, superseded ones included
+	Files     int                  // of the newest snapshot
+	Bytes     int64                // of those files
+	Snapshot  driftline.SnapshotID // 0 if the view has none
+	Written   time.Time            // when the snapshot was committed; zero if there is none
+	Unflushed int                  // writes that are in the ingest log only
+}
+
+// ViewStatus describes the stored rows of a view. It does not flush.
+func (e *Engine) ViewStatus(ctx context.Context, name driftline.ViewName) (ViewStatus, error) {
+	view, err := e.registry.View(name)
+	if err != nil {
+		return ViewStatus{}, err
+	}
+	status := ViewStatus{Unflushed: len(e.unflushed(view.Name))}
+	snapshot, ok, err := e.offline.Current(ctx, viewTable(view.Name))
+	if err != nil || !ok {
+		return status, err
+	}
+	status.Rows, status.Files, status.Snapshot, status.Written = snapshot.Rows, len(snapshot.Files), snapshot.ID, snapshot.Time
+	for _, f := range snapshot.Files {
+		status.Bytes += f.Bytes
+	}
+	return status, nil
+}
+
+// RowsIngested counts the rows written since the engine was opened.
+func (e *Engine) RowsIngested() int64 { return e.ingested.Load() }
+
+func (e *Engine) observeIngest(r driftline.IngestResult) { e.ingested.Add(r.Rows) }

@@ -1,0 +1,165 @@
+"""Runs the whole story on the flights of 2013: a fresh server, definitions, ingest,
+a training set, a model, online reads, drift and lineage.
+
+    python examples/flights/demo.py --bin bin/driftline --out build/demo
+
+Everything it makes is under --out. The server runs on free ports while the demo does.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import signal
+import subprocess
+import sys
+import time
+
+HERE = pathlib.Path(__file__).parent
+NARROW = 72
+
+
+def main() -> int:
+    args = parse_args()
+    out = args.out.resolve()
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    started = time.monotonic()
+    with Server(args.bin.resolve(), out) as server:
+        headline("1. A server in a fresh folder")
+        print(server.banner)
+
+        headline("2. Definitions: entities, feature views, a feature service")
+        server.cli("plan", str(HERE))
+        server.cli("apply", str(HERE))
+        print("applied again:")
+        server.cli("apply", str(HERE))
+
+        headline("3–6. The notebook: ingest, training set, model, online = offline, drift")
+        notebook = out / "flights.ipynb"
+        page = out / "flights.html"
+        run(
+            [sys.executable, HERE / "run_notebook.py", notebook, page],
+            env=os.environ | {"DRIFTLINE_URL": server.url, "DRIFTLINE_OUT": str(out)},
+        )
+
+        headline("6. The same drift question from the command line, with an exit code for CI")
+        report = out / "drift.html"
+        months = "SELECT * FROM features.weather WHERE month(event_timestamp) BETWEEN {} AND {}"
+        status = server.cli(
+            "drift",
+            "--reference",
+            months.format(1, 3),
+            "--current",
+            months.format(6, 8),
+            "--html",
+            str(report),
+            expect=(0, 3),
+        )
+        print(f"exit code {status}: {'drift was found' if status == 3 else 'no drift'}")
+
+        headline("7. Where does the model come from?")
+        server.cli("lineage", "model/late_departure@1")
+
+        headline("8. What there is now")
+        summary(server, out, started)
+    return 0
+
+
+def summary(server: "Server", out: pathlib.Path, started: float) -> None:
+    counted = json.loads(
+        server.output(
+            "sql",
+            "--json",
+            """SELECT (SELECT count(*) FROM features.weather) AS weather,
+                      (SELECT count(*) FROM features.carrier_performance) AS carrier_performance,
+                      (SELECT count(*) FROM features.planes) AS planes,
+                      (SELECT max(rows) FROM meta.datasets) AS training_rows,
+                      (SELECT max(value) FROM meta.metrics WHERE key = 'auc') AS auc""",
+        )
+    )[0]
+    features = counted["weather"] + counted["carrier_performance"] + counted["planes"]
+    auc = counted["auc"]
+    print(f"feature rows      {features:>12,}")
+    print(f"training set      {counted['training_rows']:>12,} rows")
+    print(f"model             {'AUC ' + format(auc, '.3f') if auc else '':>12}")
+    print(f"whole demo        {time.monotonic() - started:>11.0f}s")
+    print()
+    print(f"notebook          {relative(out / 'flights.html')}")
+    print(f"drift report      {relative(out / 'drift.html')}")
+    print()
+    print("next: `make run`, then open")
+    print("  http://127.0.0.1:8816/                                      the catalogue")
+    print("  http://127.0.0.1:8816/models                                the champion")
+    print("  http://127.0.0.1:8816/lineage?ref=model/late_departure@1    its lineage")
+
+
+class Server:
+    """A `driftline serve` on free ports, stopped cleanly at the end."""
+
+    def __init__(self, binary: pathlib.Path, out: pathlib.Path):
+        self.binary, self.out = binary, out
+
+    def __enter__(self) -> "Server":
+        self.log = open(self.out / "server.log", "w")
+        command = [self.binary, "serve", "--data", self.out / "data"]
+        command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
+        lines = []
+        self.url = None
+        while self.url is None:
+            line = self.process.stdout.readline()
+            if not line:
+                raise SystemExit(f"the server did not start; see {relative(self.out / 'server.log')}")
+            lines.append(line.rstrip())
+            words = [w for w in line.split() if w.startswith("http://")]
+            self.url = words[0].rstrip("/") if words else None
+        self.banner = "\n".join(lines)
+        return self
+
+    def __exit__(self, *_) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        status = self.process.wait(timeout=60)
+        self.log.close()
+        if status != 0:
+            raise SystemExit(f"the server stopped with exit code {status}")
+
+    def cli(self, *words: str, expect: tuple[int, ...] = (0,)) -> int:
+        shown = " ".join(f'"{w}"' if " " in w else w for w in map(short, words))
+        print(f"$ driftline {shown}", flush=True)
+        return run([self.binary, *words, "--server", self.url], expect=expect)
+
+    def output(self, *words: str) -> str:
+        command = [self.binary, *words, "--server", self.url]
+        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
+
+
+def run(command: list, env: dict | None = None, expect: tuple[int, ...] = (0,)) -> int:
+    status = subprocess.run([str(c) for c in command], env=env).returncode
+    if status not in expect:
+        raise SystemExit(f"{pathlib.Path(command[0]).name} ended with exit code {status}")
+    return status
+
+
+def headline(text: str) -> None:
+    print(f"\n\033[1m{text}\033[0m\n{'─' * NARROW}" if sys.stdout.isatty() else f"\n{text}\n{'─' * NARROW}", flush=True)
+
+
+def short(word: str) -> str:
+    return relative(pathlib.Path(word)) if word.startswith("/") else word
+
+
+def relative(path: pathlib.Path) -> str:
+    return os.path.relpath(path)
+
+
+def parse_args() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("--bin", type=pathlib.Path, default=pathlib.Path("bin/driftline"))
+    parser.add_argument("--out", type=pathlib.Path, default=pathlib.Path("build/demo"))
+    return parser.parse_args()
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
