@@ -113,7 +113,7 @@ func (s *Store) properties(summary map[string]string) iceberg.Properties {
 func (s *Store) checkNew(ctx context.Context, id TableID, t *table.Table, files []File) error {
 	seen := make(map[string]bool, len(files))
 	if current := t.CurrentSnapshot(); current != nil {
-		listed, err := s.filesOf(ctx, id, current)
+		listed, err := s.list(ctx, id, current)
 		if err != nil {
 			return err
 		}
@@ -136,12 +136,12 @@ func (s *Store) change(ctx context.Context, id TableID, tx *table.Transaction, c
 	options := []table.WriteOption{table.WithoutAutoNameMapping(), table.WithoutDuplicateCheck()}
 	var removed []iceberg.DataFile
 	if replace && current != nil {
-		entries, err := s.entries(ctx, id, current)
+		entries, err := s.entriesOf(ctx, id, current)
 		if err != nil {
 			return err
 		}
 		for _, e := range entries {
-			removed = append(removed, e.DataFile())
+			removed = append(removed, e.data)
 		}
 	}
 	switch {
@@ -244,7 +244,7 @@ func (s *Store) Snapshots(ctx context.Context, id TableID) ([]Snapshot, error) {
 }
 
 func (s *Store) snapshot(ctx context.Context, id TableID, t *table.Table, from *table.Snapshot) (Snapshot, error) {
-	files, err := s.filesOf(ctx, id, from)
+	files, err := s.list(ctx, id, from)
 	if err != nil {
 		return Snapshot{}, err
 	}
@@ -295,31 +295,4 @@ func (s *Snapshot) note(properties iceberg.Properties) {
 			s.Summary[ours] = value
 		}
 	}
-}
-
-// snapshotsListed bounds the memory of the cache of file lists: snapshots in use
-// are few, and reading a list again costs milliseconds.
-const snapshotsListed = 256
-
-// filesOf lists the files of a snapshot, in order of commit. The list is shared
-// and must not be changed.
-func (s *Store) filesOf(ctx context.Context, id TableID, from *table.Snapshot) ([]File, error) {
-	key := driftline.SnapshotID(from.SnapshotID)
-	s.mu.Lock()
-	files, ok := s.listed[key]
-	s.mu.Unlock()
-	if ok {
-		return files, nil
-	}
-	files, err := s.list(ctx, id, from)
-	if err != nil {
-		return nil, err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if len(s.listed) >= snapshotsListed {
-		clear(s.listed)
-	}
-	s.listed[key] = files
-	return files, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/arrow/compute"
+	"github.com/apache/arrow-go/v18/arrow/decimal128"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
@@ -91,13 +92,17 @@ func (c conformer) array(from arrow.Array, to arrow.DataType) (arrow.Array, erro
 		if to, ok := to.(*arrow.TimestampType); ok {
 			return c.timestamp(from, to)
 		}
+	case *array.Decimal32:
+		return c.decimal(from, to, func(i int) decimal128.Num { return decimal128.FromI64(int64(from.Value(i))) })
+	case *array.Decimal64:
+		return c.decimal(from, to, func(i int) decimal128.Num { return decimal128.FromI64(int64(from.Value(i))) })
 	case *array.Struct:
 		if to, ok := to.(*arrow.StructType); ok && to.NumFields() == from.NumField() {
 			return c.structure(from, to)
 		}
 	case *array.Map:
 		if to, ok := to.(*arrow.MapType); ok {
-			return c.mapping(from, to)
+			return c.list(from, to)
 		}
 	case *array.List, *array.LargeList, *array.FixedSizeList:
 		if to, ok := to.(*arrow.ListType); ok {
@@ -203,6 +208,24 @@ func (c conformer) timestamp(from *array.Timestamp, to *arrow.TimestampType) (ar
 	return b.NewArray(), nil
 }
 
+// decimal widens decimals of the same scale, for which there is no cast.
+func (c conformer) decimal(from arrow.Array, to arrow.DataType, value func(i int) decimal128.Num) (arrow.Array, error) {
+	wide, ok := to.(*arrow.Decimal128Type)
+	if have := from.DataType().(arrow.DecimalType); !ok || wide.Scale != have.GetScale() || wide.Precision < have.GetPrecision() {
+		return nil, driftline.Errorf(driftline.Invalid, "%s cannot be stored as %s", from.DataType(), to)
+	}
+	b := array.NewDecimal128Builder(c.mem, wide)
+	defer b.Release()
+	for i := range from.Len() {
+		if from.IsNull(i) {
+			b.AppendNull()
+			continue
+		}
+		b.Append(value(i))
+	}
+	return b.NewArray(), nil
+}
+
 func floorDivide(value, by int64) int64 {
 	quotient := value / by
 	if value%by < 0 {
@@ -230,8 +253,8 @@ func (c conformer) structure(from *array.Struct, to *arrow.StructType) (arrow.Ar
 }
 
 // list gathers the elements that valid lists hold, one after the other, so that
-// null lists of any kind are empty ones.
-func (c conformer) list(from array.ListLike, to *arrow.ListType) (arrow.Array, error) {
+// null lists of any kind are empty ones. A map is a list of entries.
+func (c conformer) list(from array.ListLike, to arrow.ListLikeType) (arrow.Array, error) {
 	offsets, elements, err := c.elements(from, from.ListValues(), to.Elem())
 	if err != nil {
 		return nil, err
@@ -241,20 +264,6 @@ func (c conformer) list(from array.ListLike, to *arrow.ListType) (arrow.Array, e
 	validity := c.validity(from)
 	defer release(validity)
 	data := array.NewData(to, from.Len(), []*memory.Buffer{validity, offsets}, []arrow.ArrayData{elements.Data()}, from.NullN(), 0)
-	defer data.Release()
-	return array.MakeFromData(data), nil
-}
-
-func (c conformer) mapping(from *array.Map, to *arrow.MapType) (arrow.Array, error) {
-	offsets, entries, err := c.elements(from, from.ListValues(), to.Elem())
-	if err != nil {
-		return nil, err
-	}
-	defer offsets.Release()
-	defer entries.Release()
-	validity := c.validity(from)
-	defer release(validity)
-	data := array.NewData(to, from.Len(), []*memory.Buffer{validity, offsets}, []arrow.ArrayData{entries.Data()}, from.NullN(), 0)
 	defer data.Release()
 	return array.MakeFromData(data), nil
 }

@@ -13,51 +13,25 @@ import (
 	"github.com/apache/iceberg-go/table"
 )
 
-// entries reads the manifests of a snapshot: an entry for each of its data files.
-func (s *Store) entries(ctx context.Context, id TableID, from *table.Snapshot) (_ []iceberg.ManifestEntry, err error) {
-	defer recovered(&err, "reading a manifest")
-	files := tableFiles{dir: s.warehouse.tableDir(id)}
-	manifests, err := from.Manifests(files)
-	if err != nil {
-		return nil, err
-	}
-	var entries []iceberg.ManifestEntry
-	for _, m := range manifests {
-		if err := ctx.Err(); err != nil {
-			return nil, err
-		}
-		if m.ManifestContent() != iceberg.ManifestContentData {
-			return nil, fmt.Errorf("snapshot %d has delete files, which this store neither writes nor reads", from.SnapshotID)
-		}
-		found, err := m.FetchEntries(files, true)
-		if err != nil {
-			return nil, err
-		}
-		entries = append(entries, found...)
-	}
-	slices.SortStableFunc(entries, func(a, b iceberg.ManifestEntry) int { return cmp.Compare(a.SequenceNum(), b.SequenceNum()) })
-	return entries, nil
+// listedFile is a data file as a manifest has it.
+type listedFile struct {
+	file     File
+	sequence int64 // of the commit that added it
+	data     iceberg.DataFile
 }
 
-// list makes the file list of a snapshot and compares it with the totals in the
-// snapshot's summary, which stand in another file.
+// list makes the file list of a snapshot, in order of commit, and compares it
+// with the totals in the snapshot's summary, which stand in another file.
 func (s *Store) list(ctx context.Context, id TableID, from *table.Snapshot) ([]File, error) {
-	entries, err := s.entries(ctx, id, from)
+	entries, err := s.entriesOf(ctx, id, from)
 	if err != nil {
 		return nil, s.damaged(id, err)
 	}
 	files := make([]File, len(entries))
 	var rows int64
 	for i, e := range entries {
-		data := e.DataFile()
-		hash, ok := strings.CutSuffix(filepath.Base(data.FilePath()), fileSuffix)
-		if !ok || data.FileFormat() != iceberg.ParquetFile {
-			return nil, s.damaged(id, fmt.Errorf("snapshot %d: entry %d is no Parquet file of ours", from.SnapshotID, i))
-		}
-		f := File{Table: id, Hash: hash, Rows: data.Count(), Bytes: data.FileSizeBytes()}
-		f.Path = s.pathOf(f)
-		files[i] = f
-		rows += f.Rows
+		files[i] = e.file
+		rows += e.file.Rows
 	}
 	if total(from, "total-data-files") != int64(len(files)) || total(from, "total-records") != rows {
 		return nil, s.damaged(id, fmt.Errorf("snapshot %d: manifests do not match the summary", from.SnapshotID))
@@ -75,4 +49,76 @@ func total(from *table.Snapshot, key string) int64 {
 		return -1
 	}
 	return n
+}
+
+func (s *Store) entriesOf(ctx context.Context, id TableID, from *table.Snapshot) (_ []listedFile, err error) {
+	defer recovered(&err, "reading a manifest")
+	files := tableFiles{dir: s.warehouse.tableDir(id)}
+	manifests, err := from.Manifests(files)
+	if err != nil {
+		return nil, err
+	}
+	var entries []listedFile
+	for _, m := range manifests {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
+		found, err := s.readManifest(id, files, m)
+		if err != nil {
+			return nil, err
+		}
+		entries = append(entries, found...)
+	}
+	slices.SortStableFunc(entries, func(a, b listedFile) int { return cmp.Compare(a.sequence, b.sequence) })
+	return entries, nil
+}
+
+// entriesCached bounds the memory of the manifest cache, about 1 KiB an entry.
+// Snapshots share manifests, so that with it the list of a snapshot costs one
+// small file instead of all.
+const entriesCached = 64 << 10
+
+func (s *Store) readManifest(id TableID, files tableFiles, m iceberg.ManifestFile) ([]listedFile, error) {
+	key, err := files.local(m.FilePath())
+	if err != nil {
+		return nil, err
+	}
+	s.mu.Lock()
+	cached, ok := s.manifest[key]
+	s.mu.Unlock()
+	if ok {
+		return cached, nil
+	}
+	if m.ManifestContent() != iceberg.ManifestContentData {
+		return nil, fmt.Errorf("manifest %s has delete files, which this store neither writes nor reads", filepath.Base(key))
+	}
+	entries, err := m.FetchEntries(files, true)
+	if err != nil {
+		return nil, err
+	}
+	listed := make([]listedFile, len(entries))
+	for i, e := range entries {
+		if listed[i], err = s.listEntry(id, e); err != nil {
+			return nil, err
+		}
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.entries += len(listed); s.entries > entriesCached {
+		clear(s.manifest)
+		s.entries = len(listed)
+	}
+	s.manifest[key] = listed
+	return listed, nil
+}
+
+func (s *Store) listEntry(id TableID, e iceberg.ManifestEntry) (listedFile, error) {
+	data := e.DataFile()
+	hash, ok := strings.CutSuffix(filepath.Base(data.FilePath()), fileSuffix)
+	if !ok || data.FileFormat() != iceberg.ParquetFile {
+		return listedFile{}, fmt.Errorf("file %s is not one of ours", filepath.Base(data.FilePath()))
+	}
+	f := File{Table: id, Hash: hash, Rows: data.Count(), Bytes: data.FileSizeBytes()}
+	f.Path = s.pathOf(f)
+	return listedFile{file: f, sequence: e.SequenceNum(), data: data}, nil
 }

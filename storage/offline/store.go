@@ -32,9 +32,10 @@ type Store struct {
 	now       func() time.Time
 
 	mu       sync.Mutex
-	writing  map[TableID]*sync.Mutex         // held during a commit
-	verified map[string]struct{}             // names (see File.key) of files whose content was found good
-	listed   map[driftline.SnapshotID][]File // files of snapshots, which never change
+	writing  map[TableID]*sync.Mutex // held during a commit
+	verified map[string]struct{}     // names (see File.key) of files whose content was found good
+	manifest map[string][]listedFile // path → entries of manifests, which never change
+	entries  int                     // in manifest
 }
 
 // TableID names a table: features.weather, datasets.late_departure.
@@ -73,7 +74,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		now:       opts.Now,
 		writing:   map[TableID]*sync.Mutex{},
 		verified:  map[string]struct{}{},
-		listed:    map[driftline.SnapshotID][]File{},
+		manifest:  map[string][]listedFile{},
 	}
 	if s.mem == nil {
 		s.mem = memory.DefaultAllocator
@@ -276,6 +277,9 @@ func failure(doing string, cause error) error {
 		return err
 	}
 	e := driftline.Errorf(driftline.Unavailable, "could not %s", doing)
+	if errors.Is(cause, table.ErrCommitFailed) {
+		e = driftline.Errorf(driftline.Conflict, "could not %s: somebody else changed it", doing).WithHint("try again")
+	}
 	if errors.Is(cause, syscall.ENOSPC) || errors.Is(cause, syscall.EDQUOT) {
 		e = driftline.Errorf(driftline.Exhausted, "could not %s: the disk is full", doing).WithHint("free some space and try again")
 	}

@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -14,7 +13,6 @@ import (
 	"sync"
 
 	"github.com/apache/iceberg-go"
-	icebergio "github.com/apache/iceberg-go/io"
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/driftline/driftline/storage/durable"
@@ -26,7 +24,8 @@ import (
 // to other users, logs, and links three cloud SDKs; what is needed of it is here.
 //
 // A commit is the appearance of v<N+1>.metadata.json, the greatest number being
-// the current state. version-hint.text is for other engines only.
+// the current state. version-hint.text, written after it, tells other engines the
+// number and us that a file of a greater number than is there was lost.
 //
 // One process owns the folder; the lock on it is the key-value store's.
 type warehouse struct {
@@ -69,16 +68,12 @@ func (w *warehouse) LoadTable(ctx context.Context, ident table.Identifier) (*tab
 	if err != nil {
 		return nil, err
 	}
-	t, err := table.NewFromLocation(ctx, ident, w.metadataPath(id, version), w.files(id), w)
+	t, err := table.NewFromLocation(ctx, ident, w.metadataPath(id, version), w.filesOf(id), w)
 	if err != nil {
 		return nil, err
 	}
 	w.latest[id] = t
 	return t, nil
-}
-
-func (w *warehouse) files(id TableID) table.FSysF {
-	return func(context.Context) (icebergio.IO, error) { return tableFiles{dir: w.tableDir(id)}, nil }
 }
 
 // newestVersion returns the number of the newest metadata file, or an error that
@@ -94,10 +89,26 @@ func (w *warehouse) newestVersion(id TableID) (int, error) {
 			newest = max(newest, version)
 		}
 	}
-	if newest == 0 {
+	switch hint := w.hint(id); {
+	case hint > newest:
+		return 0, fmt.Errorf("table %s: metadata of version %d is missing", id, hint)
+	case newest == 0:
 		return 0, fmt.Errorf("table %s has no metadata: %w", id, fs.ErrNotExist)
 	}
 	return newest, nil
+}
+
+// hint returns the version in version-hint.text, 0 if there is none.
+func (w *warehouse) hint(id TableID) int {
+	text, err := os.ReadFile(filepath.Join(w.tableDir(id), metadataFolder, versionHint))
+	if err != nil {
+		return 0
+	}
+	version, err := strconv.Atoi(strings.TrimSpace(string(text)))
+	if err != nil {
+		return 0
+	}
+	return version
 }
 
 // versionOf reads the number in the name of a metadata file: 12 of v12.metadata.json.
@@ -137,7 +148,7 @@ func (w *warehouse) CommitTable(ctx context.Context, ident table.Identifier, req
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	w.latest[id] = table.New(ident, next, location, w.files(id), w)
+	w.latest[id] = table.New(ident, next, location, w.filesOf(id), w)
 	return next, location, nil
 }
 
@@ -175,12 +186,15 @@ func (w *warehouse) publish(id TableID, version int, metadata table.Metadata) (s
 	if _, err := os.Lstat(path); !errors.Is(err, fs.ErrNotExist) {
 		return "", fmt.Errorf("%w: version %d exists", table.ErrCommitFailed, version)
 	}
-	err := durable.WriteFile(path, func(out io.Writer) error { return json.NewEncoder(out).Encode(metadata) })
+	content, err := json.Marshal(metadata)
 	if err != nil {
 		return "", err
 	}
-	// The commit stands from here on. Without a fresh hint other engines look
-	// for the greatest version, as we always do, so its failure is no error.
+	if err := writeChecked(path, content); err != nil {
+		return "", err
+	}
+	// The commit stands from here on. A hint that is behind costs other engines a
+	// look at the folder and us a check, so its failure is no error.
 	_ = durable.WriteBytes(filepath.Join(filepath.Dir(path), versionHint), []byte(strconv.Itoa(version)))
 	return path, nil
 }
@@ -209,11 +223,8 @@ func (w *warehouse) tables() ([]TableID, error) {
 		}
 		for _, name := range names {
 			id := TableID{Namespace: namespace.Name(), Name: name.Name()}
-			switch _, err := w.newestVersion(id); {
-			case err == nil:
-				ids = append(ids, id)
-			case !errors.Is(err, fs.ErrNotExist):
-				return nil, err
+			if _, err := w.newestVersion(id); !errors.Is(err, fs.ErrNotExist) {
+				ids = append(ids, id) // also if its metadata is damaged: its use says so
 			}
 		}
 	}
