@@ -27,14 +27,15 @@ func failure(ctx context.Context, err error) error {
 	if !errors.As(err, &theirs) {
 		return driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{err})
 	}
+	if damagedFile(theirs) {
+		return driftline.Errorf(driftline.DataLoss, "a stored file cannot be read: %w", hidden{err})
+	}
 	switch theirs.Type {
 	case duckdb.ErrorTypeOutOfMemory:
 		return driftline.Errorf(driftline.Exhausted, "the query needs more memory than it may use: %w", hidden{err}).
 			WithHint("ask for fewer rows or columns")
 	case duckdb.ErrorTypePermission:
 		return driftline.Errorf(driftline.Permission, "the query reaches for something outside its tables: %w", hidden{err})
-	case duckdb.ErrorTypeIO, duckdb.ErrorTypeHTTP:
-		return driftline.Errorf(driftline.DataLoss, "a stored file cannot be read: %w", hidden{err})
 	case duckdb.ErrorTypeInternal, duckdb.ErrorTypeFatal, duckdb.ErrorTypeNullPointer:
 		return driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{err})
 	case duckdb.ErrorTypeInterrupt:
@@ -43,6 +44,13 @@ func failure(ctx context.Context, err error) error {
 	e := driftline.Errorf(driftline.Invalid, "%s", firstLine(theirs.Msg))
 	e.Err = err
 	return e
+}
+
+// damagedFile reports whether DuckDB could not read a file. Some of what a broken
+// Parquet file brings about is called invalid input.
+func damagedFile(e *duckdb.Error) bool {
+	return e.Type == duckdb.ErrorTypeIO ||
+		e.Type == duckdb.ErrorTypeInvalidInput && strings.Contains(e.Msg, ".parquet'")
 }
 
 // stopped is the error of a query whose context ended.

@@ -91,22 +91,42 @@ func checkSizes(name string, at int, arguments []any) error {
 }
 
 // literalNumber returns the value of a number literal, also behind a minus or a
-// cast. A literal of another type (a time, an interval) counts as 0.
+// cast. A literal time or interval counts as 0. Text is no number: DuckDB would
+// make one of it unseen.
 func literalNumber(expression any) (float64, bool) {
 	node, _ := expression.(map[string]any)
 	switch node["class"] {
 	case "CONSTANT":
 		value, _ := node["value"].(map[string]any)
-		number, _ := value["value"].(float64)
-		return number, true
+		number, ok := value["value"].(float64)
+		return number, ok
 	case "CAST":
+		to, _ := node["cast_type"].(map[string]any)
+		if id, _ := to["id"].(string); isTimeType(id) {
+			return 0, isConstant(node["child"])
+		}
 		return literalNumber(node["child"])
 	case "FUNCTION":
-		if arguments, _ := node["children"].([]any); node["function_name"] == "-" && len(arguments) == 1 {
+		arguments, _ := node["children"].([]any)
+		name, _ := node["function_name"].(string)
+		if (name == "-" || name == "trunc") && len(arguments) == 1 {
 			return literalNumber(arguments[0])
+		}
+		if strings.HasPrefix(name, "to_") && len(arguments) == 1 {
+			_, ok := literalNumber(arguments[0])
+			return 0, ok
 		}
 	}
 	return 0, false
+}
+
+func isConstant(expression any) bool {
+	node, _ := expression.(map[string]any)
+	return node["class"] == "CONSTANT"
+}
+
+func isTimeType(id string) bool {
+	return strings.HasPrefix(id, "TIMESTAMP") || id == "DATE" || id == "INTERVAL"
 }
 
 func checkPattern(expression any) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
 	"strings"
 	"unicode/utf8"
@@ -33,7 +35,7 @@ func (t TableName) same(other TableName) bool {
 
 // Select is one SELECT that passed the gate. It is immutable.
 type Select struct {
-	// Tables are the tables that it reads, each once, in order of appearance.
+	// Tables are the tables that it reads, each once.
 	Tables []TableName
 
 	// Parameters is how many values (? or $1, $2, …) it needs.
@@ -250,8 +252,8 @@ func (w *walker) object(node map[string]any, visible *scope) error {
 	if visible, err = w.commonTables(node, visible); err != nil {
 		return err
 	}
-	for key, child := range node {
-		inner := visible
+	for _, key := range slices.Sorted(maps.Keys(node)) {
+		child, inner := node[key], visible
 		switch {
 		case key == "cte_map":
 			continue

@@ -68,7 +68,11 @@ func (db *DB) historical(ctx context.Context, plan *HistoricalPlan, spine driftl
 		return err
 	}
 	defer s.close()
+	return s.historical(ctx, plan, spine, a, yield)
+}
 
+// historical runs plan in s, replacing the tables of a plan that ran there before.
+func (s *session) historical(ctx context.Context, plan *HistoricalPlan, spine driftline.Batches, a *Answer, yield func(arrow.RecordBatch, error) bool) error {
 	held, err := s.loadSpine(ctx, plan, spine)
 	defer func() { driftline.ReleaseAll(held) }()
 	if err != nil || len(held) == 0 {
@@ -122,7 +126,7 @@ func (s *session) loadSpine(ctx context.Context, plan *HistoricalPlan, spine dri
 
 // startView makes the view's rows readable under its table name and runs its SELECT.
 func (s *session) startView(ctx context.Context, v *viewPlan) (*cursor, error) {
-	sql := fmt.Sprintf("CREATE VIEW %s AS %s", v.table, scanSQL(storedSchema(v.source.View), v.source.Files))
+	sql := fmt.Sprintf("CREATE OR REPLACE VIEW %s AS %s", v.table, scanSQL(storedSchema(v.source.View), v.source.Files))
 	if err := s.exec(ctx, sql); err != nil {
 		return nil, err
 	}
@@ -291,4 +295,3 @@ func (c *cursor) count(features []arrow.Array, reports []driftline.ColumnReport,
 		}
 	}
 }
-

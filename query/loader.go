@@ -27,7 +27,7 @@ type tableLoader struct {
 
 // create makes the table, with the columns that DuckDB gives to the schema.
 func (l *tableLoader) create(ctx context.Context) error {
-	return l.scan(ctx, fmt.Sprintf("CREATE TABLE %s AS SELECT * FROM __feed", l.table), nil)
+	return l.scan(ctx, fmt.Sprintf("CREATE OR REPLACE TABLE %s AS SELECT * FROM __feed", l.table), nil)
 }
 
 // add takes over the caller's reference to batch.

@@ -9,7 +9,7 @@ import (
 )
 
 // sequenceColumn is the write sequence of a row, in every file of a feature view.
-const sequenceColumn = "__sequence"
+const sequenceColumn = driftline.SequenceColumn
 
 // Source is one use of a feature view in a training set.
 type Source struct {
@@ -26,7 +26,14 @@ type Source struct {
 	// timestamp. Without it the join also orders by created timestamp and write
 	// sequence, which costs about half as much again.
 	Unique bool
+
+	// EventTime adds a last column, [EventTimeColumn]: the event time of the row that
+	// the values came from, whatever the TTL says of it. One source of a plan may ask.
+	EventTime bool
 }
+
+// EventTimeColumn is the column that [Source.EventTime] adds.
+const EventTimeColumn = "__event_timestamp"
 
 // HistoricalPlan is how a training set is computed: what is asked of DuckDB, and
 // what the answer looks like. It is immutable.
@@ -81,12 +88,16 @@ func PlanHistorical(req driftline.HistoricalRequest, spine *arrow.Schema, source
 		if err != nil {
 			return nil, err
 		}
-		for j, f := range v.features {
-			v.outputs[j] = outputName(req, s.Projection, f.Name)
-			if err := names.add(v.outputs[j], s.Projection); err != nil {
+		for _, f := range v.features {
+			output := s.Projection.OutputName(f.Name, req.FullFeatureNames)
+			if f.Name == EventTimeColumn {
+				output = EventTimeColumn
+			}
+			if err := names.add(output, s.Projection); err != nil {
 				return nil, err
 			}
-			fields = append(fields, arrow.Field{Name: v.outputs[j], Type: f.Type.Arrow(), Nullable: true})
+			v.outputs = append(v.outputs, output)
+			fields = append(fields, arrow.Field{Name: output, Type: f.Type.Arrow(), Nullable: true})
 		}
 		v.sql = v.selectSQL()
 		p.views = append(p.views, v)
@@ -103,7 +114,6 @@ func planView(i int, req driftline.HistoricalRequest, s Source, columns spineCol
 		table:   fmt.Sprintf("v%d", i),
 		knownAt: (req.KnownAt || s.View.KnownAt) && s.View.CreatedTimestamp != "",
 		strict:  req.Strict,
-		outputs: make([]string, len(s.Projection.Features)),
 	}
 	v.countsUnknown = !v.knownAt && s.View.CreatedTimestamp != ""
 	if len(s.Projection.Features) == 0 {
@@ -116,18 +126,13 @@ func planView(i int, req driftline.HistoricalRequest, s Source, columns spineCol
 		}
 		v.features = append(v.features, f)
 	}
+	if s.EventTime {
+		v.features = append(v.features, driftline.Field{Name: EventTimeColumn, Type: driftline.Timestamp})
+	}
 	for _, k := range s.View.JoinKeys {
 		v.keys = append(v.keys, columns.keyTable(s.Projection.KeyColumn(k.Name)))
 	}
 	return v, nil
-}
-
-// outputName is what a feature is called in the answer.
-func outputName(req driftline.HistoricalRequest, p driftline.Projection, feature string) string {
-	if req.FullFeatureNames || p.Role != "" {
-		return p.Prefix() + "__" + feature
-	}
-	return feature
 }
 
 // outputNames finds names that an answer would have twice.
