@@ -66,7 +66,7 @@ func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) 
 	// From here on the client's hanging up must not leave work half done.
 	ctx = context.WithoutCancel(ctx)
 	snapshot, err := e.offline.Commit(ctx, viewTable(in.View), files, map[string]string{
-		summaryIntent:             in.ID,
+		summaryIntent:   in.ID,
 		"next-sequence": strconv.FormatUint(in.Next, 10),
 	})
 	if err != nil {

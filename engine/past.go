@@ -89,9 +89,8 @@ func (e *Engine) pastSpine(ctx context.Context, view *driftline.FeatureView, key
 const pastTime = "__at"
 
 // joinPast runs the join of one projection and returns its feature columns and the event
-// time of the row that each value came from. The view's event timestamp is asked for as
-// if it were a feature, and the TTL is left to the caller, who needs to tell a value
-// that is too old from one that never was.
+// time of the row that each value came from. The TTL is left to the caller, who needs to
+// tell a value that is too old from one that never was.
 func (e *Engine) joinPast(ctx context.Context, r registry.Resolved, spine arrow.RecordBatch) ([]arrow.Array, *array.Timestamp, error) {
 	snapshot, _, err := e.pin(ctx, r.View)
 	if err != nil {
@@ -103,10 +102,8 @@ func (e *Engine) joinPast(ctx context.Context, r registry.Resolved, spine arrow.
 	}
 	view := *r.View
 	view.TTL = 0
-	view.Features = append(view.Features[:len(view.Features):len(view.Features)],
-		driftline.Field{Name: view.EventTimestamp, Type: driftline.Timestamp})
-	features := append(r.Projection.Features[:len(r.Projection.Features):len(r.Projection.Features)], view.EventTimestamp)
-	source := query.Source{View: &view, Projection: driftline.Projection{View: view.Name, Features: features}, Files: files}
+	projection := driftline.Projection{View: view.Name, Features: r.Projection.Features}
+	source := query.Source{View: &view, Projection: projection, Files: files, EventTime: true}
 	req := driftline.HistoricalRequest{EventTimestamp: pastTime}
 	req.FullFeatureNames = true
 	plan, err := query.PlanHistorical(req, spine.Schema(), []query.Source{source})
@@ -117,7 +114,7 @@ func (e *Engine) joinPast(ctx context.Context, r registry.Resolved, spine arrow.
 	if err != nil {
 		return nil, nil, err
 	}
-	return lastColumns(e.mem, answer.Batches, len(features))
+	return lastColumns(e.mem, answer.Batches, len(projection.Features)+1)
 }
 
 // lastColumns collects the last n columns of a stream, the very last one being times.

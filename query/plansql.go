@@ -21,7 +21,11 @@ func (v *viewPlan) selectSQL() string {
 	var b strings.Builder
 	b.WriteString("SELECT spine.row")
 	for i, f := range v.features {
-		fmt.Fprintf(&b, ",\n       %s AS %s", v.valid("found."+quoteName(f.Name)), quoteName(v.outputs[i]))
+		value := v.valid("found." + quoteName(f.Name))
+		if f.Name == EventTimeColumn {
+			value = "CASE WHEN found.__event <= spine.time THEN make_timestamptz(found.__event) END"
+		}
+		fmt.Fprintf(&b, ",\n       %s AS %s", value, quoteName(v.outputs[i]))
 	}
 	if v.countsUnknown {
 		b.WriteString(",\n       coalesce(found.__created > spine.time, false) AS __not_yet_known")

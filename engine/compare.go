@@ -1,0 +1,438 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/drift"
+)
+
+const (
+	defaultAlpha  = 0.05
+	defaultMargin = 0.05
+
+	// comparedAtOnce bounds the memory that columns with nulls or narrow types
+	// need beside their Arrow buffers.
+	comparedAtOnce = 2
+
+	// maxCategories is the number of distinct values from which on a column is
+	// taken for an identifier, of which no two tables share many.
+	maxCategories = 1 << 20
+
+	// fewValues is the number of distinct whole numbers up to which the report
+	// says that the test is conservative.
+	fewValues = 10
+)
+
+const (
+	numeric     = "numeric"
+	categorical = "categorical"
+)
+
+// Compare says column by column whether current comes from the same distribution
+// as reference. Numbers, times among them, are tested with the exact two-sample
+// Kolmogorov–Smirnov test, also if they take few values; strings, bytes, booleans
+// and dictionaries with chi-square homogeneity. docs/statistics.md says more of the
+// tests, the correction for many columns and the verdict.
+//
+// Columns of one name belong together. Without opts.Columns all of them are reported;
+// those that cannot be compared have no test, and a note that says why. A time moves
+// on between any two windows, so times are compared only if they are named. A column
+// that is named and cannot be compared is Invalid.
+//
+// Compare reads both streams once and keeps the compared columns in memory until it
+// returns. The sides of the report have no name yet.
+func Compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
+	alpha, margin, err := levels(opts)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := pairColumns(reference.Schema, current.Schema, opts)
+	if err != nil {
+		return nil, err
+	}
+	referenceRows, err := collectColumns(ctx, reference, columns, func(c *comparison) *side { return &c.reference })
+	defer releaseColumns(columns)
+	if err != nil {
+		return nil, err
+	}
+	currentRows, err := collectColumns(ctx, current, columns, func(c *comparison) *side { return &c.current })
+	if err != nil {
+		return nil, err
+	}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(comparedAtOnce)
+	for _, c := range columns {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			c.test(alpha, margin)
+			return nil
+		})
+	}
+	if err := group.Wait(); err != nil {
+		return nil, err
+	}
+	return report(columns, alpha, margin, referenceRows, currentRows), nil
+}
+
+func levels(opts driftline.DriftOptions) (alpha, margin float64, err error) {
+	alpha, margin = defaultAlpha, defaultMargin
+	if opts.Alpha != 0 {
+		alpha = opts.Alpha
+	}
+	if opts.Margin != nil {
+		margin = *opts.Margin
+	}
+	if !(alpha > 0 && alpha < 1) {
+		return 0, 0, driftline.Errorf(driftline.Invalid, "alpha is %v, want a number between 0 and 1", alpha).
+			WithHint("alpha is the share of false alarms to accept; 0.05 is usual")
+	}
+	if !(margin >= 0 && margin <= 1) {
+		return 0, 0, driftline.Errorf(driftline.Invalid, "margin is %v, want a number from 0 to 1", margin).
+			WithHint("margin is the smallest effect that matters: 0.05 means that 5 %% of the values lie elsewhere")
+	}
+	return alpha, margin, nil
+}
+
+// comparison is one column on its way into the report.
+type comparison struct {
+	driftline.ColumnDrift
+	untestable         bool // Note says why
+	reference, current side
+	detectable         float64 // the smallest effect that would be significant
+	notes              []string
+}
+
+// side is one side of a column.
+type side struct {
+	index  int // in the schema, -1 if the side has no such column
+	field  arrow.Field
+	pieces []arrow.Array // retained
+}
+
+// pairColumns decides which columns are compared and how.
+func pairColumns(reference, current *arrow.Schema, opts driftline.DriftOptions) ([]*comparison, error) {
+	names := columnNames(reference, current)
+	if err := checkNames(opts.Columns, names); err != nil {
+		return nil, err
+	}
+	if err := checkNames(opts.Exclude, names); err != nil {
+		return nil, err
+	}
+	var columns []*comparison
+	for _, name := range names {
+		named := slices.Contains(opts.Columns, name)
+		if len(opts.Columns) > 0 && !named || slices.Contains(opts.Exclude, name) {
+			continue
+		}
+		c := &comparison{}
+		c.Column = name
+		c.Histogram = driftline.Histogram{Reference: []int64{}, Current: []int64{}}
+		why, err := c.pair(reference, current, named)
+		if named && err != nil {
+			return nil, err
+		}
+		if err != nil {
+			why = err.Message
+		}
+		if why != "" {
+			c.untestable = true
+			c.notes = append(c.notes, why)
+		}
+		columns = append(columns, c)
+	}
+	return columns, nil
+}
+
+// columnNames returns reference's names in its order, then those that only current has.
+func columnNames(schemas ...*arrow.Schema) []string {
+	var names []string
+	for _, schema := range schemas {
+		for _, f := range schema.Fields() {
+			if !slices.Contains(names, f.Name) {
+				names = append(names, f.Name)
+			}
+		}
+	}
+	return names
+}
+
+func checkNames(asked, names []string) error {
+	for _, name := range asked {
+		if slices.Contains(names, name) {
+			continue
+		}
+		err := driftline.Errorf(driftline.Invalid, "column %q is in neither table", name)
+		if near := driftline.Nearest(name, names); near != "" {
+			return err.WithHint("did you mean %q?", near)
+		}
+		return err.WithHint("the columns are: %s", strings.Join(names, ", "))
+	}
+	return nil
+}
+
+// pair finds the column on both sides. The error says why it can never be compared,
+// why is a reason that naming the column overrules.
+func (c *comparison) pair(reference, current *arrow.Schema, named bool) (why string, err *driftline.Error) {
+	if c.reference, err = findColumn(reference, c.Column, "reference"); err != nil {
+		return "", err
+	}
+	if c.current, err = findColumn(current, c.Column, "current"); err != nil {
+		return "", err
+	}
+	r, s := c.reference.field.Type, c.current.field.Type
+	c.Type, _ = driftline.TypeOf(r)
+	if r.ID() == arrow.NULL {
+		c.Type, _ = driftline.TypeOf(s)
+	}
+	kind, other := cmp.Or(kindOf(r), kindOf(s)), cmp.Or(kindOf(s), kindOf(r))
+	c.Kind = cmp.Or(kind, categorical)
+	switch {
+	case r.ID() == arrow.NULL && s.ID() == arrow.NULL:
+	case !canCompare(r) || !canCompare(s):
+		return "", driftline.Errorf(driftline.Invalid, "column %q is %s: such columns cannot be compared", c.Column, typeName(r)).
+			WithHint("compare its parts as columns of their own")
+	case kind != other:
+		return "", driftline.Errorf(driftline.Invalid, "column %q is %s in reference and %s in current", c.Column, typeName(r), typeName(s)).
+			WithHint("cast one of them")
+	case (isTime(r) || isTime(s)) && !named:
+		return "a time differs between any two windows: name the column to compare it", nil
+	}
+	return "", nil
+}
+
+func findColumn(schema *arrow.Schema, name, table string) (side, *driftline.Error) {
+	found := schema.FieldIndices(name)
+	switch len(found) {
+	case 0:
+		return side{index: -1}, driftline.Errorf(driftline.Invalid, "column %q is missing in %s", name, table).
+			WithHint("compare columns that both tables have")
+	case 1:
+		return side{index: found[0], field: schema.Field(found[0])}, nil
+	}
+	return side{index: -1}, driftline.Errorf(driftline.Invalid, "column %q is in %s %d times", name, table, len(found)).
+		WithHint("give the columns names of their own")
+}
+
+// collectColumns ranges over the batches and keeps what is compared of them.
+func collectColumns(ctx context.Context, batches driftline.Batches, columns []*comparison, of func(*comparison) *side) (rows int64, err error) {
+	for batch, err := range batches.All {
+		if err != nil {
+			return rows, err
+		}
+		if err := ctx.Err(); err != nil {
+			return rows, err
+		}
+		rows += batch.NumRows()
+		for _, c := range columns {
+			if c.untestable {
+				continue
+			}
+			s := of(c)
+			piece := batch.Column(s.index)
+			piece.Retain()
+			s.pieces = append(s.pieces, piece)
+		}
+	}
+	return rows, nil
+}
+
+func releaseColumns(columns []*comparison) {
+	for _, c := range columns {
+		releaseArrays(c.reference.pieces)
+		releaseArrays(c.current.pieces)
+	}
+}
+
+// test fills in all but the q-value and the verdict, which need the other columns.
+func (c *comparison) test(alpha, margin float64) {
+	c.undefined()
+	switch {
+	case c.untestable:
+		return
+	case c.Kind == numeric:
+		c.testNumbers(alpha)
+	default:
+		c.testCategories(alpha)
+	}
+	c.testMissing(alpha, margin)
+}
+
+func (c *comparison) undefined() {
+	nan := driftline.Number(math.NaN())
+	c.Statistic, c.PValue, c.QValue, c.Effect, c.Location = nan, nan, nan, nan, nan
+	c.detectable = math.NaN()
+}
+
+func (c *comparison) testNumbers(alpha float64) {
+	reference, referenceNulls := numbers(c.reference.pieces)
+	current, currentNulls := numbers(c.current.pieces)
+	result := drift.KS(reference, current, drift.TwoSided)
+	c.ReferenceRows, c.CurrentRows = result.N, result.M
+	c.ReferenceNulls = referenceNulls + result.MissingN
+	c.CurrentNulls = currentNulls + result.MissingM
+	c.setHistogram(drift.NewHistogram(reference, current))
+	if nans := result.MissingN + result.MissingM; nans > 0 {
+		c.note("NaN counts as missing (%d values)", nans)
+	}
+	if result.N == 0 || result.M == 0 {
+		return
+	}
+	c.Test = "ks"
+	c.Statistic, c.Effect = driftline.Number(result.D), driftline.Number(result.D)
+	c.PValue, c.Location = driftline.Number(result.P), driftline.Number(result.Location)
+	c.detectable = result.Detectable(alpha)
+	switch distinct := distinctValues(reference, current); {
+	case distinct == 1:
+		c.note("every value is the same")
+	case distinct > 0 && arrow.IsInteger(c.reference.field.Type.ID()):
+		c.note("only %d distinct values: the p-value is conservative", distinct)
+	}
+}
+
+func (c *comparison) testCategories(alpha float64) {
+	reference, referenceNulls, known := categories(c.reference.pieces)
+	current, currentNulls, alsoKnown := categories(c.current.pieces)
+	c.ReferenceNulls, c.CurrentNulls = referenceNulls, currentNulls
+	c.ReferenceRows, c.CurrentRows = total(reference), total(current)
+	if !known || !alsoKnown {
+		c.ReferenceRows, c.CurrentRows = 0, 0
+		c.untestable = true
+		c.note("more than %d distinct values, as identifiers have: not compared", maxCategories)
+		return
+	}
+	c.setHistogram(drift.NewCategoryHistogram(reference, current))
+	if c.ReferenceRows == 0 || c.CurrentRows == 0 {
+		return
+	}
+	names := drift.CategoryNames(reference, current)
+	result := drift.ChiSquare(countsOf(names, reference), countsOf(names, current))
+	if math.IsNaN(result.P) {
+		c.note("each of the %d categories is too rare to test", len(names))
+		return
+	}
+	c.Test = "chi2"
+	c.Statistic, c.PValue, c.Effect = driftline.Number(result.Statistic), driftline.Number(result.P), driftline.Number(result.V)
+	c.detectable = result.Detectable(alpha)
+	if result.DF == 0 {
+		c.note("every value is the same")
+	}
+	if result.Pooled > 0 {
+		c.note("%d rare categories were tested as one", result.Pooled)
+	}
+	if unseen := unseenIn(reference, current); unseen > 0 {
+		c.note("%s of current is of categories that reference does not have", percent(unseen, c.CurrentRows))
+	}
+}
+
+// testMissing compares how much is missing. Where one side has no value at all that
+// is the only test there can be, and else worth a note if it is drift in itself.
+func (c *comparison) testMissing(alpha, margin float64) {
+	if c.untestable {
+		return
+	}
+	referenceTotal, currentTotal := c.ReferenceRows+c.ReferenceNulls, c.CurrentRows+c.CurrentNulls
+	switch {
+	case referenceTotal == 0 && currentTotal == 0:
+		c.note("neither side has rows")
+		return
+	case referenceTotal == 0:
+		c.note("reference has no rows")
+		return
+	case currentTotal == 0:
+		c.note("current has no rows")
+		return
+	case c.ReferenceRows == 0 && c.CurrentRows == 0:
+		c.note("every value is missing on both sides")
+		return
+	case c.ReferenceNulls == 0 && c.CurrentNulls == 0:
+		return
+	}
+	result := drift.ChiSquare([]int64{c.ReferenceRows, c.ReferenceNulls}, []int64{c.CurrentRows, c.CurrentNulls})
+	if c.ReferenceRows > 0 && c.CurrentRows > 0 {
+		if result.P <= alpha && result.V >= margin {
+			c.note("missing values went from %s to %s", percent(c.ReferenceNulls, referenceTotal), percent(c.CurrentNulls, currentTotal))
+		}
+		return
+	}
+	empty := "current"
+	if c.ReferenceRows == 0 {
+		empty = "reference"
+	}
+	if math.IsNaN(result.P) {
+		c.note("every value of %s is missing", empty)
+		return
+	}
+	c.Test = "chi2"
+	c.Statistic, c.PValue, c.Effect = driftline.Number(result.Statistic), driftline.Number(result.P), driftline.Number(result.V)
+	c.detectable = result.Detectable(alpha)
+	c.note("every value of %s is missing: tested is missing against present", empty)
+}
+
+func (c *comparison) note(format string, args ...any) {
+	c.notes = append(c.notes, fmt.Sprintf(format, args...))
+}
+
+func (c *comparison) setHistogram(h drift.Histogram) {
+	if h.Infinite > 0 {
+		c.note("%d infinite values lie in the end bins", h.Infinite)
+	}
+	if h.Reference == nil {
+		return
+	}
+	c.Histogram = driftline.Histogram{Edges: h.Edges, Reference: h.Reference, Current: h.Current}
+	for _, name := range h.Categories {
+		c.Histogram.Categories = append(c.Histogram.Categories, shown(name))
+	}
+}
+
+// report corrects for the number of columns, decides, and sorts.
+func report(columns []*comparison, alpha, margin float64, referenceRows, currentRows int64) *driftline.DriftReport {
+	r := &driftline.DriftReport{
+		Reference: driftline.DriftSide{Rows: referenceRows}, Current: driftline.DriftSide{Rows: currentRows},
+		Alpha: alpha, Margin: margin, Columns: []driftline.ColumnDrift{},
+	}
+	p := make([]float64, len(columns))
+	for i, c := range columns {
+		p[i] = float64(c.PValue)
+	}
+	for i, q := range drift.AdjustBH(p) {
+		c := columns[i]
+		c.QValue = driftline.Number(q)
+		c.Verdict = driftline.Verdict(drift.Decide(q, alpha, float64(c.Effect), margin, c.detectable))
+		c.Note = strings.Join(c.notes, "; ")
+		if c.Verdict == driftline.Drift {
+			r.Drifted++
+		}
+		r.Columns = append(r.Columns, c.ColumnDrift)
+	}
+	slices.SortStableFunc(r.Columns, func(a, b driftline.ColumnDrift) int {
+		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Effect, a.Effect))
+	})
+	return r
+}
+
+// rank puts drifted columns first and untested ones last.
+func rank(c driftline.ColumnDrift) int {
+	switch {
+	case c.Verdict == driftline.Drift:
+		return 0
+	case c.Test == "":
+		return 2
+	}
+	return 1
+}
+
+func percent(part, whole int64) string {
+	return fmt.Sprintf("%.3g %%", 100*float64(part)/float64(whole))
+}
