@@ -1,0 +1,113 @@
+package online
+
+import (
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"fmt"
+
+	"github.com/driftline/driftline"
+)
+
+// layout says where each feature is in a packed row. It never changes.
+type layout struct {
+	id     uint64
+	text   []byte // the JSON that is stored
+	fields []layoutField
+	places map[string]int // of fields, by name
+	fixed  int            // bytes of nulls and slots
+}
+
+type layoutField struct {
+	Name string         `json:"name"`
+	Type driftline.Type `json:"type"`
+
+	slot     int // offset of the slot, counted from the nulls
+	previous int // slot of the text before this one, or -1: where this text begins
+}
+
+// slotBytes is the width of each type's slot; 0 is no type.
+func slotBytes(t driftline.Type) int {
+	switch t {
+	case driftline.Bool:
+		return 1
+	case driftline.Int32, driftline.Float32, driftline.String, driftline.Bytes:
+		return 4
+	case driftline.Int64, driftline.Float64, driftline.Timestamp:
+		return 8
+	}
+	return 0
+}
+
+func isText(t driftline.Type) bool { return t == driftline.String || t == driftline.Bytes }
+
+// layoutOf returns the layout in which features are written.
+func layoutOf(features []driftline.Field) (*layout, error) {
+	fields := make([]layoutField, len(features))
+	for i, f := range features {
+		fields[i] = layoutField{Name: f.Name, Type: f.Type}
+	}
+	text, err := json.Marshal(fields)
+	if err != nil {
+		return nil, err
+	}
+	return newLayout(text, fields)
+}
+
+// parseLayout reads what was stored under id.
+func parseLayout(id uint64, text []byte) (*layout, error) {
+	var fields []layoutField
+	if err := json.Unmarshal(text, &fields); err != nil {
+		return nil, err
+	}
+	l, err := newLayout(text, fields)
+	if err != nil {
+		return nil, err
+	}
+	if l.id != id {
+		return nil, fmt.Errorf("layout has id %016x, want %016x", l.id, id)
+	}
+	return l, nil
+}
+
+func newLayout(text []byte, fields []layoutField) (*layout, error) {
+	hash := sha256.Sum256(text)
+	l := &layout{
+		id:     binary.BigEndian.Uint64(hash[:]),
+		text:   text,
+		fields: fields,
+		places: make(map[string]int, len(fields)),
+		fixed:  (len(fields) + 7) / 8,
+	}
+	previous := -1
+	for i := range fields {
+		f := &fields[i]
+		width := slotBytes(f.Type)
+		if width == 0 {
+			return nil, fmt.Errorf("feature %q has the unknown type %q", f.Name, f.Type)
+		}
+		if _, twice := l.places[f.Name]; twice {
+			return nil, fmt.Errorf("feature %q is there twice", f.Name)
+		}
+		l.places[f.Name] = i
+		f.slot, f.previous = l.fixed, -1
+		if isText(f.Type) {
+			f.previous, previous = previous, l.fixed
+		}
+		l.fixed += width
+	}
+	return l, nil
+}
+
+// isOf reports whether l is the layout of features.
+func (l *layout) isOf(features []driftline.Field) bool {
+	if len(l.fields) != len(features) {
+		return false
+	}
+	for i, f := range features {
+		if l.fields[i].Name != f.Name || l.fields[i].Type != f.Type {
+			return false
+		}
+	}
+	return true
+}
