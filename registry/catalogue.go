@@ -111,6 +111,15 @@ func (r *Registry) View(name driftline.ViewName) (*driftline.FeatureView, error)
 	return cloneView(found), nil
 }
 
+// View is [Registry.View] as the transaction sees it. It stays so until the transaction ends.
+func (tx *Tx) View(name driftline.ViewName) (*driftline.FeatureView, error) {
+	view, err := tx.r.head.view(name)
+	if err != nil {
+		return nil, err
+	}
+	return cloneView(view), nil
+}
+
 // Services returns every feature service, by name.
 func (r *Registry) Services() []driftline.FeatureService {
 	var found []*driftline.FeatureService
@@ -147,25 +156,28 @@ func (r *Registry) Resolve(set driftline.FeatureSet) ([]Resolved, error) {
 	return resolved, err
 }
 
+// applyFirst is the cure for an empty catalogue.
+const applyFirst = "run driftline apply first"
+
 func (s *state) entity(name driftline.EntityName) (*driftline.Entity, error) {
 	if entity, ok := s.entities[name]; ok {
 		return entity, nil
 	}
-	return nil, driftline.Unknown("entity", name, slices.Collect(maps.Keys(s.entities))).WithRef(driftline.EntityRef(name))
+	return nil, unknown("entity", name, slices.Collect(maps.Keys(s.entities)), applyFirst).WithRef(driftline.EntityRef(clip(name)))
 }
 
 func (s *state) view(name driftline.ViewName) (*driftline.FeatureView, error) {
 	if view, ok := s.views[name]; ok {
 		return view, nil
 	}
-	return nil, driftline.Unknown("feature view", name, slices.Collect(maps.Keys(s.views))).WithRef(driftline.ViewRef(name))
+	return nil, unknown("feature view", name, slices.Collect(maps.Keys(s.views)), applyFirst).WithRef(driftline.ViewRef(clip(name)))
 }
 
 func (s *state) service(name driftline.ServiceName) (*driftline.FeatureService, error) {
 	if service, ok := s.services[name]; ok {
 		return service, nil
 	}
-	return nil, driftline.Unknown("feature service", name, slices.Collect(maps.Keys(s.services))).WithRef(driftline.ServiceRef(name))
+	return nil, unknown("feature service", name, slices.Collect(maps.Keys(s.services)), applyFirst).WithRef(driftline.ServiceRef(clip(name)))
 }
 
 func (s *state) resolve(set driftline.FeatureSet) ([]Resolved, error) {

@@ -53,9 +53,6 @@ func checkEntity(entity *driftline.Entity) error {
 }
 
 func checkView(view *driftline.FeatureView) error {
-	if err := driftline.CheckIdentifier("feature view", view.Name); err != nil {
-		return err
-	}
 	if err := checkViewColumns(view); err != nil {
 		return named("feature view", view.Name, err)
 	}
@@ -143,11 +140,12 @@ func checkService(service *driftline.FeatureService) error {
 func checkProjection(p driftline.Projection, view *driftline.FeatureView) error {
 	for i, name := range p.Features {
 		if _, ok := view.Feature(name); !ok {
-			err := driftline.Unknown("feature", name, view.FeatureNames()).WithRef(driftline.ViewRef(view.Name))
+			err := unknown("feature", name, view.FeatureNames(), applyFirst).WithRef(driftline.ViewRef(view.Name))
 			return named("feature view", view.Name, err)
 		}
 		if slices.Contains(p.Features[:i], name) {
-			return driftline.Errorf(driftline.Invalid, "feature %q of view %q is asked for twice", name, view.Name)
+			return driftline.Errorf(driftline.Invalid, "feature %q of view %q is asked for twice", name, view.Name).
+				WithHint("name it once")
 		}
 	}
 	if p.Role != "" {
@@ -157,7 +155,7 @@ func checkProjection(p driftline.Projection, view *driftline.FeatureView) error 
 	}
 	for key, column := range p.JoinKeyMap {
 		if !slices.Contains(view.KeyNames(), key) {
-			err := driftline.Unknown("join key", key, view.KeyNames()).WithRef(driftline.ViewRef(view.Name))
+			err := unknown("join key", key, view.KeyNames(), "the view has no entity").WithRef(driftline.ViewRef(view.Name))
 			return named("feature view", view.Name, err)
 		}
 		if column == "" || checkText("column", column) != nil {
@@ -265,11 +263,22 @@ func checkArtifactPath(path string) error {
 		WithHint("use names joined by /, for example model/model.joblib (%d bytes at most)", mostArtifact)
 }
 
+// unknown is the error for a name that is not there, with the nearest that is,
+// or, where there is none at all, how to make the first. A hostile name is
+// shortened before it is compared with anything.
+func unknown[S ~string](kind string, name S, known []S, cure string) *driftline.Error {
+	err := driftline.Unknown(kind, clip(name), known)
+	if len(known) == 0 {
+		err = err.WithHint("there is none yet: %s", cure)
+	}
+	return err
+}
+
 // clip shortens a hostile text for an error message.
-func clip(s string) string {
+func clip[S ~string](s S) S {
 	const most = 80
 	if len(s) <= most {
 		return s
 	}
-	return strings.ToValidUTF8(s[:most], "") + "…"
+	return S(strings.ToValidUTF8(string(s[:most]), "") + "…")
 }

@@ -11,11 +11,8 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// The namespaces of tables, as the names of snapshots begin.
-const (
-	featureTables = "features."
-	datasetTables = "datasets."
-)
+// featureTables is how the names of views' tables begin.
+const featureTables = "features."
 
 // Snapshot is one committed state of a table: what the ledger keeps of it.
 type Snapshot struct {
@@ -37,11 +34,11 @@ type File struct {
 // Ref returns snapshot/table@id.
 func (s *Snapshot) Ref() driftline.Ref { return driftline.SnapshotRef(s.Table, s.ID) }
 
-// ingests sums what was written to a view.
-type ingests struct {
-	writes int64
-	rows   int64
-	last   time.Time
+// Ingests sums what was written to a view.
+type Ingests struct {
+	Writes int64     `json:"writes"`
+	Rows   int64     `json:"rows"`
+	Last   time.Time `json:"last,omitzero"` // when the last write was acknowledged
 }
 
 // AddIngest records that rows were written to a view. inputs are what the rows
@@ -60,9 +57,16 @@ func foldIngest(s *state, line *Line) ([]effect, error) {
 		return nil, err
 	}
 	sum := s.ingests[result.View]
-	sum.writes, sum.rows, sum.last = sum.writes+1, sum.rows+result.Rows, line.Time
-	table := func(s *state) map[driftline.ViewName]ingests { return s.ingests }
+	sum.Writes, sum.Rows, sum.Last = sum.Writes+1, sum.Rows+result.Rows, line.Time
+	table := func(s *state) map[driftline.ViewName]Ingests { return s.ingests }
 	return []effect{put(table, result.View, sum)}, nil
+}
+
+// Ingests returns what was written to a view so far; nothing for one that does not exist.
+func (r *Registry) Ingests(view driftline.ViewName) Ingests {
+	var sum Ingests
+	r.read(func(s *state) { sum = s.ingests[view] })
+	return sum
 }
 
 // AddSnapshot records a committed snapshot, its files and, for the table of a
@@ -148,7 +152,7 @@ func (tx *Tx) AddDataset(dataset driftline.Dataset, inputs ...driftline.Ref) (*d
 func datasetInputs(dataset *driftline.Dataset) []driftline.Ref {
 	var made []driftline.Ref
 	if dataset.Snapshot != 0 {
-		made = append(made, driftline.SnapshotRef(datasetTables+string(dataset.Name), dataset.Snapshot))
+		made = append(made, driftline.SnapshotRef(dataset.Table(), dataset.Snapshot))
 	}
 	for _, pin := range dataset.Report.Pins {
 		if pin.Snapshot == 0 { // the view had no files yet
@@ -213,7 +217,7 @@ func (s *state) dataset(name driftline.DatasetName, version int) (*driftline.Dat
 	versions, ok := s.datasets[name]
 	if !ok {
 		return nil, unknown("dataset", name, slices.Collect(maps.Keys(s.datasets)), "save a training set first").
-			WithRef(driftline.DatasetRef(name, 0))
+			WithRef(driftline.DatasetRef(clip(name), 0))
 	}
 	if version == 0 {
 		version = len(versions)

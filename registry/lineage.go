@@ -117,6 +117,8 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindDataset, driftline.KindSnapshot}:  "read snapshot",
 	{driftline.KindDataset, driftline.KindDataset}:   "derived from",
 	{driftline.KindDataset, driftline.KindService}:   "defined by",
+	{driftline.KindDataset, driftline.KindView}:      "read",
+	{driftline.KindRun, driftline.KindView}:          "read",
 	{driftline.KindSnapshot, driftline.KindFile}:     "stored in",
 	{driftline.KindSnapshot, driftline.KindView}:     "ingested as",
 	{driftline.KindSnapshot, driftline.KindSnapshot}: "follows",
@@ -125,7 +127,7 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 }
 
 func edgeKind(from, to driftline.Ref) string {
-	if from.Kind == driftline.KindDataset && to.Kind == driftline.KindSnapshot && to.Name == datasetTables+from.Name {
+	if from.Kind == driftline.KindDataset && to.Kind == driftline.KindSnapshot && to.Name == datasetTable(from) {
 		return "stored in"
 	}
 	if word, ok := edgeKinds[[2]driftline.RefKind{from.Kind, to.Kind}]; ok {
@@ -140,7 +142,7 @@ func edgeKind(from, to driftline.Ref) string {
 // are both depth steps away are not walked.
 func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirection, depth int) (driftline.Lineage, error) {
 	if direction != driftline.Up && direction != driftline.Down {
-		return driftline.Lineage{}, driftline.Errorf(driftline.Invalid, "lineage direction %q is not known", clip(string(direction))).
+		return driftline.Lineage{}, driftline.Errorf(driftline.Invalid, "lineage direction %q is not known", clip(direction)).
 			WithHint("use up or down")
 	}
 	if depth < 0 {
@@ -330,8 +332,8 @@ func (s *state) viewFacts(name driftline.ViewName) map[string]string {
 	if view.TTL != 0 {
 		facts["ttl"] = view.TTL.String()
 	}
-	if sum := s.ingests[name]; sum.writes > 0 {
-		facts["rows"], facts["last_write"] = strconv.FormatInt(sum.rows, 10), instant(sum.last)
+	if sum := s.ingests[name]; sum.Writes > 0 {
+		facts["rows"], facts["last_write"] = strconv.FormatInt(sum.Rows, 10), instant(sum.Last)
 	}
 	return facts
 }
@@ -448,3 +450,10 @@ func instant(t time.Time) string { return t.Format(time.RFC3339) }
 
 // short is the beginning of a hash: enough to tell it from any other by eye.
 func short(hash string) string { return hash[:min(12, len(hash))] }
+
+// datasetTable is the table of a dataset's version.
+func datasetTable(ref driftline.Ref) string {
+	version, _ := strconv.Atoi(ref.Version)
+	d := driftline.Dataset{Name: driftline.DatasetName(ref.Name), Version: version}
+	return d.Table()
+}

@@ -270,7 +270,7 @@ func (s *state) model(name driftline.ModelName) (*model, error) {
 		return m, nil
 	}
 	return nil, unknown("model", name, slices.Collect(maps.Keys(s.models)), "register a version first").
-		WithRef(driftline.ModelRef(name, 0))
+		WithRef(driftline.ModelRef(clip(name), 0))
 }
 
 func (m *model) version(version int) (*driftline.ModelVersion, error) {

@@ -28,7 +28,7 @@ func changes(planned []plannedChange) []driftline.Change {
 // plan compares the definitions with s, entities first, then views, then
 // services, so that each may use what the same definitions bring.
 func plan(s *state, definitions driftline.Definitions) ([]plannedChange, error) {
-	s = s.clone()
+	s = s.catalogue()
 	if err := checkTwice(definitions); err != nil {
 		return nil, err
 	}
@@ -36,21 +36,21 @@ func plan(s *state, definitions driftline.Definitions) ([]plannedChange, error) 
 	for _, entity := range definitions.Entities {
 		p, err := planEntity(s, *cloneEntity(&entity))
 		if err != nil {
-			return nil, withRef(err, driftline.EntityRef(entity.Name))
+			return nil, withRef(err, driftline.EntityRef(clip(entity.Name)))
 		}
 		planned = append(planned, p)
 	}
 	for _, view := range definitions.FeatureViews {
 		p, err := planView(s, *cloneView(&view))
 		if err != nil {
-			return nil, withRef(err, driftline.ViewRef(view.Name))
+			return nil, withRef(err, driftline.ViewRef(clip(view.Name)))
 		}
 		planned = append(planned, p)
 	}
 	for _, service := range definitions.FeatureServices {
 		p, err := planService(s, *cloneService(&service))
 		if err != nil {
-			return nil, withRef(err, driftline.ServiceRef(service.Name))
+			return nil, withRef(err, driftline.ServiceRef(clip(service.Name)))
 		}
 		planned = append(planned, p)
 	}
@@ -80,13 +80,13 @@ func checkTwice(definitions driftline.Definitions) error {
 func definedRefs(definitions driftline.Definitions) []driftline.Ref {
 	var refs []driftline.Ref
 	for _, e := range definitions.Entities {
-		refs = append(refs, driftline.EntityRef(e.Name))
+		refs = append(refs, driftline.EntityRef(clip(e.Name)))
 	}
 	for _, v := range definitions.FeatureViews {
-		refs = append(refs, driftline.ViewRef(v.Name))
+		refs = append(refs, driftline.ViewRef(clip(v.Name)))
 	}
 	for _, f := range definitions.FeatureServices {
-		refs = append(refs, driftline.ServiceRef(f.Name))
+		refs = append(refs, driftline.ServiceRef(clip(f.Name)))
 	}
 	return refs
 }
@@ -129,6 +129,9 @@ func (s *state) viewOf(entity driftline.EntityName) driftline.ViewName {
 }
 
 func planView(s *state, view driftline.FeatureView) (plannedChange, error) {
+	if err := driftline.CheckIdentifier("feature view", view.Name); err != nil {
+		return plannedChange{}, err
+	}
 	if err := s.completeView(&view); err != nil {
 		return plannedChange{}, err
 	}

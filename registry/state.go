@@ -12,7 +12,7 @@ import (
 type state struct {
 	entities    map[driftline.EntityName]*driftline.Entity
 	views       map[driftline.ViewName]*driftline.FeatureView
-	ingests     map[driftline.ViewName]ingests
+	ingests     map[driftline.ViewName]Ingests
 	services    map[driftline.ServiceName]*driftline.FeatureService
 	snapshots   map[driftline.Ref]*Snapshot
 	newest      map[string]driftline.SnapshotID // table → its newest snapshot
@@ -29,7 +29,7 @@ func newState() *state {
 	return &state{
 		entities:    map[driftline.EntityName]*driftline.Entity{},
 		views:       map[driftline.ViewName]*driftline.FeatureView{},
-		ingests:     map[driftline.ViewName]ingests{},
+		ingests:     map[driftline.ViewName]Ingests{},
 		services:    map[driftline.ServiceName]*driftline.FeatureService{},
 		snapshots:   map[driftline.Ref]*Snapshot{},
 		newest:      map[string]driftline.SnapshotID{},
@@ -60,6 +60,11 @@ func (s *state) clone() *state {
 		experiments: maps.Clone(s.experiments),
 		models:      maps.Clone(s.models),
 	}
+}
+
+// catalogue returns a state of its own that holds the definitions and nothing else.
+func (s *state) catalogue() *state {
+	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), services: maps.Clone(s.services)}
 }
 
 // effect is one assignment that a line makes. Applied to a state that stands

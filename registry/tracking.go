@@ -230,7 +230,7 @@ func merged(old, news map[string]string) map[string]string {
 // FinishRun ends a run. Ending it again in the same way changes nothing.
 func (r *Registry) FinishRun(id driftline.RunID, status driftline.RunStatus) (*driftline.Run, error) {
 	if status != driftline.RunFinished && status != driftline.RunFailed && status != driftline.RunKilled {
-		return nil, driftline.Errorf(driftline.Invalid, "run status %q is not an end", clip(string(status))).
+		return nil, driftline.Errorf(driftline.Invalid, "run status %q is not an end", clip(status)).
 			WithHint("use FINISHED, FAILED or KILLED")
 	}
 	err := r.write(func(tx *Tx) error {
@@ -397,7 +397,7 @@ func (s *state) run(id driftline.RunID) (*driftline.Run, error) {
 	if run, ok := s.runs[id]; ok {
 		return run, nil
 	}
-	return nil, unknown("run", id, s.likelyRuns(id), "start a run first").WithRef(driftline.RunRef(id))
+	return nil, unknown("run", id, s.likelyRuns(clip(id)), "start a run first").WithRef(driftline.RunRef(clip(id)))
 }
 
 // likelyRuns returns a few runs that id may have meant; comparing it with all would take long.
@@ -427,13 +427,4 @@ func (s *state) running(id driftline.RunID) (*driftline.Run, error) {
 			WithHint("start another run; a finished one does not change")
 	}
 	return run, nil
-}
-
-// unknown is driftline.Unknown for things that are not applied but made.
-func unknown[S ~string](kind string, name S, known []S, cure string) *driftline.Error {
-	err := driftline.Unknown(kind, S(clip(string(name))), known)
-	if len(known) == 0 {
-		err = err.WithHint("there is none yet: %s", cure)
-	}
-	return err
 }

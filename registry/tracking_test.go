@@ -1,0 +1,212 @@
+package registry_test
+
+import (
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
+)
+
+func TestRunsAreNumberedByExperiment(t *testing.T) {
+	r := open(t)
+	var ids []string
+	for _, experiment := range []driftline.ExperimentName{"Late Departure", "late departure", "Late Departure", "überflug 2", "a.b", "..a"} {
+		run, err := r.CreateRun(driftline.RunSpec{Experiment: experiment})
+		if err != nil {
+			ids = append(ids, string(driftline.CodeOf(err)))
+			continue
+		}
+		ids = append(ids, string(run.ID))
+	}
+	want := []string{"late-departure-1", "late-departure-2", "late-departure-3", "überflug-2-1", "a-b-1", "invalid"}
+	if !slices.Equal(ids, want) {
+		t.Errorf("ids are %v, want %v", ids, want)
+	}
+	runs, err := r.Runs("Late Departure")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(runs) != 2 || runs[0].ID != "late-departure-3" || runs[1].ID != "late-departure-1" {
+		t.Errorf("runs of the experiment are %v, want 3 and 1, newest first", runs)
+	}
+	_, err = r.Runs("Late Departur")
+	wantError(t, err, driftline.NotFound, `did you mean "Late Departure"?`)
+}
+
+func TestParamsAreSetOnceAndLogsAreAllOrNothing(t *testing.T) {
+	r := open(t)
+	run, err := r.CreateRun(driftline.RunSpec{Experiment: "e", Params: map[string]string{"lr": "0.1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	before := r.Newest()
+	must(t)(r.LogRun(run.ID, driftline.RunLog{Params: map[string]string{"lr": "0.1"}}))
+	if r.Newest() != before {
+		t.Error("the same value again wrote a line")
+	}
+	_, err = r.LogRun(run.ID, driftline.RunLog{
+		Params:  map[string]string{"depth": "3", "lr": "0.2"},
+		Tags:    map[string]string{"note": "x"},
+		Metrics: []driftline.Metric{{Key: "auc", Value: 1}},
+	})
+	wantError(t, err, driftline.Conflict, `param "lr" is "0.1"`, `"0.2"`)
+	got, err := r.Run(run.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Params) != 1 || got.Tags != nil || got.Metrics != nil {
+		t.Errorf("a refused log left %v %v %v", got.Params, got.Tags, got.Metrics)
+	}
+	logged, err := r.LogRun(run.ID, driftline.RunLog{Params: map[string]string{"depth": "3"}, Tags: map[string]string{"note": "x"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if logged.Params["depth"] != "3" || logged.Params["lr"] != "0.1" || logged.Tags["note"] != "x" {
+		t.Errorf("run is %+v", logged)
+	}
+}
+
+func TestFinishedRunsDoNotChange(t *testing.T) {
+	r := open(t)
+	run, err := r.CreateRun(driftline.RunSpec{Experiment: "e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = r.FinishRun(run.ID, driftline.RunRunning)
+	wantError(t, err, driftline.Invalid, "RUNNING", "FINISHED")
+	must(t)(r.FinishRun(run.ID, driftline.RunFinished))
+	again, err := r.FinishRun(run.ID, driftline.RunFinished)
+	if err != nil || again.Status != driftline.RunFinished || !again.Ended.Equal(noon) {
+		t.Errorf("finishing twice: %+v, %v", again, err)
+	}
+	_, err = r.FinishRun(run.ID, driftline.RunFailed)
+	wantError(t, err, driftline.FailedPrecondition, "FINISHED since 2026-03-01T12:00:00Z")
+	_, err = r.LogRun(run.ID, driftline.RunLog{Metrics: []driftline.Metric{{Key: "auc", Value: 1}}})
+	wantError(t, err, driftline.FailedPrecondition, "FINISHED")
+	err = r.AddArtifact(run.ID, artifact("model.bin", 1))
+	wantError(t, err, driftline.FailedPrecondition, "FINISHED")
+	_, err = r.Run("e-2")
+	wantError(t, err, driftline.NotFound, `did you mean "e-1"?`)
+	if history := collect(t, r, run.ID, "auc"); history != nil {
+		t.Errorf("refused points were kept: %v", history)
+	}
+}
+
+func collect(t *testing.T, r *registry.Registry, id driftline.RunID, metric string) []driftline.Metric {
+	t.Helper()
+	var history []driftline.Metric
+	for m, err := range r.Metrics(id, metric) {
+		if driftline.CodeOf(err) == driftline.NotFound {
+			return nil
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		history = append(history, m)
+	}
+	return history
+}
+
+func TestMetricHistoryIsOrderedExactAndIdempotent(t *testing.T) {
+	r, db := openWithKeys(t)
+	run, err := r.CreateRun(driftline.RunSpec{Experiment: "e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	number := func(f float64) driftline.Number { return driftline.Number(f) }
+	log := driftline.RunLog{Metrics: []driftline.Metric{
+		{Key: "loss", Value: number(math.NaN()), Step: 3},
+		{Key: "loss", Value: 0.5, Step: 1},
+		{Key: "loss", Value: number(math.Inf(-1)), Step: 2},
+		{Key: "loss", Value: number(math.Copysign(0, -1)), Step: math.MinInt64},
+		{Key: "loss", Value: 7, Step: 1, Time: noon.Add(-time.Hour)},
+		{Key: "loss\x7f", Value: 1}, // refused below, then removed
+		{Key: "loss/val", Value: 9},
+	}}
+	_, err = r.LogRun(run.ID, log)
+	wantError(t, err, driftline.Invalid, "metric key")
+	log.Metrics = slices.Delete(log.Metrics, 5, 6)
+	for range 2 { // a retry changes nothing
+		must(t)(r.LogRun(run.ID, log))
+	}
+	want := "-9223372036854775808:-0 1:7 1:0.5 2:-Inf 3:NaN "
+	for _, r := range []*registry.Registry{r, reopen(t, db)} {
+		got := ""
+		for _, m := range collect(t, r, run.ID, "loss") {
+			got += fmt.Sprintf("%d:%v ", m.Step, m.Value)
+		}
+		if got != want {
+			t.Errorf("history is %s want %s", got, want)
+		}
+		last, err := r.Run(run.ID)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !math.IsNaN(float64(last.Metrics["loss"])) || last.Metrics["loss/val"] != 9 || len(last.Metrics) != 2 {
+			t.Errorf("last values are %v", last.Metrics)
+		}
+	}
+	for _, err := range r.Metrics(run.ID, "los") {
+		wantError(t, err, driftline.NotFound, `did you mean "loss"?`)
+	}
+}
+
+func TestArtifactPaths(t *testing.T) {
+	for _, path := range []string{"model.joblib", "model/model.joblib", "ünïcode/Größe 1.png", "a..b/...", "%2e%2e/x", "C:windows", strings.Repeat("a", 500)} {
+		if err := registry.CheckArtifactPath(path); err != nil {
+			t.Errorf("%q: %v", path, err)
+		}
+	}
+	for _, path := range []string{
+		"", ".", "..", "../x", "a/../b", "a/..", "/etc/passwd", "//etc", "a//b", "a/", "./a", `a\b`, `..\x`,
+		"a\x00b", "a\nb", "a\u0085b", "\xff", strings.Repeat("a", 501),
+	} {
+		wantError(t, registry.CheckArtifactPath(path), driftline.Invalid, "artifact path")
+	}
+}
+
+func TestArtifactsAreReplacedByPath(t *testing.T) {
+	r := open(t)
+	run, err := r.CreateRun(driftline.RunSpec{Experiment: "e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, a := range []driftline.Artifact{artifact("b", 1), artifact("a", 2), artifact("b", 3), artifact("b", 3)} {
+		if err := r.AddArtifact(run.ID, a); err != nil {
+			t.Fatal(err)
+		}
+	}
+	got, _ := r.Run(run.ID)
+	if want := []driftline.Artifact{artifact("a", 2), artifact("b", 3)}; !slices.Equal(got.Artifacts, want) {
+		t.Errorf("artifacts are %v, want %v", got.Artifacts, want)
+	}
+	bad := artifact("a", 2)
+	bad.SHA256 = strings.ToUpper(strings.Repeat("ab", 32))
+	wantError(t, r.AddArtifact(run.ID, bad), driftline.Invalid, "sha256")
+}
+
+func TestRunInputsMustExistAndAreResolved(t *testing.T) {
+	r := openFlights(t)
+	story(t, r)
+	run, err := r.Run("e-1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []driftline.Ref{driftline.DatasetRef("late", 1)}; !slices.Equal(run.Inputs, want) {
+		t.Errorf("inputs are %v, want %v", run.Inputs, want)
+	}
+	_, err = r.LogRun("e-1", driftline.RunLog{Inputs: []driftline.Ref{{Kind: driftline.KindDataset, Name: "lat"}}})
+	wantError(t, err, driftline.NotFound, `did you mean "late"?`)
+	logged, err := r.LogRun("e-1", driftline.RunLog{Inputs: []driftline.Ref{ref(t, "model/late@champion"), ref(t, "dataset/late")}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if want := []driftline.Ref{driftline.DatasetRef("late", 1), driftline.ModelRef("late", 1)}; !slices.Equal(logged.Inputs, want) {
+		t.Errorf("inputs are %v, want %v", logged.Inputs, want)
+	}
+}
