@@ -1,0 +1,170 @@
+package flight
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strconv"
+
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/driftline/driftline"
+)
+
+// The ops of commands.
+const (
+	opIngest     = "ingest"
+	opDataset    = "dataset"
+	opView       = "view"
+	opOnline     = "online"
+	opHistorical = "historical"
+	opDrift      = "drift"
+)
+
+type ingestCommand struct {
+	Op             string             `json:"op"`
+	View           driftline.ViewName `json:"view"`
+	IdempotencyKey string             `json:"idempotency_key"`
+}
+
+// readCommand is the ticket of a dataset or of a view.
+type readCommand struct {
+	Op      string `json:"op"`
+	Name    string `json:"name"`
+	Version int    `json:"version,omitempty"`
+}
+
+func (c readCommand) ref() driftline.Ref {
+	if c.Op == opView {
+		return driftline.ViewRef(driftline.ViewName(c.Name))
+	}
+	return driftline.DatasetRef(driftline.DatasetName(c.Name), c.Version)
+}
+
+// path is the descriptor that lists show: features/weather, datasets/late/3.
+func (c readCommand) path() []string {
+	if c.Op == opView {
+		return []string{"features", c.Name}
+	}
+	return []string{"datasets", c.Name, strconv.Itoa(c.Version)}
+}
+
+type onlineCommand struct {
+	Op string `json:"op"`
+	driftline.OnlineRequest
+
+	// Metadata adds a status and an event timestamp per feature to the answer.
+	Metadata bool `json:"metadata"`
+
+	// Entities are the columns of join keys, in a ticket only.
+	Entities map[string]json.RawMessage `json:"entities"`
+}
+
+type historicalCommand struct {
+	Op string `json:"op"`
+	driftline.HistoricalRequest
+}
+
+type driftCommand struct {
+	Op            string `json:"op"`
+	ReferenceRows int64  `json:"reference_rows"` // of the stream; the others are current
+	ReferenceName string `json:"reference_name"`
+	CurrentName   string `json:"current_name"`
+	driftline.DriftOptions
+}
+
+// isJSON tells our commands from Flight SQL's, which are protobuf and begin with
+// the byte 0x0A.
+func isJSON(command []byte) bool { return len(command) > 0 && command[0] == '{' }
+
+// opOf returns the op of a JSON command.
+func opOf(command []byte) (string, error) {
+	var head struct {
+		Op string `json:"op"`
+	}
+	if err := json.Unmarshal(command, &head); err != nil {
+		return "", badJSON(err)
+	}
+	return head.Op, nil
+}
+
+// parse reads a JSON command. A name that the op does not know is an error, because
+// an option that is silently ignored gives wrong answers.
+func parse[T any](command []byte) (T, error) {
+	var out T
+	decoder := json.NewDecoder(bytes.NewReader(command))
+	decoder.DisallowUnknownFields()
+	if err := decoder.Decode(&out); err != nil {
+		return out, badJSON(err)
+	}
+	return out, nil
+}
+
+func badJSON(err error) error {
+	var failure *driftline.Error
+	if errors.As(err, &failure) {
+		return failure
+	}
+	var mismatch *json.UnmarshalTypeError
+	if errors.As(err, &mismatch) {
+		return driftline.Errorf(driftline.Invalid, "the command's field %q is a %s, want %s", mismatch.Field, mismatch.Value, mismatch.Type.Kind())
+	}
+	return driftline.Errorf(driftline.Invalid, "the command cannot be read: %w", err).
+		WithHint("commands are JSON objects: docs/formats.md lists them")
+}
+
+func unknownOp(method, op string, known ...string) error {
+	return driftline.Unknown(method+" op", op, known)
+}
+
+// readCommandOf understands the descriptors that name rows that are there: a path
+// that ListFlights shows, or the ticket's JSON.
+func readCommandOf(descriptor *flight.FlightDescriptor) (readCommand, error) {
+	if descriptor.GetType() == flight.DescriptorPATH {
+		return readCommandOfPath(descriptor.GetPath())
+	}
+	op, err := opOf(descriptor.GetCmd())
+	if err != nil {
+		return readCommand{}, err
+	}
+	if op != opDataset && op != opView {
+		return readCommand{}, unknownOp("GetFlightInfo", op, opDataset, opView)
+	}
+	return parse[readCommand](descriptor.GetCmd())
+}
+
+func readCommandOfPath(path []string) (readCommand, error) {
+	switch {
+	case len(path) == 2 && path[0] == "features":
+		return readCommand{Op: opView, Name: path[1]}, nil
+	case len(path) == 2 && path[0] == "datasets":
+		return readCommand{Op: opDataset, Name: path[1]}, nil
+	case len(path) == 3 && path[0] == "datasets":
+		version, err := strconv.Atoi(path[2])
+		if err != nil || version < 1 {
+			return readCommand{}, driftline.Errorf(driftline.Invalid, "dataset version %q is not a number from 1 up", path[2])
+		}
+		return readCommand{Op: opDataset, Name: path[1], Version: version}, nil
+	}
+	return readCommand{}, driftline.Errorf(driftline.Invalid, "the path %q names nothing", path).
+		WithHint("paths are features/<view> and datasets/<name>/<version>")
+}
+
+// ingestCommandOf understands the descriptor of a DoPut.
+func ingestCommandOf(descriptor *flight.FlightDescriptor) (ingestCommand, error) {
+	if descriptor.GetType() == flight.DescriptorPATH {
+		read, err := readCommandOfPath(descriptor.GetPath())
+		if err == nil && read.Op != opView {
+			err = driftline.Errorf(driftline.Invalid, "rows cannot be put into a dataset").
+				WithHint("datasets are made by a historical request with save_as")
+		}
+		return ingestCommand{Op: opIngest, View: driftline.ViewName(read.Name)}, err
+	}
+	op, err := opOf(descriptor.GetCmd())
+	if err != nil {
+		return ingestCommand{}, err
+	}
+	if op != opIngest {
+		return ingestCommand{}, unknownOp("DoPut", op, opIngest)
+	}
+	return parse[ingestCommand](descriptor.GetCmd())
+}

@@ -1,0 +1,109 @@
+package flight
+
+import (
+	"context"
+	"iter"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
+)
+
+// historical answers a spine with a training set, and then its report.
+func (s *service) historical(ctx context.Context, command historicalCommand, in *inbound, stream flight.DataStreamWriter) error {
+	spine, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	set, err := s.engine.Historical(ctx, command.HistoricalRequest, spine)
+	if err != nil {
+		return err
+	}
+	out := newOutbound(ctx, s.mem, stream, set.Batches.Schema)
+	err = out.sendAll(set.Batches)
+	if err == nil {
+		err = out.sendTrailer(set.Report())
+	}
+	return out.close(err)
+}
+
+// drift answers one stream of rows, the reference first, with a report.
+func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, stream flight.DataStreamWriter) error {
+	rows, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	if command.ReferenceRows < 0 {
+		return driftline.Errorf(driftline.Invalid, "reference_rows is %d", command.ReferenceRows)
+	}
+	halves, stop := splitAfter(rows, command.ReferenceRows)
+	defer stop()
+	report, err := engine.Compare(ctx, halves.first(), halves.rest(), command.DriftOptions)
+	if err != nil {
+		return err
+	}
+	report.Reference.Name, report.Current.Name = command.ReferenceName, command.CurrentName
+	out := newOutbound(ctx, s.mem, stream, arrow.NewSchema(nil, nil))
+	return out.close(out.sendTrailer(report))
+}
+
+// halves are one stream as two, which must be read one after the other.
+type halves struct {
+	schema  *arrow.Schema
+	next    func() (arrow.RecordBatch, error, bool)
+	missing int64             // rows of the first half not yet yielded
+	cut     arrow.RecordBatch // the batch that lies across the border
+	at      int64             // the first row of cut that is of the second half
+}
+
+// splitAfter splits a stream after some rows. The caller calls stop.
+func splitAfter(rows driftline.Batches, n int64) (h *halves, stop func()) {
+	next, stop := iter.Pull2(rows.All)
+	return &halves{schema: rows.Schema, next: next, missing: n}, stop
+}
+
+func (h *halves) first() driftline.Batches {
+	return driftline.Batches{Schema: h.schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for h.missing > 0 {
+			batch, err, ok := h.next()
+			if err == nil && !ok {
+				err = driftline.Errorf(driftline.Invalid, "the stream ended %d rows before the end of the reference", h.missing).
+					WithHint("reference_rows must be the number of reference rows that are sent")
+			}
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			rows := min(batch.NumRows(), h.missing)
+			if rows < batch.NumRows() {
+				h.cut, h.at = batch, rows
+			}
+			h.missing -= rows
+			if !yieldSlice(batch, 0, rows, yield) {
+				return
+			}
+		}
+	}}
+}
+
+func (h *halves) rest() driftline.Batches {
+	return driftline.Batches{Schema: h.schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		if h.cut != nil && !yieldSlice(h.cut, h.at, h.cut.NumRows(), yield) {
+			return
+		}
+		for batch, err, ok := h.next(); ok; batch, err, ok = h.next() {
+			if !yield(batch, err) || err != nil {
+				return
+			}
+		}
+	}}
+}
+
+func yieldSlice(batch arrow.RecordBatch, from, to int64, yield func(arrow.RecordBatch, error) bool) bool {
+	slice := batch.NewSlice(from, to)
+	defer slice.Release()
+	return yield(slice, nil)
+}

@@ -1,0 +1,201 @@
+package flight
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/driftline/driftline"
+)
+
+func onlineRef(command onlineCommand) driftline.Ref {
+	if command.Service == "" {
+		return driftline.Ref{}
+	}
+	return driftline.ServiceRef(command.Service)
+}
+
+// getOnline answers a ticket that carries its entities.
+func (s *service) getOnline(ctx context.Context, command onlineCommand, stream flight.DataStreamWriter) error {
+	entities, err := s.entities(command)
+	if err != nil {
+		return err
+	}
+	defer entities.Release()
+	answer, err := s.readOnline(ctx, command, entities)
+	if err != nil {
+		return err
+	}
+	defer answer.Release()
+	return writeBatches(ctx, s.mem, stream, driftline.BatchesOf(answer.Schema(), answer))
+}
+
+// online answers each batch of entities with one batch, for as long as the client
+// keeps the stream open.
+func (s *service) online(ctx context.Context, command onlineCommand, in *inbound, stream flight.DataStreamWriter) error {
+	if len(command.Entities) > 0 {
+		return driftline.Errorf(driftline.Invalid, "the command of an exchange has no entities").
+			WithHint("send them as batches, or use DoGet")
+	}
+	rows, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	var out *outbound
+	for entities, err := range rows.All {
+		if err == nil {
+			out, err = s.exchangeOnline(ctx, command, entities, out, stream)
+		}
+		if err != nil {
+			if out == nil {
+				return err
+			}
+			return out.close(err)
+		}
+	}
+	if out == nil {
+		return nil
+	}
+	return out.close(nil)
+}
+
+// exchangeOnline answers one batch. The first answer decides the stream's schema.
+func (s *service) exchangeOnline(ctx context.Context, command onlineCommand, entities arrow.RecordBatch, out *outbound, stream flight.DataStreamWriter) (*outbound, error) {
+	answer, err := s.readOnline(ctx, command, entities)
+	if err != nil {
+		return out, err
+	}
+	defer answer.Release()
+	if out == nil {
+		out = newOutbound(ctx, s.mem, stream, answer.Schema())
+	}
+	if !out.schema.Equal(answer.Schema()) {
+		return out, driftline.Errorf(driftline.FailedPrecondition, "the features changed while the stream was open").
+			WithHint("open a new stream")
+	}
+	return out, out.send(answer)
+}
+
+// readOnline returns the entities' columns and the features', and with metadata a
+// status and an event timestamp per feature after them. The caller releases it.
+func (s *service) readOnline(ctx context.Context, command onlineCommand, entities arrow.RecordBatch) (arrow.RecordBatch, error) {
+	response, err := s.engine.Online(ctx, command.OnlineRequest, entities)
+	if err != nil {
+		return nil, err
+	}
+	if !command.Metadata {
+		return response.Batch, nil
+	}
+	defer response.Release()
+	fields := response.Batch.Schema().Fields()
+	columns := append([]arrow.Array(nil), response.Batch.Columns()...)
+	made := len(columns)
+	for _, feature := range response.Features {
+		fields = append(fields,
+			arrow.Field{Name: feature.Name + "__status", Type: arrow.BinaryTypes.String},
+			arrow.Field{Name: feature.Name + "__event_timestamp", Type: driftline.Time, Nullable: true})
+		columns = append(columns, statusArray(s.mem, feature.Statuses), eventTimeArray(s.mem, feature))
+	}
+	defer func() {
+		for _, column := range columns[made:] {
+			column.Release()
+		}
+	}()
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, response.Batch.NumRows()), nil
+}
+
+func statusArray(mem memory.Allocator, statuses []driftline.Status) arrow.Array {
+	builder := array.NewStringBuilder(mem)
+	defer builder.Release()
+	builder.Reserve(len(statuses))
+	for _, status := range statuses {
+		builder.Append(string(status))
+	}
+	return builder.NewArray()
+}
+
+// eventTimeArray is null where there is no row.
+func eventTimeArray(mem memory.Allocator, feature driftline.OnlineColumn) arrow.Array {
+	builder := array.NewTimestampBuilder(mem, driftline.Time)
+	defer builder.Release()
+	builder.Reserve(len(feature.EventTimes))
+	for row, at := range feature.EventTimes {
+		if feature.Statuses[row] == driftline.NotPresent {
+			builder.AppendNull()
+			continue
+		}
+		builder.Append(at)
+	}
+	return builder.NewArray()
+}
+
+// entities makes a batch of the columns of a ticket, typed as the join keys of the
+// features asked for. The caller releases it.
+func (s *service) entities(command onlineCommand) (arrow.RecordBatch, error) {
+	resolved, err := s.engine.Registry().Resolve(command.FeatureSet)
+	if err != nil {
+		return nil, err
+	}
+	var fields []arrow.Field
+	var columns []arrow.Array
+	defer func() {
+		for _, column := range columns {
+			column.Release()
+		}
+	}()
+	wanted := map[string]bool{}
+	for _, r := range resolved {
+		for _, key := range r.View.JoinKeys {
+			column := r.Projection.KeyColumn(key.Name)
+			raw, given := command.Entities[column]
+			if wanted[column] || !given {
+				continue // a missing one is the engine's to name
+			}
+			wanted[column] = true
+			values, err := entityColumn(s.mem, column, key.Type, raw)
+			if err != nil {
+				return nil, err
+			}
+			fields = append(fields, arrow.Field{Name: column, Type: values.DataType(), Nullable: true})
+			columns = append(columns, values)
+		}
+	}
+	if err := checkEntities(command.Entities, wanted, fields, columns); err != nil {
+		return nil, err
+	}
+	rows := int64(1) // of views without entities
+	if len(columns) > 0 {
+		rows = int64(columns[0].Len())
+	}
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, rows), nil
+}
+
+func entityColumn(mem memory.Allocator, column string, key driftline.Type, values json.RawMessage) (arrow.Array, error) {
+	builder := array.NewBuilder(mem, key.Arrow())
+	defer builder.Release()
+	if err := builder.UnmarshalJSON(values); err != nil {
+		return nil, &driftline.Error{Code: driftline.Invalid, Err: err,
+			Message: fmt.Sprintf("entity column %q is not a list of %s", column, key)}
+	}
+	return builder.NewArray(), nil
+}
+
+func checkEntities(given map[string]json.RawMessage, wanted map[string]bool, fields []arrow.Field, columns []arrow.Array) error {
+	for column := range given {
+		if !wanted[column] {
+			return driftline.Errorf(driftline.Invalid, "entity column %q is not a join key of the features asked for", column)
+		}
+	}
+	for i, values := range columns {
+		if values.Len() != columns[0].Len() {
+			return driftline.Errorf(driftline.Invalid, "entity column %q has %d values and %q has %d",
+				fields[i].Name, values.Len(), fields[0].Name, columns[0].Len())
+		}
+	}
+	return nil
+}

@@ -1,0 +1,82 @@
+package flight
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/driftline/driftline"
+)
+
+// outbound is the sending side of a DoGet or DoExchange.
+type outbound struct {
+	ctx    context.Context
+	mem    memory.Allocator
+	schema *arrow.Schema
+	writer *flight.Writer
+	began  bool
+}
+
+// newOutbound prepares to send batches of a schema. The caller closes it.
+func newOutbound(ctx context.Context, mem memory.Allocator, stream flight.DataStreamWriter, schema *arrow.Schema) *outbound {
+	writer := flight.NewRecordWriter(stream, ipc.WithSchema(schema), ipc.WithAllocator(mem))
+	return &outbound{ctx: ctx, mem: mem, schema: schema, writer: writer}
+}
+
+// close ends the stream. One that did not fail has a schema, if not a batch; one
+// that failed before its first batch has nothing but its error.
+func (out *outbound) close(failed error) error {
+	if failed != nil && !out.began {
+		return failed
+	}
+	return errors.Join(failed, out.writer.Close())
+}
+
+// sendAll sends every batch in pieces of at most maxBatchBytes.
+func (out *outbound) sendAll(rows driftline.Batches) error {
+	for batch, err := range rows.All {
+		if err != nil {
+			return err
+		}
+		for piece := range driftline.SplitBatch(batch, maxBatchBytes) {
+			if err := out.send(piece); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (out *outbound) send(batch arrow.RecordBatch) error {
+	if err := out.ctx.Err(); err != nil {
+		return err
+	}
+	out.began = true
+	count(out.ctx, batch.NumRows())
+	return out.writer.Write(batch)
+}
+
+// sendTrailer ends a stream with an empty batch that carries a report as JSON.
+func (out *outbound) sendTrailer(report any) error {
+	encoded, err := json.Marshal(report)
+	if err != nil {
+		return driftline.Errorf(driftline.Internal, "cannot write the report as JSON: %w", err)
+	}
+	builder := array.NewRecordBuilder(out.mem, out.schema)
+	defer builder.Release()
+	empty := builder.NewRecordBatch()
+	defer empty.Release()
+	out.began = true
+	return out.writer.WriteWithAppMetadata(empty, encoded)
+}
+
+// writeBatches answers a whole DoGet.
+func writeBatches(ctx context.Context, mem memory.Allocator, stream flight.DataStreamWriter, rows driftline.Batches) error {
+	out := newOutbound(ctx, mem, stream, rows.Schema)
+	return out.close(out.sendAll(rows))
+}

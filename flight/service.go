@@ -1,0 +1,172 @@
+package flight
+
+import (
+	"context"
+	"encoding/json"
+
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/flight/flightsql"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
+)
+
+// service answers the methods of Flight. What is not ours it gives to sql.
+type service struct {
+	flight.BaseFlightServer
+	engine  *engine.Engine
+	mem     memory.Allocator
+	sql     *sqlService
+	version string
+
+	// flightSQL routes Flight SQL's protobuf commands to sql.
+	flightSQL flight.FlightServer
+}
+
+func newService(e *engine.Engine, statements *statements, version string) *service {
+	sql := newSQLService(e, statements, version)
+	return &service{
+		engine: e, mem: e.Allocator(), sql: sql, version: version,
+		flightSQL: flightsql.NewFlightServerWithAllocator(sql, e.Allocator()),
+	}
+}
+
+func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
+	ctx := stream.Context()
+	in, descriptor, err := newInbound(ctx, stream.Recv)
+	if err != nil {
+		return err
+	}
+	if descriptor.GetType() == flight.DescriptorCMD && !isJSON(descriptor.GetCmd()) {
+		name(ctx, sqlName(descriptor.GetCmd()), driftline.Ref{})
+		return s.flightSQL.DoPut(&verifiedPut{stream, in})
+	}
+	command, err := ingestCommandOf(descriptor)
+	if err != nil {
+		return err
+	}
+	name(ctx, command.Op, driftline.ViewRef(command.View))
+	rows, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	result, err := s.engine.Ingest(ctx, command.View, command.IdempotencyKey, rows)
+	if err != nil {
+		return err
+	}
+	encoded, err := json.Marshal(result)
+	if err != nil {
+		return driftline.Errorf(driftline.Internal, "cannot write the answer as JSON: %w", err)
+	}
+	return stream.Send(&flight.PutResult{AppMetadata: encoded})
+}
+
+// verifiedPut is a DoPut stream for Flight SQL, which receives through inbound.
+type verifiedPut struct {
+	flight.FlightService_DoPutServer
+	in *inbound
+}
+
+func (p *verifiedPut) Recv() (*flight.FlightData, error) { return p.in.Recv() }
+
+func (s *service) DoGet(ticket *flight.Ticket, stream flight.FlightService_DoGetServer) error {
+	ctx := stream.Context()
+	if !isJSON(ticket.GetTicket()) {
+		return s.doGetSQL(ticket, stream)
+	}
+	op, err := opOf(ticket.GetTicket())
+	if err != nil {
+		return err
+	}
+	switch op {
+	case opDataset, opView:
+		command, err := parse[readCommand](ticket.GetTicket())
+		if err != nil {
+			return err
+		}
+		name(ctx, op, command.ref())
+		rows, err := s.read(ctx, command)
+		if err != nil {
+			return err
+		}
+		return writeBatches(ctx, s.mem, stream, rows)
+	case opOnline:
+		command, err := parse[onlineCommand](ticket.GetTicket())
+		if err != nil {
+			return err
+		}
+		name(ctx, op, onlineRef(command))
+		return s.getOnline(ctx, command, stream)
+	}
+	return unknownOp("DoGet", op, opDataset, opView, opOnline)
+}
+
+func (s *service) read(ctx context.Context, command readCommand) (driftline.Batches, error) {
+	if command.Op == opView {
+		return s.engine.ReadView(ctx, driftline.ViewName(command.Name))
+	}
+	return s.engine.ReadDataset(ctx, driftline.DatasetName(command.Name), command.Version)
+}
+
+func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error {
+	ctx := stream.Context()
+	in, descriptor, err := newInbound(ctx, stream.Recv)
+	if err != nil {
+		return err
+	}
+	op, err := opOf(descriptor.GetCmd())
+	if err != nil {
+		return err
+	}
+	name(ctx, op, driftline.Ref{})
+	switch op {
+	case opHistorical:
+		command, err := parse[historicalCommand](descriptor.GetCmd())
+		if err != nil {
+			return err
+		}
+		return s.historical(ctx, command, in, stream)
+	case opOnline:
+		command, err := parse[onlineCommand](descriptor.GetCmd())
+		if err != nil {
+			return err
+		}
+		return s.online(ctx, command, in, stream)
+	case opDrift:
+		command, err := parse[driftCommand](descriptor.GetCmd())
+		if err != nil {
+			return err
+		}
+		return s.drift(ctx, command, in, stream)
+	}
+	return unknownOp("DoExchange", op, opHistorical, opOnline, opDrift)
+}
+
+// actionHealthcheck is our one action; the others are Flight SQL's.
+const actionHealthcheck = "healthcheck"
+
+func (s *service) DoAction(action *flight.Action, stream flight.FlightService_DoActionServer) error {
+	name(stream.Context(), action.GetType(), driftline.Ref{})
+	if action.GetType() != actionHealthcheck {
+		return s.flightSQL.DoAction(action, stream)
+	}
+	body, err := json.Marshal(map[string]string{"status": "ok", "version": s.version})
+	if err != nil {
+		return driftline.Errorf(driftline.Internal, "cannot write the answer as JSON: %w", err)
+	}
+	return stream.Send(&flight.Result{Body: body})
+}
+
+func (s *service) ListActions(_ *flight.Empty, stream flight.FlightService_ListActionsServer) error {
+	for _, action := range []*flight.ActionType{
+		{Type: actionHealthcheck, Description: `says {"status": "ok"} and the server's version`},
+		{Type: flightsql.CreatePreparedStatementActionType, Description: "prepares one SELECT"},
+		{Type: flightsql.ClosePreparedStatementActionType, Description: "forgets a prepared SELECT"},
+	} {
+		if err := stream.Send(action); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,213 @@
+package flight
+
+import (
+	"context"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/flight"
+	"github.com/apache/arrow-go/v18/arrow/flight/flightsql"
+	pb "github.com/apache/arrow-go/v18/arrow/flight/gen/flight"
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/flight/internal/ipcverify"
+	"google.golang.org/protobuf/proto"
+	"google.golang.org/protobuf/types/known/anypb"
+)
+
+// sqlService answers Flight SQL: queries in this file, what there is to query in
+// sqlcatalog.go. Whatever it does not define, BaseServer refuses as not implemented.
+type sqlService struct {
+	flightsql.BaseServer
+	engine     *engine.Engine
+	statements *statements
+	known      map[flightsql.SqlInfo]bool
+}
+
+func newSQLService(e *engine.Engine, statements *statements, version string) *sqlService {
+	s := &sqlService{engine: e, statements: statements, known: make(map[flightsql.SqlInfo]bool)}
+	s.Alloc = e.Allocator()
+	s.registerInfo(version)
+	return s
+}
+
+// sqlName is what the log calls a Flight SQL command: "CommandStatementQuery".
+func sqlName(command []byte) string {
+	var packed anypb.Any
+	if err := proto.Unmarshal(command, &packed); err != nil {
+		return "unknown"
+	}
+	return clip(packed.TypeUrl[strings.LastIndexByte(packed.TypeUrl, '.')+1:], 80)
+}
+
+// doGetSQL streams the answer of a query itself; the flightsql package would pass
+// its batches through a channel and lose one when the client goes away.
+func (s *service) doGetSQL(ticket *flight.Ticket, stream flight.FlightService_DoGetServer) error {
+	ctx := stream.Context()
+	name(ctx, sqlName(ticket.GetTicket()), driftline.Ref{})
+	var packed anypb.Any
+	if err := proto.Unmarshal(ticket.GetTicket(), &packed); err != nil {
+		return driftline.Errorf(driftline.Invalid, "the ticket is neither JSON nor Flight SQL").
+			WithHint("use the tickets that GetFlightInfo gives; docs/formats.md lists ours")
+	}
+	var statement pb.TicketStatementQuery
+	if packed.MessageIs(&statement) {
+		if err := packed.UnmarshalTo(&statement); err != nil {
+			return driftline.Errorf(driftline.Invalid, "the ticket cannot be read")
+		}
+		return s.runQuery(ctx, string(statement.GetStatementHandle()), nil, stream)
+	}
+	var prepared pb.CommandPreparedStatementQuery
+	if packed.MessageIs(&prepared) {
+		if err := packed.UnmarshalTo(&prepared); err != nil {
+			return driftline.Errorf(driftline.Invalid, "the ticket cannot be read")
+		}
+		query, arguments, err := s.sql.statements.get(prepared.GetPreparedStatementHandle())
+		if err != nil {
+			return err
+		}
+		if arguments != nil {
+			defer arguments.Release()
+		}
+		return s.runQuery(ctx, query, arguments, stream)
+	}
+	return s.flightSQL.DoGet(ticket, stream)
+}
+
+func (s *service) runQuery(ctx context.Context, query string, arguments arrow.RecordBatch, stream flight.DataStreamWriter) error {
+	rows, err := s.engine.SQL(ctx, query, arguments)
+	if err != nil {
+		return err
+	}
+	return writeBatches(ctx, s.mem, stream, rows)
+}
+
+// GetFlightInfoStatement checks a query and gives its text back as the ticket.
+func (s *sqlService) GetFlightInfoStatement(ctx context.Context, command flightsql.StatementQuery, descriptor *flight.FlightDescriptor) (*flight.FlightInfo, error) {
+	schema, err := s.statementSchema(ctx, command)
+	if err != nil {
+		return nil, err
+	}
+	ticket, err := flightsql.CreateStatementQueryTicket([]byte(command.GetQuery()))
+	if err != nil {
+		return nil, driftline.Errorf(driftline.Internal, "cannot make a ticket: %w", err)
+	}
+	return s.info(descriptor, ticket, schema), nil
+}
+
+// GetSchemaStatement returns the schema of a query's answer.
+func (s *sqlService) GetSchemaStatement(ctx context.Context, command flightsql.StatementQuery, _ *flight.FlightDescriptor) (*flight.SchemaResult, error) {
+	schema, err := s.statementSchema(ctx, command)
+	if err != nil {
+		return nil, err
+	}
+	return &flight.SchemaResult{Schema: flight.SerializeSchema(schema, s.Alloc)}, nil
+}
+
+func (s *sqlService) statementSchema(ctx context.Context, command flightsql.StatementQuery) (*arrow.Schema, error) {
+	if len(command.GetTransactionId()) > 0 {
+		return nil, driftline.Errorf(driftline.Invalid, "there are no transactions").WithHint("each SELECT reads one consistent state")
+	}
+	return s.engine.SQLSchema(ctx, command.GetQuery())
+}
+
+func (s *sqlService) info(descriptor *flight.FlightDescriptor, ticket []byte, schema *arrow.Schema) *flight.FlightInfo {
+	return &flight.FlightInfo{
+		Schema:           flight.SerializeSchema(schema, s.Alloc),
+		FlightDescriptor: descriptor,
+		Endpoint:         []*flight.FlightEndpoint{{Ticket: &flight.Ticket{Ticket: ticket}}},
+		TotalRecords:     -1,
+		TotalBytes:       -1,
+	}
+}
+
+// CreatePreparedStatement checks a query and keeps it.
+func (s *sqlService) CreatePreparedStatement(ctx context.Context, request flightsql.ActionCreatePreparedStatementRequest) (flightsql.ActionCreatePreparedStatementResult, error) {
+	var result flightsql.ActionCreatePreparedStatementResult
+	schema, err := s.statementSchema(ctx, request)
+	if err != nil {
+		return result, err
+	}
+	isUpdate := false
+	result.DatasetSchema, result.IsUpdate = schema, &isUpdate
+	result.Handle, err = s.statements.create(request.GetQuery())
+	return result, err
+}
+
+// ClosePreparedStatement forgets a prepared query.
+func (s *sqlService) ClosePreparedStatement(_ context.Context, request flightsql.ActionClosePreparedStatementRequest) error {
+	s.statements.close(request.GetPreparedStatementHandle())
+	return nil
+}
+
+// DoPutPreparedStatementQuery binds one row of arguments to a prepared query.
+func (s *sqlService) DoPutPreparedStatementQuery(_ context.Context, command flightsql.PreparedStatementQuery, reader flight.MessageReader, _ flight.MetadataWriter) ([]byte, error) {
+	handle := command.GetPreparedStatementHandle()
+	var arguments arrow.RecordBatch
+	defer func() {
+		if arguments != nil {
+			arguments.Release()
+		}
+	}()
+	for reader.Next() {
+		batch := reader.RecordBatch()
+		if err := ipcverify.Values(batch); err != nil {
+			return nil, err
+		}
+		if batch.NumRows() == 0 {
+			continue
+		}
+		if arguments != nil || batch.NumRows() > 1 {
+			return nil, driftline.Errorf(driftline.Invalid, "more than one row of parameters").
+				WithHint("bind one row, and run the query once for each")
+		}
+		arguments = batch
+		arguments.Retain()
+	}
+	if err := reader.Err(); err != nil {
+		return nil, err
+	}
+	if arguments != nil && argumentBytes(arguments) > maxArgumentBytes {
+		return nil, driftline.Errorf(driftline.Exhausted, "the parameters are larger than %d MiB", maxArgumentBytes>>20)
+	}
+	return handle, s.statements.bind(handle, arguments)
+}
+
+func argumentBytes(arguments arrow.RecordBatch) (bytes uint64) {
+	for _, column := range arguments.Columns() {
+		bytes += column.Data().SizeInBytes()
+	}
+	return bytes
+}
+
+// GetFlightInfoPreparedStatement describes the answer of a prepared query with the
+// arguments it has now.
+func (s *sqlService) GetFlightInfoPreparedStatement(ctx context.Context, command flightsql.PreparedStatementQuery, descriptor *flight.FlightDescriptor) (*flight.FlightInfo, error) {
+	schema, err := s.preparedSchema(ctx, command)
+	if err != nil {
+		return nil, err
+	}
+	return s.info(descriptor, descriptor.GetCmd(), schema), nil
+}
+
+// GetSchemaPreparedStatement returns the schema of a prepared query's answer.
+func (s *sqlService) GetSchemaPreparedStatement(ctx context.Context, command flightsql.PreparedStatementQuery, _ *flight.FlightDescriptor) (*flight.SchemaResult, error) {
+	schema, err := s.preparedSchema(ctx, command)
+	if err != nil {
+		return nil, err
+	}
+	return &flight.SchemaResult{Schema: flight.SerializeSchema(schema, s.Alloc)}, nil
+}
+
+func (s *sqlService) preparedSchema(ctx context.Context, command flightsql.PreparedStatementQuery) (*arrow.Schema, error) {
+	query, arguments, err := s.statements.get(command.GetPreparedStatementHandle())
+	if err != nil {
+		return nil, err
+	}
+	if arguments == nil {
+		return s.engine.SQLSchema(ctx, query)
+	}
+	defer arguments.Release()
+	rows, err := s.engine.SQL(ctx, query, arguments) // runs when ranged over, which it is not
+	return rows.Schema, err
+}
