@@ -45,8 +45,9 @@ type DriftSide struct {
 // ColumnDrift is what was found in one column.
 type ColumnDrift struct {
 	Column string `json:"column"`
-	Kind   string `json:"kind"` // "numeric" or "categorical"
-	Test   string `json:"test"` // "ks" or "chi2"; "" if the column could not be tested
+	Type   Type   `json:"type,omitempty"` // timestamps are compared, and binned, in microseconds
+	Kind   string `json:"kind"`           // "numeric" or "categorical"
+	Test   string `json:"test"`           // "ks" or "chi2"; "" if the column could not be tested
 
 	Statistic Number `json:"statistic"` // D, or chi-square
 	PValue    Number `json:"p_value"`
@@ -59,7 +60,7 @@ type ColumnDrift struct {
 
 	ReferenceRows  int64     `json:"reference_rows"` // values tested: not null, not NaN
 	CurrentRows    int64     `json:"current_rows"`
-	ReferenceNulls int64     `json:"reference_nulls"`
+	ReferenceNulls int64     `json:"reference_nulls"` // null or NaN
 	CurrentNulls   int64     `json:"current_nulls"`
 	Histogram      Histogram `json:"histogram"`
 }

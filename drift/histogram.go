@@ -26,6 +26,7 @@ type Histogram struct {
 	Edges              []float64 // numbers: one more than bins, strictly ascending; nil for categories
 	Categories         []string  // categories: one per bin; nil for numbers
 	Reference, Current []int64
+	Infinite           int // how many of the values counted are infinite
 }
 
 // NewHistogram counts two samples over common bins of equal width.
@@ -49,19 +50,20 @@ type Histogram struct {
 //
 // Source: Freedman and Diaconis, "On the histogram as a density estimator", 1981.
 func NewHistogram(reference, current Sample) Histogram {
-	edges := binEdges(reference, current)
+	all := rangeOf(reference).join(rangeOf(current))
+	edges := binEdges(reference, current, all)
 	if edges == nil {
 		return Histogram{}
 	}
 	return Histogram{
+		Infinite:  all.infinite,
 		Edges:     edges,
 		Reference: countBins(reference, edges),
 		Current:   countBins(current, edges),
 	}
 }
 
-func binEdges(reference, current Sample) []float64 {
-	all := rangeOf(reference).join(rangeOf(current))
+func binEdges(reference, current Sample, all valueRange) []float64 {
 	switch {
 	case all.finite == 0 && all.infinite == 0:
 		return nil
