@@ -93,3 +93,12 @@ func countRows(t *testing.T, e *engine.Engine, view driftline.ViewName) int64 {
 	}
 	return n
 }
+
+func open(t *testing.T, dir string) (*engine.Engine, error) {
+	t.Helper()
+	e, err := engine.Open(context.Background(), dir, nil)
+	if err == nil {
+		t.Cleanup(func() { e.Close() })
+	}
+	return e, err
+}

@@ -121,3 +121,64 @@ func TestServiceAppliedAgainHasOnlyItsPresentViews(t *testing.T) {
 		t.Errorf("edges are %v", lineage.Edges)
 	}
 }
+
+// LineageEdges is what SQL walks: it must be the same graph.
+func TestEdgesAsATableAreTheEdgesThatLineageWalks(t *testing.T) {
+	r := openFlights(t)
+	story(t, r)
+	var table, walked []string
+	for _, edge := range r.LineageEdges() {
+		table = append(table, fmt.Sprint(edge))
+	}
+	seen := map[string]bool{}
+	for _, edge := range r.LineageEdges() {
+		lineage, err := r.Lineage(edge.From, driftline.Up, 1)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range lineage.Edges {
+			if !seen[fmt.Sprint(e)] {
+				seen[fmt.Sprint(e)] = true
+				walked = append(walked, fmt.Sprint(e))
+			}
+		}
+	}
+	if len(table) != 14 {
+		t.Errorf("%d edges, want 14", len(table))
+	}
+	if !slices.Equal(table, walked) {
+		t.Errorf("table has\n%v\nLineage walks\n%v", table, walked)
+	}
+}
+
+func TestResolveRef(t *testing.T) {
+	r := openFlights(t)
+	story(t, r)
+	for given, want := range map[string]string{
+		"model/late@champion":       "model/late@1",
+		"model/late":                "model/late@1",
+		"dataset/late":              "dataset/late@1",
+		"snapshot/features.weather": "snapshot/features.weather@71",
+		"view/weather":              "view/weather",
+		"entity/airport":            "entity/airport",
+		"service/delay_model":       "service/delay_model",
+		"file/features.weather@f1":  "file/features.weather@f1",
+	} {
+		if got, err := r.ResolveRef(ref(t, given)); err != nil || got.String() != want {
+			t.Errorf("%s is %s, %v, want %s", given, got, err, want)
+		}
+	}
+	for given, says := range map[string]string{
+		"model/lat":                `did you mean "late"?`,
+		"model/late@chmpion":       `did you mean "champion"?`,
+		"dataset/late@2":           "1 to 1",
+		"snapshot/features.wether": `did you mean "features.weather"?`,
+		"entity/airprt":            `did you mean "airport"?`,
+		"service/delay":            "known: delay_model",
+	} {
+		_, err := r.ResolveRef(ref(t, given))
+		wantError(t, err, driftline.NotFound, says)
+	}
+	_, err := r.ResolveRef(driftline.Ref{})
+	wantError(t, err, driftline.Invalid, "kind/name")
+}
