@@ -1,6 +1,7 @@
 package kv
 
 import (
+	"bytes"
 	"encoding/binary"
 
 	"github.com/cockroachdb/pebble/v2"
@@ -18,6 +19,7 @@ const maxBatchBytes = 1 << 30
 type Batch struct {
 	db        *DB
 	pebble    *pebble.Batch
+	hot       [][]byte // keys to settle
 	tooLarge  bool
 	committed bool
 }
@@ -53,13 +55,16 @@ func (b *Batch) DeletePrefix(prefix []byte) {
 func (b *Batch) Max(key, value []byte) {
 	if b.fits(len(key) + len(value)) {
 		_ = b.pebble.Merge(key, value, nil)
+		if b.db.heat.observe(key) {
+			b.hot = append(b.hot, bytes.Clone(key))
+		}
 	}
 }
 
 // fits is false from the first change that makes the batch too large. The
 // changes of an unindexed batch have no other way to fail.
-func (b *Batch) fits(bytes int) bool {
-	b.tooLarge = b.tooLarge || b.pebble.Len()+bytes > maxBatchBytes
+func (b *Batch) fits(more int) bool {
+	b.tooLarge = b.tooLarge || b.pebble.Len()+more > maxBatchBytes
 	return !b.tooLarge
 }
 
@@ -106,7 +111,7 @@ func (b *Batch) Start() (wait func() error, err error) {
 		return func() error { done(); return nil }, nil
 	}
 	b.committed = true
-	commit, err := b.db.enqueue(b.pebble)
+	commit, err := b.db.enqueue(b)
 	if err != nil {
 		return nil, err
 	}
@@ -139,21 +144,31 @@ func (b *Batch) Close() error {
 
 // enqueue numbers a batch and puts it in the log, in that order for all batches,
 // and leaves the fsync to be waited for: batches that wait together share one.
-func (db *DB) enqueue(b *pebble.Batch) (commit uint64, err error) {
+func (db *DB) enqueue(b *Batch) (commit uint64, err error) {
 	db.commitMu.Lock()
 	defer db.commitMu.Unlock()
+	defer db.endOnPanic()
 	if db.failed != nil {
 		return 0, db.failed
 	}
 	commit = db.commit + 1
-	if err := b.Set(commitKey, binary.BigEndian.AppendUint64(nil, commit), nil); err != nil {
+	if err := b.pebble.Set(commitKey, binary.BigEndian.AppendUint64(nil, commit), nil); err != nil {
 		return 0, err
 	}
-	if err := db.pebble.ApplyNoSyncWait(b, pebble.Sync); err != nil {
+	if err := db.pebble.ApplyNoSyncWait(b.pebble, pebble.Sync); err != nil {
 		return 0, readError(err)
 	}
 	db.commit = commit
+	db.settle(b.hot)
 	return commit, nil
+}
+
+// endOnPanic ends the process if Pebble panics in a commit, as it does when it
+// cannot begin a new log file: it holds locks then that nobody can give back.
+func (db *DB) endOnPanic() {
+	if r := recover(); r != nil {
+		logger{db.log}.Fatalf("commit panicked: %v", r)
+	}
 }
 
 // fail refuses every later commit: after a failed fsync the kernel may have

@@ -53,6 +53,8 @@ type DB struct {
 	commit   uint64 // of the newest commit
 	failed   error  // of the fsync that failed, if one did
 
+	heat *heat
+
 	// usesMu protects closed and the adding to uses. Close waits for uses.
 	usesMu sync.Mutex
 	closed bool
@@ -74,7 +76,7 @@ type DB struct {
 // Unavailable. A folder that lost acknowledged commits gives DataLoss, naming
 // their numbers, and is left as it was found.
 func Open(dir string, opts *Options) (_ *DB, err error) {
-	db := &DB{stop: make(chan struct{}), stopped: make(chan struct{})}
+	db := &DB{heat: newHeat(), stop: make(chan struct{}), stopped: make(chan struct{})}
 	settings := db.configure(opts)
 	defer func() {
 		if err != nil {

@@ -18,6 +18,8 @@
 //   - A damaged table file gives a DataLoss error to the reader that meets it.
 //     It never ends the process.
 //   - Use after [DB.Close] gives Unavailable.
+//   - Readers can see a commit before it is durable, and so before its writer is
+//     told; after a crash it may then be gone.
 //
 // A key begins with one byte that says whose it is (keyspaces.go), followed by
 // an order-preserving tuple (keys.go):

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"path/filepath"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -65,6 +66,51 @@ func TestAFailedWriteOfTheLogIsNeverTakenBack(t *testing.T) {
 			}
 			commit(t, again, set("o4", ""))
 		})
+	}
+}
+
+// TestWritersOfAFailingDiskAreToldTheTruth has the disk fail under many writers
+// at once: each gets an error or keeps what it was told.
+func TestWritersOfAFailingDiskAreToldTheTruth(t *testing.T) {
+	for round := range 10 {
+		dir := t.TempDir()
+		var syncs atomic.Int64
+		disk := errorfs.Wrap(vfs.Default, errorfs.InjectorFunc(func(op errorfs.Op) error {
+			fsync := op.Kind == errorfs.OpFileSync || op.Kind == errorfs.OpFileSyncData
+			if fsync && filepath.Ext(op.Path) == ".log" && syncs.Add(1) > int64(round) {
+				return syscall.EIO
+			}
+			return nil
+		}))
+		db, err := kv.Open(dir, kv.OnDisk(quiet, disk))
+		if err != nil {
+			t.Fatal(err)
+		}
+		var acknowledged [8]int
+		var work sync.WaitGroup
+		for w := range acknowledged {
+			work.Go(func() {
+				for n := 0; ; n++ {
+					if err := tryCommit(db, set(fmt.Sprintf("o%d-%04d", w, n), "")); err != nil {
+						if driftline.CodeOf(err) != driftline.Unavailable {
+							t.Error(err)
+						}
+						return
+					}
+					acknowledged[w]++
+				}
+			})
+		}
+		work.Wait()
+		_ = db.Close()
+		again := open(t, dir)
+		for w, count := range acknowledged {
+			for n := range count {
+				if v, err := again.Get(fmt.Appendf(nil, "o%d-%04d", w, n)); v == nil || err != nil {
+					t.Fatalf("round %d: acknowledged write %d of writer %d is gone: %v", round, n, w, err)
+				}
+			}
+		}
 	}
 }
 

@@ -190,6 +190,38 @@ func TestMaxKeepsTheGreatestInAnyOrder(t *testing.T) {
 	}
 }
 
+// TestAHotKeyKeepsTheGreatest drives some keys past the point where kv replaces
+// operands by their value, from many goroutines, with deletions in between.
+func TestAHotKeyKeepsTheGreatest(t *testing.T) {
+	db := open(t, t.TempDir())
+	const writers, each = 4, 30
+	var work sync.WaitGroup
+	for w := range writers {
+		work.Go(func() {
+			for i := range each {
+				err := tryCommit(db, func(b *kv.Batch) {
+					for j := range 50 {
+						b.Max([]byte("greatest"), fmt.Appendf(nil, "%04d", (i*50+j)*writers+w))
+						b.Max([]byte("deleted"), []byte("x"))
+					}
+					b.Delete([]byte("deleted"))
+				})
+				if err != nil {
+					t.Error(err)
+				}
+			}
+		})
+	}
+	work.Wait()
+	want := fmt.Sprintf("greatest=%04d", writers*each*50-1)
+	if got := content(t, db); !slices.Equal(got, []string{want}) {
+		t.Fatalf("content is %q, want %q", got, want)
+	}
+	if m := db.Metrics(); m.Commit != writers*each {
+		t.Fatalf("commit %d, want %d", m.Commit, writers*each)
+	}
+}
+
 func TestGetManyVisitsInKeyOrderAndKnowsAbsentFromEmpty(t *testing.T) {
 	db := open(t, t.TempDir())
 	commit(t, db, set("b", "2", "d", "", "f", "6"))
