@@ -1,0 +1,342 @@
+package main
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+
+	"github.com/driftline/driftline"
+	"go.yaml.in/yaml/v3"
+)
+
+// definitionFiles is what was read from YAML, and where each object stands, so
+// that what the server says of an object can be said with its file and line.
+type definitionFiles struct {
+	driftline.Definitions
+	places map[string]string // ref → file:line
+}
+
+// maxDefinitions bounds what one file expands to: aliases can make much of little.
+const maxDefinitions = 1 << 20
+
+// readDefinitions reads YAML files, and every *.yaml and *.yml under folders.
+func readDefinitions(paths []string) (*definitionFiles, error) {
+	found := &definitionFiles{places: map[string]string{}}
+	for _, path := range paths {
+		files, err := yamlFiles(path)
+		if err != nil {
+			return nil, err
+		}
+		for _, file := range files {
+			if err := found.readFile(file); err != nil {
+				return nil, err
+			}
+		}
+	}
+	if len(found.Entities)+len(found.FeatureViews)+len(found.FeatureServices) == 0 {
+		return nil, driftline.Errorf(driftline.Invalid, "there are no definitions in %s", strings.Join(paths, ", ")).
+			WithHint("driftline init DIR writes an example")
+	}
+	return found, nil
+}
+
+func yamlFiles(path string) ([]string, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	if !info.IsDir() {
+		return []string{path}, nil
+	}
+	var files []string
+	err = filepath.WalkDir(path, func(name string, entry fs.DirEntry, err error) error {
+		if ext := filepath.Ext(name); err == nil && !entry.IsDir() && (ext == ".yaml" || ext == ".yml") && entry.Name() != settingsFile {
+			files = append(files, name)
+		}
+		return err
+	})
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	if len(files) == 0 {
+		return nil, driftline.Errorf(driftline.NotFound, "folder %s has no *.yaml file", path)
+	}
+	return files, nil
+}
+
+func cannotRead(path string, err error) error {
+	var cause *fs.PathError
+	if errors.As(err, &cause) {
+		err = cause.Err
+	}
+	return driftline.Errorf(driftline.NotFound, "cannot read %s: %w", path, err)
+}
+
+func (d *definitionFiles) readFile(path string) error {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return cannotRead(path, err)
+	}
+	documents := yaml.NewDecoder(bytes.NewReader(content))
+	for {
+		var document yaml.Node
+		err := documents.Decode(&document)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return malformed(path, err)
+		}
+		if err := d.readDocument(path, &document); err != nil {
+			return err
+		}
+	}
+}
+
+var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+
+// malformed gives the YAML library's complaint the form file:line: message.
+func malformed(path string, err error) error {
+	text, line := strings.TrimPrefix(err.Error(), "yaml: "), "1"
+	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
+		line, text = found[1], err.Error()[len(found[0]):]
+	}
+	return driftline.Errorf(driftline.Invalid, "%s:%s: the YAML is malformed: %s", path, line, text)
+}
+
+func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
+	if len(document.Content) == 0 || document.Content[0].Tag == "!!null" {
+		return nil
+	}
+	root := document.Content[0]
+	reader := &nodeReader{path: path}
+	var read driftline.Definitions
+	if err := reader.read(root, reflect.ValueOf(&read).Elem(), "the file"); err != nil {
+		return err
+	}
+	d.Entities = append(d.Entities, read.Entities...)
+	d.FeatureViews = append(d.FeatureViews, read.FeatureViews...)
+	d.FeatureServices = append(d.FeatureServices, read.FeatureServices...)
+	for i, e := range read.Entities {
+		d.places[driftline.EntityRef(e.Name).String()] = reader.place(item(root, "entities", i))
+	}
+	for i, v := range read.FeatureViews {
+		d.places[driftline.ViewRef(v.Name).String()] = reader.place(item(root, "feature_views", i))
+	}
+	for i, s := range read.FeatureServices {
+		d.places[driftline.ServiceRef(s.Name).String()] = reader.place(item(root, "feature_services", i))
+	}
+	return nil
+}
+
+// item is the i-th node of a list of the document.
+func item(root *yaml.Node, key string, i int) *yaml.Node {
+	for k := 0; k+1 < len(root.Content); k += 2 {
+		if root.Content[k].Value == key {
+			return resolve(resolve(root.Content[k+1]).Content[i])
+		}
+	}
+	return root
+}
+
+// locate puts file:line in front of what the server says of an object.
+func (d *definitionFiles) locate(err error) error {
+	var e *driftline.Error
+	if !errors.As(err, &e) || d.places[e.Ref] == "" {
+		return err
+	}
+	placed := *e
+	placed.Message = d.places[e.Ref] + ": " + e.Message
+	return &placed
+}
+
+// nodeReader fills Go values from YAML nodes by their JSON names. It knows where
+// it is, which is what decoding through a library's Decode loses.
+type nodeReader struct {
+	path  string
+	nodes int
+}
+
+func (r *nodeReader) place(n *yaml.Node) string { return fmt.Sprintf("%s:%d", r.path, n.Line) }
+
+func (r *nodeReader) errorf(n *yaml.Node, format string, args ...any) *driftline.Error {
+	return driftline.Errorf(driftline.Invalid, "%s: %s", r.place(n), fmt.Sprintf(format, args...))
+}
+
+func resolve(n *yaml.Node) *yaml.Node {
+	for n.Kind == yaml.AliasNode {
+		n = n.Alias
+	}
+	return n
+}
+
+// read fills v, which name describes, from n.
+func (r *nodeReader) read(n *yaml.Node, v reflect.Value, name string) error {
+	n = resolve(n)
+	if r.nodes++; r.nodes > maxDefinitions {
+		return r.errorf(n, "the file expands to more than %d values", maxDefinitions)
+	}
+	if n.Tag == "!!null" {
+		return nil
+	}
+	switch target := v.Addr().Interface().(type) {
+	case *driftline.Duration:
+		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseDuration(s); return err })
+	case *driftline.Type:
+		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseType(s); return err })
+	}
+	switch v.Kind() {
+	case reflect.Struct:
+		return r.readStruct(n, v, name)
+	case reflect.Slice:
+		return r.readList(n, v, name)
+	case reflect.Map:
+		return r.readMap(n, v, name)
+	case reflect.Bool:
+		if n.Tag != "!!bool" {
+			return r.mismatch(n, name, "true or false")
+		}
+		v.SetBool(strings.EqualFold(n.Value, "true"))
+		return nil
+	}
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {
+		return r.mismatch(n, name, "a string")
+	}
+	v.SetString(n.Value)
+	return nil
+}
+
+func (r *nodeReader) readParsed(n *yaml.Node, name string, parse func(string) error) error {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" && n.Value != "0" {
+		return r.mismatch(n, name, "a string")
+	}
+	err := parse(n.Value)
+	var e *driftline.Error
+	if errors.As(err, &e) {
+		placed := *e
+		placed.Code, placed.Message = driftline.Invalid, r.place(n)+": "+name+": "+e.Message
+		return &placed
+	}
+	return err
+}
+
+func (r *nodeReader) readStruct(n *yaml.Node, v reflect.Value, name string) error {
+	if n.Kind != yaml.MappingNode {
+		return r.mismatch(n, name, "fields (key: value)")
+	}
+	fields := jsonFields(v)
+	seen := map[string]bool{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], n.Content[i+1]
+		field, known := fields[key.Value]
+		if !known {
+			return r.unknownField(key, name, fields)
+		}
+		if seen[key.Value] {
+			return r.errorf(key, "%s has the field %q twice", name, key.Value)
+		}
+		seen[key.Value] = true
+		if err := r.read(value, field, key.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readOnly are fields that the catalogue fills in.
+var readOnly = map[reflect.Type]string{reflect.TypeFor[driftline.FeatureView](): "join_keys"}
+
+func jsonFields(v reflect.Value) map[string]reflect.Value {
+	fields := map[string]reflect.Value{}
+	for i := range v.NumField() {
+		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
+		if readOnly[v.Type()] != name {
+			fields[name] = v.Field(i)
+		}
+	}
+	return fields
+}
+
+func (r *nodeReader) unknownField(key *yaml.Node, name string, fields map[string]reflect.Value) error {
+	var known []string
+	for field := range fields {
+		known = append(known, field)
+	}
+	slices.Sort(known)
+	e := r.errorf(key, "%s has no field %q", name, key.Value)
+	if near := driftline.Nearest(key.Value, known); near != "" {
+		return e.WithHint("did you mean %q?", near)
+	}
+	return e.WithHint("known: %s", strings.Join(known, ", "))
+}
+
+func (r *nodeReader) readList(n *yaml.Node, v reflect.Value, name string) error {
+	if n.Kind != yaml.SequenceNode {
+		return r.mismatch(n, name, "a list")
+	}
+	v.Set(reflect.MakeSlice(v.Type(), len(n.Content), len(n.Content)))
+	for i, one := range n.Content {
+		if resolve(one).Tag == "!!null" {
+			return r.errorf(one, "item %d of %s is empty", i+1, name)
+		}
+		if err := r.read(one, v.Index(i), fmt.Sprintf("item %d of %s", i+1, name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readMap reads text by text. A value may be any scalar, kept as it is written:
+// tags like {year: 2013} mean what they say.
+func (r *nodeReader) readMap(n *yaml.Node, v reflect.Value, name string) error {
+	if n.Kind != yaml.MappingNode {
+		return r.mismatch(n, name, "fields (key: value)")
+	}
+	read := map[string]string{}
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key, value := n.Content[i], resolve(n.Content[i+1])
+		if value.Kind != yaml.ScalarNode {
+			return r.mismatch(value, name+"."+key.Value, "a string")
+		}
+		if _, twice := read[key.Value]; twice {
+			return r.errorf(key, "%s has the key %q twice", name, key.Value)
+		}
+		read[key.Value] = value.Value
+	}
+	v.Set(reflect.ValueOf(read))
+	return nil
+}
+
+func (r *nodeReader) mismatch(n *yaml.Node, name, want string) error {
+	e := r.errorf(n, "%s is %s, want %s", name, nodeKind(n), want)
+	if want == "a string" && n.Kind == yaml.ScalarNode {
+		return e.WithHint("put it in quotes")
+	}
+	return e
+}
+
+func nodeKind(n *yaml.Node) string {
+	switch n.Kind {
+	case yaml.MappingNode:
+		return "fields (key: value)"
+	case yaml.SequenceNode:
+		return "a list"
+	}
+	switch n.Tag {
+	case "!!int", "!!float":
+		return "the number " + n.Value
+	case "!!bool":
+		return n.Value
+	case "!!timestamp":
+		return "the date " + n.Value
+	}
+	return fmt.Sprintf("the string %q", n.Value)
+}

@@ -1,0 +1,201 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
+	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/storage/durable"
+	"github.com/driftline/driftline/web"
+	"github.com/spf13/cobra"
+)
+
+// driftFlags are what driftline drift was asked.
+type driftFlags struct {
+	reference, current string
+	html               string
+	margin             float64
+	options            driftline.DriftOptions
+}
+
+func (a *app) driftCommand() *cobra.Command {
+	var flags driftFlags
+	command := &cobra.Command{
+		Use:   "drift --reference SOURCE --current SOURCE",
+		Short: "Compare current data with reference data, column by column",
+		Long: "Compare two tables: the exact two-sample Kolmogorov–Smirnov test on numeric columns, a chi-square test of\n" +
+			"homogeneity on the others, and the false discovery rate controlled over all columns.\n\n" +
+			"A source is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT.\n" +
+			"Two local files need no server.\n\n" +
+			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed.",
+		Example: "  driftline drift --reference january.parquet --current june.parquet --html report.html\n" +
+			"  driftline drift --reference dataset/late_departure@1 \\\n" +
+			"    --current \"SELECT * FROM features.weather WHERE event_timestamp >= '2013-06-01'\"",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			if flags.reference == "" || flags.current == "" {
+				return usagef("give both --reference and --current")
+			}
+			if c.Flags().Changed("margin") {
+				flags.options.Margin = &flags.margin
+			}
+			return a.drift(c.Context(), flags)
+		},
+	}
+	command.Flags().StringVar(&flags.reference, "reference", "", "what the data should look like")
+	command.Flags().StringVar(&flags.current, "current", "", "what the data looks like now")
+	command.Flags().StringVar(&flags.html, "html", "", "write a self-contained report to this file")
+	command.Flags().StringSliceVar(&flags.options.Columns, "columns", nil, "columns to compare (default: all that both have)")
+	command.Flags().StringSliceVar(&flags.options.Exclude, "exclude", nil, "columns to leave out")
+	command.Flags().Float64Var(&flags.options.Alpha, "alpha", 0.05, "false discovery rate over all columns")
+	command.Flags().Float64Var(&flags.margin, "margin", 0.05, "smallest effect that matters")
+	return command
+}
+
+func (a *app) drift(ctx context.Context, flags driftFlags) error {
+	report, err := a.compare(ctx, flags)
+	if err != nil {
+		return err
+	}
+	if flags.html != "" {
+		if err := durable.WriteFile(flags.html, func(w io.Writer) error { return web.DriftReport(w, report) }); err != nil {
+			return driftline.Errorf(driftline.Invalid, "cannot write %s: %w", flags.html, err).WithHint("choose a folder that exists and is writable")
+		}
+	}
+	if err := a.answer(report, func(w io.Writer) error { return printDrift(w, report) }); err != nil {
+		return err
+	}
+	if report.Drifted > 0 {
+		return errDrift
+	}
+	return nil
+}
+
+// source is one side of a comparison: a local file, or something of the server.
+type source struct {
+	file   string
+	server driftline.DriftSource
+}
+
+func parseSource(side, text string) (source, error) {
+	if ref, err := driftline.ParseRef(text); err == nil && (ref.Kind == driftline.KindDataset || ref.Kind == driftline.KindView) {
+		return source{server: driftline.DriftSource{Ref: ref}}, nil
+	}
+	first, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(text)), " ")
+	if first = strings.TrimSpace(first); strings.HasPrefix(first, "select") || first == "with" || strings.HasPrefix(first, "from") {
+		return source{server: driftline.DriftSource{SQL: text}}, nil
+	}
+	switch strings.ToLower(filepath.Ext(text)) {
+	case ".parquet", ".csv", ".arrow":
+		if _, err := os.Stat(text); err != nil {
+			return source{}, cannotRead(text, err)
+		}
+		return source{file: text}, nil
+	}
+	return source{}, usagef("--%s is %q, want a file (.parquet, .csv, .arrow), dataset/NAME, view/NAME or a SELECT", side, text)
+}
+
+// compare asks the server if it has both sides, and computes here otherwise.
+func (a *app) compare(ctx context.Context, flags driftFlags) (*driftline.DriftReport, error) {
+	reference, err := parseSource("reference", flags.reference)
+	if err != nil {
+		return nil, err
+	}
+	current, err := parseSource("current", flags.current)
+	if err != nil {
+		return nil, err
+	}
+	if reference.file != "" && current.file != "" {
+		return compareHere(ctx, nil, reference, current, flags.options)
+	}
+	var report *driftline.DriftReport
+	err = a.withServer(ctx, func(c *client.Client) (err error) {
+		if reference.file == "" && current.file == "" {
+			report, err = c.Drift(ctx, driftline.DriftRequest{Reference: reference.server, Current: current.server, DriftOptions: flags.options})
+			return err
+		}
+		report, err = compareHere(ctx, c, reference, current, flags.options)
+		return err
+	})
+	return report, err
+}
+
+func compareHere(ctx context.Context, c *client.Client, reference, current source, options driftline.DriftOptions) (*driftline.DriftReport, error) {
+	db, err := query.Open(nil)
+	if err != nil {
+		return nil, err
+	}
+	defer db.Close()
+	referenceRows, referenceName, err := reference.rows(ctx, db, c)
+	if err != nil {
+		return nil, err
+	}
+	currentRows, currentName, err := current.rows(ctx, db, c)
+	if err != nil {
+		return nil, err
+	}
+	report, err := engine.Compare(ctx, referenceRows, currentRows, options)
+	if err != nil {
+		return nil, err
+	}
+	report.Reference.Name, report.Current.Name = referenceName, currentName
+	return report, nil
+}
+
+func (s source) rows(ctx context.Context, db *query.DB, c *client.Client) (driftline.Batches, string, error) {
+	switch ref := s.server.Ref; {
+	case s.file != "":
+		rows, err := db.ReadFile(ctx, s.file)
+		return rows, filepath.Base(s.file), err
+	case s.server.SQL != "":
+		rows, err := c.SQL(ctx, s.server.SQL)
+		return rows, s.server.SQL, err
+	case ref.Kind == driftline.KindView:
+		rows, err := c.ReadView(ctx, driftline.ViewName(ref.Name))
+		return rows, ref.String(), err
+	default:
+		version := 0
+		if ref.Version != "" {
+			var err error
+			if version, err = strconv.Atoi(ref.Version); err != nil {
+				return driftline.Batches{}, "", driftline.Errorf(driftline.Invalid, "%s has no version number", ref)
+			}
+		}
+		rows, err := c.ReadDataset(ctx, driftline.DatasetName(ref.Name), version)
+		return rows, ref.String(), err
+	}
+}
+
+func printDrift(w io.Writer, report *driftline.DriftReport) error {
+	paint := painter(w)
+	fmt.Fprintf(w, "reference %s (%d rows), current %s (%d rows)\n\n",
+		printable(report.Reference.Name), report.Reference.Rows, printable(report.Current.Name), report.Current.Rows)
+	t := newTable("column", "test", ">statistic", ">q-value", ">effect", "verdict", "note")
+	for _, c := range report.Columns {
+		if c.Test == "" {
+			t.add(printable(c.Column), "-", "-", "-", "-", string(c.Verdict), printable(c.Note))
+			continue
+		}
+		t.add(printable(c.Column), c.Test, figure(c.Statistic), figure(c.QValue), figure(c.Effect), string(c.Verdict), printable(c.Note))
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	style := green
+	if report.Drifted > 0 {
+		style = red
+	}
+	_, err := fmt.Fprintf(w, "\n%s\n", paint(style, fmt.Sprintf("%d of %d columns drifted (false discovery rate %v, smallest effect %v)",
+		report.Drifted, len(report.Columns), report.Alpha, report.Margin)))
+	return err
+}
+
+func figure(n driftline.Number) string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }

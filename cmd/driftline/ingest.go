@@ -1,0 +1,215 @@
+package main
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/csv"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	arrowcsv "github.com/apache/arrow-go/v18/arrow/csv"
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
+	"github.com/driftline/driftline/query"
+	"github.com/schollz/progressbar/v3"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) ingestCommand() *cobra.Command {
+	var key string
+	command := &cobra.Command{
+		Use:   "ingest VIEW FILE…",
+		Short: "Write the rows of Parquet, CSV or Arrow files to a feature view",
+		Long: "Write the rows of files to a feature view. When it returns, the rows are durable and visible online and offline.\n" +
+			"Each file is written under an idempotency key made of its content, so repeating the command changes nothing.\n" +
+			"In CSV an empty cell is null, and a time without a zone is UTC.",
+		Example: "  driftline ingest weather weather.parquet\n  driftline ingest weather january.csv february.csv",
+		Args:    atLeast(2),
+		RunE: func(c *cobra.Command, args []string) error {
+			if key != "" && len(args) > 2 {
+				return usagef("--idempotency-key names one write, and there are %d files", len(args)-1)
+			}
+			return a.ingest(c.Context(), driftline.ViewName(args[0]), args[1:], key)
+		},
+	}
+	command.Flags().StringVar(&key, "idempotency-key", "", "the write's name, so that a retry is safe (default: made of the content)")
+	return command
+}
+
+func (a *app) ingest(ctx context.Context, view driftline.ViewName, files []string, key string) error {
+	return a.withServer(ctx, func(c *client.Client) error {
+		target, err := c.FeatureView(ctx, view)
+		if err != nil {
+			return err
+		}
+		db, err := query.Open(nil)
+		if err != nil {
+			return err
+		}
+		results := []driftline.IngestResult{}
+		for _, file := range files {
+			result, err := a.ingestFile(ctx, c, db, target, file, key)
+			if err != nil {
+				return errors.Join(err, db.Close())
+			}
+			results = append(results, result)
+		}
+		if err := db.Close(); err != nil {
+			return err
+		}
+		return a.answer(map[string]any{"ingests": results}, func(w io.Writer) error { return printIngests(w, files, results) })
+	})
+}
+
+func printIngests(w io.Writer, files []string, results []driftline.IngestResult) error {
+	for i, r := range results {
+		note := ""
+		if r.Duplicate {
+			note = " (written before: nothing changed)"
+		}
+		if _, err := fmt.Fprintf(w, "%s: %d rows into %s%s\n", files[i], r.Rows, r.View, note); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (a *app) ingestFile(ctx context.Context, c *client.Client, db *query.DB, view *driftline.FeatureView, file, key string) (driftline.IngestResult, error) {
+	if key == "" {
+		var err error
+		if key, err = contentKey(view.Name, file); err != nil {
+			return driftline.IngestResult{}, err
+		}
+	}
+	rows, err := readRows(ctx, db, view, file)
+	if err != nil {
+		return driftline.IngestResult{}, err
+	}
+	rows, done := a.progress(rows, filepath.Base(file))
+	defer done()
+	result, err := c.Ingest(ctx, view.Name, key, rows)
+	return result, inFile(file, err)
+}
+
+// inFile says which of several files an error is about.
+func inFile(file string, err error) error {
+	var e *driftline.Error
+	if !errors.As(err, &e) || e.Code != driftline.Invalid {
+		return err
+	}
+	placed := *e
+	placed.Message = file + ": " + e.Message
+	return &placed
+}
+
+// contentKey is an idempotency key that the same bytes for the same view always have.
+func contentKey(view driftline.ViewName, path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", cannotRead(path, err)
+	}
+	defer file.Close()
+	hash := sha256.New()
+	fmt.Fprintf(hash, "%s\n", view)
+	if _, err := io.Copy(hash, file); err != nil {
+		return "", cannotRead(path, err)
+	}
+	return "file-" + hex.EncodeToString(hash.Sum(nil)), nil
+}
+
+func readRows(ctx context.Context, db *query.DB, view *driftline.FeatureView, path string) (driftline.Batches, error) {
+	if strings.EqualFold(filepath.Ext(path), ".csv") {
+		return readCSV(view, path)
+	}
+	return db.ReadFile(ctx, path)
+}
+
+// csvBatch is how many rows of CSV become one batch.
+const csvBatch = 64 << 10
+
+// readCSV reads a file by the view's types instead of by what its values look
+// like, which would make the key "007" the number 7.
+func readCSV(view *driftline.FeatureView, path string) (driftline.Batches, error) {
+	schema, err := csvSchema(view, path)
+	if err != nil {
+		return driftline.Batches{}, err
+	}
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		file, err := os.Open(path)
+		if err != nil {
+			yield(nil, cannotRead(path, err))
+			return
+		}
+		defer file.Close()
+		reader := arrowcsv.NewReader(file, schema, arrowcsv.WithHeader(true), arrowcsv.WithChunk(csvBatch),
+			arrowcsv.WithNullReader(true, ""))
+		defer reader.Release()
+		for reader.Next() {
+			if !yield(reader.RecordBatch(), nil) {
+				return
+			}
+		}
+		if err := reader.Err(); err != nil {
+			yield(nil, driftline.Errorf(driftline.Invalid, "%s: %v", path, err).WithHint("compare the cell with the column's type in the view"))
+		}
+	}}, nil
+}
+
+// csvSchema gives each column of the header the type that the view has for it.
+func csvSchema(view *driftline.FeatureView, path string) (*arrow.Schema, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	defer file.Close()
+	header, err := csv.NewReader(file).Read()
+	if err != nil {
+		return nil, driftline.Errorf(driftline.Invalid, "%s: the header cannot be read: %v", path, err)
+	}
+	header[0] = strings.TrimPrefix(header[0], "\ufeff")
+	want := view.Schema()
+	fields := make([]arrow.Field, len(header))
+	for i, name := range header {
+		found, ok := want.FieldsByName(name)
+		if !ok {
+			var known []string
+			for _, f := range want.Fields() {
+				known = append(known, f.Name)
+			}
+			e := driftline.Errorf(driftline.Invalid, "%s:1: view %q has no column %q", path, view.Name, name)
+			if near := driftline.Nearest(name, known); near != "" {
+				return nil, e.WithHint("did you mean %q?", near)
+			}
+			return nil, e.WithHint("the view has: %s", strings.Join(known, ", "))
+		}
+		fields[i] = found[0]
+		fields[i].Nullable = true // the server says which nulls are wrong, and where
+	}
+	return arrow.NewSchema(fields, nil), nil
+}
+
+// progress counts rows on the terminal as they are sent. done takes the bar away.
+func (a *app) progress(rows driftline.Batches, what string) (counted driftline.Batches, done func()) {
+	if !isTerminal(a.stderr) || a.asJSON {
+		return rows, func() {}
+	}
+	bar := progressbar.NewOptions64(-1, progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription(what),
+		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("rows"),
+		progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))
+	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for batch, err := range rows.All {
+			if err == nil {
+				_ = bar.Add64(batch.NumRows())
+			}
+			if !yield(batch, err) {
+				return
+			}
+		}
+	}}, func() { _ = bar.Finish() }
+}

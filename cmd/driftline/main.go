@@ -1,0 +1,31 @@
+// Command driftline is the whole product in one binary: the server, and every
+// tool that talks to one.
+//
+// It is the only place that reads flags, environment variables and settings
+// files. A setting is looked for in this order, the first one found wins:
+//
+//	flag            --http 127.0.0.1:8816
+//	environment     DRIFTLINE_HTTP=127.0.0.1:8816
+//	settings file   driftline.yaml in the working directory, or --config FILE
+//	default
+//
+// Answers go to stdout, everything else to stderr. Exit codes: 0 done, 1 failed,
+// 2 used wrongly, 3 from driftline drift if drift was found.
+package main
+
+import (
+	"context"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	go func() {
+		<-ctx.Done()
+		stop() // the second signal ends the process at once
+	}()
+	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ}
+	os.Exit(a.run(ctx, os.Args[1:]))
+}

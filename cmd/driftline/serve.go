@@ -1,0 +1,181 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"syscall"
+	"time"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/flight"
+	"github.com/driftline/driftline/web"
+	"github.com/spf13/cobra"
+	"go.opentelemetry.io/otel"
+	"go.opentelemetry.io/otel/attribute"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracegrpc"
+	"go.opentelemetry.io/otel/propagation"
+	"go.opentelemetry.io/otel/sdk/resource"
+	"go.opentelemetry.io/otel/sdk/trace"
+)
+
+func (a *app) serveCommand() *cobra.Command {
+	command := &cobra.Command{
+		Use:   "serve",
+		Short: "Run the server: HTTP, Arrow Flight and Flight SQL over one data folder",
+		Long: "Run the server until SIGTERM or SIGINT, then finish what is running and stop. A second signal stops at once;\n" +
+			"nothing that was acknowledged is lost either way.\n\n" +
+			"It listens on this machine only. Other addresses need TLS and tokens, which are not there yet, so they need\n" +
+			"--insecure: everyone who can reach the address can then read and write everything.",
+		Example: "  driftline serve\n  driftline serve --data /var/lib/driftline --log-format json\n" +
+			"  DRIFTLINE_HTTP=127.0.0.1:9000 driftline serve",
+		Args: exactly(0),
+		RunE: func(c *cobra.Command, _ []string) error { return a.serve(c.Context()) },
+	}
+	addServerSettings(command.Flags())
+	return command
+}
+
+// drainTime is how long running requests get once the server was told to stop.
+const drainTime = 30 * time.Second
+
+func (a *app) serve(ctx context.Context) (err error) {
+	for _, address := range []string{a.settings.HTTP, a.settings.Flight} {
+		if err := checkAddress(ctx, address, a.settings.Insecure); err != nil {
+			return err
+		}
+	}
+	log := a.logger()
+	stopTracing, err := startTracing(ctx, a.settings.OTelEndpoint)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopTracing()) }()
+
+	httpListener, err := listen(ctx, "http", a.settings.HTTP)
+	if err != nil {
+		return err
+	}
+	defer httpListener.Close() // closed twice in the good case, which does no harm
+	flightListener, err := listen(ctx, "flight", a.settings.Flight)
+	if err != nil {
+		return err
+	}
+	defer flightListener.Close()
+
+	e, err := engine.Open(context.WithoutCancel(ctx), a.settings.Data, &engine.Options{Logger: log})
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, e.Close()) }()
+	return a.answerUntil(ctx, e, log, httpListener, flightListener)
+}
+
+// answerUntil serves both doors until ctx ends or one of them fails.
+func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logger, httpListener, flightListener net.Listener) error {
+	flightAddress := flightListener.Addr().String()
+	httpServer := web.New(e, &web.Options{Logger: log, Version: buildVersion(), FlightAddress: flightAddress})
+	flightServer := flight.New(e, &flight.Options{Logger: log, Version: buildVersion()})
+	failed := make(chan error, 2)
+	go func() { failed <- httpServer.Serve(httpListener) }()
+	go func() { failed <- flightServer.Serve(flightListener) }()
+
+	fmt.Fprintf(a.stdout, "Driftline %s is serving %s\n", buildVersion(), a.settings.Data)
+	fmt.Fprintf(a.stdout, "  UI and HTTP API     http://%s\n", httpListener.Addr())
+	fmt.Fprintf(a.stdout, "  Flight, Flight SQL  grpc://%s\n", flightAddress)
+
+	running := 2
+	var errs []error
+	select {
+	case <-ctx.Done():
+		log.Info("stopping", "drain", drainTime)
+	case err := <-failed:
+		running--
+		errs = append(errs, err)
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
+	defer cancel()
+	errs = append(errs, httpServer.Shutdown(drain), flightServer.Shutdown(drain))
+	for range running {
+		errs = append(errs, <-failed)
+	}
+	fmt.Fprintln(a.stdout, "Stopped.")
+	return errors.Join(errs...)
+}
+
+// logger writes to stderr; background work and every request log through it.
+func (a *app) logger() *slog.Logger {
+	options := &slog.HandlerOptions{Level: a.settings.LogLevel}
+	if a.settings.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(a.stderr, options))
+	}
+	return slog.New(slog.NewTextHandler(a.stderr, options))
+}
+
+// checkAddress refuses addresses that other machines can reach, until there is
+// TLS and a token to guard them.
+func checkAddress(ctx context.Context, address string, insecure bool) error {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		return usagef("address %q is not valid: write host:port", address)
+	}
+	if insecure {
+		return nil
+	}
+	addresses, err := net.DefaultResolver.LookupIPAddr(ctx, host)
+	if host != "" && err != nil {
+		return driftline.Errorf(driftline.Invalid, "address %q: host %q is not known", address, host)
+	}
+	for _, found := range addresses {
+		if !found.IP.IsLoopback() {
+			host = ""
+		}
+	}
+	if host == "" {
+		return driftline.Errorf(driftline.Permission, "address %q can be reached by other machines, and this version has no TLS and no tokens yet", address).
+			WithHint("listen on 127.0.0.1, or add --insecure if everyone who can reach it may read and write everything")
+	}
+	return nil
+}
+
+func listen(ctx context.Context, flag, address string) (net.Listener, error) {
+	var config net.ListenConfig
+	l, err := config.Listen(ctx, "tcp", address)
+	switch {
+	case err == nil:
+		return l, nil
+	case errors.Is(err, syscall.EADDRINUSE):
+		return nil, driftline.Errorf(driftline.Unavailable, "address %s is in use", address).
+			WithHint("is another driftline serve running? choose another address with --%s", flag)
+	case errors.Is(err, syscall.EACCES):
+		return nil, driftline.Errorf(driftline.Permission, "address %s may not be used by this user", address).
+			WithHint("choose a port above 1023 with --%s", flag)
+	}
+	return nil, driftline.Errorf(driftline.Unavailable, "cannot listen on %s: %w", address, err).
+		WithHint("choose another address with --%s", flag)
+}
+
+// startTracing sends spans to an OTLP collector; without an endpoint spans cost
+// nothing and go nowhere.
+func startTracing(ctx context.Context, endpoint string) (stop func() error, err error) {
+	if endpoint == "" {
+		return func() error { return nil }, nil
+	}
+	exporter, err := otlptracegrpc.New(ctx, otlptracegrpc.WithEndpoint(endpoint), otlptracegrpc.WithInsecure())
+	if err != nil {
+		return nil, driftline.Errorf(driftline.Invalid, "tracing to %q cannot be started: %w", endpoint, err).WithHint("write host:port, or leave --otel-endpoint out")
+	}
+	provider := trace.NewTracerProvider(trace.WithBatcher(exporter),
+		trace.WithResource(resource.NewSchemaless(attribute.String("service.name", "driftline"), attribute.String("service.version", buildVersion()))))
+	otel.SetTracerProvider(provider)
+	otel.SetTextMapPropagator(propagation.TraceContext{})
+	return func() error {
+		flush, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
+		defer cancel()
+		_ = provider.Shutdown(flush) // a collector that is away is no reason to fail
+		return nil
+	}, nil
+}

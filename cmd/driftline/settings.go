@@ -1,0 +1,142 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"slices"
+	"strings"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
+	"github.com/knadh/koanf/parsers/yaml"
+	"github.com/knadh/koanf/providers/env/v2"
+	"github.com/knadh/koanf/providers/file"
+	"github.com/knadh/koanf/providers/posflag"
+	"github.com/knadh/koanf/v2"
+	"github.com/spf13/pflag"
+)
+
+// settings are what can be set by flag, environment or file. A key is the flag's
+// name; in the environment it is DRIFTLINE_ and the name in capitals, - as _.
+type settings struct {
+	Server string `koanf:"server"`
+
+	Data         string     `koanf:"data"`
+	HTTP         string     `koanf:"http"`
+	Flight       string     `koanf:"flight"`
+	Insecure     bool       `koanf:"insecure"`
+	LogFormat    string     `koanf:"log-format"`
+	LogLevel     slog.Level `koanf:"log-level"`
+	OTelEndpoint string     `koanf:"otel-endpoint"`
+}
+
+const (
+	settingsFile = "driftline.yaml"
+	envPrefix    = "DRIFTLINE_"
+)
+
+func addClientSettings(flags *pflag.FlagSet) {
+	flags.String("server", client.DefaultURL, "address of the server's HTTP API")
+	flags.String("config", "", "settings file (default "+settingsFile+" if there is one)")
+}
+
+func addServerSettings(flags *pflag.FlagSet) {
+	flags.String("data", "./.driftline", "data folder")
+	flags.String("http", "127.0.0.1:8816", "address for HTTP")
+	flags.String("flight", "127.0.0.1:8815", "address for Arrow Flight and Flight SQL")
+	flags.Bool("insecure", false, "allow addresses that other machines can reach, without TLS or token")
+	flags.String("log-format", "text", "text or json")
+	flags.String("log-level", "info", "debug, info, warn or error")
+	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
+}
+
+// settingKeys are the keys that a settings file may have.
+var settingKeys = func() []string {
+	all := pflag.NewFlagSet("", pflag.ContinueOnError)
+	addClientSettings(all)
+	addServerSettings(all)
+	var keys []string
+	all.VisitAll(func(f *pflag.Flag) {
+		if f.Name != "config" {
+			keys = append(keys, f.Name)
+		}
+	})
+	return keys
+}()
+
+// loadSettings merges the four sources. flags are those of the command that runs.
+func loadSettings(flags *pflag.FlagSet, environ []string) (settings, error) {
+	k := koanf.New(".")
+	if err := loadFile(k, flags); err != nil {
+		return settings{}, err
+	}
+	fromEnv := env.Provider(".", env.Opt{
+		Prefix:      envPrefix,
+		EnvironFunc: func() []string { return environ },
+		TransformFunc: func(key, value string) (string, any) {
+			return strings.ReplaceAll(strings.ToLower(strings.TrimPrefix(key, envPrefix)), "_", "-"), value
+		},
+	})
+	if err := k.Load(fromEnv, nil); err != nil {
+		return settings{}, driftline.Errorf(driftline.Invalid, "the environment cannot be read: %w", err)
+	}
+	// Only flags that were given, or that nothing else sets, take part.
+	if err := k.Load(posflag.Provider(onlySettings(flags), ".", k), nil); err != nil {
+		return settings{}, usageError{err}
+	}
+	var loaded settings
+	if err := k.Unmarshal("", &loaded); err != nil {
+		return settings{}, usagef("the settings are not valid: %v", err)
+	}
+	return loaded, loaded.check(k)
+}
+
+func loadFile(k *koanf.Koanf, flags *pflag.FlagSet) error {
+	path, _ := flags.GetString("config") // every command has it
+	chosen := path != ""
+	if !chosen {
+		path = settingsFile
+	}
+	if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) && !chosen {
+		return nil
+	}
+	if err := k.Load(file.Provider(path), yaml.Parser()); err != nil {
+		return driftline.Errorf(driftline.Invalid, "settings file %s cannot be read: %v", path, err)
+	}
+	for _, key := range k.Keys() {
+		if !slices.Contains(settingKeys, key) {
+			return driftline.Unknown("setting", key, settingKeys).WithHint("%s: %s", path, hintFor(key))
+		}
+	}
+	return nil
+}
+
+func hintFor(key string) string {
+	if near := driftline.Nearest(key, settingKeys); near != "" {
+		return fmt.Sprintf("did you mean %q?", near)
+	}
+	return "known: " + strings.Join(settingKeys, ", ")
+}
+
+func onlySettings(flags *pflag.FlagSet) *pflag.FlagSet {
+	chosen := pflag.NewFlagSet("settings", pflag.ContinueOnError)
+	flags.VisitAll(func(f *pflag.Flag) {
+		if slices.Contains(settingKeys, f.Name) {
+			chosen.AddFlag(f)
+		}
+	})
+	return chosen
+}
+
+func (s *settings) check(k *koanf.Koanf) error {
+	if !k.Exists("log-format") {
+		return nil // not the server
+	}
+	if s.LogFormat != "text" && s.LogFormat != "json" {
+		return usagef("log-format is %q, want text or json", s.LogFormat)
+	}
+	return nil
+}

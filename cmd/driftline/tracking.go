@@ -1,0 +1,220 @@
+package main
+
+import (
+	"fmt"
+	"io"
+	"maps"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
+	"github.com/spf13/cobra"
+)
+
+func (a *app) runsCommand() *cobra.Command {
+	var experiment string
+	command := &cobra.Command{
+		Use:     "runs [RUN]",
+		Short:   "List runs, or describe one",
+		Example: "  driftline runs --experiment late_departure\n  driftline runs late_departure-1 --json",
+		Args:    atMost(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				if len(args) == 1 {
+					run, err := server.Run(c.Context(), driftline.RunID(args[0]))
+					if err != nil {
+						return err
+					}
+					return a.answer(run, func(w io.Writer) error { return printRun(w, run) })
+				}
+				runs, err := server.Runs(c.Context(), driftline.ExperimentName(experiment))
+				if err != nil {
+					return err
+				}
+				return a.answer(map[string]any{"runs": runs}, func(w io.Writer) error { return printRuns(w, runs) })
+			})
+		},
+	}
+	command.Flags().StringVar(&experiment, "experiment", "", "only runs of this experiment")
+	return command
+}
+
+func printRuns(w io.Writer, runs []driftline.Run) error {
+	if len(runs) == 0 {
+		_, err := fmt.Fprintln(w, "No run is logged yet.")
+		return err
+	}
+	t := newTable("run", "experiment", "status", "started", "metrics")
+	for _, r := range runs {
+		t.add(string(r.ID), string(r.Experiment), string(r.Status), stamp(r.Started), metricsText(r.Metrics))
+	}
+	return t.print(w)
+}
+
+func metricsText(metrics map[string]driftline.Number) string {
+	var parts []string
+	for _, key := range slices.Sorted(maps.Keys(metrics)) {
+		parts = append(parts, printable(key)+"="+figure(metrics[key]))
+	}
+	return strings.Join(parts, " ")
+}
+
+func printRun(w io.Writer, r *driftline.Run) error {
+	fmt.Fprintf(w, "%s: %s, experiment %s, started %s\n", r.ID, r.Status, r.Experiment, stamp(r.Started))
+	for _, input := range r.Inputs {
+		fmt.Fprintf(w, "read %s\n", input)
+	}
+	t := newTable("kind", "name", "value")
+	for _, key := range slices.Sorted(maps.Keys(r.Params)) {
+		t.add("param", printable(key), printable(r.Params[key]))
+	}
+	for _, key := range slices.Sorted(maps.Keys(r.Metrics)) {
+		t.add("metric", printable(key), figure(r.Metrics[key]))
+	}
+	for _, artifact := range r.Artifacts {
+		t.add("artifact", printable(artifact.Path), fmt.Sprintf("%d bytes, sha256 %s", artifact.Size, artifact.SHA256))
+	}
+	if len(t.rows) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	return t.print(w)
+}
+
+func (a *app) modelsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:     "models [MODEL]",
+		Short:   "List registered models, or the versions of one",
+		Example: "  driftline models\n  driftline models late_departure",
+		Args:    atMost(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				if len(args) == 1 {
+					model, err := server.Model(c.Context(), driftline.ModelName(args[0]))
+					if err != nil {
+						return err
+					}
+					return a.answer(model, func(w io.Writer) error { return printVersions(w, model.Versions) })
+				}
+				models, err := server.Models(c.Context())
+				if err != nil {
+					return err
+				}
+				return a.answer(map[string]any{"models": models}, func(w io.Writer) error { return printVersions(w, models) })
+			})
+		},
+	}
+}
+
+func printVersions(w io.Writer, versions []driftline.ModelVersion) error {
+	if len(versions) == 0 {
+		_, err := fmt.Fprintln(w, "No model is registered yet.")
+		return err
+	}
+	t := newTable("model", ">version", "aliases", "run", "artifact", "registered")
+	for _, v := range versions {
+		aliases := make([]string, len(v.Aliases))
+		for i, alias := range v.Aliases {
+			aliases[i] = string(alias)
+		}
+		t.add(printable(string(v.Model)), strconv.Itoa(v.Version), strings.Join(aliases, ", "), string(v.Run), printable(v.Artifact.Path), stamp(v.Created))
+	}
+	return t.print(w)
+}
+
+func (a *app) lineageCommand() *cobra.Command {
+	var down bool
+	var depth int
+	command := &cobra.Command{
+		Use:   "lineage REF",
+		Short: "Show what a thing was made from, or what was made from it",
+		Long: "Show, as a tree, what a thing was made from, back to snapshots and files.\n" +
+			"A reference is kind/name or kind/name@version: model/late_departure@champion, dataset/late_departure@1, view/weather, run/late_departure-1.",
+		Example: "  driftline lineage model/late_departure@1\n  driftline lineage view/weather --down",
+		Args:    exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			ref, err := driftline.ParseRef(args[0])
+			if err != nil {
+				return err
+			}
+			if depth < 0 {
+				return usagef("--depth is %d, want 0 (all) or more", depth)
+			}
+			direction := driftline.Up
+			if down {
+				direction = driftline.Down
+			}
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				lineage, err := server.Lineage(c.Context(), ref, direction, depth)
+				if err != nil {
+					return err
+				}
+				return a.answer(lineage, func(w io.Writer) error { return printLineage(w, lineage, direction) })
+			})
+		},
+	}
+	command.Flags().BoolVar(&down, "down", false, "show what was made from it")
+	command.Flags().IntVar(&depth, "depth", 0, "how many steps to go (default all)")
+	return command
+}
+
+// lineageTree prints a graph as a tree; what was shown before is not unfolded again.
+type lineageTree struct {
+	w     io.Writer
+	next  map[driftline.Ref][]driftline.LineageEdge
+	facts map[driftline.Ref]map[string]string
+	shown map[driftline.Ref]bool
+	paint func(style, text string) string
+}
+
+func printLineage(w io.Writer, l *driftline.Lineage, direction driftline.LineageDirection) error {
+	tree := lineageTree{w: w, next: map[driftline.Ref][]driftline.LineageEdge{}, facts: map[driftline.Ref]map[string]string{},
+		shown: map[driftline.Ref]bool{}, paint: painter(w)}
+	for _, e := range l.Edges {
+		if direction == driftline.Down {
+			e.From, e.To = e.To, e.From
+		}
+		tree.next[e.From] = append(tree.next[e.From], e)
+	}
+	for _, node := range l.Nodes {
+		tree.facts[node.Ref] = node.Facts
+	}
+	fmt.Fprintln(w, tree.label(l.Root))
+	tree.shown[l.Root] = true
+	return tree.children(l.Root, "")
+}
+
+func (t *lineageTree) label(ref driftline.Ref) string {
+	text := t.paint(bold, printable(ref.String()))
+	facts := t.facts[ref]
+	for _, key := range slices.Sorted(maps.Keys(facts)) {
+		text += t.paint(dim, "  "+printable(key)+"="+printable(facts[key]))
+	}
+	return text
+}
+
+func (t *lineageTree) children(of driftline.Ref, indent string) error {
+	edges := t.next[of]
+	for i, e := range edges {
+		branch, deeper := "├─ ", "│  "
+		if i == len(edges)-1 {
+			branch, deeper = "└─ ", "   "
+		}
+		if t.shown[e.To] {
+			if _, err := fmt.Fprintf(t.w, "%s%s%s %s %s\n", indent, branch, e.Kind, printable(e.To.String()), t.paint(dim, "(above)")); err != nil {
+				return err
+			}
+			continue
+		}
+		t.shown[e.To] = true
+		if _, err := fmt.Fprintf(t.w, "%s%s%s %s\n", indent, branch, e.Kind, t.label(e.To)); err != nil {
+			return err
+		}
+		if err := t.children(e.To, indent+deeper); err != nil {
+			return err
+		}
+	}
+	return nil
+}

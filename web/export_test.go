@@ -1,0 +1,17 @@
+package web
+
+import "strings"
+
+// Routes lists the API's routes as OpenAPI writes them.
+func (s *Server) Routes() []string {
+	var routes []string
+	for _, r := range s.routes {
+		if !r.page {
+			routes = append(routes, r.method+" "+strings.ReplaceAll(r.path, "...}", "}"))
+		}
+	}
+	return routes
+}
+
+// Statuses is the map of codes, for the test that keeps it complete.
+var Statuses = statuses
