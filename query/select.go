@@ -50,12 +50,24 @@ func (db *DB) Select(ctx context.Context, sel *Select, tables []Table, args []an
 			return driftline.Batches{}, err
 		}
 	}
-	schema, err := db.selectSchema(ctx, sel, tables, args)
+	return db.sandboxed(ctx, sandbox{sel: sel, tables: tables, args: args})
+}
+
+// sandbox is what one query may see and do.
+type sandbox struct {
+	sel    *Select
+	tables []Table
+	files  []string // readable besides those of tables
+	args   []any
+}
+
+func (db *DB) sandboxed(ctx context.Context, box sandbox) (driftline.Batches, error) {
+	schema, err := db.boxSchema(ctx, box)
 	if err != nil {
 		return driftline.Batches{}, err
 	}
 	rows := func(yield func(arrow.RecordBatch, error) bool) {
-		if err := db.runSelect(ctx, sel, tables, args, schema, yield); err != nil {
+		if err := db.runBox(ctx, box, schema, yield); err != nil {
 			yield(nil, err)
 		}
 	}
@@ -65,25 +77,25 @@ func (db *DB) Select(ctx context.Context, sel *Select, tables []Table, args []an
 // SelectSchema returns the columns of the answer of sel without running it. The
 // type of a column that is a bare parameter is known only when it has a value.
 func (db *DB) SelectSchema(ctx context.Context, sel *Select, tables []Table) (*arrow.Schema, error) {
-	return db.selectSchema(ctx, sel, tables, make([]any, sel.Parameters))
+	return db.boxSchema(ctx, sandbox{sel: sel, tables: tables, args: make([]any, sel.Parameters)})
 }
 
-func (db *DB) selectSchema(ctx context.Context, sel *Select, tables []Table, args []any) (*arrow.Schema, error) {
+func (db *DB) boxSchema(ctx context.Context, box sandbox) (*arrow.Schema, error) {
 	ctx, end, err := db.begin(ctx)
 	if err != nil {
 		return nil, err
 	}
 	defer end()
-	s, err := db.newSandbox(ctx, sel, tables, false)
+	s, err := db.openBox(ctx, box, false)
 	if err != nil {
 		return nil, err
 	}
 	defer s.close()
-	names, err := s.columnNames(ctx, sel.text)
+	names, err := s.columnNames(ctx, box.sel.text)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := s.query(ctx, "SELECT * FROM (\n"+sel.text+"\n) LIMIT 0", args...)
+	reader, err := s.query(ctx, "SELECT * FROM (\n"+box.sel.text+"\n) LIMIT 0", box.args...)
 	if err != nil {
 		return nil, err
 	}
@@ -128,18 +140,18 @@ func renamed(schema *arrow.Schema, names []string) *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
-func (db *DB) runSelect(ctx context.Context, sel *Select, tables []Table, args []any, schema *arrow.Schema, yield func(arrow.RecordBatch, error) bool) error {
+func (db *DB) runBox(ctx context.Context, box sandbox, schema *arrow.Schema, yield func(arrow.RecordBatch, error) bool) error {
 	ctx, end, err := db.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	s, err := db.newSandbox(ctx, sel, tables, true)
+	s, err := db.openBox(ctx, box, true)
 	if err != nil {
 		return err
 	}
 	defer s.close()
-	reader, err := s.query(ctx, sel.text, args...)
+	reader, err := s.query(ctx, box.sel.text, box.args...)
 	if err != nil {
 		return err
 	}
@@ -187,10 +199,10 @@ func sameTypes(a, b *arrow.Schema) bool {
 	return true
 }
 
-// newSandbox opens a database that holds the tables that sel names and is locked.
+// openBox opens a database that holds the tables that the query names, and locks it.
 // Tables of batches are empty unless filled is asked for.
-func (db *DB) newSandbox(ctx context.Context, sel *Select, tables []Table, filled bool) (_ *session, err error) {
-	used, err := usedTables(sel, tables)
+func (db *DB) openBox(ctx context.Context, box sandbox, filled bool) (_ *session, err error) {
+	used, err := usedTables(box.sel, box.tables)
 	if err != nil {
 		return nil, err
 	}
@@ -203,12 +215,12 @@ func (db *DB) newSandbox(ctx context.Context, sel *Select, tables []Table, fille
 			s.close()
 		}
 	}()
-	var files []string
+	files := box.files
 	for _, t := range used {
 		if err := s.addTable(ctx, t, filled); err != nil {
 			return nil, err
 		}
-		files = append(files, t.Files...)
+		files = append(files[:len(files):len(files)], t.Files...)
 	}
 	return s, s.lock(ctx, files)
 }
