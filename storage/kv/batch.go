@@ -64,7 +64,7 @@ func (b *Batch) Max(key, value []byte) {
 // fits is false from the first change that makes the batch too large. The
 // changes of an unindexed batch have no other way to fail.
 func (b *Batch) fits(more int) bool {
-	b.tooLarge = b.tooLarge || b.pebble.Len()+more > maxBatchBytes
+	b.tooLarge = b.tooLarge || b.pebble.Len()+more > b.db.batchBytes
 	return !b.tooLarge
 }
 
@@ -105,7 +105,7 @@ func (b *Batch) Start() (wait func() error, err error) {
 	case b.committed, b.pebble == nil:
 		return nil, driftline.Errorf(driftline.Internal, "batch was committed or closed before")
 	case b.tooLarge:
-		return nil, driftline.Errorf(driftline.Exhausted, "write is larger than %d MiB", maxBatchBytes>>20).
+		return nil, driftline.Errorf(driftline.Exhausted, "write is larger than %d MiB", b.db.batchBytes>>20).
 			WithHint("send it in smaller parts")
 	case b.pebble.Empty():
 		return func() error { done(); return nil }, nil

@@ -23,7 +23,8 @@ type Options struct {
 	Logger     *slog.Logger // slog.Default() if nil
 	CacheBytes int64        // of the block cache; 64 MiB if 0
 
-	disk vfs.FS // where Pebble's files are; tests make it fail
+	disk       vfs.FS // where Pebble's files are; tests make it fail
+	batchBytes int    // limit of one batch; tests make it small
 }
 
 const (
@@ -42,10 +43,11 @@ const (
 // DB is an open data folder. Its methods can be called from any number of
 // goroutines, also during and after Close.
 type DB struct {
-	log       *slog.Logger
-	lock      *pebble.Lock
-	pebble    *pebble.DB
-	watermark *watermark
+	log        *slog.Logger
+	batchBytes int
+	lock       *pebble.Lock
+	pebble     *pebble.DB
+	watermark  *watermark
 
 	// commitMu orders commits: the number of a commit and its place in the log
 	// are the same order. The fsync is waited for without it.
@@ -124,10 +126,13 @@ func (db *DB) configure(opts *Options) *pebble.Options {
 	if o.CacheBytes <= 0 {
 		o.CacheBytes = defaultCacheBytes
 	}
+	if o.batchBytes <= 0 {
+		o.batchBytes = maxBatchBytes
+	}
 	if o.disk == nil {
 		o.disk = vfs.Default
 	}
-	db.log = o.Logger
+	db.log, db.batchBytes = o.Logger, o.batchBytes
 	settings := &pebble.Options{
 		CacheSize:          o.CacheBytes,
 		EventListener:      db.listener(),

@@ -8,3 +8,10 @@ func OnDisk(opts *Options, disk vfs.FS) *Options {
 	o.disk = disk
 	return &o
 }
+
+// WithBatchBytes returns opts with the limit of one batch set.
+func WithBatchBytes(opts *Options, limit int) *Options {
+	o := *opts
+	o.batchBytes = limit
+	return &o
+}
