@@ -75,15 +75,14 @@ func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, s
 		w.chunk.release()
 		if err != nil {
 			_ = s.Discard(w.files)
-			files, err = nil, failure("write to table "+id.String(), err)
 		}
 	}()
 	for batch, err := range rows.All {
 		if err != nil {
-			return nil, err
+			return nil, err // the caller's own
 		}
 		if err := ctx.Err(); err != nil {
-			return nil, err
+			return nil, interrupted(err)
 		}
 		if err := w.add(batch); err != nil {
 			return nil, err
@@ -137,7 +136,7 @@ func (w *stager) flush() error {
 	}
 	columns, err := w.chunk.columns(w.schema, w.store)
 	if err != nil {
-		return err
+		return failure("write to table "+w.table.String(), err)
 	}
 	w.chunk.release()
 	defer releaseArrays(columns)
@@ -147,7 +146,7 @@ func (w *stager) flush() error {
 	}
 	file, err := w.write(columns, order)
 	if err != nil {
-		return err
+		return failure("write to table "+w.table.String(), err)
 	}
 	w.files = append(w.files, file)
 	return nil

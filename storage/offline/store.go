@@ -255,11 +255,15 @@ func (s *Store) unknownTable(id TableID) error {
 	return driftline.Unknown("table", id.String(), names)
 }
 
-// damaged is the error for metadata that cannot be read. The cause may hold paths
-// and is therefore kept out of the message.
+// damaged is the error for metadata that is not what was written. The cause may
+// hold paths and is therefore kept out of the message.
 func (s *Store) damaged(id TableID, cause error) error {
 	if err := interrupted(cause); err != nil {
 		return err
+	}
+	var refused syscall.Errno
+	if errors.As(cause, &refused) && refused != syscall.ENOENT && refused != syscall.EIO {
+		return failure("read table "+id.String(), cause) // no access, too many open files: not damage
 	}
 	e := driftline.Errorf(driftline.DataLoss, "the metadata of table %s is damaged", id).
 		WithHint("restore the table's folder from a backup")
