@@ -56,7 +56,7 @@ func (id TableID) check() error {
 
 // Open opens the store in dir, which is created if it is missing. The caller
 // makes sure that no other process has it open. Files that a killed writer left
-// half written are removed.
+// half written, and tables that were half dropped, are removed.
 func Open(dir string, opts *Options) (*Store, error) {
 	if opts == nil {
 		opts = &Options{}
@@ -81,6 +81,9 @@ func Open(dir string, opts *Options) (*Store, error) {
 	}
 	if s.now == nil {
 		s.now = time.Now
+	}
+	if err := s.removeDropped(); err != nil {
+		return nil, err
 	}
 	if err := s.removeTemporary(); err != nil {
 		return nil, err

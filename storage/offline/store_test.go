@@ -482,3 +482,36 @@ func TestAStreamThatBreaksLeavesNothingBehind(t *testing.T) {
 		t.Errorf("something was committed: %v", err)
 	}
 }
+
+func TestADroppedTableIsGoneAsAWhole(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openStore(t, dir)
+	plane := offline.TableID{Namespace: "features", Name: "plane"}
+	mustCreate(t, s, weather, weatherSchema)
+	mustCreate(t, s, plane, weatherSchema)
+	append1(t, s, weather, "JFK", 1)
+	append1(t, s, plane, "N1", 1)
+	for range 2 { // dropping what is not there is fine
+		if err := s.Drop(t.Context(), weather); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// A crash in the middle of dropping the other.
+	if err := os.Rename(filepath.Join(dir, "features", "plane"), filepath.Join(dir, "features", ".dropped-plane")); err != nil {
+		t.Fatal(err)
+	}
+	reopened, _ := openStore(t, dir)
+	if tables, err := reopened.Tables(t.Context()); err != nil || len(tables) != 0 {
+		t.Errorf("got %v, %v; want no tables", tables, err)
+	}
+	if left := allFiles(t, dir); len(left) != 0 {
+		t.Errorf("left %v", left)
+	}
+	other := arrow.NewSchema([]arrow.Field{{Name: "k", Type: arrow.BinaryTypes.String}}, nil)
+	mustCreate(t, s, weather, other)
+	snapshot, err := s.Append(t.Context(), weather, rowsOf(t, other, `[{"k":"new"}]`), nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	wantRows(t, s, snapshot, "\nnew")
+}
