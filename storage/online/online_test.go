@@ -8,6 +8,7 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -686,4 +687,59 @@ func TestADamagedLayoutIsNotWrittenOver(t *testing.T) {
 	if driftline.CodeOf(err) != driftline.DataLoss || !strings.Contains(err.Error(), "layout") {
 		t.Fatalf("Put: error is %v", err)
 	}
+}
+
+// TestWritersAndReadersShareAStore has layouts stored and found while rows are
+// written and read: a reader must never meet a row before its layout.
+func TestWritersAndReadersShareAStore(t *testing.T) {
+	f := newFixture(t)
+	var views []*driftline.FeatureView
+	for i := range 4 {
+		views = append(views, weather(field("temp", driftline.Int64), field(fmt.Sprint("extra_", i), driftline.Float64)))
+	}
+	batches := make([]arrow.RecordBatch, len(views))
+	for i, v := range views {
+		batches[i] = f.batch(v, []any{"JFK", int64(i), nil, int64(i), 1.5})
+		defer batches[i].Release()
+	}
+	keys := f.keys(views[0], [][]any{{"JFK"}})
+	defer release(keys)
+	var writing, reading sync.WaitGroup
+	written := make(chan struct{})
+	for i, v := range views {
+		writing.Go(func() {
+			for n := range 20 {
+				b := f.db.NewBatch()
+				if err := errors.Join(f.store.Put(b, v, batches[i], []int64{int64(n)}), b.Commit(), b.Close()); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		reading.Go(func() {
+			last := online.NoTime
+			for more := true; more; {
+				select {
+				case <-written:
+					more = false
+				default:
+				}
+				results, err := f.store.Read(context.Background(), f.mem, []online.Lookup{{View: v, Keys: keys, Features: []string{"temp"}}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				if results[0].Events[0] < last {
+					t.Errorf("a row of time %d was read after one of %d", results[0].Events[0], last)
+				}
+				last = results[0].Events[0]
+				results[0].Release()
+			}
+			if last != 3 {
+				t.Errorf("the last row read is of time %d, want 3", last)
+			}
+		})
+	}
+	writing.Wait()
+	close(written)
+	reading.Wait()
 }

@@ -80,6 +80,8 @@ type readPlan struct {
 
 func (p *readPlan) rowsOf(lookup int) []row { return p.rows[p.first[lookup]:p.first[lookup+1]] }
 
+const expectedKeyBytes = 64
+
 func planRead(lookups []Lookup) (*readPlan, error) {
 	p := &readPlan{first: make([]int, 1, len(lookups)+1)}
 	total := 0
@@ -94,7 +96,7 @@ func planRead(lookups []Lookup) (*readPlan, error) {
 	p.rows = make([]row, total)
 	p.keys = make([][]byte, 0, total)
 	p.rowOf = make([]int32, 0, total)
-	var arena []byte // a key that was cut from it stays valid when it moves
+	arena := make([]byte, 0, total*expectedKeyBytes) // a key that was cut from it stays valid when it moves
 	for i, l := range lookups {
 		prefix := keyPrefix(l.View.JoinKeys)
 		for n := range p.first[i+1] - p.first[i] {
@@ -134,6 +136,9 @@ func (l *Lookup) check() (rows int, err error) {
 	return rows, nil
 }
 
+// maxArenaBytes bounds the guess of how much is still to come.
+const maxArenaBytes = 1 << 20
+
 // fetch fills the plan's rows.
 func (s *Store) fetch(ctx context.Context, lookups []Lookup, p *readPlan) error {
 	const between = 256 // rows between two looks at ctx
@@ -157,6 +162,9 @@ func (s *Store) fetch(ctx context.Context, lookups []Lookup, p *readPlan) error 
 		}
 		if !ok {
 			return p.damaged(lookups, i)
+		}
+		if cap(arena)-len(arena) < len(rest) { // rows that were cut from it keep the old one
+			arena = make([]byte, 0, max(len(rest), min(len(rest)*(len(p.keys)-visits+1), maxArenaBytes)))
 		}
 		start := len(arena)
 		arena = append(arena, rest...)
