@@ -222,8 +222,11 @@ func (w *warehouse) tables() ([]TableID, error) {
 			return nil, err
 		}
 		for _, name := range names {
+			if !name.IsDir() || strings.HasPrefix(name.Name(), ".") {
+				continue
+			}
 			id := TableID{Namespace: namespace.Name(), Name: name.Name()}
-			if _, err := w.newestVersion(id); name.IsDir() && !errors.Is(err, fs.ErrNotExist) {
+			if _, err := w.newestVersion(id); !errors.Is(err, fs.ErrNotExist) {
 				ids = append(ids, id) // also if its metadata is damaged: its use says so
 			}
 		}
