@@ -44,14 +44,16 @@ func valuesSize(a arrow.Array, from, to int64) int64 {
 	switch a := a.(type) {
 	case *array.Null:
 		return 0
-	case *array.String:
-		return validity + 4*rows + offsetSpan(a.ValueOffset64, from, to)
-	case *array.Binary:
-		return validity + 4*rows + offsetSpan(a.ValueOffset64, from, to)
-	case *array.LargeString:
-		return validity + 8*rows + offsetSpan(a.ValueOffset64, from, to)
-	case *array.LargeBinary:
-		return validity + 8*rows + offsetSpan(a.ValueOffset64, from, to)
+	case array.BinaryLike:
+		width := int64(4)
+		if id := a.DataType().ID(); id == arrow.LARGE_STRING || id == arrow.LARGE_BINARY {
+			width = 8
+		}
+		if rows == 0 {
+			return 0
+		}
+		begin, last := a.ValueOffset64(int(from)), int(to-1)
+		return validity + width*rows + a.ValueOffset64(last) + int64(a.ValueLen(last)) - begin
 	case array.ViewLike:
 		bytes := validity
 		for i := int(from); i < int(to); i++ {
@@ -78,11 +80,4 @@ func valuesSize(a arrow.Array, from, to int64) int64 {
 		return validity + (rows*int64(fixed.BitWidth())+7)/8
 	}
 	return rows * int64(a.Data().SizeInBytes()) / max(1, int64(a.Len()))
-}
-
-func offsetSpan(offset func(int) int64, from, to int64) int64 {
-	if from == to {
-		return 0
-	}
-	return offset(int(to)) - offset(int(from))
 }

@@ -61,6 +61,10 @@ func (in *inbound) next() (*flight.FlightData, error) {
 	if err != nil {
 		return nil, in.receiveError(err)
 	}
+	if size := len(data.DataHeader) + len(data.DataBody); size > maxMessageBytes {
+		return nil, driftline.Errorf(driftline.Exhausted, "a message of %d MiB", size>>20).
+			WithHint("send batches of at most %d MiB", maxMessageBytes>>20)
+	}
 	if len(data.DataHeader) > 0 {
 		err = in.verified.Verify(data.DataHeader, int64(len(data.DataBody)))
 	}

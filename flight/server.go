@@ -16,11 +16,16 @@ import (
 
 // Limits of the server.
 const (
-	maxMessageBytes = 16 << 20 // of one gRPC message, in or out
-	maxBatchBytes   = 2 << 20  // of one batch out
-	maxHeaderBytes  = 16 << 10
-	maxConnections  = 1024
-	maxStreams      = 128 // at a time on one connection
+	maxMessageBytes = 16 << 20 // of one message in
+
+	// maxTransportBytes is what gRPC itself allows. It is above maxMessageBytes
+	// because gRPC refuses in words that help nobody.
+	maxTransportBytes = 2 * maxMessageBytes
+
+	maxBatchBytes  = 2 << 20 // of one batch out
+	maxHeaderBytes = 16 << 10
+	maxConnections = 1024
+	maxStreams     = 128 // at a time on one connection
 
 	streamWindow     = 4 << 20
 	connectionWindow = 8 << 20
@@ -60,8 +65,8 @@ func New(e *engine.Engine, options *Options) *Server {
 	watch := &watcher{log: opts.Logger}
 	s := &Server{
 		grpc: grpc.NewServer(
-			grpc.MaxRecvMsgSize(maxMessageBytes),
-			grpc.MaxSendMsgSize(maxMessageBytes),
+			grpc.MaxRecvMsgSize(maxTransportBytes),
+			grpc.MaxSendMsgSize(maxTransportBytes),
 			grpc.MaxHeaderListSize(maxHeaderBytes),
 			grpc.MaxConcurrentStreams(maxStreams),
 			grpc.InitialWindowSize(streamWindow),

@@ -3,6 +3,7 @@ package flight
 import (
 	"context"
 	"errors"
+	"fmt"
 	"strings"
 
 	"github.com/driftline/driftline"
@@ -45,7 +46,7 @@ func failureOf(ctx context.Context, err error) *driftline.Error {
 	case errors.Is(err, context.Canceled):
 		return nil
 	case errors.Is(err, context.DeadlineExceeded):
-		return driftline.Errorf(driftline.Deadline, "the time allowed for the call ran out: %w", err)
+		return driftline.Errorf(driftline.Deadline, "the time allowed for the call ran out")
 	}
 	if s, ok := status.FromError(err); ok {
 		return failureOfStatus(s, err)
@@ -59,8 +60,8 @@ func failureOfStatus(s *status.Status, err error) *driftline.Error {
 	case codes.Canceled:
 		return nil
 	case codes.ResourceExhausted:
-		return driftline.Errorf(driftline.Exhausted, "a message was larger than %d MiB: %w", maxMessageBytes>>20, err).
-			WithHint("send smaller batches")
+		return &driftline.Error{Code: driftline.Exhausted, Message: "a message is too large", Err: err,
+			Hint: fmt.Sprintf("send batches of at most %d MiB", maxMessageBytes>>20)}
 	case codes.InvalidArgument:
 		return driftline.Errorf(driftline.Invalid, "the Flight command is not valid: %s", s.Message())
 	case codes.NotFound:
