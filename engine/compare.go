@@ -327,7 +327,11 @@ func (c *comparison) testCategories(alpha float64) {
 	if result.DF == 0 {
 		c.note("every value is the same")
 	}
-	if result.Pooled > 0 {
+	switch result.Pooled {
+	case 0:
+	case 1:
+		c.note("1 rare category was joined to another")
+	default:
 		c.note("%d rare categories were tested as one", result.Pooled)
 	}
 	if unseen := unseenIn(reference, current); unseen > 0 {

@@ -7,9 +7,12 @@ import (
 	"html/template"
 	"io"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/driftline/driftline"
 )
@@ -48,6 +51,7 @@ type reportPage struct {
 	Alpha, Margin      string
 	Tally              []tally
 	Columns            []reportColumn
+	Uncompared         []reportColumn // of which there is nothing to say but a note
 }
 
 // tally is how many columns got one verdict.
@@ -66,7 +70,7 @@ var (
 	chipUncompared = chip{"uncompared", "not compared"}
 )
 
-// reportColumn is one row of the table and one card.
+// reportColumn is one row of the table and, if it was compared, one card.
 type reportColumn struct {
 	Anchor                           string
 	Name, Kind, Test                 string
@@ -93,6 +97,10 @@ func newReportPage(report *driftline.DriftReport) reportPage {
 	for i, c := range report.Columns {
 		column := newReportColumn(i, c)
 		counts[column.Chip]++
+		if column.Chip == chipUncompared && column.NumberChart == nil && column.CategoryChart == nil {
+			page.Uncompared = append(page.Uncompared, column)
+			continue
+		}
 		page.Columns = append(page.Columns, column)
 	}
 	for _, c := range []chip{chipDrift, chipSame, chipUnknown, chipUncompared} {
@@ -130,7 +138,7 @@ func summary(columns []driftline.ColumnDrift, counts map[chip]int) (headline, de
 	}
 	for _, c := range columns {
 		if chipOf(c) == chipDrift {
-			return headline, fmt.Sprintf("%s most of all: %s.", c.Column, finding(c))
+			return headline, fmt.Sprintf("Most of all %s: %s.", c.Column, finding(c))
 		}
 	}
 	return headline, ""
@@ -150,7 +158,7 @@ func chipOf(c driftline.ColumnDrift) chip {
 
 func newReportColumn(i int, c driftline.ColumnDrift) reportColumn {
 	column := reportColumn{
-		Anchor: fmt.Sprintf("column-%d", i+1), Name: c.Column, Kind: c.Kind, Chip: chipOf(c), Note: c.Note,
+		Anchor: fmt.Sprintf("column-%d", i+1), Name: c.Column, Kind: c.Kind, Chip: chipOf(c),
 		ReferenceRows: c.ReferenceRows, CurrentRows: c.CurrentRows,
 		ReferenceMissing: shareOf(c.ReferenceNulls, c.ReferenceRows+c.ReferenceNulls),
 		CurrentMissing:   shareOf(c.CurrentNulls, c.CurrentRows+c.CurrentNulls),
@@ -174,8 +182,9 @@ func newReportColumn(i int, c driftline.ColumnDrift) reportColumn {
 	default:
 		column.Test = c.Test
 	}
+	column.Note = capitalized(c.Note)
 	if column.Chip == chipDrift {
-		column.Finding = finding(c)
+		column.Finding = capitalized(finding(c))
 	}
 	column.Order = map[chip]int{chipDrift: 0, chipUnknown: 1, chipSame: 2, chipUncompared: 3}[column.Chip]
 	format := formatOf(c)
@@ -205,16 +214,19 @@ func finding(c driftline.ColumnDrift) string {
 		return text
 	}
 	n, m := sum(h.Reference), sum(h.Current)
-	best, at := 0.0, -1
-	for i := range h.Categories {
-		if i < len(h.Reference) && i < len(h.Current) && n > 0 && m > 0 {
+	best, at := 0.005, -1
+	for i, name := range h.Categories {
+		if name != otherCategories && i < len(h.Reference) && i < len(h.Current) && n > 0 && m > 0 {
 			if d := math.Abs(float64(h.Current[i])/m - float64(h.Reference[i])/n); d > best {
 				best, at = d, i
 			}
 		}
 	}
-	if at < 0 {
-		return "the share of missing values changed"
+	switch {
+	case c.ReferenceRows == 0 || c.CurrentRows == 0:
+		return "one side has no values any more"
+	case at < 0:
+		return "many categories changed a little"
 	}
 	return fmt.Sprintf("%s went from %s to %s", categoryName(h.Categories[at]),
 		percentOf(float64(h.Reference[at])/n), percentOf(float64(h.Current[at])/m))
@@ -331,6 +343,7 @@ type categoryChart struct {
 }
 
 type categoryRow struct {
+	Cut                          bool // whether a bar would be longer than there is room
 	Name, Full                   string
 	NameY, ReferenceY, CurrentY  float64
 	ReferenceBar, CurrentBar     string
@@ -340,6 +353,9 @@ type categoryRow struct {
 }
 
 const (
+	drawnCategories = 12
+	otherCategories = "(other)"
+
 	categoryRowHeight = 27.0
 	categoryBarLeft   = 118.0
 	categoryBarRoom   = 168.0
@@ -351,24 +367,48 @@ func newCategoryChart(h driftline.Histogram) *categoryChart {
 	if bins == 0 || len(h.Reference) != bins || len(h.Current) != bins {
 		return nil
 	}
+	h = folded(h)
+	bins = len(h.Categories)
 	reference, current := sharesOf(h.Reference), sharesOf(h.Current)
-	top := max(greatest(reference), greatest(current))
+	named := bins
+	if bins > 1 && h.Categories[bins-1] == otherCategories {
+		named-- // the rest may be much longer than what is to be compared
+	}
+	top := max(greatest(reference[:named]), greatest(current[:named]))
 	if top == 0 {
 		return nil
 	}
 	chart := &categoryChart{Width: cardPlot.Width, Height: 4 + categoryRowHeight*float64(bins), Label: "Shares of " + plural(bins, "category")}
 	for i, name := range h.Categories {
 		y := 4 + categoryRowHeight*float64(i)
-		left, right := reference[i]/top*categoryBarRoom, current[i]/top*categoryBarRoom
+		left, right := min(1, reference[i]/top)*categoryBarRoom, min(1, current[i]/top)*categoryBarRoom
 		chart.Rows = append(chart.Rows, categoryRow{
 			Name: clipped(categoryName(name), categoryNameRoom), Full: categoryName(name),
-			NameY: y + 14, ReferenceY: y, CurrentY: y + 11, ReferenceTextY: y + 8, CurrentTextY: y + 19,
+			Cut: max(reference[i], current[i]) > top, NameY: y + 14, ReferenceY: y, CurrentY: y + 11, ReferenceTextY: y + 8, CurrentTextY: y + 19,
 			ReferenceBar: coordinate(left), CurrentBar: coordinate(right),
 			ReferenceText: percentOf(reference[i]), CurrentText: percentOf(current[i]),
 			ReferenceTextX: coordinate(categoryBarLeft + left + 5), CurrentTextX: coordinate(categoryBarLeft + right + 5),
 		})
 	}
 	return chart
+}
+
+// folded sums up the smaller of many categories.
+func folded(h driftline.Histogram) driftline.Histogram {
+	if len(h.Categories) <= drawnCategories {
+		return h
+	}
+	fold := func(counts []int64) []int64 {
+		shown := slices.Clone(counts[:drawnCategories])
+		for _, count := range counts[drawnCategories:] {
+			shown[drawnCategories-1] += count
+		}
+		return shown
+	}
+	names := slices.Clone(h.Categories[:drawnCategories])
+	last := drawnCategories - 1
+	names[last] = otherCategories
+	return driftline.Histogram{Categories: names, Reference: fold(h.Reference), Current: fold(h.Current)}
 }
 
 // newSparkBars draws categories small, as a histogram of their ranks.
@@ -550,6 +590,14 @@ func plural(n int, noun string) string {
 		return fmt.Sprintf("%d %sies", n, strings.TrimSuffix(noun, "y"))
 	}
 	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func capitalized(text string) string {
+	first, size := utf8.DecodeRuneInString(text)
+	if size == 0 {
+		return ""
+	}
+	return string(unicode.ToUpper(first)) + text[size:]
 }
 
 func categoryName(name string) string {
