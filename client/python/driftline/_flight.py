@@ -43,7 +43,7 @@ class Flight:
                 writer.done_writing()
                 answer = reader.read()
             except BaseException:
-                _close_quietly(writer)
+                _spoil(writer, source.schema)
                 raise
             writer.close()
         if answer is None:
@@ -186,6 +186,18 @@ def _write(writer: Any, source: Source, label: str) -> None:
             for part in split(batch):
                 writer.write_batch(part)
                 progress.add(part.num_rows)
+
+
+def _spoil(writer: Any, schema: pa.Schema) -> None:
+    """Makes the server refuse what it has been sent so far.
+
+    To end a DoPut is to say that the rows are complete, and this library cannot cancel
+    one. A row without a time is refused, and with it the whole write.
+    """
+    with suppress(flight.FlightError, pa.ArrowException, OSError):
+        nothing = [pa.nulls(1, field.type) for field in schema]
+        writer.write_batch(pa.RecordBatch.from_arrays(nothing, schema=schema))
+    _close_quietly(writer)
 
 
 def _close_quietly(writer: Any) -> None:

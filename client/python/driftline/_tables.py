@@ -55,7 +55,7 @@ def open_source(data: Any) -> Source:
     if hasattr(data, "__arrow_c_stream__"):
         reader = pa.RecordBatchReader.from_stream(data)
         rows = len(data) if hasattr(data, "__len__") else None
-        return Source(reader.schema, iter(reader), rows)
+        return _without_views(Source(reader.schema, iter(reader), rows))
     if hasattr(data, "__arrow_c_array__"):
         batch = pa.record_batch(data)
         return Source(batch.schema, iter([batch]), batch.num_rows)
@@ -85,6 +85,22 @@ def fit(source: Source, wanted: pa.Schema) -> Source:
     return Source(schema, batches, source.rows, source.native)
 
 
+def plain(table: pa.Table) -> pa.Table:
+    """Returns the same values without dictionaries and with one layout of texts.
+
+    Two tables from different libraries can then be put one below the other.
+    """
+    fields = []
+    for field in table.schema:
+        kind = field.type
+        if pa.types.is_dictionary(kind):
+            kind = kind.value_type
+        if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+            kind = pa.large_string()
+        fields.append(pa.field(field.name, kind))
+    return table.cast(pa.schema(fields))
+
+
 def split(batch: pa.RecordBatch, most: int = BATCH_BYTES) -> Iterator[pa.RecordBatch]:
     """Yields slices of about ``most`` bytes; a single larger row stays whole."""
     if batch.nbytes <= most or batch.num_rows <= 1:
@@ -93,6 +109,16 @@ def split(batch: pa.RecordBatch, most: int = BATCH_BYTES) -> Iterator[pa.RecordB
     half = batch.num_rows // 2
     yield from split(batch.slice(0, half), most)
     yield from split(batch.slice(half), most)
+
+
+def _without_views(source: Source) -> Source:
+    """Replaces string and binary views, which many readers of Arrow do not know yet."""
+    layouts = {pa.string_view(): pa.large_string(), pa.binary_view(): pa.large_binary()}
+    schema = pa.schema([pa.field(f.name, layouts.get(f.type, f.type)) for f in source.schema])
+    if schema.equals(source.schema):
+        return source
+    batches = (batch.cast(schema) for batch in source.batches)
+    return Source(schema, batches, source.rows, source.native)
 
 
 def _from_table(table: pa.Table, native: bool = False) -> Source:

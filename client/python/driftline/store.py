@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from driftline._flight import Flight
 from driftline._http import HTTP
-from driftline._tables import fit, open_source, to_table
+from driftline._tables import fit, open_source, plain, to_table
 from driftline.definitions import (
     Changes,
     Definition,
@@ -295,7 +295,7 @@ class FeatureStore:
                 "sql needs the Flight SQL driver of ADBC: pip install 'driftline[sql]'"
             ) from None
         try:
-            with dbapi.connect(self.flight_uri) as connection, connection.cursor() as cursor:
+            with dbapi.connect(self.flight_uri, autocommit=True) as c, c.cursor() as cursor:
                 cursor.execute(query)
                 return cursor.fetch_arrow_table()
         except dbapi.Error as error:
@@ -394,7 +394,8 @@ class FeatureStore:
         if not common:
             raise ValueError("the two tables have no column in common")
         rows = pa.concat_tables(
-            [reference.select(common), current.select(common)], promote_options="permissive"
+            [plain(side.select(common)) for side in (reference, current)],
+            promote_options="permissive",
         )
         command = {
             "op": "drift",

@@ -8,6 +8,7 @@ import math
 import driftline
 import joblib
 import matplotlib as mpl
+import matplotlib.figure
 import numpy as np
 import pandas as pd
 import pyarrow as pa
