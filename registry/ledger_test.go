@@ -293,3 +293,29 @@ func TestFailedCommitsStopWritesAndKeepReads(t *testing.T) {
 		t.Errorf("reads of what was durable: %v", err)
 	}
 }
+
+func BenchmarkCreateRun(b *testing.B) {
+	for _, writers := range []int{1, 16} {
+		b.Run(fmt.Sprintf("writers=%d", writers), func(b *testing.B) {
+			db, err := kv.Open(b.TempDir(), nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			defer db.Close()
+			r, err := registry.Open(db, nil)
+			if err != nil {
+				b.Fatal(err)
+			}
+			spec := driftline.RunSpec{Experiment: "e", Params: map[string]string{"lr": "0.1", "depth": "3"}}
+			b.SetParallelism(writers) // times GOMAXPROCS
+			b.RunParallel(func(p *testing.PB) {
+				for p.Next() {
+					if _, err := r.CreateRun(spec); err != nil {
+						b.Error(err)
+						return
+					}
+				}
+			})
+		})
+	}
+}

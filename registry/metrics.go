@@ -14,14 +14,6 @@ const (
 	lastPoint  = 'l'
 )
 
-// point is one metric point, and at once its encoding: key is run ∥ metric,
-// place is step ∥ time ∥ value, 24 bytes whose order is that of the points.
-type point struct {
-	run    driftline.RunID
-	metric string
-	place  string
-}
-
 func pointsPrefix(table byte, run driftline.RunID) []byte {
 	return kv.AppendString([]byte{kv.MetricPoints, table}, string(run))
 }
@@ -30,6 +22,7 @@ func metricPrefix(table byte, run driftline.RunID, metric string) []byte {
 	return kv.AppendString(pointsPrefix(table, run), metric)
 }
 
+// appendPlace adds step ∥ time ∥ value, 24 bytes whose order is that of the points.
 func appendPlace(key []byte, m driftline.Metric) []byte {
 	key = kv.AppendInt64(key, m.Step)
 	key = kv.AppendInt64(key, m.Time.UnixMicro())
@@ -53,20 +46,22 @@ func takePlace(metric string, place []byte) (driftline.Metric, error) {
 	return driftline.Metric{Key: metric, Value: driftline.Number(value), Step: step, Time: time.UnixMicro(micros).UTC()}, err
 }
 
-// stagePoints fills a batch with the points of metrics, before its transaction begins.
-func (r *Registry) stagePoints(run driftline.RunID, metrics []driftline.Metric) ([]point, *kv.Batch) {
-	batch, now := r.db.NewBatch(), r.now()
-	points := make([]point, len(metrics))
-	for i, m := range metrics {
+// stagePoints fills a batch with the points of metrics, before its transaction
+// begins, and returns the greatest of each metric.
+func (r *Registry) stagePoints(run driftline.RunID, metrics []driftline.Metric) (lastMetrics, *kv.Batch) {
+	batch, now, last := r.db.NewBatch(), r.now(), lastMetrics{}
+	for _, m := range metrics {
 		if m.Time.IsZero() {
 			m.Time = now
 		}
 		place := appendPlace(nil, m)
 		batch.Set(append(metricPrefix(everyPoint, run, m.Key), place...), nil)
-		batch.Max(metricPrefix(lastPoint, run, m.Key), place)
-		points[i] = point{run: run, metric: m.Key, place: string(place)}
+		last.observe(run, m.Key, string(place))
 	}
-	return points, batch
+	for metric, place := range last[run] {
+		batch.Max(metricPrefix(lastPoint, run, metric), []byte(place))
+	}
+	return last, batch
 }
 
 // Metrics yields the history of one metric of a run, by step, then time, then value.
@@ -109,13 +104,21 @@ func (r *Registry) checkMetric(id driftline.RunID, metric string) error {
 // fold of the ledger, but of the points: the order in which they come is no matter.
 type lastMetrics map[driftline.RunID]map[string]string
 
-func (l lastMetrics) observe(p point) {
-	run := l[p.run]
-	if run == nil {
-		run = map[string]string{}
-		l[p.run] = run
+func (l lastMetrics) observe(run driftline.RunID, metric, place string) {
+	metrics := l[run]
+	if metrics == nil {
+		metrics = map[string]string{}
+		l[run] = metrics
 	}
-	run[p.metric] = max(run[p.metric], p.place)
+	metrics[metric] = max(metrics[metric], place)
+}
+
+func (l lastMetrics) merge(other lastMetrics) {
+	for run, metrics := range other {
+		for metric, place := range metrics {
+			l.observe(run, metric, place)
+		}
+	}
 }
 
 // load reads the table of greatest points.
@@ -136,7 +139,7 @@ func (l lastMetrics) load(db *kv.DB) error {
 		if _, err := takePlace(metric, pair.Value); err != nil {
 			return err
 		}
-		l.observe(point{run: driftline.RunID(run), metric: metric, place: string(pair.Value)})
+		l.observe(driftline.RunID(run), metric, string(pair.Value))
 	}
 	return nil
 }

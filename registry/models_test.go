@@ -80,6 +80,39 @@ func TestModelVersionsAndAliases(t *testing.T) {
 	}
 }
 
+func TestModelsAreListed(t *testing.T) {
+	r := trained(t)
+	for _, name := range []driftline.ModelName{"late", "late", "early"} {
+		must(t)(r.RegisterModel(driftline.ModelSpec{Model: name, Run: "e-1", Artifact: "model.bin"}))
+	}
+	must(t)(r.MoveAlias("late", "champion", driftline.AliasMove{Version: 1}))
+	must(t)(r.MoveAlias("late", "backup", driftline.AliasMove{Version: 1}))
+	got := ""
+	for _, m := range r.Models() {
+		got += fmt.Sprintf("%s %d %d %v; ", m.Name, m.Versions, m.Newest.Version, m.Aliases)
+	}
+	if want := "early 1 1 map[]; late 2 2 map[backup:1 champion:1]; "; got != want {
+		t.Errorf("models are %s want %s", got, want)
+	}
+	versions, err := r.ModelVersions("late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(versions) != 2 || !slices.Equal(versions[0].Aliases, []driftline.Alias{"backup", "champion"}) || versions[1].Aliases != nil {
+		t.Errorf("versions are %+v", versions)
+	}
+	_, err = r.ModelVersions("later")
+	wantError(t, err, driftline.NotFound, `did you mean "late"?`)
+	for _, name := range []driftline.ModelName{"", "a/b", "a@1", "a%2Fb", "a\x00", "ünïcode model-1.0"} {
+		_, err := r.RegisterModel(driftline.ModelSpec{Model: name, Run: "e-1", Artifact: "model.bin"})
+		if name == "ünïcode model-1.0" {
+			must(t)(nil, err)
+			continue
+		}
+		wantError(t, err, driftline.Invalid, "model name")
+	}
+}
+
 func TestModelKeepsTheArtifactItWasRegisteredFrom(t *testing.T) {
 	r := trained(t)
 	must(t)(r.RegisterModel(driftline.ModelSpec{Model: "late", Run: "e-1", Artifact: "model.bin"}))

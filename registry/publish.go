@@ -49,9 +49,7 @@ func (r *Registry) show(c commit) {
 	for i := range c.lines {
 		r.graph.add(&c.lines[i])
 	}
-	for _, p := range c.points {
-		r.metrics.observe(p)
-	}
+	r.metrics.merge(c.points)
 	r.newest, r.shown = c.tail, c.number
 }
 

@@ -10,6 +10,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/kv"
 )
 
 func TestRunsAreNumberedByExperiment(t *testing.T) {
@@ -208,5 +209,93 @@ func TestRunInputsMustExistAndAreResolved(t *testing.T) {
 	}
 	if want := []driftline.Ref{driftline.DatasetRef("late", 1), driftline.ModelRef("late", 1)}; !slices.Equal(logged.Inputs, want) {
 		t.Errorf("inputs are %v, want %v", logged.Inputs, want)
+	}
+}
+
+func BenchmarkLogThousandPoints(b *testing.B) {
+	db, err := kv.Open(b.TempDir(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer db.Close()
+	r, err := registry.Open(db, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	run, err := r.CreateRun(driftline.RunSpec{Experiment: "e"})
+	if err != nil {
+		b.Fatal(err)
+	}
+	log := driftline.RunLog{Metrics: make([]driftline.Metric, 1000)}
+	step := int64(0)
+	for b.Loop() {
+		for i := range log.Metrics {
+			step++
+			log.Metrics[i] = driftline.Metric{Key: "loss", Value: 0.5, Step: step}
+		}
+		if _, err := r.LogRun(run.ID, log); err != nil {
+			b.Fatal(err)
+		}
+	}
+	b.ReportMetric(float64(step)/b.Elapsed().Seconds(), "points/s")
+}
+
+func TestExperimentsAndArtifactsAreListed(t *testing.T) {
+	r := trained(t)
+	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e"}))
+	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "a"}))
+	got := r.Experiments()
+	want := []registry.Experiment{{Name: "a", Runs: 1, Last: noon}, {Name: "e", Runs: 2, Last: noon}}
+	if !slices.Equal(got, want) {
+		t.Errorf("experiments are %v, want %v", got, want)
+	}
+	if a, err := r.Artifact("e-1", "model.bin"); err != nil || a != artifact("model.bin", 1) {
+		t.Errorf("artifact is %v, %v", a, err)
+	}
+	_, err := r.Artifact("e-1", "model.bim")
+	wantError(t, err, driftline.NotFound, `did you mean "model.bin"?`)
+	_, err = r.Artifact("e-2", "model.bin")
+	wantError(t, err, driftline.NotFound, "none yet")
+	_, err = r.Artifact("e-3", "model.bin")
+	wantError(t, err, driftline.NotFound, `run "e-3" does not exist`)
+}
+
+func TestRunsRefuseWhatTheyCannotKeep(t *testing.T) {
+	r := open(t)
+	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e"}))
+	long := strings.Repeat("k", 251)
+	tooMany := map[string]string{}
+	for i := range 1001 {
+		tooMany[fmt.Sprint(i)] = ""
+	}
+	for name, log := range map[string]driftline.RunLog{
+		"empty param key":     {Params: map[string]string{"": "1"}},
+		"long tag key":        {Tags: map[string]string{long: "1"}},
+		"NUL in a key":        {Tags: map[string]string{"a\x00": "1"}},
+		"key is not UTF-8":    {Params: map[string]string{"\xff": "1"}},
+		"value is not UTF-8":  {Params: map[string]string{"a": "\xff"}},
+		"value too long":      {Tags: map[string]string{"a": strings.Repeat("v", 64<<10+1)}},
+		"too many":            {Params: tooMany},
+		"long metric key":     {Metrics: []driftline.Metric{{Key: long}}},
+		"metric without name": {Metrics: []driftline.Metric{{Value: 1}}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			before := r.Newest()
+			_, err := r.LogRun("e-1", log)
+			wantError(t, err, driftline.Invalid)
+			if len(err.Error()) > 400 {
+				t.Errorf("the error has %d bytes", len(err.Error()))
+			}
+			if r.Newest() != before {
+				t.Error("something was written")
+			}
+		})
+	}
+	_, err := r.CreateRun(driftline.RunSpec{Experiment: "e", Name: "\xff"})
+	wantError(t, err, driftline.Invalid, "run name")
+	_, err = r.Run(driftline.RunID(strings.Repeat("x", 1<<20)))
+	wantError(t, err, driftline.NotFound, "xxx…")
+	if len(err.Error()) > 400 {
+		t.Errorf("the error has %d bytes", len(err.Error()))
 	}
 }
