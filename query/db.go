@@ -206,7 +206,7 @@ func (s *session) text(ctx context.Context, sql string, arg string) (_ string, e
 func (s *session) recoverTo(err *error) {
 	if p := recover(); p != nil {
 		s.broken = true
-		*err = driftline.Errorf(driftline.Internal, "the query failed: %w", fmt.Errorf("panic: %v", p))
+		*err = driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{fmt.Errorf("panic: %v", p)})
 	}
 }
 

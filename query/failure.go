@@ -23,6 +23,9 @@ func failure(ctx context.Context, err error) error {
 	if cause := ctx.Err(); cause != nil {
 		return stopped(cause)
 	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return stopped(err)
+	}
 	var theirs *duckdb.Error
 	if !errors.As(err, &theirs) {
 		return driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{err})
