@@ -91,7 +91,7 @@ func (s *Server) entityRows(features driftline.FeatureSet, given *jsonColumns) (
 			if _, ok := given.values[column]; !ok {
 				e := driftline.Errorf(driftline.Invalid, "join key %q of feature view %q is missing from entities", column, use.View.Name)
 				if near := driftline.Nearest(column, given.names); near != "" {
-					return nil, e.WithHint("did you mean it by %q?", near)
+					return nil, e.WithHint("is it the column %q? call it %q", near, column)
 				}
 				return nil, e.WithHint(`add "%s": [value, …] to entities`, column)
 			}

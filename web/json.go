@@ -63,7 +63,7 @@ func explainJSON(err error, want reflect.Type) error {
 	case errors.As(err, &syntax):
 		return driftline.Errorf(driftline.Invalid, "the body is not JSON at byte %d: %s", syntax.Offset, syntax.Error())
 	case errors.As(err, &wrongType):
-		return unfit("field %q is %s, want %s", fieldPath(wrongType), jsonKind(wrongType.Value), wantedKind(wrongType.Type))
+		return unfit("%s is %s, want %s", fieldPath(wrongType), jsonKind(wrongType.Value), wantedKind(wrongType.Type))
 	case errors.As(err, &own):
 		return withStatus(http.StatusUnprocessableEntity, own)
 	}
@@ -88,9 +88,9 @@ func tooLarge(limit int64) error {
 
 func fieldPath(e *json.UnmarshalTypeError) string {
 	if e.Field == "" {
-		return "(the whole body)"
+		return "the body"
 	}
-	return e.Field
+	return "field " + strconv.Quote(e.Field)
 }
 
 func jsonKind(value string) string {
@@ -99,9 +99,14 @@ func jsonKind(value string) string {
 	case "bool":
 		return "true or false"
 	case "number":
-		return strings.TrimSpace("number " + rest)
+		if rest == "" {
+			return "a number"
+		}
+		return "the number " + rest
 	case "array":
 		return "a list"
+	case "object":
+		return "an object"
 	}
 	return "a " + kind
 }

@@ -96,7 +96,7 @@ const observations = `{"push_source_name": "weather", "df": {
   "airport": ["JFK", "JFK", "EWR", "LGA"],
   "event_timestamp": ["2013-01-31T14:00:00Z", "2013-01-31 15:00:00", "2013-01-31T15:30:00.123456Z", "2013-01-31T09:00:00Z"],
   "temp": [39.02, 40, null, 41.5],
-  "gusts": [9007199254740993, 7.0, 1, null],
+  "gusts": [7.0, 9007199254740993, 1, null],
   "sky": ["clear", "", "söt 🌧", "fog"],
   "raw": ["AAH/", null, "", "AA=="],
   "seen": ["2013-01-31T15:00:00Z", null, "1969-12-31T23:59:58.5Z", null]}}`

@@ -33,13 +33,27 @@ func (s *Server) cataloguePage(w http.ResponseWriter, r *http.Request) error {
 	catalogue := s.engine.Registry()
 	body := cataloguePage{Services: catalogue.Services(), Entities: catalogue.Entities(), Flight: s.options.FlightAddress}
 	for _, view := range catalogue.Views() {
-		status, err := s.engine.ViewStatus(r.Context(), view.Name)
+		status, newest, err := s.lookAt(r.Context(), &view)
 		if err != nil {
 			return err
 		}
-		body.Views = append(body.Views, viewRow{FeatureView: view, Status: status, Newest: s.freshness.newest(r.Context(), &view, status)})
+		body.Views = append(body.Views, viewRow{FeatureView: view, Status: status, Newest: newest})
 	}
 	return s.render(w, "catalogue", page{Title: "Catalogue", Section: "catalogue", Body: body})
+}
+
+// lookAt describes a view's rows to a person. Reading the newest time flushes
+// what is still in the log, so the counts are asked for again.
+func (s *Server) lookAt(ctx context.Context, view *driftline.FeatureView) (engine.ViewStatus, time.Time, error) {
+	status, err := s.engine.ViewStatus(ctx, view.Name)
+	if err != nil {
+		return status, time.Time{}, err
+	}
+	newest := s.freshness.newest(ctx, view, status)
+	if status.Unflushed > 0 {
+		status, err = s.engine.ViewStatus(ctx, view.Name)
+	}
+	return status, newest, err
 }
 
 type viewPage struct {
@@ -65,13 +79,13 @@ func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	status, err := s.engine.ViewStatus(r.Context(), view.Name)
+	status, newest, err := s.lookAt(r.Context(), view)
 	if err != nil {
 		return err
 	}
 	body := viewPage{View: view, Status: status, HTTP: "http://" + r.Host, Flight: s.options.FlightAddress,
 		Example: exampleOf(view), Snapshots: s.snapshots(view.Name),
-		Newest: s.freshness.newest(r.Context(), view, status), Distributions: s.distributions(r.Context(), view, status.Rows)}
+		Newest: newest, Distributions: s.distributions(r.Context(), view, status.Rows)}
 	for _, service := range s.engine.Registry().Services() {
 		for _, projection := range service.Projections {
 			if projection.View == view.Name {
