@@ -17,7 +17,7 @@ func SplitBatch(batch arrow.RecordBatch, maxBytes int64) iter.Seq[arrow.RecordBa
 // splitRows yields rows [from, to), halved until the pieces fit. Halving, not
 // dividing by the mean, because one long string may hold most of the bytes.
 func splitRows(batch arrow.RecordBatch, from, to, maxBytes int64, yield func(arrow.RecordBatch) bool) bool {
-	if to-from > 1 && rowsSize(batch, from, to) > maxBytes {
+	if to-from > 1 && rowsBytes(batch, from, to) > maxBytes {
 		middle := from + (to-from)/2
 		return splitRows(batch, from, middle, maxBytes, yield) && splitRows(batch, middle, to, maxBytes, yield)
 	}
@@ -29,16 +29,20 @@ func splitRows(batch arrow.RecordBatch, from, to, maxBytes int64, yield func(arr
 	return yield(piece)
 }
 
-func rowsSize(batch arrow.RecordBatch, from, to int64) (bytes int64) {
+// BatchBytes is the size in bytes of the values of batch: of a slice, those of its
+// rows, not those of the buffers that it shares.
+func BatchBytes(batch arrow.RecordBatch) int64 { return rowsBytes(batch, 0, batch.NumRows()) }
+
+func rowsBytes(batch arrow.RecordBatch, from, to int64) (bytes int64) {
 	for _, column := range batch.Columns() {
-		bytes += valuesSize(column, from, to)
+		bytes += valuesBytes(column, from, to)
 	}
 	return bytes
 }
 
-// valuesSize is the size in bytes of the elements [from, to) of a, in the layout
+// valuesBytes is the size in bytes of the elements [from, to) of a, in the layout
 // that they are sent in. The values of a dictionary are sent once and not counted.
-func valuesSize(a arrow.Array, from, to int64) int64 {
+func valuesBytes(a arrow.Array, from, to int64) int64 {
 	rows := to - from
 	validity := (rows + 7) / 8
 	switch a := a.(type) {
@@ -66,15 +70,15 @@ func valuesSize(a arrow.Array, from, to int64) int64 {
 		}
 		begin, _ := a.ValueOffsets(int(from))
 		_, end := a.ValueOffsets(int(to - 1))
-		return validity + 8*rows + valuesSize(a.ListValues(), begin, end)
+		return validity + 8*rows + valuesBytes(a.ListValues(), begin, end)
 	case *array.Struct:
 		bytes := validity
 		for i := range a.NumField() {
-			bytes += valuesSize(a.Field(i), from, to)
+			bytes += valuesBytes(a.Field(i), from, to)
 		}
 		return bytes
 	case array.ExtensionArray:
-		return valuesSize(a.Storage(), from, to)
+		return valuesBytes(a.Storage(), from, to)
 	}
 	if fixed, ok := a.DataType().(arrow.FixedWidthDataType); ok {
 		return validity + (rows*int64(fixed.BitWidth())+7)/8

@@ -478,6 +478,7 @@ func TestErrorsThroughBothDoors(t *testing.T) {
 func TestACancelledCallEnds(t *testing.T) {
 	c, _ := withWeather(t)
 	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
 	rows := must[driftline.Batches](t)(c.SQL(ctx, "SELECT i, repeat('x', 100) AS s FROM range(1000000) r(i)"))
 	var last error
 	for _, err := range rows.All {

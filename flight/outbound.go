@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -56,9 +57,11 @@ func (out *outbound) send(batch arrow.RecordBatch) error {
 	if err := out.ctx.Err(); err != nil {
 		return err
 	}
+	compact := compactViews(out.mem, batch)
+	defer compact.Release()
 	out.began = true
 	count(out.ctx, batch.NumRows())
-	return out.writer.Write(batch)
+	return out.writer.Write(compact)
 }
 
 // sendTrailer ends a stream with an empty batch that carries a report as JSON.
@@ -79,4 +82,60 @@ func (out *outbound) sendTrailer(report any) error {
 func writeBatches(ctx context.Context, mem memory.Allocator, stream flight.DataStreamWriter, rows driftline.Batches) error {
 	out := newOutbound(ctx, mem, stream, rows.Schema)
 	return out.close(out.sendAll(rows))
+}
+
+// compactViews returns batch with its string and binary views in buffers of their
+// own. arrow-go cuts every other kind of slice when it writes one, but sends of views
+// all that they could point to: a thousand slices, a thousand times the whole. The
+// caller releases the result.
+func compactViews(mem memory.Allocator, batch arrow.RecordBatch) arrow.RecordBatch {
+	columns := slices.Clone(batch.Columns())
+	var made []arrow.Array
+	for i, column := range columns {
+		if view, ok := column.(array.ViewLike); ok {
+			columns[i] = compactView(mem, view)
+			made = append(made, columns[i])
+		}
+	}
+	if len(made) == 0 {
+		batch.Retain()
+		return batch
+	}
+	defer func() {
+		for _, column := range made {
+			column.Release()
+		}
+	}()
+	return array.NewRecordBatch(batch.Schema(), columns, batch.NumRows())
+}
+
+func compactView(mem memory.Allocator, view array.ViewLike) arrow.Array {
+	switch view := view.(type) {
+	case *array.StringView:
+		return rebuilt(view, array.NewStringViewBuilder(mem))
+	case *array.BinaryView:
+		return rebuilt(view, array.NewBinaryViewBuilder(mem))
+	}
+	view.Retain()
+	return view
+}
+
+// rebuilt copies values one by one and releases the builder.
+func rebuilt[T any](values interface {
+	arrow.Array
+	Value(int) T
+}, builder interface {
+	array.Builder
+	Append(T)
+}) arrow.Array {
+	defer builder.Release()
+	builder.Reserve(values.Len())
+	for row := range values.Len() {
+		if values.IsNull(row) {
+			builder.AppendNull()
+			continue
+		}
+		builder.Append(values.Value(row))
+	}
+	return builder.NewArray()
 }
