@@ -348,6 +348,15 @@ func TestHistogramBins(t *testing.T) {
 	if h := drift.NewHistogram(drift.SampleOf([]float64{1, 3}), drift.SampleOf([]float64{2})); fmt.Sprint(h.Edges) != "[0.5 1.5 2.5 3.5]" {
 		t.Errorf("whole numbers: %v", h.Edges)
 	}
+	var wide []float64
+	for k := range 400 {
+		wide = append(wide, float64(k))
+	}
+	for i, count := range drift.NewHistogram(drift.SampleOf(wide), nil).Reference {
+		if count != 50 {
+			t.Errorf("400 whole numbers: bin %d holds %d, want 50", i, count)
+		}
+	}
 	spread := append(normals(1, 9999, 1, 0), 1e9)
 	h := drift.NewHistogram(drift.SampleOf(spread), drift.SampleOf(normals(2, 10000, 1, 0)))
 	if top := h.Edges[len(h.Edges)-1]; top > 5 || len(h.Edges) != 31 {

@@ -39,8 +39,9 @@ type Histogram struct {
 // picture. Missing values are not counted.
 //
 // The width is that of Freedman and Diaconis, 2·IQR/∛N, giving at least 5 bins
-// and at most 30. Whole numbers that span fewer than 30 get one bin each, from
-// k−½ to k+½. Quantiles are taken over up to 32,768 values of each side, evenly
+// and at most 30. Bins of whole numbers begin and end half-way between two of
+// them, so that each holds as many; a span below 30 gets one bin per number.
+// Quantiles are taken over up to 32,768 values of each side, evenly
 // spread, so that both weigh alike.
 //
 // Special cases:
@@ -80,13 +81,16 @@ func binEdges(reference, current Sample, all valueRange) []float64 {
 	}
 	slices.Sort(sample)
 	if isDenselyWhole(all) && areWhole(sample) {
-		return wholeEdges(all.least, all.greatest)
+		return wholeEdges(all.least, all.greatest, 1)
 	}
 	low, high := fence(all, sample)
 	width := 2 * (quantile(sample, 0.75) - quantile(sample, 0.25)) / math.Cbrt(float64(all.finite))
 	bins := math.Ceil((high - low) / width)
 	if !(bins <= maxBins) { // also for a width of 0
 		bins = maxBins
+	}
+	if areWhole(sample) && max(-low, high) < 1<<51 {
+		return wholeEdges(low, high, math.Ceil((high-low+1)/max(minBins, bins)))
 	}
 	return evenEdges(low, high, max(minBins, int(bins)))
 }
@@ -165,11 +169,12 @@ func edgesAround(v float64) []float64 {
 	return []float64{low, high}
 }
 
-// wholeEdges gives each of the whole numbers from least to greatest its own bin.
-func wholeEdges(least, greatest float64) []float64 {
+// wholeEdges cuts least … greatest into bins that hold as many whole numbers each.
+func wholeEdges(least, greatest, width float64) []float64 {
 	edges := []float64{least - 0.5}
-	for k := least; k <= greatest; k++ {
-		edges = append(edges, k+0.5)
+	for last := least - 0.5; last < greatest; {
+		last += width
+		edges = append(edges, last)
 	}
 	return edges
 }

@@ -27,15 +27,16 @@ import (
 
 const (
 	// cellsMin is the pooled length from which cells beat sorting.
-	cellsMin = 1 << 15
-	// cellsWide is the pooled length from which more cells pay for their memory.
-	cellsWide = 1 << 19
+	cellsMin = 1 << 12
 
-	fewCells  = 1 << 14
-	manyCells = 1 << 16
+	// There is a cell for every eighth value, as far as the counts fit in the cache.
+	valuesPerCell = 8
+	maxCells      = 1 << 16
 
-	// sampledValues per side choose the map. It decides speed, never the result.
-	sampledValues = 2048
+	// A map is chosen by one in sampledShare values of each side, at most
+	// maxSampled. It decides speed, never the result.
+	sampledShare = 32
+	maxSampled   = 2048
 
 	// boundSlack covers the rounding of the bounds, which is below 1e-15; two
 	// neighbouring distances differ by at least 1/(n·m) where it matters.
@@ -46,13 +47,10 @@ const (
 // two-sided, the larger of the directions) that the alternative asks for.
 func findExtremes(reference, current Sample, alternative Alternative) extremes {
 	total := reference.Len() + current.Len()
-	switch {
-	case total < cellsMin || uint64(max(reference.Len(), current.Len())) > math.MaxUint32:
+	if total < cellsMin || uint64(max(reference.Len(), current.Len())) > math.MaxUint32 {
 		return extremesBySorting(reference, current)
-	case total < cellsWide:
-		return extremesByCells(reference, current, alternative, fewCells)
 	}
-	return extremesByCells(reference, current, alternative, manyCells)
+	return extremesByCells(reference, current, alternative, min(total/valuesPerCell, maxCells))
 }
 
 // cellMap sends values to cells 0 … last, NaN to cell last+1. It is monotone.
@@ -99,8 +97,9 @@ func (c *cellMap) cellByBits(v float64) int {
 // chooseMap looks at a few values of each side and takes the map that keeps
 // different ones apart best.
 func chooseMap(reference, current Sample, cells int) cellMap {
-	sample := reference.strided(make([]float64, 0, 2*sampledValues+2), sampledValues)
-	sample = current.strided(sample, sampledValues)
+	limit := func(s Sample) int { return min(s.Len()/sampledShare+1, maxSampled) }
+	sample := reference.strided(nil, limit(reference))
+	sample = current.strided(sample, limit(current))
 	sample = slices.DeleteFunc(sample, func(v float64) bool { return math.IsInf(v, 0) })
 	if len(sample) == 0 {
 		sample = append(sample, 0)

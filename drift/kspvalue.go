@@ -40,7 +40,8 @@ const (
 //	one-sided           exp(−2z² − 2z(m+2n)/(3√(nm(n+m)))),  z = d√e,  m ≥ n
 //
 // Auto takes the asymptotic one-sided form also where C(n+m, n) exceeds a
-// float64, because SciPy does.
+// float64, because SciPy does. Where the exact sum of SciPy is rounded to a little
+// more than 1, SciPy turns to the asymptotic form; here it is 1.
 //
 // Special cases:
 //
@@ -57,46 +58,43 @@ func KSPValue(d float64, n, m int64, alternative Alternative, method Method) flo
 }
 
 // ksPValue also returns the distance that p belongs to (a multiple of
-// 1/lcm(n, m) if p is exact) and whether p is exact.
+// 1/lcm(n, m) up to exactMax values) and whether p is exact.
 func ksPValue(d float64, n, m int64, alternative Alternative, method Method) (distance, p float64, exact bool) {
 	if math.IsNaN(d) || n < 1 || m < 1 {
 		return d, math.NaN(), false
 	}
 	n, m = max(n, m), min(n, m)
-	if takesExact(n, m, alternative, method) {
-		distance, p = exactKS(d, n, m, alternative)
-		return distance, clampProbability(p), true
+	if !takesExact(n, m, method) {
+		return d, clampProbability(asymptoticKS(d, n, m, alternative)), false
 	}
-	return d, clampProbability(asymptoticKS(d, n, m, alternative)), false
-}
-
-func takesExact(n, m int64, alternative Alternative, method Method) bool {
-	divisor := gcd(n, m)
-	switch {
-	case method == Asymptotic, float64(n/divisor)*float64(m) > lcmMax*float64(divisor):
-		return false
-	case method == Exact:
-		return true
-	case alternative != TwoSided && n != m && logBinomial(n+m, m) > logMaxFloat:
-		return false
-	}
-	return n <= exactMax
-}
-
-// exactKS wants n ≥ m.
-func exactKS(d float64, n, m int64, alternative Alternative) (distance, p float64) {
 	lcm := n / gcd(n, m) * m
 	h := int64(math.RoundToEven(d * float64(lcm)))
-	distance = float64(h) / float64(lcm)
-	switch {
-	case h == 0:
-		return distance, 1
-	case n != m:
-		return distance, outsideShare(n, m, h, alternative == TwoSided)
-	case alternative == TwoSided:
-		return distance, outsideShareSquare(n, h)
+	d = float64(h) / float64(lcm)
+	if method == Auto && h > 0 && alternative != TwoSided && n != m && logBinomial(n+m, m) > logMaxFloat {
+		return d, clampProbability(asymptoticKS(d, n, m, alternative)), false
 	}
-	return distance, binomialRatio(n, h, 0)
+	return d, clampProbability(exactKS(h, n, m, alternative)), true
+}
+
+func takesExact(n, m int64, method Method) bool {
+	divisor := gcd(n, m)
+	if method == Asymptotic || float64(n/divisor)*float64(m) > lcmMax*float64(divisor) {
+		return false
+	}
+	return method == Exact || n <= exactMax
+}
+
+// exactKS returns P(D ≥ h/lcm(n, m)). It wants n ≥ m.
+func exactKS(h, n, m int64, alternative Alternative) float64 {
+	switch {
+	case h <= 0:
+		return 1
+	case n != m:
+		return outsideShare(n, m, h, alternative == TwoSided)
+	case alternative == TwoSided:
+		return outsideShareSquare(n, h)
+	}
+	return binomialRatio(n, h, 0)
 }
 
 // binomialRatio returns C(2n, n−(k+1)h) / C(2n, n−kh) as a product of h factors below one.
