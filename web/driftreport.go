@@ -306,22 +306,44 @@ func newNumberChart(c driftline.ColumnDrift, p plot, format func(float64) string
 		ReferencePath: steps(h.Edges, reference, x, y), CurrentPath: steps(h.Edges, current, x, y),
 		Label: fmt.Sprintf("Histogram of %s from %s to %s", c.Column, format(low), format(high)),
 	}
+	inside := 0.0 // how far inside its edges the values of a bin lie
+	if betweenWholes(h.Edges) {
+		inside = 0.5
+	}
 	for i := range bins {
+		from, to := format(h.Edges[i]+inside), format(h.Edges[i+1]-inside)
+		if from != to {
+			from += " to " + to
+		}
 		chart.Marks = append(chart.Marks, mark{
 			X: coordinate(x(h.Edges[i])), Width: coordinate(x(h.Edges[i+1]) - x(h.Edges[i])),
-			Text: fmt.Sprintf("%s to %s: reference %s, current %s", format(h.Edges[i]), format(h.Edges[i+1]),
-				percentOf(reference[i]), percentOf(current[i])),
+			Text: fmt.Sprintf("%s: reference %s, current %s", from, percentOf(reference[i]), percentOf(current[i])),
 		})
 	}
 	chart.Ticks = []tick{
-		{coordinate(x(low)), "start", format(low)},
-		{coordinate(chart.Middle), "middle", format(low/2 + high/2)},
-		{coordinate(x(high)), "end", format(high)},
+		{coordinate(x(low)), "start", format(low + inside)},
+		{coordinate(x(high)), "end", format(high - inside)},
+	}
+	if middle := math.Floor(low/2 + high/2); inside == 0 {
+		chart.Ticks = append(chart.Ticks, tick{coordinate(chart.Middle), "middle", format(low/2 + high/2)})
+	} else if high-low > 4 {
+		chart.Ticks = append(chart.Ticks, tick{coordinate(x(middle)), "middle", format(middle)})
 	}
 	if at := float64(c.Location); at >= low && at <= high {
 		chart.Gap = coordinate(x(at))
 	}
 	return chart
+}
+
+// betweenWholes reports whether every edge lies half-way between whole numbers, as
+// the bins of whole numbers do.
+func betweenWholes(edges []float64) bool {
+	for _, e := range edges {
+		if math.Abs(e) >= 1<<52 || e-math.Floor(e) != 0.5 {
+			return false
+		}
+	}
+	return true
 }
 
 // steps draws a histogram as the outline of its bars.
