@@ -64,6 +64,7 @@ def run(notebook: nbformat.NotebookNode) -> CellExecutionError | None:
     client = NotebookClient(
         notebook,
         timeout=CELL_SECONDS,
+        extra_arguments=["--log-level=ERROR"],
         resources={"metadata": {"path": str(SOURCE.parent)}},
         on_cell_execute=before,
         on_cell_executed=after,

@@ -24,8 +24,11 @@ def bold(text: object) -> str:
 
 def preformatted(text: str) -> str:
     """Returns a text whose spaces and lines stay."""
-    return f'<pre style="line-height:1.35">{_text(text)}</pre>'
+    style = "font-family:monospace;line-height:1.35;white-space:pre;overflow-x:auto"
+    return f'<pre style="{style}">{_text(text)}</pre>'
 
 
 def _text(value: object) -> str:
+    if isinstance(value, float):
+        return f"{value:.6g}"
     return html.escape("" if value is None else str(value))

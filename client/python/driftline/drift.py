@@ -169,7 +169,7 @@ class DriftReport:
                 c.verdict,
                 c.test,
                 f"{c.effect:.3f}" if c.test else "",
-                f"{c.q_value:.2g}" if c.test else "",
+                _probability(c.q_value) if c.test else "",
                 _nulls(c.reference_nulls, c.reference_rows),
                 _nulls(c.current_nulls, c.current_rows),
                 c.note,
@@ -181,5 +181,12 @@ class DriftReport:
 _HEAD = ("column", "verdict", "test", "effect", "q", "nulls before", "nulls now", "note")
 
 
+def _probability(p: float) -> str:
+    return "<1e-300" if p < 1e-300 else f"{p:.2g}"
+
+
 def _nulls(nulls: int, rows: int) -> str:
-    return f"{nulls / (nulls + rows):.1%}" if nulls else "0"
+    if not nulls:
+        return "0"
+    share = nulls / (nulls + rows)
+    return f"{share:.1%}" if share >= 0.001 else "<0.1%"

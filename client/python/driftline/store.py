@@ -332,8 +332,8 @@ class FeatureStore:
         exclude: Sequence[str] = (),
         alpha: float | None = None,
         margin: float | None = None,
-        reference_name: str = "reference",
-        current_name: str = "current",
+        reference_name: str = "",
+        current_name: str = "",
     ) -> DriftReport:
         """Compares two tables column by column.
 
@@ -354,8 +354,8 @@ class FeatureStore:
             exclude: Columns to leave out.
             alpha: The false discovery rate over all columns; 0.05 by default.
             margin: The smallest effect that counts; 0.05 by default.
-            reference_name: What to call the reference, if it is a table.
-            current_name: What to call the current data, if it is a table.
+            reference_name: What to call the reference in the report.
+            current_name: What to call the current data in the report.
         """
         options = {"columns": list(columns), "exclude": list(exclude), "alpha": alpha}
         options = {name: value for name, value in options.items() if value}
@@ -363,20 +363,16 @@ class FeatureStore:
             options["margin"] = margin
         sides = (_drift_source(reference), _drift_source(current))
         if all(sides):
-            body = self._http.post(
-                "drift", body={"reference": sides[0], "current": sides[1], **options}
-            )
+            request = {"reference": sides[0], "current": sides[1], **options}
+            body = self._http.post("drift", body=request)
         else:
-            names = (reference_name, current_name)
             tables = [
                 self._read_source(side) if side else to_table(given)
                 for side, given in zip(sides, (reference, current), strict=True)
             ]
-            labels = [
-                (side.get("ref") or name) if side else name
-                for side, name in zip(sides, names, strict=True)
-            ]
-            body = self._drift_of_tables(*tables, *labels, options)
+            body = self._drift_of_tables(*tables, options)
+        body["reference"]["name"] = reference_name or body["reference"]["name"]
+        body["current"]["name"] = current_name or body["current"]["name"]
         return DriftReport(body, self._render_drift)
 
     def _render_drift(self, report: Mapping[str, Any]) -> str:
@@ -386,8 +382,6 @@ class FeatureStore:
         self,
         reference: pa.Table,
         current: pa.Table,
-        reference_name: str,
-        current_name: str,
         options: dict[str, Any],
     ) -> dict[str, Any]:
         common = [name for name in reference.column_names if name in current.column_names]
@@ -400,8 +394,8 @@ class FeatureStore:
         command = {
             "op": "drift",
             "reference_rows": reference.num_rows,
-            "reference_name": reference_name,
-            "current_name": current_name,
+            "reference_name": "reference",
+            "current_name": "current",
             **options,
         }
         exchange = self._flight.exchange(command, open_source(rows), "drift")

@@ -57,7 +57,7 @@ class Metric:
     time: datetime | None
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class ModelVersion:
     """One registered model: the artifact of a run, under a name.
 
@@ -85,6 +85,10 @@ class ModelVersion:
     def ref(self) -> str:
         """Its name everywhere: ``model/late_departure@1``."""
         return f"model/{self.model}@{self.version}"
+
+    def __repr__(self) -> str:
+        aliases = f", {', '.join(self.aliases)}" if self.aliases else ""
+        return f"ModelVersion({self.ref}{aliases}, from run/{self.run}, {self.artifact.path})"
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> ModelVersion:

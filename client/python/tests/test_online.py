@@ -44,7 +44,7 @@ def test_a_value_older_than_the_ttl_is_null(filled):
     assert now.statuses["count"] == ["OUTSIDE_MAX_AGE"]
 
 
-@pytest.mark.parametrize("minutes", [120, 121, 200, 300, 301, 1000])
+@pytest.mark.parametrize("minutes", [-1, 0, 59, 90, 120, 121, 200, 300, 301, 1000])
 def test_online_equals_offline(filled, minutes):
     at = NOON + timedelta(minutes=minutes)
     keys = ["a", "b", "nobody", None]
