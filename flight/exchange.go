@@ -39,7 +39,7 @@ func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, 
 	if command.ReferenceRows < 0 {
 		return driftline.Errorf(driftline.Invalid, "reference_rows is %d", command.ReferenceRows)
 	}
-	halves, stop := splitAfter(rows, command.ReferenceRows)
+	halves, stop := splitAfter(counted(ctx, rows), command.ReferenceRows)
 	defer stop()
 	report, err := engine.Compare(ctx, halves.first(), halves.rest(), command.DriftOptions)
 	if err != nil {

@@ -18,15 +18,14 @@ import (
 // inbound is the receiving side of a DoPut or DoExchange. Its Recv lets nothing
 // through to a decoder that ipcverify has not seen.
 type inbound struct {
-	ctx      context.Context
 	receive  func() (*flight.FlightData, error)
 	verified ipcverify.Stream
 	first    *flight.FlightData // received to learn the command, not yet passed on
 }
 
 // newInbound receives the first message, which holds the descriptor.
-func newInbound(ctx context.Context, receive func() (*flight.FlightData, error)) (*inbound, *flight.FlightDescriptor, error) {
-	in := &inbound{ctx: ctx, receive: receive}
+func newInbound(receive func() (*flight.FlightData, error)) (*inbound, *flight.FlightDescriptor, error) {
+	in := &inbound{receive: receive}
 	first, err := in.next()
 	if errors.Is(err, io.EOF) {
 		err = driftline.Errorf(driftline.Invalid, "the stream is empty").WithHint("begin it with a descriptor and a schema")
@@ -71,6 +70,20 @@ func (in *inbound) next() (*flight.FlightData, error) {
 	return data, err
 }
 
+// counted is rows, each batch counted for the log line of the call.
+func counted(ctx context.Context, rows driftline.Batches) driftline.Batches {
+	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for batch, err := range rows.All {
+			if err == nil {
+				count(ctx, batch.NumRows())
+			}
+			if !yield(batch, err) {
+				return
+			}
+		}
+	}}
+}
+
 // receiveError names what the engine may wrap and pass back.
 func (in *inbound) receiveError(err error) error {
 	switch status.Code(err) {
@@ -98,7 +111,6 @@ func (in *inbound) batches(mem memory.Allocator) (driftline.Batches, *flight.Rea
 				yield(nil, err)
 				return
 			}
-			count(in.ctx, batch.NumRows())
 			if !yield(batch, nil) {
 				return
 			}

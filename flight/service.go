@@ -33,7 +33,7 @@ func newService(e *engine.Engine, statements *statements, version string) *servi
 
 func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
 	ctx := stream.Context()
-	in, descriptor, err := newInbound(ctx, stream.Recv)
+	in, descriptor, err := newInbound(stream.Recv)
 	if err != nil {
 		return err
 	}
@@ -51,7 +51,7 @@ func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
 		return err
 	}
 	defer reader.Release()
-	result, err := s.engine.Ingest(ctx, command.View, command.IdempotencyKey, rows)
+	result, err := s.engine.Ingest(ctx, command.View, command.IdempotencyKey, counted(ctx, rows))
 	if err != nil {
 		return err
 	}
@@ -111,7 +111,7 @@ func (s *service) read(ctx context.Context, command readCommand) (driftline.Batc
 
 func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error {
 	ctx := stream.Context()
-	in, descriptor, err := newInbound(ctx, stream.Recv)
+	in, descriptor, err := newInbound(stream.Recv)
 	if err != nil {
 		return err
 	}

@@ -82,6 +82,11 @@ func (s *service) runQuery(ctx context.Context, query string, arguments arrow.Re
 	return writeBatches(ctx, s.mem, stream, rows)
 }
 
+// CloseSession has nothing to close; drivers call it whenever they disconnect.
+func (s *sqlService) CloseSession(context.Context, *flight.CloseSessionRequest) (*flight.CloseSessionResult, error) {
+	return &flight.CloseSessionResult{Status: flight.CloseSessionResultClosed}, nil
+}
+
 // GetFlightInfoStatement checks a query and gives its text back as the ticket.
 func (s *sqlService) GetFlightInfoStatement(ctx context.Context, command flightsql.StatementQuery, descriptor *flight.FlightDescriptor) (*flight.FlightInfo, error) {
 	schema, err := s.statementSchema(ctx, command)

@@ -39,7 +39,8 @@ func name(ctx context.Context, op string, ref driftline.Ref) {
 	}
 }
 
-// count adds rows that went in or out.
+// count adds rows to those that the call was about: rows in of a write or a
+// comparison, rows out of everything else.
 func count(ctx context.Context, rows int64) {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		c.rows.Add(rows)
