@@ -53,7 +53,7 @@ VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unkn
 .PHONY: build
 build: deps
 	@mkdir -p bin
-	go build -trimpath -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/driftline
+	go build -ldflags "-X main.version=$(VERSION)" -o $(BIN) ./cmd/driftline
 
 # --- the two commands -----------------------------------------------------------
 
