@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"time"
+)
+
+// peer is a Python class in a process of its own, which answers lines of JSON with
+// lines of JSON. It is asked once to prepare, any number of times to run, and ends
+// with its stdin.
+//
+//	→ {"do":"prepare","config":{…}}   ← {"versions":{"duckdb":"1.4.1"}}  or {"missing":"duckdb"}
+//	→ {"do":"run","check":true}       ← {"value":1.25,"rows":100000,"checksum":"…","numbers":["0x1p-3"]}
+//	                                  ← {"error":"…"} instead of either
+type peer struct {
+	process *exec.Cmd
+	stdin   io.WriteCloser
+	replies *bufio.Reader
+}
+
+// peerSpec says which class, and what it is told.
+type peerSpec struct {
+	name   string // as tables show it
+	module string // in bench/peers, without .py
+	config any    // as JSON to the class
+}
+
+type peerReply struct {
+	Versions map[string]string `json:"versions"`
+	Missing  string            `json:"missing"`
+	Error    string            `json:"error"`
+	Value    float64           `json:"value"`
+	answer
+}
+
+// missingModule means that the peer is not installed.
+type missingModule struct{ module string }
+
+func (e *missingModule) Error() string {
+	return fmt.Sprintf("Python module %s is not installed (make bench-peers)", e.module)
+}
+
+// comparePeer starts the peer, compares and stops it. A peer that is not installed
+// is skipped.
+func (b *bench) comparePeer(ctx context.Context, w workload, ours side, spec peerSpec) error {
+	p, err := b.startPeer(ctx, spec)
+	var missing *missingModule
+	if errors.As(err, &missing) {
+		b.skip(w, spec.name, missing.Error())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s, %s: %w", w.name, spec.name, err)
+	}
+	return errors.Join(b.compare(ctx, w, ours, p.side(spec.name)), p.stop())
+}
+
+// startPeer tries the interpreters in turn until one has what the peer imports.
+func (b *bench) startPeer(ctx context.Context, spec peerSpec) (*peer, error) {
+	err := error(&missingModule{"any: there is no virtual environment"})
+	for _, python := range b.interpreters() {
+		var p *peer
+		p, err = b.startPeerWith(ctx, python, spec)
+		var missing *missingModule
+		if err == nil || !errors.As(err, &missing) {
+			return p, err
+		}
+	}
+	return nil, err
+}
+
+func (b *bench) interpreters() (found []string) {
+	for _, venv := range []string{".venv-peers", ".venv"} {
+		python := filepath.Join(b.root, venv, "bin", "python")
+		if _, err := os.Stat(python); err == nil {
+			found = append(found, python)
+		}
+	}
+	return found
+}
+
+func (b *bench) startPeerWith(ctx context.Context, python string, spec peerSpec) (*peer, error) {
+	p := &peer{process: command(ctx, python, filepath.Join(b.root, "bench", "peers", "protocol.py"), spec.module)}
+	p.process.Dir = b.dir
+	p.process.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	p.process.Stderr = os.Stderr
+	stdout, err := p.process.StdoutPipe()
+	if err != nil {
+		return nil, err
+	}
+	p.replies = bufio.NewReader(stdout)
+	if p.stdin, err = p.process.StdinPipe(); err != nil {
+		return nil, err
+	}
+	if err := p.process.Start(); err != nil {
+		return nil, err
+	}
+	reply, err := p.ask(map[string]any{"do": "prepare", "config": spec.config})
+	if err != nil {
+		return nil, errors.Join(err, p.stop())
+	}
+	maps.Copy(b.machine.Peers, reply.Versions)
+	return p, nil
+}
+
+// ask sends one line and waits for its answer. When the context of the process
+// ends so does the process, and with it the wait.
+func (p *peer) ask(question any) (peerReply, error) {
+	var reply peerReply
+	if err := json.NewEncoder(p.stdin).Encode(question); err != nil {
+		return reply, fmt.Errorf("the peer is gone: %w", err)
+	}
+	line, err := p.replies.ReadBytes('\n')
+	if err != nil {
+		return reply, fmt.Errorf("the peer ended without an answer: %w", err)
+	}
+	if err := json.Unmarshal(line, &reply); err != nil {
+		return reply, fmt.Errorf("the peer's answer %.80q: %w", line, err)
+	}
+	if reply.Missing != "" {
+		return reply, &missingModule{reply.Missing}
+	}
+	if reply.Error != "" {
+		return reply, errors.New(reply.Error)
+	}
+	return reply, nil
+}
+
+// run asks for one run. Other fields of the question, if any, are the peer's own.
+func (p *peer) run(_ context.Context, check bool) (measured, error) {
+	reply, err := p.ask(map[string]any{"do": "run", "check": check})
+	return measured{value: reply.Value, answer: reply.answer}, err
+}
+
+func (p *peer) side(name string) side { return side{name: name, run: p.run} }
+
+// stop ends the peer and all processes that it started.
+func (p *peer) stop() error {
+	_ = p.stdin.Close()
+	timer := time.AfterFunc(stopTime, func() { killGroup(p.process) })
+	defer timer.Stop()
+	err := p.process.Wait()
+	killGroup(p.process)
+	return err
+}

@@ -1,0 +1,128 @@
+package main
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"math"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+)
+
+// suiteResults is the file results/SUITE.json.
+type suiteResults struct {
+	Machine machine `json:"machine"`
+	Rows    []row   `json:"rows"`
+}
+
+const lineFormat = "%-34s %-34s %-8s %12s %12s %8s %6s  %s"
+
+func tableHead() string {
+	return fmt.Sprintf(lineFormat, "WORKLOAD", "PEER", "UNIT", "OURS", "THEIRS", "RATIO", "GOAL", "SAME ANSWER")
+}
+
+func tableLine(r row) string {
+	return fmt.Sprintf(lineFormat, r.Workload, r.Peer, r.Unit, figure(r.Ours), figure(r.Theirs), figure(r.Ratio), figure(r.Goal), yesNo(r.SameAnswer))
+}
+
+// figure prints three significant digits, and whole numbers from 100 on with
+// separated thousands; what is not known is a dash.
+func figure(value *float64) string {
+	if value == nil {
+		return "-"
+	}
+	v := *value
+	if math.Abs(v) < 100 || math.IsInf(v, 0) || math.IsNaN(v) {
+		digits := 2
+		if size := math.Abs(v); size > 0 && size < 1 {
+			digits = min(9, 2-int(math.Floor(math.Log10(size))))
+		} else if size >= 10 {
+			digits = 1
+		}
+		return strconv.FormatFloat(v, 'f', digits, 64)
+	}
+	return thousands(strconv.FormatFloat(v, 'f', 0, 64))
+}
+
+func thousands(digits string) string {
+	sign := ""
+	if strings.HasPrefix(digits, "-") {
+		sign, digits = "-", digits[1:]
+	}
+	for i := len(digits) - 3; i > 0; i -= 3 {
+		digits = digits[:i] + "," + digits[i:]
+	}
+	return sign + digits
+}
+
+func yesNo(b bool) string {
+	if b {
+		return "yes"
+	}
+	return "NO"
+}
+
+// writeResults replaces the file of the suite.
+func writeResults(folder, suite string, results suiteResults) error {
+	if results.Rows == nil {
+		results.Rows = []row{}
+	}
+	text, err := json.MarshalIndent(results, "", "  ")
+	if err != nil {
+		return fmt.Errorf("results of %s: %w", suite, err)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		return err
+	}
+	return os.WriteFile(filepath.Join(folder, suite+".json"), append(text, '\n'), 0o644)
+}
+
+func readResults(folder, suite string) (suiteResults, error) {
+	var results suiteResults
+	text, err := os.ReadFile(filepath.Join(folder, suite+".json"))
+	if err != nil {
+		return results, err
+	}
+	if err := json.Unmarshal(text, &results); err != nil {
+		return results, fmt.Errorf("results of %s: %w", suite, err)
+	}
+	return results, nil
+}
+
+// writeReport prints the results of every suite that has some, as Markdown.
+func writeReport(out io.Writer, folder string, suites []suite) error {
+	for _, s := range suites {
+		results, err := readResults(folder, s.name)
+		if errors.Is(err, fs.ErrNotExist) {
+			continue
+		}
+		if err != nil {
+			return err
+		}
+		if _, err := io.WriteString(out, markdown(s.name, results)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func markdown(suite string, results suiteResults) string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "### %s\n\n%s\n\n", suite, results.Machine.summary())
+	text.WriteString("| workload | peer | unit | ours | theirs | ratio | goal | same answer |\n")
+	text.WriteString("|---|---|---|--:|--:|--:|--:|---|\n")
+	for _, r := range results.Rows {
+		ratio := figure(r.Ratio)
+		if r.Ratio != nil && *r.Ratio < 1 {
+			ratio = "**" + ratio + "**" // a debt
+		}
+		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Workload, r.Peer, r.Unit,
+			figure(r.Ours), figure(r.Theirs), ratio, figure(r.Goal), yesNo(r.SameAnswer))
+	}
+	text.WriteString("\n")
+	return text.String()
+}
