@@ -1,17 +1,25 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
+	"math"
 	"slices"
 
 	"github.com/driftline/driftline"
 )
 
-// graph is the picture of a lineage: layers from left to right, the thing that
-// was asked for first, each node as far right as its longest way from there.
+// graph is the picture of a lineage: layers from top to bottom, the thing that
+// was asked for first, each node as far down as its longest way from there. Rows
+// begin at the left, so that a narrow screen shows how the story begins.
 //
-//	model ── run ── dataset ─┬─ snapshot ── file
-//	                         └─ snapshot ── file
+//	model
+//	 │
+//	run
+//	 │
+//	dataset
+//	 ├────────────┐
+//	snapshot   snapshot
 type graph struct {
 	Width, Height int
 	Nodes         []graphNode
@@ -34,13 +42,14 @@ type graphEdge struct {
 
 // The geometry of the picture.
 const (
-	nodeWidth  = 196
+	nodeWidth  = 176
 	nodeHeight = 58
-	columnStep = 256
-	rowStep    = 74
-	graphEdgeY = nodeHeight / 2
-	border     = 8
-	maxRows    = 12 // of one layer; the rest is summed up in one node
+	columnStep = 190
+	rowStep    = 96 // between layers
+	wrapStep   = 68 // between rows of one layer
+	border     = 24
+	perRow     = 5
+	maxShown   = 3 * perRow // of one layer; the rest is summed up in one node
 )
 
 // drawLineage lays out l. Edges of l point from a thing to what it was made
@@ -48,30 +57,74 @@ const (
 func drawLineage(l driftline.Lineage, direction driftline.LineageDirection) graph {
 	next := map[driftline.Ref][]driftline.Ref{}
 	for _, e := range l.Edges {
-		from, to := e.From, e.To
-		if direction == driftline.Down {
-			from, to = to, from
-		}
+		from, to := along(e, direction)
 		next[from] = append(next[from], to)
 	}
-	layers := layered(l, next)
 	g := graph{}
-	place := map[driftline.Ref][2]int{}
-	tallest := 0
-	for _, layer := range layers {
-		tallest = max(tallest, min(len(layer), maxRows+1))
+	place := map[driftline.Ref]graphPlace{}
+	y := border
+	for depth, layer := range layered(l, next) {
+		rows := g.placeLayer(depth, y, beneath(layer, next, place), place, l.Root)
+		y += rowStep + (rows-1)*wrapStep
 	}
-	for column, layer := range layers {
-		g.placeLayer(column, tallest, layer, place, l.Root)
+	for _, node := range g.Nodes {
+		g.Width = max(g.Width, node.X+nodeWidth+border)
 	}
-	g.Width = len(layers)*columnStep - (columnStep - nodeWidth) + 2*border
-	g.Height = tallest*rowStep - (rowStep - nodeHeight) + 2*border
+	g.Height = y - rowStep + nodeHeight + border
 	g.connect(l, direction, place)
 	return g
 }
 
-// layered groups the nodes by their longest way from the root. Breadth-first
-// order within a layer keeps what belongs together near each other.
+// graphPlace is where a node stands, or the node that stands for it.
+type graphPlace struct{ x, y, depth, column int }
+
+// wanted is a node of a layer and the column in which it would stand straight
+// beneath what leads to it.
+type wanted struct {
+	driftline.LineageNode
+	column float64
+}
+
+// beneath orders a layer by where its nodes' predecessors stand, which keeps
+// edges short and from crossing.
+func beneath(layer []driftline.LineageNode, next map[driftline.Ref][]driftline.Ref, place map[driftline.Ref]graphPlace) []wanted {
+	sum, count := map[driftline.Ref]float64{}, map[driftline.Ref]float64{}
+	for from, tos := range next {
+		p, placed := place[from]
+		for _, to := range tos {
+			if placed {
+				sum[to], count[to] = sum[to]+float64(p.column), count[to]+1
+			}
+		}
+	}
+	ordered := make([]wanted, len(layer))
+	for i, node := range layer {
+		ordered[i] = wanted{LineageNode: node, column: sum[node.Ref] / max(1, count[node.Ref])}
+	}
+	slices.SortStableFunc(ordered, func(a, b wanted) int { return cmp.Compare(a.column, b.column) })
+	return ordered
+}
+
+// columnsOf gives each node of a row the column it wants, or the next free one.
+func columnsOf(row []wanted) []int {
+	columns, free := make([]int, len(row)), 0
+	for i, node := range row {
+		column := max(free, int(math.Round(node.column)))
+		columns[i] = min(column, perRow-(len(row)-i))
+		free = columns[i] + 1
+	}
+	return columns
+}
+
+// along is an edge in the direction of the walk.
+func along(e driftline.LineageEdge, direction driftline.LineageDirection) (from, to driftline.Ref) {
+	if direction == driftline.Down {
+		return e.To, e.From
+	}
+	return e.From, e.To
+}
+
+// layered groups the nodes by their longest way from the root, and by kind.
 func layered(l driftline.Lineage, next map[driftline.Ref][]driftline.Ref) [][]driftline.LineageNode {
 	depth := map[driftline.Ref]int{l.Root: 0}
 	// A ledger line's inputs are older than itself, so there is no cycle; the
@@ -93,59 +146,68 @@ func layered(l driftline.Lineage, next map[driftline.Ref][]driftline.Ref) [][]dr
 			break
 		}
 	}
+	nodes := slices.Clone(l.Nodes)
+	slices.SortStableFunc(nodes, func(a, b driftline.LineageNode) int {
+		return cmp.Or(cmp.Compare(depth[a.Ref], depth[b.Ref]), cmp.Compare(a.Ref.Kind, b.Ref.Kind))
+	})
 	var layers [][]driftline.LineageNode
-	for _, node := range l.Nodes {
-		for len(layers) <= depth[node.Ref] {
+	for i, node := range nodes {
+		if i == 0 || depth[node.Ref] != depth[nodes[i-1].Ref] || node.Ref.Kind != nodes[i-1].Ref.Kind {
 			layers = append(layers, nil)
 		}
-		layers[depth[node.Ref]] = append(layers[depth[node.Ref]], node)
+		layers[len(layers)-1] = append(layers[len(layers)-1], node)
 	}
-	return slices.DeleteFunc(layers, func(layer []driftline.LineageNode) bool { return len(layer) == 0 })
+	return layers
 }
 
-func (g *graph) placeLayer(column, tallest int, layer []driftline.LineageNode, place map[driftline.Ref][2]int, root driftline.Ref) {
-	shown := layer
-	if len(layer) > maxRows+1 {
-		shown = layer[:maxRows]
+// placeLayer puts a layer in rows from y on, and returns how many rows it took.
+func (g *graph) placeLayer(depth, y int, layer []wanted, place map[driftline.Ref]graphPlace, root driftline.Ref) int {
+	var rest []wanted
+	if len(layer) > maxShown {
+		layer, rest = layer[:maxShown-1], layer[maxShown-1:]
 	}
-	rows := len(shown)
-	if len(shown) < len(layer) {
+	rows := 0
+	for row := range slices.Chunk(layer, perRow) {
+		for i, column := range columnsOf(row) {
+			p := graphPlace{x: border + column*columnStep, y: y + rows*wrapStep, depth: depth, column: column}
+			g.addNode(row[i].LineageNode, p, row[i].Ref == root)
+			place[row[i].Ref] = p
+		}
 		rows++
 	}
-	x := border + column*columnStep
-	top := border + (tallest-rows)*rowStep/2
-	for i, node := range shown {
-		y := top + i*rowStep
-		place[node.Ref] = [2]int{x, y}
-		g.Nodes = append(g.Nodes, graphNode{X: x, Y: y, Kind: string(node.Ref.Kind), Title: fit(nodeTitle(node.Ref)),
-			Note: fit(nodeNote(node.Facts)), URL: refURL(node.Ref), Root: node.Ref == root})
-	}
-	if rest := layer[len(shown):]; len(rest) > 0 {
-		y := top + len(shown)*rowStep
+	if len(rest) > 0 {
+		p := graphPlace{x: border + (perRow-1)*columnStep, y: y + (rows-1)*wrapStep, depth: depth, column: perRow - 1}
 		for _, node := range rest {
-			place[node.Ref] = [2]int{x, y}
+			place[node.Ref] = p
 		}
-		g.Nodes = append(g.Nodes, graphNode{X: x, Y: y, Kind: string(rest[0].Ref.Kind),
+		g.Nodes = append(g.Nodes, graphNode{X: p.x, Y: p.y, Kind: string(rest[0].Ref.Kind),
 			Title: fmt.Sprintf("and %d more", len(rest)), Note: "listed below", URL: "#list"})
 	}
+	return rows
 }
 
-// connect draws each edge once, even where many nodes were summed up in one.
-func (g *graph) connect(l driftline.Lineage, direction driftline.LineageDirection, place map[driftline.Ref][2]int) {
+func (g *graph) addNode(node driftline.LineageNode, p graphPlace, root bool) {
+	g.Nodes = append(g.Nodes, graphNode{X: p.x, Y: p.y, Kind: string(node.Ref.Kind), Title: fit(nodeTitle(node.Ref)),
+		Note: fit(nodeNote(node.Facts)), URL: refURL(node.Ref), Root: root})
+}
+
+// connect draws each edge once, even where many nodes were summed up in one. An
+// edge that skips a layer goes around on the left, so that it meets no node.
+func (g *graph) connect(l driftline.Lineage, direction driftline.LineageDirection, place map[driftline.Ref]graphPlace) {
 	drawn := map[string]bool{}
 	for _, e := range l.Edges {
-		left, right := e.From, e.To
-		if direction == driftline.Down {
-			left, right = right, left
-		}
-		a, okA := place[left]
-		b, okB := place[right]
+		from, to := along(e, direction)
+		a, okA := place[from]
+		b, okB := place[to]
 		if !okA || !okB {
 			continue
 		}
-		x1, y1, x2, y2 := a[0]+nodeWidth, a[1]+graphEdgeY, b[0], b[1]+graphEdgeY
-		bend := (x2 - x1) / 2
-		line := fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1+bend, y1, x2-bend, y2, x2, y2)
+		x1, y1, x2, y2 := a.x+nodeWidth/2, a.y+nodeHeight, b.x+nodeWidth/2, b.y
+		line := fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1, y1+(y2-y1)/2, x2, y2-(y2-y1)/2, x2, y2)
+		if b.depth-a.depth > 1 {
+			y1, y2 = a.y+nodeHeight/2, b.y+nodeHeight/2
+			line = fmt.Sprintf("M%d %dC%d %d %d %d %d %d", a.x, y1, a.x-border, y1, b.x-border, y2, b.x, y2)
+		}
 		if !drawn[line] {
 			drawn[line] = true
 			g.Edges = append(g.Edges, graphEdge{Path: line, Kind: e.Kind})
@@ -171,8 +233,8 @@ func nodeTitle(ref driftline.Ref) string {
 
 // nodeNote is the one fact that is worth its place in the picture.
 func nodeNote(facts map[string]string) string {
-	for _, key := range []string{"rows", "status", "size", "path", "version"} {
-		if value, ok := facts[key]; ok {
+	for _, key := range []string{"rows", "aliases", "status", "path", "keys"} {
+		if value, ok := facts[key]; ok && value != "" {
 			if key == "rows" {
 				return countText(value) + " rows"
 			}
@@ -184,7 +246,7 @@ func nodeNote(facts map[string]string) string {
 
 // fit cuts a text to what a node can show.
 func fit(s string) string {
-	const most = 24
+	const most = 21
 	runes := []rune(s)
 	if len(runes) <= most {
 		return s

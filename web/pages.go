@@ -141,6 +141,7 @@ var pageFuncs = template.FuncMap{
 	"age":      ageText,
 	"number":   numberText,
 	"refURL":   refURL,
+	"refText":  refText,
 	"join":     strings.Join,
 	"segment":  url.PathEscape,
 	"query":    url.QueryEscape,
@@ -262,6 +263,17 @@ func refURL(ref driftline.Ref) string {
 		return "/models/" + name
 	}
 	return "/lineage?ref=" + url.QueryEscape(ref.String())
+}
+
+// refText is a reference without the tail of a long hash.
+func refText(ref driftline.Ref) string {
+	switch ref.Kind {
+	case driftline.KindFile:
+		ref.Version = shortText(ref.Version)
+	case driftline.KindArtifact:
+		ref.Name = shortText(ref.Name)
+	}
+	return ref.String()
 }
 
 func artifactURL(run driftline.RunID, artifact string) string {
