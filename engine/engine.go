@@ -95,7 +95,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	}
 	e = &Engine{
 		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
-		tail:        logTail{views: map[driftline.ViewName]map[uint64]int{}},
+		tail:        logTail{views: map[driftline.ViewName]*viewTail{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows,
 	}
 	defer func() {

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"iter"
+	"maps"
 	"slices"
 	"sync"
 	"time"
@@ -32,24 +33,26 @@ const (
 // It mirrors the keys in kv, so that a read with nothing to flush costs no scan.
 type logTail struct {
 	mu    sync.Mutex
-	views map[driftline.ViewName]map[uint64]int // first sequence → bytes
+	views map[driftline.ViewName]*viewTail
+}
+
+// viewTail is the tail of one view's log.
+type viewTail struct {
+	entries map[uint64]int // first sequence → bytes
+	bytes   int            // of all entries
 }
 
 // noteLogged records a new log entry and wakes the flusher if the log is long.
 func (e *Engine) noteLogged(view driftline.ViewName, first uint64, size int) {
 	e.tail.mu.Lock()
 	defer e.tail.mu.Unlock()
-	entries := e.tail.views[view]
-	if entries == nil {
-		entries = map[uint64]int{}
-		e.tail.views[view] = entries
+	tail := e.tail.views[view]
+	if tail == nil {
+		tail = &viewTail{entries: map[uint64]int{}}
+		e.tail.views[view] = tail
 	}
-	entries[first] = size
-	total := 0
-	for _, n := range entries {
-		total += n
-	}
-	if total >= flushBytes {
+	tail.entries[first] = size
+	if tail.bytes += size; tail.bytes >= flushBytes {
 		select {
 		case e.wakeFlusher <- struct{}{}:
 		default: // it is awake already
@@ -60,8 +63,13 @@ func (e *Engine) noteLogged(view driftline.ViewName, first uint64, size int) {
 func (e *Engine) noteFlushed(view driftline.ViewName, entries []uint64) {
 	e.tail.mu.Lock()
 	defer e.tail.mu.Unlock()
+	tail := e.tail.views[view]
+	if tail == nil {
+		return // while recovering: the tail is not loaded yet
+	}
 	for _, first := range entries {
-		delete(e.tail.views[view], first)
+		tail.bytes -= tail.entries[first]
+		delete(tail.entries, first)
 	}
 }
 
@@ -69,12 +77,19 @@ func (e *Engine) noteFlushed(view driftline.ViewName, entries []uint64) {
 func (e *Engine) unflushed(view driftline.ViewName) []uint64 {
 	e.tail.mu.Lock()
 	defer e.tail.mu.Unlock()
-	var entries []uint64
-	for first := range e.tail.views[view] {
-		entries = append(entries, first)
+	tail := e.tail.views[view]
+	if tail == nil {
+		return nil
 	}
-	slices.Sort(entries)
-	return entries
+	return slices.Sorted(maps.Keys(tail.entries))
+}
+
+// hasUnflushed reports whether a view's log has entries.
+func (e *Engine) hasUnflushed(view driftline.ViewName) bool {
+	e.tail.mu.Lock()
+	defer e.tail.mu.Unlock()
+	tail := e.tail.views[view]
+	return tail != nil && len(tail.entries) > 0
 }
 
 // loadTail finds the log entries that the last process left.
@@ -103,7 +118,7 @@ func (e *Engine) pin(ctx context.Context, view *driftline.FeatureView) (snapshot
 
 // flush moves the entries that are in a view's log now into one snapshot.
 func (e *Engine) flush(ctx context.Context, view *driftline.FeatureView) error {
-	if len(e.unflushed(view.Name)) == 0 {
+	if !e.hasUnflushed(view.Name) {
 		return nil
 	}
 	table := viewTable(view.Name)
