@@ -48,7 +48,8 @@ class Flight:
             writer.close()
         if answer is None:
             raise InternalError("the server took the rows and did not say what became of them")
-        return json.loads(answer.to_pybytes())
+        result: dict[str, Any] = json.loads(answer.to_pybytes())
+        return result
 
     def get(self, ticket: dict[str, Any]) -> pa.Table:
         """Returns the table that a ticket stands for."""

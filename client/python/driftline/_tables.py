@@ -176,14 +176,14 @@ def _fit_field(field: pa.Field, wanted: pa.Schema, native: bool) -> pa.Field:
 
 def _can_cast(have: pa.DataType, want: pa.DataType, native: bool) -> bool:
     def is_number(t: pa.DataType) -> bool:
-        return pa.types.is_integer(t) or pa.types.is_floating(t)
+        return bool(pa.types.is_integer(t) or pa.types.is_floating(t))
 
     if pa.types.is_null(have):
         return True
     if is_number(have) and is_number(want):
         return not (pa.types.is_float64(have) and pa.types.is_float32(want))
     is_time_text = pa.types.is_string(have) and pa.types.is_timestamp(want)
-    return native and is_time_text
+    return native and bool(is_time_text)
 
 
 def _cast_batch(batch: pa.RecordBatch, schema: pa.Schema) -> pa.RecordBatch:

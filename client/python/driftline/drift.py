@@ -63,17 +63,23 @@ class ColumnDrift:
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> ColumnDrift:
         """Reads the server's form."""
-        numbers = ("statistic", "p_value", "q_value", "effect", "location")
-        counts = ("reference_rows", "current_rows", "reference_nulls", "current_nulls")
         return cls(
             column=body["column"],
             kind=body["kind"],
             test=body["test"],
+            # NaN and the infinities come as texts, which float reads too.
+            statistic=float(body["statistic"]),
+            p_value=float(body["p_value"]),
+            q_value=float(body["q_value"]),
+            effect=float(body["effect"]),
+            location=float(body["location"]),
             verdict=body["verdict"],
             note=body.get("note", ""),
-            histogram=dict(body.get("histogram") or {}),
-            **{name: float(body.get(name, "NaN")) for name in numbers},
-            **{name: int(body.get(name, 0)) for name in counts},
+            reference_rows=body["reference_rows"],
+            current_rows=body["current_rows"],
+            reference_nulls=body["reference_nulls"],
+            current_nulls=body["current_nulls"],
+            histogram=dict(body["histogram"]),
         )
 
 

@@ -245,7 +245,7 @@ class OnlineResponse:
 
     def to_dict(self) -> dict[str, list[Any]]:
         """Returns the columns as lists."""
-        return self._table.to_pydict()
+        return {name: self._table[name].to_pylist() for name in self._table.column_names}
 
     def to_df(self) -> Any:
         """Returns the columns as a pandas DataFrame."""

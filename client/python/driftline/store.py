@@ -366,11 +366,11 @@ class FeatureStore:
             request = {"reference": sides[0], "current": sides[1], **options}
             body = self._http.post("drift", body=request)
         else:
-            tables = [
+            before, after = (
                 self._read_source(side) if side else to_table(given)
                 for side, given in zip(sides, (reference, current), strict=True)
-            ]
-            body = self._drift_of_tables(*tables, options)
+            )
+            body = self._drift_of_tables(before, after, options)
         body["reference"]["name"] = reference_name or body["reference"]["name"]
         body["current"]["name"] = current_name or body["current"]["name"]
         return DriftReport(body, self._render_drift)

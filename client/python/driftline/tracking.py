@@ -120,6 +120,18 @@ class Run:
         'FINISHED'
     """
 
+    id: str
+    experiment: str
+    name: str
+    status: str
+    started: datetime | None
+    ended: datetime | None
+    params: dict[str, str]
+    metrics: dict[str, float]  # the last value of each
+    tags: dict[str, str]
+    inputs: list[str]
+    artifacts: list[Artifact]
+
     def __init__(self, http: HTTP, body: Mapping[str, Any]) -> None:
         self._http = http
         self._step = 0
@@ -253,16 +265,16 @@ class Run:
         return artifact
 
     def _read(self, body: Mapping[str, Any]) -> None:
-        self.id: str = body["id"]
-        self.experiment: str = body["experiment"]
-        self.name: str = body.get("name", "")
-        self.status: str = body["status"]
+        self.id = body["id"]
+        self.experiment = body["experiment"]
+        self.name = body.get("name", "")
+        self.status = body["status"]
         self.started = parse_time(body.get("started"))
         self.ended = parse_time(body.get("ended"))
-        self.params: dict[str, str] = dict(body.get("params") or {})
+        self.params = dict(body.get("params") or {})
         self.metrics = {k: float(v) for k, v in (body.get("metrics") or {}).items()}
-        self.tags: dict[str, str] = dict(body.get("tags") or {})
-        self.inputs: list[str] = list(body.get("inputs") or ())
+        self.tags = dict(body.get("tags") or {})
+        self.inputs = list(body.get("inputs") or ())
         self.artifacts = [Artifact.from_json(a) for a in body.get("artifacts") or ()]
 
 
@@ -321,12 +333,12 @@ def _number(key: str, value: Any) -> float | str:
         value = value.item()  # NumPy's and torch's scalars
     if isinstance(value, bool) or not isinstance(value, numbers.Real):
         raise TypeError(f"metric {key!r} is {value!r}, want a number")
-    value = float(value)
-    if math.isnan(value):
+    number = float(value)
+    if math.isnan(number):
         return "NaN"
-    if math.isinf(value):
-        return "Infinity" if value > 0 else "-Infinity"
-    return value
+    if math.isinf(number):
+        return "Infinity" if number > 0 else "-Infinity"
+    return number
 
 
 def _to_bytes(thing: Any) -> bytes:
