@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // Code says what kind of failure an [Error] is. The list is closed: every edge
@@ -105,7 +106,13 @@ func CodeOf(err error) Code {
 func Nearest[S ~string](name S, candidates []S) S {
 	var best S
 	bestDistance := len(name)/3 + 1
+	length := utf8.RuneCountInString(string(name))
 	for _, c := range slices.Sorted(slices.Values(candidates)) {
+		// The distance is at least the difference in length. A name of megabytes from
+		// the wire is thus never compared, which would take its length times theirs.
+		if more := length - utf8.RuneCountInString(string(c)); max(more, -more) > bestDistance {
+			continue
+		}
 		if d := editDistance(strings.ToLower(string(name)), strings.ToLower(string(c))); d <= bestDistance && (best == "" || d < bestDistance) {
 			best, bestDistance = c, d
 		}
@@ -116,7 +123,7 @@ func Nearest[S ~string](name S, candidates []S) S {
 // Unknown is the error for a name that is not in the catalogue. It suggests the
 // nearest known name, and otherwise lists the known ones (at most ten).
 func Unknown[S ~string](kind string, name S, known []S) *Error {
-	e := Errorf(NotFound, "%s %q does not exist", kind, string(name))
+	e := Errorf(NotFound, "%s %q does not exist", kind, clip(string(name)))
 	if near := Nearest(name, known); near != "" {
 		return e.WithHint("did you mean %q?", string(near))
 	}

@@ -211,6 +211,21 @@ func TestCommandsThatFail(t *testing.T) {
 			t.Errorf("%s:\n  got  %v\n  want %s %q", test.ticket, err, test.code, test.want)
 		}
 	}
+	for _, hostile := range []string{
+		`{"op": "` + strings.Repeat("x", 3<<20) + `"}`,
+		`{"op": "view", "name": "` + strings.Repeat("x", 3<<20) + `"}`,
+		`{"op": "dataset", "name": "` + strings.Repeat("x", 3<<20) + `"}`,
+		`{"op": "online", "features": ["weather:` + strings.Repeat("x", 3<<20) + `"]}`,
+		`{"op": "online", "service": "` + strings.Repeat("x", 3<<20) + `"}`,
+		`{"op": "view", "` + strings.Repeat("x", 3<<20) + `": 1}`,
+	} {
+		if _, err := d.get([]byte(hostile)); status.Code(err) != codes.NotFound && status.Code(err) != codes.InvalidArgument {
+			t.Errorf("%.40s…: %.200v", hostile, err)
+		}
+	}
+	if n := len(d.log.String()); n > 64<<10 {
+		t.Errorf("%d bytes were logged", n)
+	}
 	_, err := d.flight.GetFlightInfo(t.Context(), &arrowflight.FlightDescriptor{Type: arrowflight.DescriptorPATH, Path: []string{"weather"}})
 	if s := status.Convert(err); s.Code() != codes.InvalidArgument || !strings.Contains(s.Message(), "paths are features/<view>") {
 		t.Errorf("path: %v", err)

@@ -37,7 +37,7 @@ func sqlName(command []byte) string {
 	if err := proto.Unmarshal(command, &packed); err != nil {
 		return "unknown"
 	}
-	return clip(packed.TypeUrl[strings.LastIndexByte(packed.TypeUrl, '.')+1:], 80)
+	return packed.TypeUrl[strings.LastIndexByte(packed.TypeUrl, '.')+1:]
 }
 
 // doGetSQL streams the answer of a query itself; the flightsql package would pass

@@ -32,10 +32,16 @@ type call struct {
 
 type callKey struct{}
 
+// What is logged of a name from the wire, and of an error with its stack.
+const (
+	maxLogged      = 120
+	maxLoggedError = 16 << 10
+)
+
 // name says what the call turned out to be about.
 func name(ctx context.Context, op string, ref driftline.Ref) {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
-		c.op, c.ref = c.op+" "+op, ref.String()
+		c.op, c.ref = c.op+" "+clip(op, maxLogged), clip(ref.String(), maxLogged)
 	}
 }
 
@@ -106,7 +112,7 @@ func (w *watcher) finish(ctx context.Context, c *call, err error, took time.Dura
 		code = "cancelled"
 		if failure != nil {
 			code = string(failure.Code)
-			attrs = append(attrs, slog.String("error", causes(failure)))
+			attrs = append(attrs, slog.String("error", clip(causes(failure), maxLoggedError)))
 		}
 		if code == string(driftline.Internal) || code == string(driftline.DataLoss) {
 			level = slog.LevelError
