@@ -111,7 +111,9 @@ class Server:
         while self.url is None:
             line = self.process.stdout.readline()
             if not line:
-                raise SystemExit(f"the server did not start; see {relative(self.out / 'server.log')}")
+                raise SystemExit(
+                    f"the server did not start; see {relative(self.out / 'server.log')}"
+                )
             lines.append(line.rstrip())
             words = [w for w in line.split() if w.startswith("http://")]
             self.url = words[0].rstrip("/") if words else None
@@ -143,7 +145,12 @@ def run(command: list, env: dict | None = None, expect: tuple[int, ...] = (0,)) 
 
 
 def headline(text: str) -> None:
-    print(f"\n\033[1m{text}\033[0m\n{'─' * NARROW}" if sys.stdout.isatty() else f"\n{text}\n{'─' * NARROW}", flush=True)
+    print(
+        f"\n\033[1m{text}\033[0m\n{'─' * NARROW}"
+        if sys.stdout.isatty()
+        else f"\n{text}\n{'─' * NARROW}",
+        flush=True,
+    )
 
 
 def short(word: str) -> str:
