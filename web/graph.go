@@ -124,7 +124,8 @@ func along(e driftline.LineageEdge, direction driftline.LineageDirection) (from,
 	return e.From, e.To
 }
 
-// layered groups the nodes by their longest way from the root, and by kind.
+// layered groups the nodes by their longest way from the root; what does not fit
+// in one row is split by kind.
 func layered(l driftline.Lineage, next map[driftline.Ref][]driftline.Ref) [][]driftline.LineageNode {
 	depth := map[driftline.Ref]int{l.Root: 0}
 	// A ledger line's inputs are older than itself, so there is no cycle; the
@@ -146,18 +147,29 @@ func layered(l driftline.Lineage, next map[driftline.Ref][]driftline.Ref) [][]dr
 			break
 		}
 	}
-	nodes := slices.Clone(l.Nodes)
-	slices.SortStableFunc(nodes, func(a, b driftline.LineageNode) int {
-		return cmp.Or(cmp.Compare(depth[a.Ref], depth[b.Ref]), cmp.Compare(a.Ref.Kind, b.Ref.Kind))
-	})
+	byDepth := make([][]driftline.LineageNode, len(l.Nodes))
+	for _, node := range l.Nodes {
+		byDepth[depth[node.Ref]] = append(byDepth[depth[node.Ref]], node)
+	}
 	var layers [][]driftline.LineageNode
-	for i, node := range nodes {
-		if i == 0 || depth[node.Ref] != depth[nodes[i-1].Ref] || node.Ref.Kind != nodes[i-1].Ref.Kind {
-			layers = append(layers, nil)
-		}
-		layers[len(layers)-1] = append(layers[len(layers)-1], node)
+	for _, layer := range byDepth {
+		layers = append(layers, splitByKind(layer)...)
 	}
 	return layers
+}
+
+// splitByKind returns a layer as one, if it fits in a row, or by kind. An empty
+// layer gives none.
+func splitByKind(layer []driftline.LineageNode) [][]driftline.LineageNode {
+	slices.SortStableFunc(layer, func(a, b driftline.LineageNode) int { return cmp.Compare(a.Ref.Kind, b.Ref.Kind) })
+	var parts [][]driftline.LineageNode
+	for i, node := range layer {
+		if i == 0 || len(layer) > perRow && node.Ref.Kind != layer[i-1].Ref.Kind {
+			parts = append(parts, nil)
+		}
+		parts[len(parts)-1] = append(parts[len(parts)-1], node)
+	}
+	return parts
 }
 
 // placeLayer puts a layer in rows from y on, and returns how many rows it took.
@@ -192,7 +204,7 @@ func (g *graph) addNode(node driftline.LineageNode, p graphPlace, root bool) {
 }
 
 // connect draws each edge once, even where many nodes were summed up in one. An
-// edge that skips a layer goes around on the left, so that it meets no node.
+// edge to a later layer of the same column goes around on the left.
 func (g *graph) connect(l driftline.Lineage, direction driftline.LineageDirection, place map[driftline.Ref]graphPlace) {
 	drawn := map[string]bool{}
 	for _, e := range l.Edges {
@@ -204,7 +216,7 @@ func (g *graph) connect(l driftline.Lineage, direction driftline.LineageDirectio
 		}
 		x1, y1, x2, y2 := a.x+nodeWidth/2, a.y+nodeHeight, b.x+nodeWidth/2, b.y
 		line := fmt.Sprintf("M%d %dC%d %d %d %d %d %d", x1, y1, x1, y1+(y2-y1)/2, x2, y2-(y2-y1)/2, x2, y2)
-		if b.depth-a.depth > 1 {
+		if b.depth-a.depth > 1 && a.x == b.x {
 			y1, y2 = a.y+nodeHeight/2, b.y+nodeHeight/2
 			line = fmt.Sprintf("M%d %dC%d %d %d %d %d %d", a.x, y1, a.x-border, y1, b.x-border, y2, b.x, y2)
 		}
@@ -246,7 +258,7 @@ func nodeNote(facts map[string]string) string {
 
 // fit cuts a text to what a node can show.
 func fit(s string) string {
-	const most = 21
+	const most = 20
 	runes := []rune(s)
 	if len(runes) <= most {
 		return s

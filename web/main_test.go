@@ -1,57 +1,31 @@
 package web_test
 
 import (
-	"context"
 	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
-	"github.com/apache/arrow-go/v18/arrow/memory"
-	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/internal/testenv"
 	"github.com/driftline/driftline/web"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
-// clock is a server's time, moved by hand.
-type clock struct {
-	mu  sync.Mutex
-	now time.Time
-}
-
-func (c *clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// site is a whole server over a fresh data folder.
+// site is a whole server over a fresh data folder, in the afternoon of 2013-01-31.
 type site struct {
-	engine *engine.Engine
+	*testenv.Env
 	server *web.Server
-	clock  *clock
 }
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
-	c := &clock{now: time.Date(2013, 1, 31, 16, 0, 0, 0, time.UTC)}
-	e, err := engine.Open(context.Background(), t.TempDir(), &engine.Options{Now: c.Now, Allocator: mem})
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() {
-		if err := e.Close(); err != nil {
-			t.Error(err)
-		}
-		mem.AssertSize(t, 0)
-	})
-	return &site{engine: e, clock: c, server: web.New(e, &web.Options{Version: "v0.1.0", FlightAddress: "127.0.0.1:8815"})}
+	env := testenv.New(t)
+	env.Clock.Set(time.Date(2013, 1, 31, 16, 0, 0, 0, time.UTC))
+	return &site{Env: env, server: web.New(env.Engine, &web.Options{Version: "v0.1.0", FlightAddress: "127.0.0.1:8815"})}
 }
 
 // ask sends one request. header holds "Name: value" lines.

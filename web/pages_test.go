@@ -1,0 +1,76 @@
+package web_test
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+)
+
+// train logs a run with hostile names, registers a model from it, and so gives
+// every page something to show.
+func (s *site) train(t testing.TB) {
+	t.Helper()
+	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "late departure", "name": "<b>bold</b>", "params": {"</td><script>": "\u0000"}, "inputs": ["view/weather"]}`)
+	s.mustAsk(t, "POST", "/api/v1/runs/late-departure-1/log", `{"metrics": [{"key": "auc", "value": 0.5, "step": 1}, {"key": "auc", "value": 0.7, "step": 2}, {"key": "loss", "value": "Infinity"}]}`)
+	s.mustAsk(t, "PUT", "/api/v1/runs/late-departure-1/artifacts/model/a%20b.bin", "weights")
+	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
+	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/aliases/champion", `{"version": 1}`)
+	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other"}`)
+}
+
+// stockedPages are the pages of a server with something in it, each with what it must show.
+var stockedPages = []struct{ path, want string }{
+	{"/", `<a href="/views/weather">weather</a>`},
+	{"/views/weather", `aria-label="Histogram of temp from 39.02 to 41.5"`},
+	{"/services/delay_model", `<code>temp</code>`},
+	{"/datasets", "No training set has been saved yet"},
+	{"/runs", `<a href="/runs/late-departure-1">late-departure-1</a>`},
+	{"/runs?experiment=other", `<a href="/runs/other-1">other-1</a>`},
+	{"/runs?sort=auc", `auc ↓`},
+	{"/runs/late-departure-1", `points="6.0,114.0 314.0,6.0"`},
+	{"/runs/other-1", "None logged."},
+	{"/models", `<a href="/models/late%20model">late model</a>`},
+	{"/models/late%20model", `Version 1`},
+	{"/lineage", `/lineage?ref=model%2flate%20model%401`},
+	{"/lineage?ref=model/late+model@champion", `view/weather`},
+	{"/lineage?ref=entity/airport&direction=down", `view/weather`},
+}
+
+func TestPagesShowWhatThereIs(t *testing.T) {
+	s := newSite(t)
+	s.stock(t)
+	s.train(t)
+	for _, page := range stockedPages {
+		body := s.mustAsk(t, "GET", page.path, "", "Accept: text/html")
+		if !strings.Contains(body, page.want) {
+			t.Errorf("%s does not show %s:\n%s", page.path, page.want, body)
+		}
+		if strings.Contains(body, "<b>bold") || strings.Contains(body, "<script") {
+			t.Errorf("%s lets names through as markup", page.path)
+		}
+	}
+}
+
+func TestEmptyPagesSayWhatToDoNext(t *testing.T) {
+	s := newSite(t)
+	for path, want := range map[string]string{
+		"/":         "driftline init example",
+		"/datasets": "save_as=",
+		"/runs":     "driftline.init(",
+		"/models":   "store.register_model(",
+		"/lineage":  "apply definitions first",
+	} {
+		if body := s.mustAsk(t, "GET", path, "", "Accept: text/html"); !strings.Contains(body, want) {
+			t.Errorf("%s does not say %q", path, want)
+		}
+	}
+}
+
+func TestAPageThatFailsIsAPage(t *testing.T) {
+	s := newSite(t)
+	s.stock(t)
+	w := s.ask("GET", "/views/wether", "", "Accept: text/html")
+	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `did you mean &#34;weather&#34;?`) {
+		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
