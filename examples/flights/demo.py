@@ -107,17 +107,15 @@ class Server:
         command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         lines = []
-        self.url = None
-        while self.url is None:
+        while not any("grpc://" in line for line in lines):
             line = self.process.stdout.readline()
             if not line:
                 raise SystemExit(
                     f"the server did not start; see {relative(self.out / 'server.log')}"
                 )
             lines.append(line.rstrip())
-            words = [w for w in line.split() if w.startswith("http://")]
-            self.url = words[0].rstrip("/") if words else None
         self.banner = "\n".join(lines)
+        self.url = next(word for word in self.banner.split() if word.startswith("http://"))
         return self
 
     def __exit__(self, *_) -> None:
