@@ -100,7 +100,7 @@ func (w *write) run(ctx context.Context, rows driftline.Batches) (driftline.Inge
 		}
 		b.Retain()
 		head = append(head, b)
-		size += batchBytes(b)
+		size += driftline.BatchBytes(b)
 	}
 	return w.writeBulk(ctx, head, next)
 }
@@ -331,12 +331,4 @@ func encodeLogEntry(schema *arrow.Schema, rows []arrow.RecordBatch) ([]byte, err
 		return nil, err
 	}
 	return buf.Bytes(), nil
-}
-
-func batchBytes(b arrow.RecordBatch) int64 {
-	var n int64
-	for _, col := range b.Columns() {
-		n += int64(col.Data().SizeInBytes())
-	}
-	return n
 }

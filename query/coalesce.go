@@ -6,6 +6,8 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline"
 )
 
 // batchBytes is the most that a batch handed out holds, so that clients with the
@@ -44,7 +46,7 @@ type collector struct {
 func (c *collector) add(batch arrow.RecordBatch, yield func(arrow.RecordBatch, error) bool) bool {
 	for from := int64(0); from < batch.NumRows(); {
 		rest := batch.NewSlice(from, batch.NumRows())
-		size := recordBytes(rest)
+		size := driftline.BatchBytes(rest)
 		if c.bytes+size <= batchBytes {
 			c.held, c.bytes = append(c.held, rest), c.bytes+size
 			return true
@@ -71,7 +73,7 @@ func fittingRows(batch arrow.RecordBatch, limit int64) int64 {
 	for tooMany-fits > 1 {
 		middle := fits + (tooMany-fits)/2
 		slice := batch.NewSlice(0, middle)
-		if recordBytes(slice) <= limit {
+		if driftline.BatchBytes(slice) <= limit {
 			fits = middle
 		} else {
 			tooMany = middle
@@ -135,55 +137,4 @@ func joinBatches(mem memory.Allocator, schema *arrow.Schema, batches []arrow.Rec
 		columns = append(columns, column)
 	}
 	return array.NewRecordBatch(schema, columns, rows), nil
-}
-
-func recordBytes(batch arrow.RecordBatch) int64 {
-	var total int64
-	for _, column := range batch.Columns() {
-		total += arrayBytes(column.Data())
-	}
-	return total
-}
-
-// arrayBytes returns what the rows of a (slice of an) array take on the wire, and
-// for nested types at least that.
-func arrayBytes(data arrow.ArrayData) int64 {
-	rows := int64(data.Len())
-	size := (rows + 7) / 8
-	switch dt := data.DataType().(type) {
-	case arrow.FixedWidthDataType:
-		size += rows * int64(dt.BitWidth()+7) / 8
-	case *arrow.StringType, *arrow.BinaryType:
-		size += 4*rows + offsetSpan(arrow.Int32Traits.CastFromBytes(offsets(data)), data)
-	case *arrow.LargeStringType, *arrow.LargeBinaryType:
-		size += 8*rows + offsetSpan(arrow.Int64Traits.CastFromBytes(offsets(data)), data)
-	default:
-		for _, b := range data.Buffers() {
-			if b != nil {
-				size += int64(b.Len())
-			}
-		}
-		for _, child := range data.Children() {
-			size += arrayBytes(child)
-		}
-	}
-	if words := data.Dictionary(); words != nil && data.DataType().ID() == arrow.DICTIONARY {
-		size += arrayBytes(words)
-	}
-	return size
-}
-
-func offsets(data arrow.ArrayData) []byte {
-	if b := data.Buffers()[1]; b != nil {
-		return b.Bytes()
-	}
-	return nil
-}
-
-func offsetSpan[T int32 | int64](offsets []T, data arrow.ArrayData) int64 {
-	from, to := data.Offset(), data.Offset()+data.Len()
-	if to >= len(offsets) {
-		return 0
-	}
-	return int64(offsets[to] - offsets[from])
 }
