@@ -11,6 +11,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/driftline/driftline"
 )
 
 // answer is what one side found, small enough to compare across processes.
@@ -57,20 +58,24 @@ func (r *exactReal) UnmarshalJSON(text []byte) error {
 	return nil
 }
 
-// checksum sums up the values of batches that share one schema. It depends on
-// names, values and which values share a row; not on the order of rows or columns,
-// nor on batch sizes or the width of numbers. peers/protocol.py has its twin.
+// checksum sums up the values of a table. It depends on names, values and which
+// values share a row; not on the order of rows or columns, nor on batch sizes or the
+// width of numbers. peers/protocol.py has its twin.
 //
 //	word(value)  int64 of integers, times (microseconds) and bools; bits of the float64;
 //	             CRC-32 of text and bytes; a constant for null
 //	row          h = 0; for each column by name: h = (h ⊕ word)·M; h = h ⊕ (h ≫ 32)
 //	checksum     Σ h over rows, mod 2⁶⁴
-func checksum(batches ...arrow.RecordBatch) (answer, error) {
+func checksum(table driftline.Batches) (answer, error) {
 	var total answer
 	var sum uint64
-	for _, batch := range batches {
+	order := columnsByName(table.Schema)
+	for batch, err := range table.All {
+		if err != nil {
+			return answer{}, err
+		}
 		hashes := make([]uint64, batch.NumRows())
-		for _, i := range columnsByName(batch.Schema()) {
+		for _, i := range order {
 			if err := mixColumn(hashes, batch.Column(i)); err != nil {
 				return answer{}, fmt.Errorf("column %q: %w", batch.ColumnName(i), err)
 			}

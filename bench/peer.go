@@ -91,7 +91,7 @@ func (b *bench) interpreters() (found []string) {
 func (b *bench) startPeerWith(ctx context.Context, python string, spec peerSpec) (*peer, error) {
 	p := &peer{process: command(ctx, python, filepath.Join(b.root, "bench", "peers", "protocol.py"), spec.module)}
 	p.process.Dir = b.dir
-	p.process.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1")
+	p.process.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore")
 	p.process.Stderr = os.Stderr
 	stdout, err := p.process.StdoutPipe()
 	if err != nil {

@@ -23,6 +23,7 @@ type server struct {
 	b       *bench
 	process *exec.Cmd
 	exited  chan error
+	views   int // that suites have named so far
 }
 
 // startServer builds the binary once per suite and starts it on free ports. The

@@ -1,0 +1,52 @@
+"""Point-in-time join by Feast with its DuckDB offline store over plain Parquet."""
+
+import time
+from datetime import timedelta
+from pathlib import Path
+
+import pandas as pd
+from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConfig
+from feast.types import Float64, Int64
+from feast.value_type import ValueType
+from protocol import Measured
+
+
+class Peer:
+    modules = ("feast", "duckdb", "pandas", "pyarrow")
+
+    def __init__(self, config):
+        folder = Path(config["folder"])
+        registry = folder / f"feast-{config['ttl_seconds']}.db"
+        self.store = FeatureStore(
+            config=RepoConfig(
+                project="bench",
+                provider="local",
+                registry=str(registry),
+                offline_store={"type": "duckdb"},
+                online_store={"type": "sqlite", "path": str(folder / "feast-online.db")},
+                entity_key_serialization_version=3,
+            )
+        )
+        key = config["entity"]
+        entity = Entity(name=key, join_keys=[key], value_type=ValueType.INT64)
+        view = FeatureView(
+            name="history",
+            entities=[entity],
+            ttl=timedelta(seconds=config["ttl_seconds"]),
+            schema=[Field(name=key, dtype=Int64)]
+            + [Field(name=name, dtype=Float64) for name in config["names"]],
+            source=FileSource(path=config["features"], timestamp_field=config["time"]),
+        )
+        self.store.apply([entity, view])
+        self.columns = [key, config["time"], "label", *config["names"]]
+        self.features = [f"history:{name}" for name in config["names"]]
+        self.spine = pd.read_parquet(config["spine"]).rename(
+            columns={config["time"]: "event_timestamp"}
+        )
+
+    def run(self, check):
+        start = time.perf_counter()
+        table = self.store.get_historical_features(
+            entity_df=self.spine, features=self.features
+        ).to_arrow()
+        return Measured(time.perf_counter() - start, table=table.select(self.columns))
