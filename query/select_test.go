@@ -215,7 +215,7 @@ func TestBatchesAreCoalesced(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if size := recordBytes(batch); size > batchBytes {
+		if size := driftline.BatchBytes(batch); size > batchBytes {
 			t.Errorf("a batch has %d bytes", size)
 		}
 		if next+batch.NumRows() < 300_000 && batch.NumRows() < 8192 {
