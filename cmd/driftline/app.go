@@ -11,6 +11,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
 	"golang.org/x/term"
 )
 
@@ -22,14 +23,14 @@ const (
 	exitDrift  = 3
 )
 
-// app is one run of the command line: its streams, and what the root's flags said.
+// app is one run of the command line: its streams and its flags.
 type app struct {
 	stdin          io.Reader
 	stdout, stderr io.Writer
 	environ        func() []string
 
-	settings settings
-	asJSON   bool
+	flags  *pflag.FlagSet // of the command that runs
+	asJSON bool
 }
 
 // usageError is a mistake in how the command line was written.
@@ -84,10 +85,7 @@ func (a *app) rootCommand() *cobra.Command {
 			}
 			return c.Help()
 		},
-		PersistentPreRunE: func(c *cobra.Command, _ []string) (err error) {
-			a.settings, err = loadSettings(c.Flags(), a.environ())
-			return err
-		},
+		PersistentPreRun: func(c *cobra.Command, _ []string) { a.flags = c.Flags() },
 	}
 	root.CompletionOptions.HiddenDefaultCmd = true
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
@@ -151,8 +149,16 @@ func (a *app) printError(err error) {
 
 // connect dials the server of the settings. The caller closes the client.
 func (a *app) connect(ctx context.Context) (*client.Client, error) {
-	return client.Dial(ctx, a.settings.Server)
+	chosen, err := a.settings()
+	if err != nil {
+		return nil, err
+	}
+	return client.Dial(ctx, chosen.Server)
 }
+
+// settings reads the settings when a command needs them: a mistake in a settings
+// file does not keep driftline version from working.
+func (a *app) settings() (settings, error) { return loadSettings(a.flags, a.environ()) }
 
 // withServer runs f with a connected client.
 func (a *app) withServer(ctx context.Context, f func(*client.Client) error) error {

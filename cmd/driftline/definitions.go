@@ -21,7 +21,7 @@ import (
 // that what the server says of an object can be said with its file and line.
 type definitionFiles struct {
 	driftline.Definitions
-	places map[string]string // ref → file:line
+	places map[string]string // what the server's messages begin with (feature view "weather") and refs → file:line
 }
 
 // maxDefinitions bounds what one file expands to: aliases can make much of little.
@@ -93,7 +93,7 @@ func (d *definitionFiles) readFile(path string) error {
 			return nil
 		}
 		if err != nil {
-			return malformed(path, err)
+			return malformed(path, content, err)
 		}
 		if err := d.readDocument(path, &document); err != nil {
 			return err
@@ -101,15 +101,36 @@ func (d *definitionFiles) readFile(path string) error {
 	}
 }
 
-var yamlLine = regexp.MustCompile(`^yaml: line (\d+): `)
+var yamlLine = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
 // malformed gives the YAML library's complaint the form file:line: message.
-func malformed(path string, err error) error {
-	text, line := strings.TrimPrefix(err.Error(), "yaml: "), "1"
-	if found := yamlLine.FindStringSubmatch(err.Error()); found != nil {
-		line, text = found[1], err.Error()[len(found[0]):]
+func malformed(path string, content []byte, err error) error {
+	text := yamlLine.ReplaceAllString(err.Error(), "")
+	return driftline.Errorf(driftline.Invalid, "%s:%d: the YAML is malformed: %s", path, brokenLine(content), text).
+		WithHint("compare the line's indentation and brackets with the lines before it")
+}
+
+// brokenLine finds where YAML stops making sense: the line after the longest
+// beginning that does. The library names the line where the enclosing list or
+// mapping began, which may be far above.
+func brokenLine(content []byte) int {
+	lines := bytes.SplitAfter(content, []byte("\n"))
+	for n := len(lines) - 1; n > 0; n-- {
+		if parses(bytes.Join(lines[:n], nil)) {
+			return n + 1
+		}
 	}
-	return driftline.Errorf(driftline.Invalid, "%s:%s: the YAML is malformed: %s", path, line, text)
+	return 1
+}
+
+func parses(content []byte) bool {
+	documents := yaml.NewDecoder(bytes.NewReader(content))
+	for {
+		var document yaml.Node
+		if err := documents.Decode(&document); err != nil {
+			return errors.Is(err, io.EOF)
+		}
+	}
 }
 
 func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
@@ -126,15 +147,20 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	d.FeatureViews = append(d.FeatureViews, read.FeatureViews...)
 	d.FeatureServices = append(d.FeatureServices, read.FeatureServices...)
 	for i, e := range read.Entities {
-		d.places[driftline.EntityRef(e.Name).String()] = reader.place(item(root, "entities", i))
+		d.remember(driftline.EntityRef(e.Name), "entity", reader.place(item(root, "entities", i)))
 	}
 	for i, v := range read.FeatureViews {
-		d.places[driftline.ViewRef(v.Name).String()] = reader.place(item(root, "feature_views", i))
+		d.remember(driftline.ViewRef(v.Name), "feature view", reader.place(item(root, "feature_views", i)))
 	}
 	for i, s := range read.FeatureServices {
-		d.places[driftline.ServiceRef(s.Name).String()] = reader.place(item(root, "feature_services", i))
+		d.remember(driftline.ServiceRef(s.Name), "feature service", reader.place(item(root, "feature_services", i)))
 	}
 	return nil
+}
+
+func (d *definitionFiles) remember(ref driftline.Ref, kind, place string) {
+	d.places[ref.String()] = place
+	d.places[fmt.Sprintf("%s %q", kind, ref.Name)] = place
 }
 
 // item is the i-th node of a list of the document.
@@ -147,14 +173,24 @@ func item(root *yaml.Node, key string, i int) *yaml.Node {
 	return root
 }
 
+var messageSubject = regexp.MustCompile(`^(entity|feature view|feature service) "[^"]*"`)
+
 // locate puts file:line in front of what the server says of an object.
 func (d *definitionFiles) locate(err error) error {
 	var e *driftline.Error
-	if !errors.As(err, &e) || d.places[e.Ref] == "" {
+	if !errors.As(err, &e) {
+		return err
+	}
+	place := d.places[e.Ref]
+	// The ref may be what the object speaks of; the message begins with the object.
+	if subject := messageSubject.FindString(e.Message); d.places[subject] != "" {
+		place = d.places[subject]
+	}
+	if place == "" {
 		return err
 	}
 	placed := *e
-	placed.Message = d.places[e.Ref] + ": " + e.Message
+	placed.Message = place + ": " + e.Message
 	return &placed
 }
 

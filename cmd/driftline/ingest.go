@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"crypto/sha256"
-	"encoding/csv"
 	"encoding/hex"
 	"errors"
 	"fmt"
@@ -13,7 +12,6 @@ import (
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	arrowcsv "github.com/apache/arrow-go/v18/arrow/csv"
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/query"
@@ -100,7 +98,7 @@ func (a *app) ingestFile(ctx context.Context, c *client.Client, db *query.DB, vi
 // inFile says which of several files an error is about.
 func inFile(file string, err error) error {
 	var e *driftline.Error
-	if !errors.As(err, &e) || e.Code != driftline.Invalid {
+	if !errors.As(err, &e) || e.Code != driftline.Invalid || strings.HasPrefix(e.Message, file) {
 		return err
 	}
 	placed := *e
@@ -128,70 +126,6 @@ func readRows(ctx context.Context, db *query.DB, view *driftline.FeatureView, pa
 		return readCSV(view, path)
 	}
 	return db.ReadFile(ctx, path)
-}
-
-// csvBatch is how many rows of CSV become one batch.
-const csvBatch = 64 << 10
-
-// readCSV reads a file by the view's types instead of by what its values look
-// like, which would make the key "007" the number 7.
-func readCSV(view *driftline.FeatureView, path string) (driftline.Batches, error) {
-	schema, err := csvSchema(view, path)
-	if err != nil {
-		return driftline.Batches{}, err
-	}
-	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
-		file, err := os.Open(path)
-		if err != nil {
-			yield(nil, cannotRead(path, err))
-			return
-		}
-		defer file.Close()
-		reader := arrowcsv.NewReader(file, schema, arrowcsv.WithHeader(true), arrowcsv.WithChunk(csvBatch),
-			arrowcsv.WithNullReader(true, ""))
-		defer reader.Release()
-		for reader.Next() {
-			if !yield(reader.RecordBatch(), nil) {
-				return
-			}
-		}
-		if err := reader.Err(); err != nil {
-			yield(nil, driftline.Errorf(driftline.Invalid, "%s: %v", path, err).WithHint("compare the cell with the column's type in the view"))
-		}
-	}}, nil
-}
-
-// csvSchema gives each column of the header the type that the view has for it.
-func csvSchema(view *driftline.FeatureView, path string) (*arrow.Schema, error) {
-	file, err := os.Open(path)
-	if err != nil {
-		return nil, cannotRead(path, err)
-	}
-	defer file.Close()
-	header, err := csv.NewReader(file).Read()
-	if err != nil {
-		return nil, driftline.Errorf(driftline.Invalid, "%s: the header cannot be read: %v", path, err)
-	}
-	header[0] = strings.TrimPrefix(header[0], "\ufeff")
-	want := view.Schema()
-	fields := make([]arrow.Field, len(header))
-	for i, name := range header {
-		found, ok := want.FieldsByName(name)
-		if !ok {
-			var known []string
-			for _, f := range want.Fields() {
-				known = append(known, f.Name)
-			}
-			e := driftline.Errorf(driftline.Invalid, "%s:1: view %q has no column %q", path, view.Name, name)
-			if near := driftline.Nearest(name, known); near != "" {
-				return nil, e.WithHint("did you mean %q?", near)
-			}
-			return nil, e.WithHint("the view has: %s", strings.Join(known, ", "))
-		}
-		fields[i] = found[0]
-		fields[i].Nullable = true // the server says which nulls are wrong, and where
-	}
-	return arrow.NewSchema(fields, nil), nil
 }
 
 // progress counts rows on the terminal as they are sent. done takes the bar away.

@@ -2,10 +2,8 @@ package main
 
 import (
 	"context"
-	"encoding/base64"
 	"encoding/csv"
 	"io"
-	"strconv"
 	"strings"
 	"time"
 
@@ -80,10 +78,8 @@ func parseAt(text string) (time.Time, error) {
 	if text == "" {
 		return time.Time{}, nil
 	}
-	for _, form := range []string{time.RFC3339Nano, "2006-01-02T15:04:05", "2006-01-02 15:04:05", "2006-01-02 15:04", "2006-01-02"} {
-		if t, err := time.Parse(form, text); err == nil {
-			return t.UTC(), nil
-		}
+	if t, ok := parseTime(text); ok {
+		return t, nil
 	}
 	return time.Time{}, usagef("--at is %q, want a time like 2013-01-31T15:00:00Z", text)
 }
@@ -183,32 +179,11 @@ func keyColumn(name string, t driftline.Type, values []string) (arrow.Array, err
 	builder := array.NewBuilder(memory.DefaultAllocator, t.Arrow())
 	defer builder.Release()
 	for _, value := range values {
-		if err := appendKey(builder, t, value); err != nil {
+		if !appendText(builder, value) {
 			return nil, driftline.Errorf(driftline.Invalid, "entity %s: %q is not of type %s", name, value, t)
 		}
 	}
 	return builder.NewArray(), nil
-}
-
-func appendKey(builder array.Builder, t driftline.Type, value string) error {
-	switch b := builder.(type) {
-	case *array.StringBuilder:
-		b.Append(value)
-		return nil
-	case *array.Int64Builder:
-		v, err := strconv.ParseInt(value, 10, 64)
-		b.Append(v)
-		return err
-	case *array.Int32Builder:
-		v, err := strconv.ParseInt(value, 10, 32)
-		b.Append(int32(v))
-		return err
-	case *array.BinaryBuilder:
-		v, err := base64.StdEncoding.DecodeString(value)
-		b.Append(v)
-		return err
-	}
-	return builder.AppendValueFromString(value)
 }
 
 // onlineRow is one entity's answer in --json.

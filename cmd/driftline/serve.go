@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"syscall"
@@ -43,39 +44,43 @@ func (a *app) serveCommand() *cobra.Command {
 const drainTime = 30 * time.Second
 
 func (a *app) serve(ctx context.Context) (err error) {
-	for _, address := range []string{a.settings.HTTP, a.settings.Flight} {
-		if err := checkAddress(ctx, address, a.settings.Insecure); err != nil {
+	chosen, err := a.settings()
+	if err != nil {
+		return err
+	}
+	for _, address := range []string{chosen.HTTP, chosen.Flight} {
+		if err := checkAddress(ctx, address, chosen.Insecure); err != nil {
 			return err
 		}
 	}
-	log := a.logger()
-	stopTracing, err := startTracing(ctx, a.settings.OTelEndpoint)
+	log := chosen.logger(a.stderr)
+	stopTracing, err := startTracing(ctx, chosen.OTelEndpoint)
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopTracing()) }()
 
-	httpListener, err := listen(ctx, "http", a.settings.HTTP)
+	httpListener, err := listen(ctx, "http", chosen.HTTP)
 	if err != nil {
 		return err
 	}
 	defer httpListener.Close() // closed twice in the good case, which does no harm
-	flightListener, err := listen(ctx, "flight", a.settings.Flight)
+	flightListener, err := listen(ctx, "flight", chosen.Flight)
 	if err != nil {
 		return err
 	}
 	defer flightListener.Close()
 
-	e, err := engine.Open(context.WithoutCancel(ctx), a.settings.Data, &engine.Options{Logger: log})
+	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log})
 	if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	return a.answerUntil(ctx, e, log, httpListener, flightListener)
+	return a.answerUntil(ctx, e, log, chosen.Data, httpListener, flightListener)
 }
 
 // answerUntil serves both doors until ctx ends or one of them fails.
-func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logger, httpListener, flightListener net.Listener) error {
+func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logger, folder string, httpListener, flightListener net.Listener) error {
 	flightAddress := flightListener.Addr().String()
 	httpServer := web.New(e, &web.Options{Logger: log, Version: buildVersion(), FlightAddress: flightAddress})
 	flightServer := flight.New(e, &flight.Options{Logger: log, Version: buildVersion()})
@@ -83,7 +88,7 @@ func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logge
 	go func() { failed <- httpServer.Serve(httpListener) }()
 	go func() { failed <- flightServer.Serve(flightListener) }()
 
-	fmt.Fprintf(a.stdout, "Driftline %s is serving %s\n", buildVersion(), a.settings.Data)
+	fmt.Fprintf(a.stdout, "Driftline %s is serving %s\n", buildVersion(), folder)
 	fmt.Fprintf(a.stdout, "  UI and HTTP API     http://%s\n", httpListener.Addr())
 	fmt.Fprintf(a.stdout, "  Flight, Flight SQL  grpc://%s\n", flightAddress)
 
@@ -106,13 +111,14 @@ func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logge
 	return errors.Join(errs...)
 }
 
-// logger writes to stderr; background work and every request log through it.
-func (a *app) logger() *slog.Logger {
-	options := &slog.HandlerOptions{Level: a.settings.LogLevel}
-	if a.settings.LogFormat == "json" {
-		return slog.New(slog.NewJSONHandler(a.stderr, options))
+// logger is what background work and every request log through.
+func (s *settings) logger(w io.Writer) *slog.Logger {
+	level, _ := s.level() // checked when the settings were read
+	options := &slog.HandlerOptions{Level: level}
+	if s.LogFormat == "json" {
+		return slog.New(slog.NewJSONHandler(w, options))
 	}
-	return slog.New(slog.NewTextHandler(a.stderr, options))
+	return slog.New(slog.NewTextHandler(w, options))
 }
 
 // checkAddress refuses addresses that other machines can reach, until there is

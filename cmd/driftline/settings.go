@@ -24,13 +24,13 @@ import (
 type settings struct {
 	Server string `koanf:"server"`
 
-	Data         string     `koanf:"data"`
-	HTTP         string     `koanf:"http"`
-	Flight       string     `koanf:"flight"`
-	Insecure     bool       `koanf:"insecure"`
-	LogFormat    string     `koanf:"log-format"`
-	LogLevel     slog.Level `koanf:"log-level"`
-	OTelEndpoint string     `koanf:"otel-endpoint"`
+	Data         string `koanf:"data"`
+	HTTP         string `koanf:"http"`
+	Flight       string `koanf:"flight"`
+	Insecure     bool   `koanf:"insecure"`
+	LogFormat    string `koanf:"log-format"`
+	LogLevel     string `koanf:"log-level"`
+	OTelEndpoint string `koanf:"otel-endpoint"`
 }
 
 const (
@@ -131,12 +131,20 @@ func onlySettings(flags *pflag.FlagSet) *pflag.FlagSet {
 	return chosen
 }
 
+func (s *settings) level() (level slog.Level, err error) {
+	err = level.UnmarshalText([]byte(s.LogLevel))
+	return level, err
+}
+
 func (s *settings) check(k *koanf.Koanf) error {
 	if !k.Exists("log-format") {
 		return nil // not the server
 	}
 	if s.LogFormat != "text" && s.LogFormat != "json" {
 		return usagef("log-format is %q, want text or json", s.LogFormat)
+	}
+	if _, err := s.level(); err != nil {
+		return usagef("log-level is %q, want debug, info, warn or error", s.LogLevel)
 	}
 	return nil
 }
