@@ -30,6 +30,9 @@ type onlineWorkload struct {
 }
 
 func (w onlineWorkload) name() string {
+	if w.entities == 1 {
+		return fmt.Sprintf("1 entity × %d features", w.features)
+	}
 	return fmt.Sprintf("%d entities × %d features", w.entities, w.features)
 }
 
