@@ -92,15 +92,16 @@ func (s *Store) readManifest(id TableID, files tableFiles, m iceberg.ManifestFil
 	if m.ManifestContent() != iceberg.ManifestContentData {
 		return nil, fmt.Errorf("manifest %s has delete files, which this store neither writes nor reads", filepath.Base(key))
 	}
-	entries, err := m.FetchEntries(files, true)
-	if err != nil {
-		return nil, err
-	}
-	listed := make([]listedFile, len(entries))
-	for i, e := range entries {
-		if listed[i], err = s.listEntry(id, e); err != nil {
+	listed := []listedFile{}
+	for e, err := range m.Entries(files, true) {
+		if err != nil {
 			return nil, err
 		}
+		f, err := s.listEntry(id, e)
+		if err != nil {
+			return nil, err
+		}
+		listed = append(listed, f)
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
