@@ -39,8 +39,8 @@ func (w onlineWorkload) name() string {
 func onlineWorkloads(b *bench) []onlineWorkload {
 	return []onlineWorkload{
 		{1, 50, pick(b, 200, 1000)},
-		{100, 50, pick(b, 40, 200)},
-		{1, 250, pick(b, 100, 400)},
+		{100, 50, pick(b, 24, 200)},
+		{1, 250, pick(b, 60, 400)},
 	}
 }
 
@@ -48,7 +48,7 @@ func onlineWorkloads(b *bench) []onlineWorkload {
 // Feast's own, each filled with the same rows. The server and its client share the
 // machine, so a latency here is one of a machine that is busy.
 func onlineSuite(ctx context.Context, b *bench) (err error) {
-	entities := pick(b, 1000, 10_000)
+	entities := pick(b, 500, 10_000)
 	rows := onlineRows(entities)
 	file := filepath.Join(b.dir, "online.parquet")
 	if err := writeParquet(file, rows.batches()); err != nil {
@@ -100,8 +100,8 @@ func (b *bench) compareFeast(ctx context.Context, ours *server, store, file stri
 	return nil
 }
 
-// startFeast fills a Feast server; the caller stops it. Two workers per core were
-// its fastest here.
+// startFeast fills a Feast server; the caller stops it. It gets two workers per core:
+// with one it was slower, with three no faster.
 func (b *bench) startFeast(ctx context.Context, name, store, file string) (p *peer, url string, err error) {
 	port, redisPort, err := freePorts()
 	if err != nil {

@@ -148,7 +148,8 @@ def _views(entity: Entity, features: list[str], rows: str) -> list[FeatureView]:
             entities=[entity],
             ttl=timedelta(0),
             schema=[
-                Field(name=name, dtype=Int64) for name in features[first : first + FEATURES_PER_VIEW]
+                Field(name=name, dtype=Int64)
+                for name in features[first : first + FEATURES_PER_VIEW]
             ],
             source=source,
         )
