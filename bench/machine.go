@@ -78,10 +78,9 @@ func processUsage(pid int) usage {
 }
 
 // cpuTime is the sum of utime and stime, fields 14 and 15 of /proc/PID/stat, in
-// ticks of 10 ms. The name of the process, field 2, may hold spaces.
+// ticks of 10 ms. The name of the process, field 2, may hold spaces and brackets.
 func cpuTime(stat string) time.Duration {
-	_, afterName, _ := strings.Cut(stat, ") ")
-	fields := strings.Fields(afterName)
+	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
 	if len(fields) < 13 {
 		return 0
 	}

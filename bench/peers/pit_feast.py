@@ -1,6 +1,7 @@
 """Point-in-time join by Feast with its DuckDB offline store over plain Parquet."""
 
 import time
+import warnings
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,6 +10,9 @@ from feast import Entity, FeatureStore, FeatureView, Field, FileSource, RepoConf
 from feast.types import Float64, Int64
 from feast.value_type import ValueType
 from protocol import Measured
+
+# Feast switches warnings of what it imports back on.
+warnings.simplefilter("ignore")
 
 
 class Peer:
