@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -73,9 +74,12 @@ func onlineSuite(ctx context.Context, b *bench) (err error) {
 // compareFeast measures all workloads against Feast over one of its stores.
 func (b *bench) compareFeast(ctx context.Context, ours *server, store, file string, entities int) (err error) {
 	name := map[string]string{"sqlite": "Feast server, SQLite", "redis": "Feast server, Redis"}[store]
-	if _, missing := exec.LookPath("redis-server"); store == "redis" && missing != nil {
-		b.skip(workload{name: "all"}, name, "redis-server is not installed")
-		return nil
+	if store == "redis" {
+		if _, err := exec.LookPath("redis-server"); err != nil {
+			b.skip(workload{name: "all"}, name, "redis-server is not installed")
+			return nil
+		}
+		b.machine.Peers["redis"] = redisVersion(ctx)
 	}
 	peer, url, err := b.startFeast(ctx, name, store, file)
 	if missing := (*missingModule)(nil); errors.As(err, &missing) {
@@ -112,6 +116,13 @@ func (b *bench) startFeast(ctx context.Context, name, store, file string) (p *pe
 		"port": port, "redis_port": redisPort, "workers": 2 * runtime.NumCPU(), "services": onlineServices,
 	}})
 	return p, fmt.Sprintf("http://127.0.0.1:%d", port), err
+}
+
+// redisVersion is "" if the server does not say it ("Redis server v=7.0.15 sha=…").
+func redisVersion(ctx context.Context) string {
+	out, _ := exec.CommandContext(ctx, "redis-server", "--version").Output()
+	_, version, _ := strings.Cut(string(out), "v=")
+	return firstField(version)
 }
 
 // freePorts returns two ports that nobody listens on.

@@ -33,7 +33,7 @@ STORES = {"sqlite": "type: sqlite\n    path: online.db", "redis": "type: redis"}
 
 
 class Peer:
-    modules = ("feast", "redis")
+    modules = ("feast",)
 
     def __init__(self, config: dict[str, Any]):
         """Fill the store and serve it.
