@@ -81,9 +81,12 @@ func (b *bench) pitSize(ctx context.Context, size pitSize, peers []pitPeer) (err
 	if err := errors.Join(writeParquet(config.Features, rows.batches()), writeParquet(config.Spine, spineRows)); err != nil {
 		return err
 	}
+	if err := s.fill(ctx, generatedView("history", false, 0), rows.batches()); err != nil {
+		return err
+	}
 	for _, ttl := range []time.Duration{0, pitTTL} {
-		view := generatedView("history_"+ttlName(ttl), false, ttl)
-		if err := s.fill(ctx, view, rows.batches()); err != nil {
+		view := generatedView("history", false, ttl)
+		if _, err := s.client.Apply(ctx, definitions(view)); err != nil {
 			return err
 		}
 		config.TTLSeconds = int64(ttl.Seconds())
@@ -98,13 +101,11 @@ func (b *bench) pitSize(ctx context.Context, size pitSize, peers []pitPeer) (err
 	return nil
 }
 
-func ttlName(ttl time.Duration) string { return fmt.Sprintf("%dd", int(ttl.Hours()/24)) }
-
 func ttlText(ttl time.Duration) string {
 	if ttl == 0 {
 		return "no TTL"
 	}
-	return "TTL " + ttlName(ttl)
+	return fmt.Sprintf("TTL %d d", int(ttl.Hours()/24))
 }
 
 // fill registers the view and ingests its rows.
