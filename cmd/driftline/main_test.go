@@ -123,7 +123,7 @@ var masked = []struct {
 	with    string
 }{
 	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HASH"},
-	{regexp.MustCompile(`(@|snapshot": |\s)\d{15,19}\b`), "${1}SNAPSHOT"},
+	{regexp.MustCompile(`(@|snapshot": |\s)\d{17,19}\b`), "${1}SNAPSHOT"},
 	{regexp.MustCompile(`"sequence": \d+`), `"sequence": N`},
 	{regexp.MustCompile(`"go": "[^"]*"|"platform": "[^"]*"`), `…`},
 }
