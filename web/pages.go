@@ -140,6 +140,7 @@ var pageFuncs = template.FuncMap{
 	"stamp":    stampText,
 	"age":      ageText,
 	"number":   numberText,
+	"metric":   metricText,
 	"refURL":   refURL,
 	"refText":  refText,
 	"join":     strings.Join,
@@ -238,6 +239,14 @@ func numberText(n driftline.Number) string {
 		return countText(int64(f))
 	}
 	return strconv.FormatFloat(f, 'g', 4, 64)
+}
+
+// metricText is one metric of a run, or a dash if the run has not logged it.
+func metricText(metrics map[string]driftline.Number, key string) string {
+	if value, ok := metrics[key]; ok {
+		return numberText(value)
+	}
+	return "–"
 }
 
 func shortText(s string) string {

@@ -11,7 +11,7 @@ import (
 func (s *site) train(t testing.TB) {
 	t.Helper()
 	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "late departure", "name": "<b>bold</b>", "params": {"</td><script>": "\u0000"}, "inputs": ["view/weather"]}`)
-	s.mustAsk(t, "POST", "/api/v1/runs/late-departure-1/log", `{"metrics": [{"key": "auc", "value": 0.5, "step": 1}, {"key": "auc", "value": 0.7, "step": 2}, {"key": "loss", "value": "Infinity"}]}`)
+	s.mustAsk(t, "POST", "/api/v1/runs/late-departure-1/log", `{"metrics": [{"key": "auc", "value": 0.5, "step": 1}, {"key": "auc", "value": 0.7, "step": 2}, {"key": "loss", "value": "Infinity"}, {"key": "zero", "value": 0}]}`)
 	s.mustAsk(t, "PUT", "/api/v1/runs/late-departure-1/artifacts/model/a%20b.bin", "weights")
 	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
 	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/aliases/champion", `{"version": 1}`)
@@ -27,6 +27,7 @@ var stockedPages = []struct{ path, want string }{
 	{"/runs", `<a href="/runs/late-departure-1">late-departure-1</a>`},
 	{"/runs?experiment=other", `<a href="/runs/other-1">other-1</a>`},
 	{"/runs?sort=auc", `auc ↓`},
+	{"/runs", `<td class="n">0</td>`},
 	{"/runs/late-departure-1", `points="6.0,114.0 314.0,6.0"`},
 	{"/runs/other-1", "None logged."},
 	{"/models", `<a href="/models/late%20model">late model</a>`},
