@@ -193,24 +193,42 @@ func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureVie
 // runEnds returns the last row of each run of equal join keys, which are the first
 // columns of b. A run that goes on in the next batch ends here too: the merge decides.
 func runEnds(b arrow.RecordBatch, keys int) []int64 {
-	var ends []int64
-	n := int(b.NumRows())
-	for row := range n {
-		if row == n-1 || !sameKey(b, keys, row, row+1) {
-			ends = append(ends, int64(row))
+	rows := int(b.NumRows())
+	ends := make([]bool, rows) // whether the run ends after the row
+	if rows > 0 {
+		ends[rows-1] = true
+	}
+	for k := range keys {
+		markChanges(b.Column(k), ends)
+	}
+	var last []int64
+	for row, end := range ends {
+		if end {
+			last = append(last, int64(row))
 		}
 	}
-	return ends
+	return last
 }
 
-func sameKey(b arrow.RecordBatch, keys, i, j int) bool {
-	for k := range keys {
-		col := b.Column(k)
-		if !array.SliceEqual(col, int64(i), int64(i+1), col, int64(j), int64(j+1)) {
-			return false
-		}
+// markChanges sets changed[i] where the values of rows i and i+1 differ. Keys are never null.
+func markChanges(column arrow.Array, changed []bool) {
+	switch c := column.(type) {
+	case *array.String:
+		markEach(changed, func(i int) bool { return c.Value(i) != c.Value(i+1) })
+	case *array.Int64:
+		values := c.Int64Values()
+		markEach(changed, func(i int) bool { return values[i] != values[i+1] })
+	default:
+		markEach(changed, func(i int) bool {
+			return !array.SliceEqual(column, int64(i), int64(i+1), column, int64(i+1), int64(i+2))
+		})
 	}
-	return true
+}
+
+func markEach(changed []bool, differ func(i int) bool) {
+	for i := range len(changed) - 1 {
+		changed[i] = changed[i] || differ(i)
+	}
 }
 
 // recover carries every intent that a crash left behind to its end, one way or the other.
