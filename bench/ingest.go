@@ -27,7 +27,7 @@ func ingestSuite(ctx context.Context, b *bench) (err error) {
 	if err := b.pushes(ctx, s, 1, pick(b, 300, 2_000)); err != nil {
 		return err
 	}
-	return b.pushes(ctx, s, 64, pick(b, 3_200, 32_000))
+	return b.pushes(ctx, s, 64, pick(b, 3_200, 9_600))
 }
 
 // ingestConfig is what the Python peers are told.

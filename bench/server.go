@@ -101,9 +101,11 @@ func (s *server) connect(ctx context.Context) (err error) {
 // usage is what the server has taken so far.
 func (s *server) usage() usage { return processUsage(s.process.Process.Pid) }
 
-// stop prints what the server took and ends it.
+// stop prints what the server took, where that is known, and ends it.
 func (s *server) stop() error {
-	fmt.Fprintf(s.b.out, "  server: %s\n", s.usage())
+	if u := s.usage(); u.peakMemory > 0 {
+		fmt.Fprintf(s.b.out, "  server: %s\n", u)
+	}
 	var err error
 	if s.client != nil {
 		err = s.client.Close()
