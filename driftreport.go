@@ -36,6 +36,17 @@ type DriftReport struct {
 	Drifted   int           `json:"drifted"` // how many columns drifted
 }
 
+// Compared is how many columns were tested.
+func (r *DriftReport) Compared() int {
+	n := 0
+	for _, c := range r.Columns {
+		if c.Verdict != NotCompared {
+			n++
+		}
+	}
+	return n
+}
+
 // DriftSide describes one of the two tables.
 type DriftSide struct {
 	Name string `json:"name"`
@@ -73,6 +84,7 @@ const (
 	Drift         Verdict = "drift"
 	Same          Verdict = "same"
 	NotEnoughData Verdict = "not enough data"
+	NotCompared   Verdict = "not compared" // Test is empty, Note says why
 )
 
 // Histogram counts both sides over the same bins. A numeric column has Edges

@@ -413,7 +413,10 @@ func report(columns []*comparison, alpha, margin float64, referenceRows, current
 	for i, q := range drift.AdjustBH(p) {
 		c := columns[i]
 		c.QValue = driftline.Number(q)
-		c.Verdict = driftline.Verdict(drift.Decide(q, alpha, float64(c.Effect), margin, c.detectable))
+		c.Verdict = driftline.NotCompared
+		if c.Test != "" {
+			c.Verdict = driftline.Verdict(drift.Decide(q, alpha, float64(c.Effect), margin, c.detectable))
+		}
 		c.Note = strings.Join(c.notes, "; ")
 		if c.Verdict == driftline.Drift {
 			r.Drifted++
@@ -431,7 +434,7 @@ func rank(c driftline.ColumnDrift) int {
 	switch {
 	case c.Verdict == driftline.Drift:
 		return 0
-	case c.Test == "":
+	case c.Verdict == driftline.NotCompared:
 		return 2
 	}
 	return 1

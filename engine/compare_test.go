@@ -161,15 +161,15 @@ func TestCompareColumnByColumn(t *testing.T) {
 		verdict driftline.Verdict
 		note    string // part of it; "" means none
 	}{
-		{name: "no rows in current", sides: both(f64(spread(n, 0), nil), f64(nil, nil)), verdict: driftline.NotEnoughData, note: "current has no rows"},
-		{name: "no rows in reference", sides: both(str(nil, nil), str(repeat(n, "a"), nil)), verdict: driftline.NotEnoughData, note: "reference has no rows"},
-		{name: "no rows at all", sides: both(f64(nil, nil), f64(nil, nil)), verdict: driftline.NotEnoughData, note: "neither side has rows"},
+		{name: "no rows in current", sides: both(f64(spread(n, 0), nil), f64(nil, nil)), verdict: driftline.NotCompared, note: "current has no rows"},
+		{name: "no rows in reference", sides: both(str(nil, nil), str(repeat(n, "a"), nil)), verdict: driftline.NotCompared, note: "reference has no rows"},
+		{name: "no rows at all", sides: both(f64(nil, nil), f64(nil, nil)), verdict: driftline.NotCompared, note: "neither side has rows"},
 		{name: "few rows", sides: both(f64(spread(20, 0), nil), f64(spread(20, 0.1), nil)), test: "ks", verdict: driftline.NotEnoughData},
 		{name: "few rows far apart", sides: both(f64(spread(20, 0), nil), f64(spread(20, 5), nil)), test: "ks", verdict: driftline.Drift},
-		{name: "all null on both sides", sides: both(f64(make([]float64, n), nulls(n, 0)), f64(make([]float64, n), nulls(n, 0))), verdict: driftline.NotEnoughData, note: "missing on both sides"},
+		{name: "all null on both sides", sides: both(f64(make([]float64, n), nulls(n, 0)), f64(make([]float64, n), nulls(n, 0))), verdict: driftline.NotCompared, note: "missing on both sides"},
 		{name: "all null in current", sides: both(f64(spread(n, 0), nil), f64(make([]float64, n), nulls(n, 0))), test: "chi2", verdict: driftline.Drift, note: "every value of current is missing"},
 		{name: "Arrow's null type in current", sides: both(str(repeat(n, "a", "b"), nil), nullColumn), test: "chi2", verdict: driftline.Drift, note: "every value of current is missing"},
-		{name: "Arrow's null type on both sides", sides: both(nullColumn, nullColumn), verdict: driftline.NotEnoughData, note: "missing on both sides"},
+		{name: "Arrow's null type on both sides", sides: both(nullColumn, nullColumn), verdict: driftline.NotCompared, note: "missing on both sides"},
 		{name: "more nulls", sides: both(f64(spread(n, 0), nulls(n, 100)), f64(spread(n, 0), nulls(n, 3))), test: "ks", verdict: driftline.Same, note: "missing values went from 1 % to 33.3 %"},
 		{name: "NaN is missing", sides: both(f64(repeat(n, nan, 1, 2), nil), f64(repeat(n, nan, 1, 2), nil)), test: "ks", verdict: driftline.Same, note: "NaN counts as missing (2000 values)"},
 		{name: "infinities", sides: both(f64(repeat(n, inf, -inf, 1), nil), f64(repeat(n, inf, -inf, 1), nil)), test: "ks", verdict: driftline.Same, note: "4000 infinite values"},
@@ -195,17 +195,17 @@ func TestCompareColumnByColumn(t *testing.T) {
 				ids[i] = fmt.Sprint(i)
 			}
 			return texts(mem, "c", ids...), texts(mem, "c", ids...)
-		}, verdict: driftline.NotEnoughData, note: "too rare to test"},
+		}, verdict: driftline.NotCompared, note: "too rare to test"},
 		{name: "times, not named", sides: func(mem memory.Allocator) (column, column) {
 			at := repeat(n, arrow.Timestamp(day), arrow.Timestamp(2*day))
 			return build(array.NewTimestampBuilder(mem, driftline.Time), "c", at, nil), build(array.NewTimestampBuilder(mem, driftline.Time), "c", at, nil)
-		}, verdict: driftline.NotEnoughData, note: "name the column"},
+		}, verdict: driftline.NotCompared, note: "name the column"},
 		{name: "times of two units, named", opts: driftline.DriftOptions{Columns: []string{"c"}}, sides: func(mem memory.Allocator) (column, column) {
 			seconds := &arrow.TimestampType{Unit: arrow.Second}
 			return build(array.NewTimestampBuilder(mem, driftline.Time), "c", repeat(n, arrow.Timestamp(day), arrow.Timestamp(2*day)), nil),
 				build(array.NewTimestampBuilder(mem, seconds), "c", repeat(n, arrow.Timestamp(86400), arrow.Timestamp(2*86400)), nil)
 		}, test: "ks", verdict: driftline.Same},
-		{name: "text against numbers", sides: both(str(repeat(n, "1"), nil), f64(repeat(n, 1.), nil)), verdict: driftline.NotEnoughData, note: `column "c" is string in reference and float64 in current`},
+		{name: "text against numbers", sides: both(str(repeat(n, "1"), nil), f64(repeat(n, 1.), nil)), verdict: driftline.NotCompared, note: `column "c" is string in reference and float64 in current`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			mem := checked(t)

@@ -146,7 +146,7 @@ func summary(columns []driftline.ColumnDrift, counts map[chip]int) (headline, de
 
 func chipOf(c driftline.ColumnDrift) chip {
 	switch {
-	case c.Test == "":
+	case c.Verdict == driftline.NotCompared:
 		return chipUncompared
 	case c.Verdict == driftline.Drift:
 		return chipDrift

@@ -43,7 +43,7 @@ func sampleReport() *driftline.DriftReport {
 			},
 			{
 				Column: "when", Type: driftline.Timestamp, Kind: "numeric", PValue: notANumber, QValue: notANumber, Effect: notANumber, Statistic: notANumber, Location: notANumber,
-				Verdict: driftline.NotEnoughData, Note: "a time differs between any two windows",
+				Verdict: driftline.NotCompared, Note: "a time differs between any two windows",
 			},
 		},
 	}

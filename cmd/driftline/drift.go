@@ -180,7 +180,7 @@ func printDrift(w io.Writer, report *driftline.DriftReport) error {
 		printable(report.Reference.Name), report.Reference.Rows, printable(report.Current.Name), report.Current.Rows)
 	t := newTable("column", "test", ">statistic", ">q-value", ">effect", "verdict", "note")
 	for _, c := range report.Columns {
-		if c.Test == "" {
+		if c.Verdict == driftline.NotCompared {
 			t.add(printable(c.Column), "-", "-", "-", "-", string(c.Verdict), printable(c.Note))
 			continue
 		}
@@ -194,7 +194,7 @@ func printDrift(w io.Writer, report *driftline.DriftReport) error {
 		style = red
 	}
 	_, err := fmt.Fprintf(w, "\n%s\n", paint(style, fmt.Sprintf("%d of %d columns drifted (false discovery rate %v, smallest effect %v)",
-		report.Drifted, len(report.Columns), report.Alpha, report.Margin)))
+		report.Drifted, report.Compared(), report.Alpha, report.Margin)))
 	return err
 }
 

@@ -29,7 +29,7 @@ class ColumnDrift:
         q_value: The p-value, adjusted over all columns.
         effect: From 0 (none) to 1 (complete): D, or Cramér's V.
         location: For ``ks``: the value at which the distributions differ most.
-        verdict: ``drift``, ``same`` or ``not enough data``.
+        verdict: ``drift``, ``same``, ``not enough data`` or ``not compared``.
         note: Why there is no test, or what to know of it.
         reference_rows: How many values of the reference were tested.
         current_rows: How many current values were tested.
@@ -162,8 +162,9 @@ class DriftReport:
         return _html.bold(self._summary()) + _html.table(_HEAD, self._rows())
 
     def _summary(self) -> str:
+        compared = sum(c.verdict != "not compared" for c in self.columns)
         return (
-            f"{len(self.drifted_columns)} of {len(self.columns)} columns drifted: "
+            f"{len(self.drifted_columns)} of {compared} columns drifted: "
             f"{self.reference} ({self.reference_rows:,} rows) → "
             f"{self.current} ({self.current_rows:,} rows)"
         )
