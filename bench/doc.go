@@ -2,7 +2,7 @@
 // that "fast" is a ratio that anyone can print again.
 //
 //	go run ./bench SUITE [--quick]     SUITE is pit, online, ingest, flight, drift or all
-//	go run ./bench report              the tables of the last results, as Markdown
+//	go run ./bench report [--write]    the tables of the last results, as Markdown; into RESULTS.md
 //
 // # How a number comes about
 //

@@ -42,6 +42,7 @@ func main() {
 func run(ctx context.Context, args []string, out io.Writer) error {
 	flags := flag.NewFlagSet("bench", flag.ContinueOnError)
 	quick := flags.Bool("quick", false, "small data and 3 pairs: at most 2 minutes per suite")
+	write := flags.Bool("write", false, "with report: put the tables into bench/RESULTS.md")
 	name, args := firstWord(args)
 	if err := flags.Parse(args); err != nil {
 		return err
@@ -55,7 +56,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	results := filepath.Join(root, "bench", "results")
 	if name == "report" {
-		return writeReport(out, results, suites)
+		return report(out, results, filepath.Join(root, "bench", "RESULTS.md"), *write)
 	}
 	chosen := chooseSuites(name)
 	if len(chosen) == 0 {

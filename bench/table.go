@@ -36,7 +36,7 @@ func figure(value *float64) string {
 		return "-"
 	}
 	v := *value
-	if math.Abs(v) < 100 || math.IsInf(v, 0) || math.IsNaN(v) {
+	if math.Abs(v) < 99.95 || math.IsInf(v, 0) || math.IsNaN(v) {
 		digits := 2
 		if size := math.Abs(v); size > 0 && size < 1 {
 			digits = min(9, 2-int(math.Floor(math.Log10(size))))
@@ -91,6 +91,33 @@ func readResults(folder, suite string) (suiteResults, error) {
 		return results, fmt.Errorf("results of %s: %w", suite, err)
 	}
 	return results, nil
+}
+
+// Between these lines of RESULTS.md are the tables, which no one edits.
+const (
+	tablesBegin = "<!-- go run ./bench report --write -->\n"
+	tablesEnd   = "<!-- end of tables -->\n"
+)
+
+// report prints the tables of all suites, or puts them into the document.
+func report(out io.Writer, results, document string, write bool) error {
+	if !write {
+		return writeReport(out, results, suites)
+	}
+	text, err := os.ReadFile(document)
+	if err != nil {
+		return err
+	}
+	before, rest, begins := strings.Cut(string(text), tablesBegin)
+	_, after, ends := strings.Cut(rest, tablesEnd)
+	if !begins || !ends {
+		return fmt.Errorf("%s has no lines %q and %q to write between", filepath.Base(document), strings.TrimSpace(tablesBegin), strings.TrimSpace(tablesEnd))
+	}
+	var tables strings.Builder
+	if err := writeReport(&tables, results, suites); err != nil {
+		return err
+	}
+	return os.WriteFile(document, []byte(before+tablesBegin+"\n"+tables.String()+tablesEnd+after), 0o644)
 }
 
 // writeReport prints the results of every suite that has some, as Markdown.

@@ -14,7 +14,7 @@ func TestFigures(t *testing.T) {
 		value float64
 		want  string
 	}{
-		{0, "0.00"}, {0.00004126, "0.0000413"}, {0.9, "0.900"}, {1, "1.00"}, {3.14159, "3.14"}, {42.25, "42.2"},
+		{0, "0.00"}, {0.00004126, "0.0000413"}, {0.9, "0.900"}, {1, "1.00"}, {3.14159, "3.14"}, {42.25, "42.2"}, {99.96, "100"},
 		{100, "100"}, {999.6, "1,000"}, {1234567, "1,234,567"}, {-1234, "-1,234"}, {math.Inf(1), "+Inf"},
 	} {
 		if got := figure(&c.value); got != c.want {
@@ -89,5 +89,41 @@ func TestReportMarksDebtsAndLeavesOutSuitesThatDidNotRun(t *testing.T) {
 	text := out.String()
 	if !strings.Contains(text, "| **0.500** |") || !strings.Contains(text, "| 2.00 |") || strings.Contains(text, "### drift") {
 		t.Errorf("report:\n%s", text)
+	}
+}
+
+func TestReportReplacesOnlyTheTablesOfTheDocument(t *testing.T) {
+	folder := t.TempDir()
+	document := filepath.Join(folder, "RESULTS.md")
+	if err := os.WriteFile(document, []byte("before\n"+tablesBegin+"old\n"+tablesEnd+"after\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeResults(folder, "pit", suiteResults{Rows: []row{{Workload: "join"}}}); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second time changes nothing
+		if err := report(nil, folder, document, true); err != nil {
+			t.Fatal(err)
+		}
+		text, err := os.ReadFile(document)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want := "before\n" + tablesBegin + "\n" + markdown("pit", suiteResults{Rows: []row{{Workload: "join"}}}) + tablesEnd + "after\n"
+		if string(text) != want {
+			t.Errorf("document is\n%s\nwant\n%s", text, want)
+		}
+	}
+}
+
+func TestReportKeepsADocumentWithoutItsLines(t *testing.T) {
+	document := filepath.Join(t.TempDir(), "RESULTS.md")
+	if err := os.WriteFile(document, []byte("mine\n"), 0o644); err != nil {
+		t.Fatal(err)
+	}
+	err := report(nil, t.TempDir(), document, true)
+	text, _ := os.ReadFile(document)
+	if err == nil || string(text) != "mine\n" {
+		t.Errorf("error %v, document %q", err, text)
 	}
 }
