@@ -20,7 +20,13 @@ import (
 	"go.uber.org/goleak"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if data := os.Getenv(asServer); data != "" {
+		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: func() []string { return nil }}
+		os.Exit(a.run(context.Background(), []string{"serve", "--data", data, "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--log-level", "error"}))
+	}
+	goleak.VerifyTestMain(m)
+}
 
 // startServer runs both doors of a fresh engine, in the afternoon of 2013-01-31,
 // and returns the address of the HTTP one.
