@@ -90,6 +90,9 @@ type Engine struct {
 // have a folder open.
 func Open(ctx context.Context, dir string, options *Options) (e *Engine, err error) {
 	opts := options.withDefaults()
+	if err := checkFormat(dir); err != nil {
+		return nil, err
+	}
 	if err := prepareFolder(dir); err != nil {
 		return nil, err
 	}
@@ -107,7 +110,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if e.kv, err = kv.Open(filepath.Join(dir, "kv"), &kv.Options{Logger: opts.Logger}); err != nil {
 		return e, err
 	}
-	if err = checkFormat(dir); err != nil {
+	if err = writeFormat(dir); err != nil {
 		return e, err
 	}
 	if e.offline, err = offline.Open(filepath.Join(dir, "warehouse"), &offline.Options{Allocator: opts.Allocator, Now: opts.Now}); err != nil {
@@ -262,13 +265,12 @@ func folderError(err error) error {
 		WithHint("choose a folder that you may write with --data")
 }
 
-// checkFormat reads the folder's FORMAT file, or writes it into a new folder.
-// The caller holds the folder's lock.
+// checkFormat refuses a folder of another format, before anything in it is touched:
+// merely opening a newer kv may change it.
 func checkFormat(dir string) error {
-	path := filepath.Join(dir, "FORMAT")
-	raw, err := os.ReadFile(path)
+	raw, err := os.ReadFile(filepath.Join(dir, "FORMAT"))
 	if errors.Is(err, fs.ErrNotExist) {
-		return durable.WriteBytes(path, []byte(strconv.Itoa(formatVersion)+"\n"))
+		return nil
 	}
 	if err != nil {
 		return folderError(err)
@@ -283,6 +285,15 @@ func checkFormat(dir string) error {
 			WithHint("use the newer driftline that made it, or another folder")
 	}
 	return nil
+}
+
+// writeFormat marks a new folder. The caller holds the folder's lock.
+func writeFormat(dir string) error {
+	path := filepath.Join(dir, "FORMAT")
+	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return durable.WriteBytes(path, []byte(strconv.Itoa(formatVersion)+"\n"))
 }
 
 // keyedMutex is a mutex per name. The zero value is ready.

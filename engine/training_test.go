@@ -268,6 +268,9 @@ func TestTheDataFolderGuardsItself(t *testing.T) {
 		if _, err := open(t, dir); driftline.CodeOf(err) != driftline.FailedPrecondition {
 			t.Errorf("error = %v", err)
 		}
+		if entries, err := os.ReadDir(dir); err != nil || len(entries) != 1 {
+			t.Errorf("the refused folder holds %v (%v), want FORMAT alone", entries, err)
+		}
 	})
 	t.Run("not a folder", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "file")
