@@ -35,7 +35,7 @@ func (a *app) driftCommand() *cobra.Command {
 			"homogeneity on the others, and the false discovery rate controlled over all columns.\n\n" +
 			"A source is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT.\n" +
 			"Two local files need no server.\n\n" +
-			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed.",
+			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed or no column could be compared.",
 		Example: "  driftline drift --reference january.parquet --current june.parquet --html report.html\n" +
 			"  driftline drift --reference dataset/late_departure@1 \\\n" +
 			"    --current \"SELECT * FROM features.weather WHERE event_timestamp >= '2013-06-01'\"",
@@ -76,7 +76,22 @@ func (a *app) drift(ctx context.Context, flags driftFlags) error {
 	if report.Drifted > 0 {
 		return errDrift
 	}
+	if report.Compared() == 0 {
+		return nothingCompared(report)
+	}
 	return nil
+}
+
+// nothingCompared is what a gate must hear: a report without a test proves nothing.
+func nothingCompared(report *driftline.DriftReport) error {
+	switch failed := driftline.FailedPrecondition; {
+	case report.Reference.Rows == 0:
+		return driftline.Errorf(failed, "no column could be compared: the reference has no rows").WithHint("look at what --reference selects")
+	case report.Current.Rows == 0:
+		return driftline.Errorf(failed, "no column could be compared: the current data has no rows").WithHint("look at what --current selects")
+	default:
+		return driftline.Errorf(failed, "no column could be compared").WithHint("the notes say why, column by column; a time is compared if --columns names it")
+	}
 }
 
 // source is one side of a comparison: a local file, or something of the server.
