@@ -75,7 +75,7 @@ func (a *app) rootCommand() *cobra.Command {
 		Example: "  driftline serve &\n" +
 			"  driftline init example && driftline apply example/definitions.yaml\n" +
 			"  driftline ingest weather example/weather.csv\n" +
-			"  driftline online --features weather:temp --entity airport=JFK,EWR",
+			"  driftline online --features weather:temp --entity airport=JFK,EWR --at 2013-01-31T15:30:00Z",
 		SilenceErrors: true,
 		SilenceUsage:  true,
 		Args:          cobra.ArbitraryArgs,

@@ -163,6 +163,7 @@ func (a *app) lineageCommand() *cobra.Command {
 // lineageTree prints a graph as a tree; what was shown before is not unfolded again.
 type lineageTree struct {
 	w     io.Writer
+	down  bool // an edge's words are then about the lower end: "run/late-1 trained on ↑"
 	next  map[driftline.Ref][]driftline.LineageEdge
 	facts map[driftline.Ref]map[string]string
 	shown map[driftline.Ref]bool
@@ -170,7 +171,7 @@ type lineageTree struct {
 }
 
 func printLineage(w io.Writer, l *driftline.Lineage, direction driftline.LineageDirection) error {
-	tree := lineageTree{w: w, next: map[driftline.Ref][]driftline.LineageEdge{}, facts: map[driftline.Ref]map[string]string{},
+	tree := lineageTree{w: w, down: direction == driftline.Down, next: map[driftline.Ref][]driftline.LineageEdge{}, facts: map[driftline.Ref]map[string]string{},
 		shown: map[driftline.Ref]bool{}, paint: painter(w)}
 	for _, e := range l.Edges {
 		if direction == driftline.Down {
@@ -181,13 +182,15 @@ func printLineage(w io.Writer, l *driftline.Lineage, direction driftline.Lineage
 	for _, node := range l.Nodes {
 		tree.facts[node.Ref] = node.Facts
 	}
-	fmt.Fprintln(w, tree.label(l.Root))
+	fmt.Fprintln(w, tree.name(l.Root)+tree.about(l.Root))
 	tree.shown[l.Root] = true
 	return tree.children(l.Root, "")
 }
 
-func (t *lineageTree) label(ref driftline.Ref) string {
-	text := t.paint(bold, printable(ref.String()))
+func (t *lineageTree) name(ref driftline.Ref) string { return t.paint(bold, printable(ref.String())) }
+
+// about is what is known of a thing, to stand behind its name.
+func (t *lineageTree) about(ref driftline.Ref) (text string) {
 	facts := t.facts[ref]
 	for _, key := range slices.Sorted(maps.Keys(facts)) {
 		text += t.paint(dim, "  "+printable(key)+"="+printable(facts[key]))
@@ -202,14 +205,18 @@ func (t *lineageTree) children(of driftline.Ref, indent string) error {
 		if i == len(edges)-1 {
 			branch, deeper = "└─ ", "   "
 		}
+		edge := e.Kind + " " + t.name(e.To)
+		if t.down {
+			edge = t.name(e.To) + " " + e.Kind + " ↑"
+		}
 		if t.shown[e.To] {
-			if _, err := fmt.Fprintf(t.w, "%s%s%s %s %s\n", indent, branch, e.Kind, printable(e.To.String()), t.paint(dim, "(above)")); err != nil {
+			if _, err := fmt.Fprintf(t.w, "%s%s%s %s\n", indent, branch, edge, t.paint(dim, "(above)")); err != nil {
 				return err
 			}
 			continue
 		}
 		t.shown[e.To] = true
-		if _, err := fmt.Fprintf(t.w, "%s%s%s %s\n", indent, branch, e.Kind, t.label(e.To)); err != nil {
+		if _, err := fmt.Fprintf(t.w, "%s%s%s%s\n", indent, branch, edge, t.about(e.To)); err != nil {
 			return err
 		}
 		if err := t.children(e.To, indent+deeper); err != nil {

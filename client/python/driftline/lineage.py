@@ -33,7 +33,7 @@ class Lineage:
         >>> print(store.lineage("model/late_departure@1"))
         model/late_departure@1
         └─ run/late_departure-1  (registered from)
-           └─ dataset/late_departure@1  (used)
+           └─ dataset/late_departure@1  (trained on)
 
     Attributes:
         root: The thing that was asked for.
@@ -70,7 +70,8 @@ class Lineage:
             near, far = edge.source, edge.target
             if self.direction == "down":
                 near, far = far, near
-            children.setdefault(near, []).append((far, edge.kind))
+            kind = f"{edge.kind} ↑" if self.direction == "down" else edge.kind
+            children.setdefault(near, []).append((far, kind))
         yield _label(self.root, "", facts)
         yield from _branches(self.root, "", children, facts, {self.root})
 

@@ -181,6 +181,7 @@ def test_lineage_goes_back_to_the_rows(filled, run, project):
 
     down = store.lineage(job.dataset, direction="down")
     assert version.ref in down.refs("model")
+    assert f"run/{run.id}  (trained on ↑)" in repr(down)
     assert store.lineage(version, depth=1).refs() != up.refs()
     with pytest.raises(ValueError, match="up"):
         store.lineage(version, direction="sideways")
