@@ -137,6 +137,23 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 
 // load finishes what a crash left behind and reads the state that lives in memory.
 func (e *Engine) load(ctx context.Context) error {
+	for _, view := range e.registry.Views() {
+		if err := e.ensureTable(ctx, &view); err != nil {
+			return err
+		}
+	}
+	if err := e.recover(ctx); err != nil {
+		return err
+	}
+	if err := e.loadSequence(); err != nil {
+		return err
+	}
+	return e.loadTail()
+}
+
+// loadSequence reads the sequence of the next row. It follows recover, which moves it
+// behind the rows of the writes that it finishes.
+func (e *Engine) loadSequence() error {
 	raw, err := e.kv.Get(sequenceKey)
 	if err != nil {
 		return err
@@ -146,15 +163,7 @@ func (e *Engine) load(ctx context.Context) error {
 	} else {
 		e.sequence.Store(1) // 0 is no sequence
 	}
-	for _, view := range e.registry.Views() {
-		if err := e.ensureTable(ctx, &view); err != nil {
-			return err
-		}
-	}
-	if err := e.recover(ctx); err != nil {
-		return err
-	}
-	return e.loadTail()
+	return nil
 }
 
 // Close ends background work, waits for writes under way, and closes every room.

@@ -102,3 +102,22 @@ func open(t *testing.T, dir string) (*engine.Engine, error) {
 	}
 	return e, err
 }
+
+// TestRowsAfterARecoveryComeAfterTheRowsItFinished writes a row of the same entity and
+// time as one that recovery brought online: the later write wins, and its sequence is its own.
+func TestRowsAfterARecoveryComeAfterTheRowsItFinished(t *testing.T) {
+	env := newWeather(t)
+	env.Engine.SetSmallRows(10)
+	env.Engine.FailAt("snapshot committed", errCrash)
+	if _, err := env.Engine.Ingest(context.Background(), "weather", "key", bulkRows(t, env, 300)); !errors.Is(err, errCrash) {
+		t.Fatalf("the write did not reach the step: %v", err)
+	}
+	env.Reopen()
+	result := env.Ingest("weather", `[{"origin": "LGA", "event_timestamp": "2013-06-05T03:00:00Z", "temp": -7}]`)
+	if result.Sequence <= 300 {
+		t.Errorf("sequence %d was given out before", result.Sequence)
+	}
+	if got := onlineTemp(t, env, "LGA", at(99)); got != "-7 PRESENT" {
+		t.Errorf("online = %s", got)
+	}
+}
