@@ -167,7 +167,7 @@ func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureVie
 		batch, pending = e.kv.NewBatch(), 0
 		return err
 	}
-	for b, err := range e.offline.Read(ctx, part, fieldNames(schema)).All {
+	for b, err := range e.readAs(ctx, part, schema).All {
 		if err != nil {
 			return err
 		}

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -114,8 +115,10 @@ func (e *Engine) saveDataset(ctx context.Context, req driftline.HistoricalReques
 	if err := tx.AddSnapshot(snapshotRecord(snapshot, snapshot.Files)); err != nil {
 		return nil, err
 	}
+	asked := req
+	asked.SaveAs, asked.Inputs = "", nil
 	saved, err := tx.AddDataset(driftline.Dataset{
-		Name: req.SaveAs, Snapshot: snapshot.ID, ContentHash: content, Request: req.FeatureSet, Report: report(),
+		Name: req.SaveAs, Snapshot: snapshot.ID, ContentHash: content, Request: asked, Report: report(),
 	}, req.Inputs...)
 	if err != nil {
 		return nil, err
@@ -209,7 +212,28 @@ func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftli
 	if !ok {
 		return driftline.BatchesOf(view.Schema()), nil
 	}
-	return e.offline.Read(ctx, snapshot, fieldNames(view.Schema())), nil
+	return e.readAs(ctx, snapshot, view.Schema()), nil
+}
+
+// readAs yields the rows of a view's snapshot in a schema of the view. Features that
+// were added after the snapshot was committed are null in it.
+func (e *Engine) readAs(ctx context.Context, snapshot offline.Snapshot, schema *arrow.Schema) driftline.Batches {
+	stored := slices.DeleteFunc(fieldNames(schema), func(name string) bool { return !snapshot.Schema.HasField(name) })
+	rows := e.offline.Read(ctx, snapshot, stored)
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for b, err := range rows.All {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			whole := project(e.mem, b, schema)
+			more := yield(whole, nil)
+			whole.Release()
+			if !more {
+				return
+			}
+		}
+	}}
 }
 
 // snapshotRecord is what the ledger keeps of a snapshot: its identity and the files it added.
