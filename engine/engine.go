@@ -229,6 +229,8 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	if err != nil {
 		return nil, err
 	}
+	// The definitions stand, so the client's hanging up must not leave them without tables.
+	ctx = context.WithoutCancel(ctx)
 	for _, d := range defs.FeatureViews {
 		view, err := e.registry.View(d.Name)
 		if err != nil {
@@ -241,11 +243,10 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	return changes, nil
 }
 
-// ensureTable makes a view's table, or adds the features it does not have yet.
+// ensureTable makes a view's table, or adds the features it does not have yet. Views
+// only grow, so a view that has grown since the caller read it is no error.
 func (e *Engine) ensureTable(ctx context.Context, view *driftline.FeatureView) error {
 	table := viewTable(view.Name)
-	unlock := e.tables.lock(table.String())
-	defer unlock()
 	err := e.offline.CreateTable(ctx, table, storedSchema(view))
 	if driftline.CodeOf(err) == driftline.AlreadyExists {
 		return e.offline.Extend(ctx, table, storedSchema(view))

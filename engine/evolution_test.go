@@ -17,6 +17,8 @@ func withRain() driftline.Definitions {
 	return driftline.Definitions{Entities: weather.Entities, FeatureViews: []driftline.FeatureView{view}}
 }
 
+const rainyRow = `[{"origin": "JFK", "event_timestamp": "2013-06-01T11:00:00Z", "temp": 2, "rain": 0.5}]`
+
 func rainOf(t *testing.T, env *testenv.Env) string {
 	t.Helper()
 	rows, err := env.Engine.SQL(context.Background(), "SELECT temp, rain FROM features.weather ORDER BY event_timestamp, temp", nil)
@@ -39,6 +41,24 @@ func TestAViewIsReadableBeforeTheFirstRowWithItsNewFeature(t *testing.T) {
 		t.Errorf("%d rows after the view has grown", n)
 	}
 	if got := rainOf(t, env); got != "1 (null) \n" {
+		t.Errorf("rows = %q", got)
+	}
+}
+
+// TestAFlushKeepsAFeatureThatItsCallerDoesNotKnow flushes for a reader that resolved
+// the view before the feature was added, and meets a row that has it.
+func TestAFlushKeepsAFeatureThatItsCallerDoesNotKnow(t *testing.T) {
+	env := newWeather(t)
+	before, err := env.Engine.Registry().View("weather")
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Apply(withRain())
+	env.Ingest("weather", rainyRow)
+	if err := env.Engine.Flush(context.Background(), before); err != nil {
+		t.Fatal(err)
+	}
+	if got := rainOf(t, env); got != "2 0.5 \n" {
 		t.Errorf("rows = %q", got)
 	}
 }

@@ -1,5 +1,11 @@
 package engine
 
+import (
+	"context"
+
+	"github.com/driftline/driftline"
+)
+
 // FailAt makes every later write stop with err at a step, as if the process had died
 // there: nothing after the step happens. An empty step switches it off.
 func (e *Engine) FailAt(step string, err error) {
@@ -16,3 +22,8 @@ func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
 
 // The steps of a bulk write and of a flush at which a crash is tried.
 var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}
+
+// Flush flushes a view's log as a reader does that resolved view some time ago.
+func (e *Engine) Flush(ctx context.Context, view *driftline.FeatureView) error {
+	return e.flush(ctx, view)
+}

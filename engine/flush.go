@@ -128,6 +128,14 @@ func (e *Engine) flush(ctx context.Context, view *driftline.FeatureView) error {
 	if len(entries) == 0 {
 		return nil
 	}
+	// The caller may have resolved the view before it grew, and the entries after.
+	view, err := e.registry.View(view.Name)
+	if err != nil {
+		return err
+	}
+	if err := e.ensureTable(ctx, view); err != nil {
+		return err
+	}
 	rows := driftline.Batches{Schema: storedSchema(view), All: e.readLog(ctx, view, entries)}
 	files, err := e.offline.Stage(ctx, table, rows, sortColumns(view))
 	if err != nil {

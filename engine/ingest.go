@@ -246,6 +246,9 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 			}
 		}
 	}}
+	if err := e.ensureTable(ctx, w.view); err != nil { // Apply shows a view before its table is there
+		return driftline.IngestResult{}, err
+	}
 	files, err := e.offline.Stage(ctx, table, all, sortColumns(w.view))
 	if err != nil {
 		return driftline.IngestResult{}, err
@@ -263,7 +266,8 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 		Next: w.next, Key: w.key, Content: w.hash.sum(),
 		Result: driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first},
 	}
-	return in.Result, e.execute(ctx, &in, files)
+	err = e.execute(ctx, &in, files)
+	return in.Result, err
 }
 
 // sortColumns is the order of rows in a view's files: entity by entity, oldest first.
