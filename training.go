@@ -69,13 +69,13 @@ type HistoricalReport struct {
 // Dataset is one saved version of a training set: the rows of one snapshot of the
 // table datasets.<name>, and how to make them again.
 type Dataset struct {
-	Name        DatasetName      `json:"name"`
-	Version     int              `json:"version"`
-	Snapshot    SnapshotID       `json:"snapshot"`
-	Created     time.Time        `json:"created"`
-	ContentHash string           `json:"content_hash"` // of schema and values, independent of file layout
-	Request     FeatureSet       `json:"request"`
-	Report      HistoricalReport `json:"report"`
+	Name        DatasetName       `json:"name"`
+	Version     int               `json:"version"`
+	Snapshot    SnapshotID        `json:"snapshot"`
+	Created     time.Time         `json:"created"`
+	ContentHash string            `json:"content_hash"` // of schema and values, independent of file layout
+	Request     HistoricalRequest `json:"request"`      // without SaveAs and Inputs, which Name and lineage tell
+	Report      HistoricalReport  `json:"report"`
 }
 
 // Table is the table that holds the rows: datasets.name_vN. Each version has a table

@@ -130,6 +130,28 @@ func TestADatasetIsAVersionOfItsOwn(t *testing.T) {
 	}
 }
 
+func TestADatasetSaysHowToMakeItAgain(t *testing.T) {
+	env := newWeatherWithRows(t)
+	req := weatherRequest()
+	req.SaveAs, req.KnownAt, req.Strict = "careful", true, true
+	want, report := train(t, env, req)
+	env.Reopen()
+	saved, err := env.Engine.Registry().Dataset("careful", report.Dataset.Version)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if saved.Request.SaveAs != "" {
+		t.Errorf("the request would save again, as %q", saved.Request.SaveAs)
+	}
+	if got, _ := train(t, env, saved.Request); got != want {
+		t.Errorf("asked again:\n%s\nwant:\n%s", got, want)
+	}
+	req.KnownAt, req.Strict = false, false
+	if plain, _ := train(t, env, req); plain == want {
+		t.Error("the options make no difference here, so this test cannot fail")
+	}
+}
+
 func TestAServiceIsOneNameForTrainingAndServing(t *testing.T) {
 	env := newWeatherWithRows(t)
 	env.Apply(driftline.Definitions{FeatureServices: []driftline.FeatureService{{Name: "delay_model", Projections: []driftline.Projection{

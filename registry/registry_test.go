@@ -121,7 +121,7 @@ func story(t *testing.T, r *registry.Registry) {
 		func() error {
 			_, err := tx.AddDataset(driftline.Dataset{
 				Name: "late", Snapshot: 72, ContentHash: strings.Repeat("ab", 32),
-				Request: driftline.FeatureSet{Service: "delay_model"},
+				Request: driftline.HistoricalRequest{FeatureSet: driftline.FeatureSet{Service: "delay_model"}},
 				Report:  driftline.HistoricalReport{Rows: 10, Pins: []driftline.Pin{{View: "weather", Snapshot: 71}}},
 			})
 			return err

@@ -89,7 +89,8 @@ class Dataset:
         snapshot: The snapshot of its table that holds the rows.
         created: When it was saved.
         content_hash: A hash of its schema and values.
-        request: Which features were asked for.
+        request: Which features were asked for, and how: ``event_timestamp``, ``known_at``,
+            ``strict``.
         report: What is known of its rows.
     """
 
