@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -107,9 +108,34 @@ func (c *conformer) conform(ctx context.Context, b arrow.RecordBatch) (arrow.Rec
 				WithHint("join keys and the event timestamp of every row must have a value")
 		}
 	}
+	if err := c.checkTimes(columns); err != nil {
+		return nil, err
+	}
 	c.row += b.NumRows()
 	return array.NewRecordBatch(c.schema, columns, b.NumRows()), nil
 }
+
+// checkTimes refuses the numbers that are no event or created time to every reader. A
+// bulk write has to know before its files are committed that its rows can go online.
+func (c *conformer) checkTimes(columns []arrow.Array) error {
+	for i, f := range c.schema.Fields() {
+		if f.Name != c.view.EventTimestamp && f.Name != c.view.CreatedTimestamp {
+			continue
+		}
+		times := columns[i].(*array.Timestamp)
+		for row, us := range times.TimestampValues() {
+			if noTime(int64(us)) && times.IsValid(row) {
+				return c.columnError(f.Name, &valueError{row: row, what: "has a time that is beyond all times",
+					hint: "use null for a created timestamp that is not known; an event timestamp must be a time"})
+			}
+		}
+	}
+	return nil
+}
+
+// noTime reports whether us stands for something else than a time: the least int64 is
+// the online store's null, and the next and the greatest are SQL's infinities.
+func noTime(us int64) bool { return us <= -math.MaxInt64 || us == math.MaxInt64 }
 
 // columnError completes an error of castColumn with the place.
 func (c *conformer) columnError(column string, err error) error {

@@ -2,10 +2,12 @@ package engine_test
 
 import (
 	"context"
+	"math"
 	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/internal/testenv"
@@ -67,5 +69,38 @@ func TestRowsMayComeInAnotherLayout(t *testing.T) {
 				t.Errorf("online = %s, want %s", got, want)
 			}
 		})
+	}
+}
+
+// TestTimesThatAreNone sends the three numbers of microseconds that some reader does
+// not take for a time. The writes are bulk writes: these are refused before anything
+// of them is committed, and the folder opens again.
+func TestTimesThatAreNone(t *testing.T) {
+	for _, column := range []int{1, 2} {
+		for _, us := range []int64{math.MinInt64, math.MinInt64 + 1, math.MaxInt64} {
+			env := newWeather(t)
+			env.Engine.SetSmallRows(10)
+			view, _ := env.Engine.Registry().View("weather")
+			b := array.NewRecordBuilder(env.Mem, view.Schema())
+			for i := range 300 {
+				b.Field(0).(*array.StringBuilder).Append("JFK")
+				b.Field(1).(*array.TimestampBuilder).Append(arrow.Timestamp(i))
+				b.Field(2).(*array.TimestampBuilder).Append(arrow.Timestamp(i))
+				b.Field(3).AppendNull()
+				b.Field(4).AppendNull()
+			}
+			batch := b.NewRecordBatch()
+			b.Release()
+			batch.Column(column).(*array.Timestamp).TimestampValues()[299] = arrow.Timestamp(us)
+			_, err := env.Engine.Ingest(context.Background(), "weather", "", driftline.BatchesOf(view.Schema(), batch))
+			batch.Release()
+			if driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), "(row 299)") {
+				t.Errorf("column %d, %d: %v", column, us, err)
+			}
+			env.Reopen()
+			if n := countRows(t, env.Engine, "weather"); n != 0 {
+				t.Errorf("column %d, %d: %d rows", column, us, n)
+			}
+		}
 	}
 }
