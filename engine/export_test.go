@@ -27,3 +27,23 @@ var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}
 func (e *Engine) Flush(ctx context.Context, view *driftline.FeatureView) error {
 	return e.flush(ctx, view)
 }
+
+// WriteWithLostAnswer carries out a bulk write whose commit to the table succeeds but
+// reports an error: here because the same files were committed under its name already.
+func (e *Engine) WriteWithLostAnswer(ctx context.Context, view *driftline.FeatureView, rows driftline.Batches) error {
+	w, err := e.newWrite(view, "", rows.Schema)
+	if err != nil {
+		return err
+	}
+	staged := driftline.Batches{Schema: storedSchema(view), All: w.conformed(ctx, rows)}
+	files, err := e.offline.Stage(ctx, viewTable(view.Name), staged, sortColumns(view))
+	if err != nil {
+		return err
+	}
+	in := intent{ID: "write-lost", Kind: intentWrite, View: view.Name, Files: hashes(files), Next: w.next,
+		Result: driftline.IngestResult{View: view.Name, Rows: w.rows, Sequence: w.first}}
+	if _, err := e.offline.Commit(ctx, viewTable(view.Name), files, map[string]string{summaryIntent: in.ID}); err != nil {
+		return err
+	}
+	return e.execute(ctx, &in, files)
+}

@@ -70,7 +70,7 @@ func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) 
 		"next-sequence": strconv.FormatUint(in.Next, 10),
 	})
 	if err != nil {
-		return errors.Join(err, e.abandon(in, files))
+		return e.settle(ctx, in, files, err)
 	}
 	if err := e.reached(stepCommitted); err != nil {
 		return err
@@ -92,6 +92,30 @@ func (e *Engine) reached(step string) error {
 		return nil
 	}
 	return e.failAt(step)
+}
+
+// settle finds out what became of a commit that failed with err. It may have taken
+// effect all the same: then its files are the table's, and the rest must follow.
+func (e *Engine) settle(ctx context.Context, in *intent, files []offline.File, err error) error {
+	snapshot, committed, lookErr := e.snapshotOf(ctx, in)
+	switch {
+	case lookErr != nil:
+		return errors.Join(err, lookErr) // the intent stays, for recover to carry out
+	case committed:
+		return e.complete(ctx, in, snapshot)
+	}
+	return errors.Join(err, e.abandon(in, files))
+}
+
+// snapshotOf finds the snapshot that an intent's commit made, if it did.
+func (e *Engine) snapshotOf(ctx context.Context, in *intent) (snapshot offline.Snapshot, committed bool, err error) {
+	snapshots, err := e.offline.Snapshots(ctx, viewTable(in.View))
+	for _, s := range snapshots {
+		if s.Summary[summaryIntent] == in.ID {
+			return s, true, err
+		}
+	}
+	return offline.Snapshot{}, false, err
 }
 
 // abandon forgets an intent whose snapshot was not committed.
@@ -253,15 +277,13 @@ func (e *Engine) recover(ctx context.Context) error {
 }
 
 func (e *Engine) recoverIntent(ctx context.Context, in *intent) error {
-	snapshots, err := e.offline.Snapshots(ctx, viewTable(in.View))
+	snapshot, committed, err := e.snapshotOf(ctx, in)
 	if err != nil {
 		return err
 	}
-	for _, s := range snapshots {
-		if s.Summary[summaryIntent] == in.ID {
-			e.log.Info("recover: finishing a committed write", "intent", in.ID, "view", in.View)
-			return e.complete(ctx, in, s)
-		}
+	if committed {
+		e.log.Info("recover: finishing a committed write", "intent", in.ID, "view", in.View)
+		return e.complete(ctx, in, snapshot)
 	}
 	e.log.Info("recover: dropping a write that was not committed", "intent", in.ID, "view", in.View)
 	files := make([]offline.File, len(in.Files))

@@ -121,3 +121,23 @@ func TestRowsAfterARecoveryComeAfterTheRowsItFinished(t *testing.T) {
 		t.Errorf("online = %s", got)
 	}
 }
+
+// TestACommitWhoseAnswerIsLostKeepsItsFiles has the table's commit fail after it took
+// effect, as when the disk fails between a rename and its fsync.
+func TestACommitWhoseAnswerIsLostKeepsItsFiles(t *testing.T) {
+	env := newWeather(t)
+	view, err := env.Engine.Registry().View("weather")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.Engine.WriteWithLostAnswer(context.Background(), view, bulkRows(t, env, 300)); err != nil {
+		t.Errorf("the write is there, and said: %v", err)
+	}
+	env.Reopen()
+	if n := countRows(t, env.Engine, "weather"); n != 300 {
+		t.Errorf("%d rows", n)
+	}
+	if got := onlineTemp(t, env, "LGA", at(99)); got != "299 PRESENT" {
+		t.Errorf("online = %s", got)
+	}
+}
