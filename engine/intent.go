@@ -178,9 +178,12 @@ func (e *Engine) bringOnline(ctx context.Context, name driftline.ViewName, snaps
 	return nil
 }
 
-// onlineChunk is how many entities go online in one kv batch; merges may be repeated,
-// so a write need not be one batch.
-const onlineChunk = 20_000
+// A kv batch that brings rows online ends at whichever comes first; merges may be
+// repeated, so a write need not be one batch.
+const (
+	onlineChunk = 20_000   // entities
+	onlineBytes = 64 << 20 // far below what kv refuses, because the files are committed
+)
 
 func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureView, part offline.Snapshot) error {
 	schema := storedSchema(view)
@@ -205,7 +208,7 @@ func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureVie
 		if err != nil {
 			return err
 		}
-		if pending += len(ends); pending >= onlineChunk {
+		if pending += len(ends); pending >= onlineChunk || batch.Bytes() >= onlineBytes {
 			if err := flush(); err != nil {
 				return err
 			}
