@@ -129,6 +129,10 @@ _CLASSES: dict[str, type[DriftlineError]] = {
 # text that a gRPC client makes of it.
 _STATUS = re.compile(rf"\b({'|'.join(_CLASSES)}): (.*)", re.DOTALL)
 
+# The message ends at the first "; " that is not inside quotes: a name may hold one, and
+# so may a hint.
+_HINT = re.compile(r'((?:"(?:\\.|[^"\\])*"|(?!; ).)*)(?:; (.*))?', re.DOTALL)
+
 # Where the client libraries append what they themselves know of the call.
 _APPENDED = re.compile(
     r"\.? (?:Detail: |gRPC client debug context: |Client context: |\[FlightSQL\]|"
@@ -153,5 +157,5 @@ def from_status(text: str) -> DriftlineError | None:
     if match is None:
         return None
     code, rest = match.groups()
-    message, _, hint = _APPENDED.split(rest, maxsplit=1)[0].strip().rpartition("; ")
-    return _CLASSES[code](message or hint, hint if message else "")
+    message, hint = _HINT.fullmatch(_APPENDED.split(rest, maxsplit=1)[0].strip()).groups()
+    return _CLASSES[code](message, hint or "")

@@ -29,6 +29,22 @@ def test_status_gives_message_and_hint_without_what_grpc_adds():
     assert from_status("failed to connect") is None
 
 
+@pytest.mark.parametrize(
+    ("text", "message", "hint"),
+    [
+        ("it is full", "it is full", ""),
+        ("it is full; wait; or ask for less", "it is full", "wait; or ask for less"),
+        ('view "a; \\"b" is unknown; use "c"', 'view "a; \\"b" is unknown', 'use "c"'),
+        ('an odd " quote; h', 'an odd " quote', "h"),
+        ("", "", ""),
+        ("two\nlines; h", "two\nlines", "h"),
+    ],
+)
+def test_the_hint_is_what_follows_the_message(text, message, hint):
+    error = from_status(f"invalid: {text}")
+    assert (error.message, error.hint) == (message, hint)
+
+
 def test_no_server():
     with pytest.raises(driftline.UnavailableError, match="driftline serve"):
         driftline.FeatureStore("http://127.0.0.1:9")
