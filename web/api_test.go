@@ -181,3 +181,14 @@ func FuzzOnlineRequest(f *testing.F) {
 		}
 	})
 }
+
+func TestRequestsWithoutARouteAreOneMetric(t *testing.T) {
+	s := newSite(t)
+	for _, method := range []string{"GET", "X1", "X2"} {
+		s.ask(method, "/nowhere", "")
+	}
+	text := s.mustAsk(t, "GET", "/metrics", "")
+	if strings.Contains(text, "X1") || !strings.Contains(text, `driftline_http_requests_total{code="404",route="(no route)"} 3`) {
+		t.Errorf("a method that a caller made up is a label:\n%s", text)
+	}
+}

@@ -63,7 +63,7 @@ func (s *Server) admit(sameOrigin *http.CrossOriginProtection, r *http.Request) 
 func (s *Server) finish(span trace.Span, r *http.Request, status int, took time.Duration, o *outcome) {
 	op := r.Pattern
 	if op == "" {
-		op = r.Method + " (no route)"
+		op = "(no route)" // without the method, which a caller can make up
 	}
 	span.SetName(op)
 	span.SetAttributes(attribute.String("http.request.method", r.Method),
