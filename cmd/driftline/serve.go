@@ -73,10 +73,22 @@ func (a *app) serve(ctx context.Context) (err error) {
 
 	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log})
 	if err != nil {
-		return err
+		return aboutFolder(chosen.Data, err)
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	return a.answerUntil(ctx, e, log, chosen.Data, httpListener, flightListener)
+}
+
+// aboutFolder names the folder as the user did; the engine's messages name no path,
+// because they may go over the wire.
+func aboutFolder(folder string, err error) error {
+	var e *driftline.Error
+	if !errors.As(err, &e) {
+		return err
+	}
+	named := *e
+	named.Message = folder + ": " + e.Message
+	return &named
 }
 
 // answerUntil serves both doors until ctx ends or one of them fails.

@@ -101,7 +101,7 @@ func TestServeSaysWhyItCannotStart(t *testing.T) {
 		want []string
 	}{
 		"port in use":      {[]string{"--http", taken.Addr().String()}, []string{"is in use", "--http"}},
-		"folder in use":    {[]string{"--data", filepath.Join(folder, "used")}, []string{"in use by another process", "hint:"}},
+		"folder in use":    {[]string{"--data", filepath.Join(folder, "used")}, []string{filepath.Join(folder, "used") + ": ", "in use by another process", "hint:"}},
 		"folder is a file": {[]string{"--data", file}, []string{"error:", "hint:"}},
 	} {
 		t.Run(name, func(t *testing.T) {
