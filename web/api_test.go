@@ -192,3 +192,13 @@ func TestRequestsWithoutARouteAreOneMetric(t *testing.T) {
 		t.Errorf("a method that a caller made up is a label:\n%s", text)
 	}
 }
+
+func TestAViewWithoutEntitiesHasOneRow(t *testing.T) {
+	s := newSite(t)
+	s.mustAsk(t, "POST", "/api/v1/apply", `{"feature_views": [{"name": "rates", "features": [{"name": "rate", "type": "float64"}]}]}`)
+	s.mustAsk(t, "POST", "/push", `{"push_source_name": "rates", "df": {"event_timestamp": ["2013-01-31T14:00:00Z"], "rate": [1.5]}}`)
+	answer := s.mustAsk(t, "POST", "/get-online-features", `{"features": ["rates:rate"], "entities": {}}`)
+	if !strings.Contains(answer, `"values":[1.5],"statuses":["PRESENT"]`) {
+		t.Error(answer)
+	}
+}
