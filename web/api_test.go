@@ -202,3 +202,13 @@ func TestAViewWithoutEntitiesHasOneRow(t *testing.T) {
 		t.Error(answer)
 	}
 }
+
+func TestAPushedTimeIsKeptOrRefused(t *testing.T) {
+	s := newSite(t)
+	s.stock(t)
+	w := s.ask("POST", "/push", `{"push_source_name": "weather", "df": {"airport": ["JFK"], "event_timestamp": ["2013-01-31T15:00:00.0000019Z"],
+		"temp": [1], "gusts": [1], "sky": [""], "raw": [null], "seen": [null]}}`)
+	if body := w.Body.String(); w.Code != http.StatusUnprocessableEntity || !strings.Contains(body, "row 0") || !strings.Contains(body, "microseconds") {
+		t.Errorf("%d %s", w.Code, body)
+	}
+}

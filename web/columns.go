@@ -180,6 +180,9 @@ func appendValue(builder array.Builder, value any) (problem string) {
 		if !ok {
 			return `write it like "2013-01-31T15:00:00Z"; without a zone it is UTC`
 		}
+		if v.Nanosecond()%1000 != 0 {
+			return "driftline keeps microseconds: round the time to them"
+		}
 		b.Append(arrow.Timestamp(v.UnixMicro()))
 	}
 	return ""
