@@ -162,7 +162,11 @@ func (e *Engine) datasetsTable(ctx context.Context, name query.TableName) (query
 		return query.Table{}, err
 	}
 	files, err := e.verifiedPaths(ctx, snapshot.Files)
-	return query.Table{Schema: name.Schema, Name: name.Name, Files: files, Columns: snapshot.Schema}, err
+	table := query.Table{Schema: name.Schema, Name: name.Name, Files: files}
+	if len(files) == 0 { // else they say it: a spine has columns of types that no view has
+		table.Columns = snapshot.Schema
+	}
+	return table, err
 }
 
 // Drift compares two tables that the server can read.
