@@ -18,13 +18,15 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()
-		stop() // the second signal ends the process at once
+		time.Sleep(time.Second) // who signals a process and its group, as timeout(1) does, means it once
+		stop()                  // the second signal ends the process at once
 	}()
 	a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: os.Environ}
 	os.Exit(a.run(ctx, os.Args[1:]))
