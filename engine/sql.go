@@ -103,8 +103,7 @@ func (e *Engine) parseSQL(ctx context.Context, text string) (*query.Select, []qu
 	return selection, tables, nil
 }
 
-// sqlTable finds one table. A name without a schema is a view if there is one of that
-// name, else a dataset.
+// sqlTable finds one table by its schema and name.
 func (e *Engine) sqlTable(ctx context.Context, name query.TableName) (query.Table, error) {
 	switch name.Schema {
 	case schemaFeatures:

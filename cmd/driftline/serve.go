@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net"
+	"sync"
 	"syscall"
 	"time"
 
@@ -115,7 +116,13 @@ func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logge
 	}
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTime)
 	defer cancel()
-	errs = append(errs, httpServer.Shutdown(drain), flightServer.Shutdown(drain))
+	// At once, so that a slow request at one door leaves the other its time to drain.
+	var httpErr, flightErr error
+	var doors sync.WaitGroup
+	doors.Go(func() { httpErr = httpServer.Shutdown(drain) })
+	doors.Go(func() { flightErr = flightServer.Shutdown(drain) })
+	doors.Wait()
+	errs = append(errs, httpErr, flightErr)
 	for range running {
 		errs = append(errs, <-failed)
 	}
