@@ -41,7 +41,7 @@ def main() -> int:
         page = out / "flights.html"
         run(
             [sys.executable, HERE / "run_notebook.py", notebook, page],
-            env=os.environ | {"DRIFTLINE_URL": server.url, "DRIFTLINE_OUT": str(out)},
+            env=os.environ | {"DRIFTLINE_SERVER": server.url, "DRIFTLINE_OUT": str(out)},
         )
 
         headline("6. The same drift question from the command line, with an exit code for CI")

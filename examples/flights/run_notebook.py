@@ -2,7 +2,7 @@
 
     python examples/flights/run_notebook.py OUT.ipynb OUT.html
 
-It needs a running server (DRIFTLINE_URL, or http://127.0.0.1:8816). Pictures and the
+It needs a running server (DRIFTLINE_SERVER, or http://127.0.0.1:8816). Pictures and the
 drift report that the notebook writes go to the folder of OUT.html. The first cell that
 fails ends the run with exit code 1; OUT.ipynb then shows how far it came.
 """

@@ -68,7 +68,7 @@ def connect(url: str | None = None) -> FeatureStore:
         >>> store = driftline.connect("http://127.0.0.1:8816")
 
     Args:
-        url: The server's HTTP address; by default the environment's DRIFTLINE_URL, or
+        url: The server's HTTP address; by default the environment's DRIFTLINE_SERVER, or
             http://127.0.0.1:8816. The Flight address is asked from the server.
 
     Raises:

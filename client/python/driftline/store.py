@@ -58,13 +58,13 @@ class FeatureStore:
         """Connects.
 
         Args:
-            url: The server's HTTP address; by default the environment's DRIFTLINE_URL, or
+            url: The server's HTTP address; by default the environment's DRIFTLINE_SERVER, or
                 http://127.0.0.1:8816.
 
         Raises:
             UnavailableError: If there is no server.
         """
-        url = url or os.environ.get("DRIFTLINE_URL") or DEFAULT_URL
+        url = url or os.environ.get("DRIFTLINE_SERVER") or DEFAULT_URL
         if not isinstance(url, str) or not url.startswith(("http://", "https://")):
             raise ValueError(f"{url!r} is not an HTTP address; write it like {DEFAULT_URL}")
         self._http = HTTP(url)
