@@ -76,6 +76,9 @@ func hasDeniedPrefix(name string) bool {
 
 func checkSizes(name string, at int, arguments []any) error {
 	for i, a := range arguments {
+		if inner := sizedInside(a); inner != "" {
+			return multiplied(inner, name)
+		}
 		if at >= 0 && i != at {
 			continue
 		}
@@ -88,6 +91,34 @@ func checkSizes(name string, at int, arguments []any) error {
 		}
 	}
 	return nil
+}
+
+// multiplied refuses a sized function where its size would be taken many times.
+func multiplied(inner, outer string) error {
+	return driftline.Errorf(driftline.Permission, "%s inside %s is not allowed in SQL here, because their sizes multiply", inner, outer)
+}
+
+// sizedInside returns the name of a sized function anywhere in an expression, or "".
+func sizedInside(expression any) string {
+	switch node := expression.(type) {
+	case map[string]any:
+		name, _ := node["function_name"].(string)
+		if _, sized := sizedFunctions[strings.ToLower(name)]; sized {
+			return strings.ToLower(name)
+		}
+		for _, child := range node {
+			if inner := sizedInside(child); inner != "" {
+				return inner
+			}
+		}
+	case []any:
+		for _, child := range node {
+			if inner := sizedInside(child); inner != "" {
+				return inner
+			}
+		}
+	}
+	return ""
 }
 
 // literalNumber returns the value of a number literal, also behind a minus or a

@@ -374,6 +374,10 @@ func (w *walker) expression(class string, node map[string]any) error {
 		w.parameters[name] = true
 	case "FUNCTION", "WINDOW":
 		return checkFunction(node)
+	case "LAMBDA":
+		if inner := sizedInside(node); inner != "" {
+			return multiplied(inner, "a lambda")
+		}
 	}
 	if !allowedClasses[class] {
 		return refused(strings.ToLower(class))
