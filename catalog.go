@@ -81,6 +81,13 @@ func (v *FeatureView) Schema() *arrow.Schema {
 	return arrow.NewSchema(fields, nil)
 }
 
+// StoredSchema is the schema of the view's files: [FeatureView.Schema] and, last, the
+// hidden write sequence.
+func (v *FeatureView) StoredSchema() *arrow.Schema {
+	fields := append(v.Schema().Fields(), arrow.Field{Name: SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
+	return arrow.NewSchema(fields, nil)
+}
+
 // Feature returns the feature of that name.
 func (v *FeatureView) Feature(name string) (Field, bool) {
 	for _, f := range v.Features {

@@ -247,9 +247,9 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 // only grow, so a view that has grown since the caller read it is no error.
 func (e *Engine) ensureTable(ctx context.Context, view *driftline.FeatureView) error {
 	table := viewTable(view.Name)
-	err := e.offline.CreateTable(ctx, table, storedSchema(view))
+	err := e.offline.CreateTable(ctx, table, view.StoredSchema())
 	if driftline.CodeOf(err) == driftline.AlreadyExists {
-		return e.offline.Extend(ctx, table, storedSchema(view))
+		return e.offline.Extend(ctx, table, view.StoredSchema())
 	}
 	return err
 }

@@ -35,7 +35,7 @@ func (e *Engine) WriteWithLostAnswer(ctx context.Context, view *driftline.Featur
 	if err != nil {
 		return err
 	}
-	staged := driftline.Batches{Schema: storedSchema(view), All: w.conformed(ctx, rows)}
+	staged := driftline.Batches{Schema: view.StoredSchema(), All: w.conformed(ctx, rows)}
 	files, err := e.offline.Stage(ctx, viewTable(view.Name), staged, sortColumns(view))
 	if err != nil {
 		return err

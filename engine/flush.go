@@ -136,7 +136,7 @@ func (e *Engine) flush(ctx context.Context, view *driftline.FeatureView) error {
 	if err := e.ensureTable(ctx, view); err != nil {
 		return err
 	}
-	rows := driftline.Batches{Schema: storedSchema(view), All: e.readLog(ctx, view, entries)}
+	rows := driftline.Batches{Schema: view.StoredSchema(), All: e.readLog(ctx, view, entries)}
 	files, err := e.offline.Stage(ctx, table, rows, sortColumns(view))
 	if err != nil {
 		return err
@@ -151,7 +151,7 @@ func (e *Engine) flush(ctx context.Context, view *driftline.FeatureView) error {
 // readLog yields the rows of log entries in the view's present stored schema: features
 // added since an entry was written are null in it.
 func (e *Engine) readLog(ctx context.Context, view *driftline.FeatureView, entries []uint64) iter.Seq2[arrow.RecordBatch, error] {
-	schema := storedSchema(view)
+	schema := view.StoredSchema()
 	return func(yield func(arrow.RecordBatch, error) bool) {
 		for _, first := range entries {
 			raw, err := e.kv.Get(logKey(view.Name, first))

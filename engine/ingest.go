@@ -145,13 +145,6 @@ func (w *write) yieldConformed(ctx context.Context, b arrow.RecordBatch, yield f
 	return yield(stored, nil)
 }
 
-// storedSchema is the schema of a view's files: the view's own columns and the
-// hidden write sequence.
-func storedSchema(view *driftline.FeatureView) *arrow.Schema {
-	fields := append(view.Schema().Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
-	return arrow.NewSchema(fields, nil)
-}
-
 // writeSmall commits one kv batch: {ingest log entry, online merges, idempotency
 // record, ledger line}, with one fsync.
 func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (driftline.IngestResult, error) {
@@ -161,7 +154,7 @@ func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (drift
 	if w.rows == 0 {
 		return driftline.IngestResult{View: w.view.Name}, nil
 	}
-	entry, err := encodeLogEntry(storedSchema(w.view), rows)
+	entry, err := encodeLogEntry(w.view.StoredSchema(), rows)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
@@ -233,7 +226,7 @@ func (w *write) finish(tx *registry.Tx, result driftline.IngestResult, content s
 // the snapshot was committed, and every step after that can be repeated.
 func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next func() (arrow.RecordBatch, error, bool)) (driftline.IngestResult, error) {
 	e, table := w.engine, viewTable(w.view.Name)
-	all := driftline.Batches{Schema: storedSchema(w.view), All: func(yield func(arrow.RecordBatch, error) bool) {
+	all := driftline.Batches{Schema: w.view.StoredSchema(), All: func(yield func(arrow.RecordBatch, error) bool) {
 		for _, b := range head {
 			if !yield(b, nil) {
 				return

@@ -186,7 +186,7 @@ const (
 )
 
 func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureView, part offline.Snapshot) error {
-	schema := storedSchema(view)
+	schema := view.StoredSchema()
 	batch, pending := e.kv.NewBatch(), 0
 	defer func() { batch.Close() }()
 	flush := func() error {

@@ -126,7 +126,7 @@ func (s *session) loadSpine(ctx context.Context, plan *HistoricalPlan, spine dri
 
 // startView makes the view's rows readable under its table name and runs its SELECT.
 func (s *session) startView(ctx context.Context, v *viewPlan) (*cursor, error) {
-	sql := fmt.Sprintf("CREATE OR REPLACE VIEW %s AS %s", v.table, scanSQL(storedSchema(v.source.View), v.source.Files))
+	sql := fmt.Sprintf("CREATE OR REPLACE VIEW %s AS %s", v.table, scanSQL(v.source.View.StoredSchema(), v.source.Files))
 	if err := s.exec(ctx, sql); err != nil {
 		return nil, err
 	}
@@ -135,12 +135,6 @@ func (s *session) startView(ctx context.Context, v *viewPlan) (*cursor, error) {
 		return nil, err
 	}
 	return &cursor{view: v, reader: reader}, nil
-}
-
-// storedSchema is what the files of a view hold: its rows and their sequence.
-func storedSchema(view *driftline.FeatureView) *arrow.Schema {
-	fields := append(view.Schema().Fields(), arrow.Field{Name: sequenceColumn, Type: arrow.PrimitiveTypes.Int64})
-	return arrow.NewSchema(fields, nil)
 }
 
 // scanSQL reads Parquet files as a table of at least the columns of schema. A

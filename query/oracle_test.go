@@ -217,7 +217,7 @@ func unique(rows []row) bool {
 }
 
 func writeRows(t testing.TB, view *driftline.FeatureView, rows []row) string {
-	schema := storedSchema(view)
+	schema := view.StoredSchema()
 	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
 	defer b.Release()
 	for _, r := range rows {

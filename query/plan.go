@@ -8,9 +8,6 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// sequenceColumn is the write sequence of a row, in every file of a feature view.
-const sequenceColumn = driftline.SequenceColumn
-
 // Source is one use of a feature view in a training set.
 type Source struct {
 	View *driftline.FeatureView

@@ -4,6 +4,8 @@ import (
 	"fmt"
 	"math"
 	"strings"
+
+	"github.com/driftline/driftline"
 )
 
 // selectSQL is the SELECT that answers one view: exactly one row per row of spine,
@@ -76,7 +78,7 @@ func (v *viewPlan) rowsSQL() string {
 		present = append(present, "__created IS NOT NULL")
 	}
 	if v.knownAt || !v.source.Unique {
-		columns = append(columns, column(sequenceColumn))
+		columns = append(columns, column(driftline.SequenceColumn))
 	}
 	for _, f := range view.Features {
 		if v.uses(f.Name) {

@@ -95,10 +95,10 @@ func (s *script) view(t *testing.T, d *datadriven.TestData) error {
 
 // store writes the rows of a view as its file, in the view's order of columns.
 func store(t *testing.T, view *driftline.FeatureView, given arrow.RecordBatch) string {
-	schema := storedSchema(view)
+	schema := view.StoredSchema()
 	columns := make([]arrow.Array, schema.NumFields())
 	for i, f := range schema.Fields() {
-		if f.Name == sequenceColumn {
+		if f.Name == driftline.SequenceColumn {
 			columns[i] = rowNumbers(memory.DefaultAllocator, 1, int(given.NumRows()))
 			continue
 		}
