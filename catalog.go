@@ -47,6 +47,16 @@ type FeatureView struct {
 	// time asked for. It needs a created timestamp.
 	KnownAt bool `json:"known_at,omitempty"`
 
+	// Horizon makes this a label view: its rows are outcomes, which a training set
+	// looks up ahead of a row's time t, not behind it. The row of the least event
+	// time in (t, t + Horizon] counts, and of several the greatest (created
+	// timestamp, write sequence). Labels have no TTL and are not served online.
+	Horizon Duration `json:"horizon,omitempty"`
+
+	// Source keeps the view's rows outside of the store, in files that somebody else
+	// writes. Nil, for nearly all views, means that rows are ingested.
+	Source *BatchSource `json:"source,omitempty"`
+
 	Description string            `json:"description,omitempty"`
 	Owner       string            `json:"owner,omitempty"`
 	Tags        map[string]string `json:"tags,omitempty"`
@@ -116,6 +126,23 @@ func (v *FeatureView) KeyNames() []string {
 	return names
 }
 
+// BatchSource is a table that somebody else writes and that is read in place, where
+// the server can see it. Its rows are in training sets and SQL, never online, and
+// the pins of a dataset name its files by size and time of change, not by content.
+type BatchSource struct {
+	Format SourceFormat `json:"format"`
+	Path   string       `json:"path"` // a file or a folder, on the server's machine
+}
+
+// SourceFormat is how a [BatchSource] is stored.
+type SourceFormat string
+
+// The formats of batch sources.
+const (
+	ParquetSource SourceFormat = "parquet" // one file, or all *.parquet files below a folder
+	IcebergSource SourceFormat = "iceberg" // a table's folder; its newest snapshot is read
+)
+
 // Projection is the part of a view that a request or a service uses: some of its
 // features, and, to use one view twice, a role with its own key mapping.
 type Projection struct {
@@ -127,6 +154,10 @@ type Projection struct {
 	// Role names this use of the view ("origin", "destination"). Output
 	// columns are then called role__feature. "" means the view itself.
 	Role string `json:"role,omitempty"`
+
+	// Lag gives the values as they were this long before the time asked for:
+	// every rule of the join holds with t − Lag in the place of t.
+	Lag Duration `json:"lag,omitempty"`
 
 	// JoinKeyMap maps the view's join keys to columns of the spine
 	// (airport → dest). Keys that are not mapped keep their name.

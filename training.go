@@ -33,6 +33,12 @@ type HistoricalRequest struct {
 	// Strict uses only rows of event time before the spine row's, not equal to it.
 	Strict bool `json:"strict,omitempty"`
 
+	// Spine says where the server finds the spine; nil if the caller sends it.
+	Spine *SpineSource `json:"spine,omitempty"`
+
+	// Split divides the rows of a saved dataset; nil leaves them in one piece.
+	Split *SplitSpec `json:"split,omitempty"`
+
 	// SaveAs keeps the answer as the next version of a dataset.
 	SaveAs DatasetName `json:"save_as,omitempty"`
 
@@ -40,10 +46,58 @@ type HistoricalRequest struct {
 	Inputs []Ref `json:"inputs,omitempty"`
 }
 
-// Pin says which snapshot of a view's table an answer was computed from.
+// SpineSource is a spine that the server has already: exactly one of its fields is set.
+type SpineSource struct {
+	SQL     string     `json:"sql,omitempty"`    // one SELECT over features.*, datasets.*
+	Dataset Ref        `json:"dataset,omitzero"` // the spine columns of an earlier dataset
+	Range   *TimeRange `json:"range,omitempty"`  // every (keys, event time) that the views have in it
+}
+
+// TimeRange is the times from Start to End, both inclusive. A zero bound is open.
+type TimeRange struct {
+	Start time.Time `json:"start,omitzero"`
+	End   time.Time `json:"end,omitzero"`
+}
+
+// SplitColumn is the column of a divided dataset that names each row's part.
+const SplitColumn = "__split"
+
+// SplitKind is the rule by which a dataset's rows are divided.
+type SplitKind string
+
+// The rules.
+const (
+	SplitRandom SplitKind = "random" // each row by itself, by Seed
+	SplitGroup  SplitKind = "group"  // all rows of equal Column by Seed: no group is torn apart
+	SplitTime   SplitKind = "time"   // by event time, the first part the oldest
+)
+
+// SplitSpec divides a dataset into parts, in the order given. It is a pure function of
+// the rows and the seed, so that a rebuilt dataset is divided in the same way.
+type SplitSpec struct {
+	Kind   SplitKind   `json:"kind"`
+	Parts  []SplitPart `json:"parts"`
+	Seed   uint64      `json:"seed,omitempty"`
+	Column string      `json:"column,omitempty"` // of SplitGroup: what must stay together
+}
+
+// SplitPart is one part. Fractions of all parts add up to 1. For SplitTime either all
+// parts have a fraction, or all but the last have Until.
+type SplitPart struct {
+	Name     string    `json:"name"`
+	Fraction float64   `json:"fraction,omitempty"`
+	Until    time.Time `json:"until,omitzero"` // exclusive
+	Rows     int64     `json:"rows"`           // filled in when the dataset is saved
+}
+
+// Pin says which rows of a view an answer was computed from: those of a snapshot of
+// its table and, where rows of the ingest log that were in no file yet were used too,
+// those up to and including the write sequence Through. Saved datasets never have Through.
 type Pin struct {
 	View     ViewName   `json:"view"`
 	Snapshot SnapshotID `json:"snapshot"`
+	Through  uint64     `json:"through,omitempty"`
+	Source   string     `json:"source,omitempty"` // fingerprint of an external [BatchSource]
 }
 
 // ColumnReport counts what a reader of a training set should know of one feature column.
@@ -76,6 +130,49 @@ type Dataset struct {
 	ContentHash string            `json:"content_hash"` // of schema and values, independent of file layout
 	Request     HistoricalRequest `json:"request"`      // without SaveAs and Inputs, which Name and lineage tell
 	Report      HistoricalReport  `json:"report"`
+
+	// Views are the definitions that the dataset was made with: with Report.Pins they
+	// are all that making it again needs.
+	Views []FeatureView `json:"views,omitempty"`
+
+	// Statistics describes each column, the spine's too.
+	Statistics []ColumnStatistics `json:"statistics,omitempty"`
+}
+
+// ColumnStatistics describes the values of one column.
+type ColumnStatistics struct {
+	Column string `json:"column"`
+	Type   string `json:"type"` // the Arrow type
+	Rows   int64  `json:"rows"`
+	Nulls  int64  `json:"nulls"`
+
+	// Of numbers and times (in microseconds). NaN and infinities are counted apart.
+	Min       *Number  `json:"min,omitempty"`
+	Max       *Number  `json:"max,omitempty"`
+	Mean      *Number  `json:"mean,omitempty"`
+	StdDev    *Number  `json:"std_dev,omitempty"` // of the sample
+	Zeros     int64    `json:"zeros,omitempty"`
+	NotFinite int64    `json:"not_finite,omitempty"`
+	Edges     []Number `json:"edges,omitempty"`  // of the histogram's bins, one more than Counts
+	Counts    []int64  `json:"counts,omitempty"` // finite values per bin
+
+	// Of text and truth values: how many different ones, and the most frequent.
+	Distinct int64        `json:"distinct,omitempty"`
+	Top      []ValueCount `json:"top,omitempty"`
+}
+
+// ValueCount is how often a value occurs.
+type ValueCount struct {
+	Value string `json:"value"`
+	Count int64  `json:"count"`
+}
+
+// Rebuild is the outcome of making a dataset again from its pinned snapshots.
+type Rebuild struct {
+	Dataset     Ref    `json:"dataset"`
+	Rows        int64  `json:"rows"`
+	ContentHash string `json:"content_hash"` // of what was made now
+	Equal       bool   `json:"equal"`        // it is the dataset's own, byte for byte
 }
 
 // Table is the table that holds the rows: datasets.name_vN. Each version has a table
