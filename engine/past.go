@@ -92,18 +92,14 @@ const pastTime = "__at"
 // time of the row that each value came from. The TTL is left to the caller, who needs to
 // tell a value that is too old from one that never was.
 func (e *Engine) joinPast(ctx context.Context, r registry.Resolved, spine arrow.RecordBatch) ([]arrow.Array, *array.Timestamp, error) {
-	snapshot, _, err := e.pin(ctx, r.View)
-	if err != nil {
-		return nil, nil, err
-	}
-	files, err := e.verifiedPaths(ctx, snapshot.Files)
+	rows, _, err := e.rowsOf(ctx, r.View)
 	if err != nil {
 		return nil, nil, err
 	}
 	view := *r.View
 	view.TTL = 0
 	projection := driftline.Projection{View: view.Name, Features: r.Projection.Features}
-	source := query.Source{View: &view, Projection: projection, Files: files, EventTime: true}
+	source := query.Source{View: &view, Projection: projection, Rows: rows, EventTime: true}
 	req := driftline.HistoricalRequest{EventTimestamp: pastTime}
 	req.FullFeatureNames = true
 	plan, err := query.PlanHistorical(req, spine.Schema(), []query.Source{source})

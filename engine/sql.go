@@ -134,12 +134,8 @@ func (e *Engine) featuresTable(ctx context.Context, name query.TableName) (query
 	if err != nil {
 		return query.Table{}, err
 	}
-	snapshot, _, err := e.pin(ctx, view)
-	if err != nil {
-		return query.Table{}, err
-	}
-	files, err := e.verifiedPaths(ctx, snapshot.Files)
-	return query.Table{Schema: name.Schema, Name: name.Name, Files: files, Columns: view.Schema()}, err
+	rows, _, err := e.rowsOf(ctx, view)
+	return query.Table{Schema: name.Schema, Name: name.Name, Rows: rows, Columns: view.Schema()}, err
 }
 
 func (e *Engine) datasetsTable(ctx context.Context, name query.TableName) (query.Table, error) {
@@ -161,7 +157,7 @@ func (e *Engine) datasetsTable(ctx context.Context, name query.TableName) (query
 		return query.Table{}, err
 	}
 	files, err := e.verifiedPaths(ctx, snapshot.Files)
-	table := query.Table{Schema: name.Schema, Name: name.Name, Files: files}
+	table := query.Table{Schema: name.Schema, Name: name.Name, Rows: query.Rows{Files: files}}
 	if len(files) == 0 { // else they say it: a spine has columns of types that no view has
 		table.Columns = snapshot.Schema
 	}

@@ -69,21 +69,19 @@ func (e *Engine) sources(ctx context.Context, set driftline.FeatureSet) ([]query
 	if err != nil {
 		return nil, nil, err
 	}
-	files := map[driftline.ViewName][]string{}
+	rows := map[driftline.ViewName]query.Rows{}
 	var pins []driftline.Pin
 	sources := make([]query.Source, len(resolved))
 	for i, r := range resolved {
-		if _, pinned := files[r.View.Name]; !pinned {
-			snapshot, _, err := e.pin(ctx, r.View)
+		if _, pinned := rows[r.View.Name]; !pinned {
+			of, pin, err := e.rowsOf(ctx, r.View)
 			if err != nil {
 				return nil, nil, err
 			}
-			if files[r.View.Name], err = e.verifiedPaths(ctx, snapshot.Files); err != nil {
-				return nil, nil, err
-			}
-			pins = append(pins, driftline.Pin{View: r.View.Name, Snapshot: snapshot.ID})
+			rows[r.View.Name] = of
+			pins = append(pins, pin)
 		}
-		sources[i] = query.Source{View: r.View, Projection: r.Projection, Files: files[r.View.Name]}
+		sources[i] = query.Source{View: r.View, Projection: r.Projection, Rows: rows[r.View.Name]}
 	}
 	return sources, pins, nil
 }

@@ -2,8 +2,6 @@ package query
 
 import (
 	"context"
-	"fmt"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -126,8 +124,7 @@ func (s *session) loadSpine(ctx context.Context, plan *HistoricalPlan, spine dri
 
 // startView makes the view's rows readable under its table name and runs its SELECT.
 func (s *session) startView(ctx context.Context, v *viewPlan) (*cursor, error) {
-	sql := fmt.Sprintf("CREATE OR REPLACE VIEW %s AS %s", v.table, scanSQL(v.source.View.StoredSchema(), v.source.Files))
-	if err := s.exec(ctx, sql); err != nil {
+	if err := s.addRows(ctx, v.table, v.table+"_tail", v.source.Rows, v.source.View.StoredSchema(), true); err != nil {
 		return nil, err
 	}
 	reader, err := s.query(ctx, v.sql)
@@ -135,49 +132,6 @@ func (s *session) startView(ctx context.Context, v *viewPlan) (*cursor, error) {
 		return nil, err
 	}
 	return &cursor{view: v, reader: reader}, nil
-}
-
-// scanSQL reads Parquet files as a table of at least the columns of schema. A
-// column that a file does not have, because it is older than the column, is null.
-func scanSQL(schema *arrow.Schema, files []string) string {
-	columns := make([]string, schema.NumFields())
-	for i, f := range schema.Fields() {
-		columns[i] = fmt.Sprintf("NULL::%s AS %s", duckType(f.Type), quoteName(f.Name))
-	}
-	empty := "SELECT " + strings.Join(columns, ", ") + " WHERE false"
-	if len(files) == 0 {
-		return empty
-	}
-	return empty + " UNION ALL BY NAME SELECT * FROM " + readParquet(files)
-}
-
-func readParquet(files []string) string {
-	quoted := make([]string, len(files))
-	for i, f := range files {
-		quoted[i] = quoteString(f)
-	}
-	return "read_parquet([" + strings.Join(quoted, ", ") + "], union_by_name = true, hive_partitioning = false)"
-}
-
-// duckType is DuckDB's name of the Arrow type of a [driftline.Type].
-func duckType(dt arrow.DataType) string {
-	switch dt.ID() {
-	case arrow.BOOL:
-		return "BOOLEAN"
-	case arrow.INT32:
-		return "INTEGER"
-	case arrow.INT64:
-		return "BIGINT"
-	case arrow.FLOAT32:
-		return "FLOAT"
-	case arrow.FLOAT64:
-		return "DOUBLE"
-	case arrow.STRING:
-		return "VARCHAR"
-	case arrow.BINARY:
-		return "BLOB"
-	}
-	return "TIMESTAMPTZ"
 }
 
 // cursor walks over the answer of one view.

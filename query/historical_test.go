@@ -23,7 +23,7 @@ func oneView(t testing.TB) Source {
 	}
 	file := writeRows(t, view, []row{{keys: []any{int64(1)}, event: 1, values: []any{2.5}}})
 	view.Features = append(view.Features, driftline.Field{Name: "added", Type: driftline.String})
-	return Source{View: view, Projection: driftline.Projection{View: "weather", Features: []string{"added", "f0"}}, Files: []string{file}}
+	return Source{View: view, Projection: driftline.Projection{View: "weather", Features: []string{"added", "f0"}}, Rows: Rows{Files: []string{file}}}
 }
 
 func oneSpine() arrow.RecordBatch {
@@ -53,7 +53,7 @@ func TestColumnsThatAreNewerThanAFileAreNull(t *testing.T) {
 	if got, err := collect(db, context.Background(), s, driftline.BatchesOf(worldSpine, oneSpine())); err != nil || got != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, got, want)
 	}
-	s.Files = nil
+	s.Rows.Files = nil
 	want = strings.Replace(want, "2.5", "(null)", 1)
 	if got, err := collect(db, context.Background(), s, driftline.BatchesOf(worldSpine, oneSpine())); err != nil || got != want {
 		t.Errorf("without files: %v\n%s\nwant\n%s", err, got, want)
@@ -80,7 +80,7 @@ func TestHistoricalFailures(t *testing.T) {
 	}
 
 	missing := oneView(t)
-	missing.Files = []string{filepath.Join(t.TempDir(), "gone.parquet")}
+	missing.Rows.Files = []string{filepath.Join(t.TempDir(), "gone.parquet")}
 	_, err := collect(db, context.Background(), missing, good)
 	if driftline.CodeOf(err) != driftline.DataLoss || strings.Contains(err.Error(), "gone") {
 		t.Errorf("missing file: %v (%s)", err, driftline.CodeOf(err))

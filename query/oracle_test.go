@@ -192,12 +192,12 @@ func (w *world) sources(t testing.TB, rng *rand.Rand) []Source {
 		view, rows := w.views[w.of[i]], w.rows[w.of[i]]
 		sources[i] = Source{View: view, Projection: p, Unique: unique(rows) && rng.IntN(2) == 0}
 		if i > 0 && w.of[i] == w.of[i-1] {
-			sources[i].Files = sources[i-1].Files
+			sources[i].Rows.Files = sources[i-1].Rows.Files
 			continue
 		}
 		for len(rows) > 0 {
 			n := max(1, len(rows)-10*rng.IntN(2))
-			sources[i].Files = append(sources[i].Files, writeRows(t, view, rows[:n]))
+			sources[i].Rows.Files = append(sources[i].Rows.Files, writeRows(t, view, rows[:n]))
 			rows = rows[n:]
 		}
 	}

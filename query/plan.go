@@ -16,10 +16,10 @@ type Source struct {
 	// which key mapping. Its Features are not empty.
 	Projection driftline.Projection
 
-	// Files are the Parquet files of the pinned snapshot; none if the view has no rows yet.
-	Files []string
+	// Rows are the view's rows at the moment that the answer is pinned to.
+	Rows Rows
 
-	// Unique promises that no two rows of Files share join keys and event
+	// Unique promises that no two rows of Rows share join keys and event
 	// timestamp. Without it the join also orders by created timestamp and write
 	// sequence, which costs about half as much again.
 	Unique bool

@@ -89,7 +89,7 @@ func (s *script) view(t *testing.T, d *datadriven.TestData) error {
 			view.Features = append(view.Features, driftline.Field{Name: f.Name, Type: typ})
 		}
 	}
-	s.sources[string(view.Name)] = Source{View: view, Files: []string{store(t, view, given)}}
+	s.sources[string(view.Name)] = Source{View: view, Rows: Rows{Files: []string{store(t, view, given)}}}
 	return nil
 }
 

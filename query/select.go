@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"iter"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -18,10 +19,10 @@ import (
 type Table struct {
 	Schema, Name string
 
-	// Columns is the schema of Files. A column that a file lacks is null. It may be
+	// Columns is the schema of Rows. A column that a file lacks is null. It may be
 	// nil if there is at least one file, which then says it.
 	Columns *arrow.Schema
-	Files   []string
+	Rows    Rows
 
 	// Batches makes the rows of a table that is not in files. It is called once
 	// for each query that reads the table.
@@ -220,7 +221,7 @@ func (db *DB) openBox(ctx context.Context, box sandbox, filled bool) (_ *session
 		if err := s.addTable(ctx, t, filled); err != nil {
 			return nil, err
 		}
-		files = append(files[:len(files):len(files)], t.Files...)
+		files = append(files[:len(files):len(files)], t.Rows.Files...)
 	}
 	return s, s.lock(ctx, files)
 }
@@ -254,39 +255,30 @@ func (s *session) addTable(ctx context.Context, t Table, filled bool) error {
 			return err
 		}
 	}
-	if t.Batches == nil {
-		return s.exec(ctx, "CREATE VIEW "+name+" AS "+t.scanSQL())
+	switch {
+	case t.Batches != nil:
+		return s.addBatches(ctx, name, t.Batches(), filled)
+	case t.Columns == nil:
+		return s.exec(ctx, "CREATE VIEW "+name+" AS SELECT * FROM "+readParquet(t.Rows))
 	}
-	batches := t.Batches()
-	loader := tableLoader{session: s, table: name, schema: batches.Schema}
-	defer loader.drop()
-	if err := loader.create(ctx); err != nil || !filled {
-		return err
-	}
-	for batch, err := range batches.All {
-		if err != nil {
-			return err
-		}
-		batch.Retain()
-		if err := loader.add(ctx, batch); err != nil {
-			return err
-		}
-	}
-	return loader.flush(ctx)
+	return s.addColumns(ctx, name, t, filled)
 }
 
-func (t *Table) scanSQL() string {
-	if t.Columns == nil {
-		return "SELECT * FROM " + readParquet(t.Files)
+// addColumns makes exactly the columns of t readable: its files and tail may have more.
+func (s *session) addColumns(ctx context.Context, name string, t Table, filled bool) error {
+	const hidden = "__tables" // a schema that no user's SQL can name
+	if err := s.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+hidden); err != nil {
+		return err
 	}
-	columns := ""
+	whole := quoteName(t.Schema + "." + t.Name)
+	if err := s.addRows(ctx, hidden+"."+whole, hidden+"."+quoteName(t.Schema+"."+t.Name+" tail"), t.Rows, t.Columns, filled); err != nil {
+		return err
+	}
+	wanted := make([]string, t.Columns.NumFields())
 	for i, f := range t.Columns.Fields() {
-		if i > 0 {
-			columns += ", "
-		}
-		columns += quoteName(f.Name)
+		wanted[i] = quoteName(f.Name)
 	}
-	return "SELECT " + columns + " FROM (" + scanSQL(t.Columns, t.Files) + ")"
+	return s.exec(ctx, "CREATE VIEW "+name+" AS SELECT "+strings.Join(wanted, ", ")+" FROM "+hidden+"."+whole)
 }
 
 // checkArgument lets through what DuckDB binds as it is. Binding anything else is

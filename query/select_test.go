@@ -82,11 +82,11 @@ func TestSelect(t *testing.T) {
 		return driftline.BatchesFrom(first(array.NewRecordReader(s, []arrow.RecordBatch{array.NewRecordBatch(s, []arrow.Array{column}, 2)})))
 	}
 	tables := []Table{
-		{Schema: "features", Name: "numbers", Columns: schema, Files: []string{file}},
-		{Schema: "features", Name: "wider", Columns: wider, Files: []string{file}},
+		{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}},
+		{Schema: "features", Name: "wider", Columns: wider, Rows: Rows{Files: []string{file}}},
 		{Schema: "features", Name: "empty", Columns: schema},
 		{Schema: "meta", Name: "runs", Batches: batches},
-		{Name: "local", Files: []string{file}},
+		{Name: "local", Rows: Rows{Files: []string{file}}},
 	}
 	for _, test := range []struct {
 		sql  string
@@ -122,12 +122,12 @@ func first[T any](v T, err error) T {
 func TestSelectErrors(t *testing.T) {
 	db := openDB(t)
 	file, schema := numbers(t, 5)
-	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Files: []string{file}}}
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
 	damaged := filepath.Join(t.TempDir(), "damaged.parquet")
 	if err := os.WriteFile(damaged, []byte("PAR1 this is not a Parquet file PAR1"), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	tables = append(tables, Table{Schema: "features", Name: "damaged", Columns: schema, Files: []string{damaged}})
+	tables = append(tables, Table{Schema: "features", Name: "damaged", Columns: schema, Rows: Rows{Files: []string{damaged}}})
 	for _, test := range []struct {
 		sql  string
 		args []any
@@ -167,7 +167,7 @@ func TestSandboxHolds(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := t.TempDir()
-	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Files: []string{file}}}
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
 	for _, sql := range []string{
 		"select * from read_parquet('" + other + "')",
 		"select * from read_text('/etc/passwd')",
@@ -201,7 +201,7 @@ func TestSandboxHolds(t *testing.T) {
 func TestBatchesAreCoalesced(t *testing.T) {
 	db := openDB(t)
 	file, schema := numbers(t, 300_000)
-	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Files: []string{file}}}
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
 	sel, err := db.ParseSelect(context.Background(), "select n, name, name || name twice from features.numbers order by n")
 	if err != nil {
 		t.Fatal(err)
@@ -236,7 +236,7 @@ func TestBatchesAreCoalesced(t *testing.T) {
 func TestLeavingTheRangeEarly(t *testing.T) {
 	db := openDB(t)
 	file, schema := numbers(t, 300_000)
-	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Files: []string{file}}}
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
 	sel, err := db.ParseSelect(context.Background(), "from features.numbers")
 	if err != nil {
 		t.Fatal(err)

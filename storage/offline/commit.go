@@ -14,6 +14,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/columns"
 )
 
 // Snapshot is one state of a table that was committed. It never changes.
@@ -29,6 +30,16 @@ type Snapshot struct {
 	Summary  map[string]string // what the committer noted
 
 	stored *arrow.Schema // Schema with field ids
+}
+
+// Columns says where the snapshot's columns are in its files.
+func (s Snapshot) Columns() []columns.Column {
+	of := make([]columns.Column, s.Schema.NumFields())
+	for i, f := range s.Schema.Fields() {
+		id, _ := fieldID(s.stored.Field(i))
+		of[i] = columns.Column{ID: id, Name: f.Name, Type: f.Type}
+	}
+	return of
 }
 
 const (
