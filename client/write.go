@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"net/http"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -55,6 +56,14 @@ func (c *Client) Ingest(ctx context.Context, view driftline.ViewName, idempotenc
 			return result, driftline.Errorf(driftline.Internal, "cannot read the server's answer: %w", err)
 		}
 	}
+}
+
+// Written returns the answer that the write with this idempotency key got. It is
+// NotFound if no write with the key was acknowledged.
+func (c *Client) Written(ctx context.Context, view driftline.ViewName, idempotencyKey string) (driftline.IngestResult, error) {
+	var result driftline.IngestResult
+	err := c.call(ctx, http.MethodGet, path("feature-views", string(view), "writes", idempotencyKey), nil, &result)
+	return result, err
 }
 
 // sendBatches sends all rows and ends the sending side. A server that ends the

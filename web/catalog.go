@@ -64,6 +64,10 @@ func (s *Server) view(r *http.Request) (*driftline.FeatureView, error) {
 	return s.engine.Registry().View(driftline.ViewName(r.PathValue("name")))
 }
 
+func (s *Server) written(r *http.Request) (driftline.IngestResult, error) {
+	return s.engine.Written(driftline.ViewName(r.PathValue("name")), r.PathValue("key"))
+}
+
 type serviceList struct {
 	FeatureServices []driftline.FeatureService `json:"feature_services"`
 }

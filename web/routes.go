@@ -43,6 +43,7 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/api/v1/entities", handle: answer(s.entities)},
 		{method: "GET", path: "/api/v1/feature-views", handle: answer(s.views)},
 		{method: "GET", path: "/api/v1/feature-views/{name}", handle: answer(s.view)},
+		{method: "GET", path: "/api/v1/feature-views/{name}/writes/{key}", handle: answer(s.written)},
 		{method: "GET", path: "/api/v1/feature-services", handle: answer(s.services)},
 		{method: "GET", path: "/api/v1/feature-services/{name}", handle: answer(s.service)},
 

@@ -22,18 +22,24 @@ import (
 func (a *app) ingestCommand() *cobra.Command {
 	var key string
 	command := &cobra.Command{
-		Use:   "ingest VIEW FILE…",
+		Use:   "ingest VIEW PATH…",
 		Short: "Write the rows of Parquet, CSV or Arrow files to a feature view",
-		Long: "Write the rows of files to a feature view. When it returns, the rows are durable and visible online and offline.\n" +
-			"Each file is written under an idempotency key made of its content, so repeating the command changes nothing.\n" +
+		Long: "Write the rows of files to a feature view: Parquet, CSV or Arrow IPC; of a folder, all such files below it.\n" +
+			"When it returns, the rows are durable and visible online and offline.\n" +
+			"Each file is written under an idempotency key made of its content, and a large one in parts. So repeating the\n" +
+			"command changes nothing, and after an interruption it goes on where it stopped.\n" +
 			"In CSV an empty cell is null, and a time without a zone is UTC.",
-		Example: "  driftline ingest weather weather.parquet\n  driftline ingest weather january.csv february.csv",
+		Example: "  driftline ingest weather weather.parquet\n  driftline ingest weather january.csv february.csv\n  driftline ingest weather history/",
 		Args:    atLeast(2),
 		RunE: func(c *cobra.Command, args []string) error {
-			if key != "" && len(args) > 2 {
-				return usagef("--idempotency-key names one write, and there are %d files", len(args)-1)
+			files, err := filesBelow(args[1:])
+			if err != nil {
+				return err
 			}
-			return a.ingest(c.Context(), driftline.ViewName(args[0]), args[1:], key)
+			if key != "" && len(files) > 1 {
+				return usagef("--idempotency-key names one write, and there are %d files", len(files))
+			}
+			return a.ingest(c.Context(), driftline.ViewName(args[0]), files, key)
 		},
 	}
 	command.Flags().StringVar(&key, "idempotency-key", "", "the write's name, so that a retry is safe (default: made of the content)")
@@ -51,10 +57,11 @@ func (a *app) ingest(ctx context.Context, view driftline.ViewName, files []strin
 			return err
 		}
 		results := []driftline.IngestResult{}
-		for _, file := range files {
-			result, err := a.ingestFile(ctx, c, db, target, file, key)
+		for i, file := range files {
+			result, err := a.ingestFile(ctx, fileIngest{client: c, db: db, view: target, path: file, key: key,
+				title: fmt.Sprintf("%s (%d of %d)", filepath.Base(file), i+1, len(files))})
 			if err != nil {
-				return errors.Join(err, db.Close())
+				return errors.Join(resumable(err), db.Close())
 			}
 			results = append(results, result)
 		}
@@ -63,6 +70,16 @@ func (a *app) ingest(ctx context.Context, view driftline.ViewName, files []strin
 		}
 		return a.answer(map[string]any{"ingests": results}, func(w io.Writer) error { return printIngests(w, files, results) })
 	})
+}
+
+// resumable adds to an error that is nobody's fault how to go on.
+func resumable(err error) error {
+	var e *driftline.Error
+	if !errors.As(err, &e) || e.Code != driftline.Unavailable && e.Code != driftline.Deadline && e.Code != driftline.Exhausted {
+		return err
+	}
+	again := *e
+	return again.WithHint("run the same command again: it goes on where it stopped")
 }
 
 func printIngests(w io.Writer, files []string, results []driftline.IngestResult) error {
@@ -78,21 +95,19 @@ func printIngests(w io.Writer, files []string, results []driftline.IngestResult)
 	return nil
 }
 
-func (a *app) ingestFile(ctx context.Context, c *client.Client, db *query.DB, view *driftline.FeatureView, file, key string) (driftline.IngestResult, error) {
-	if key == "" {
-		var err error
-		if key, err = contentKey(view.Name, file); err != nil {
-			return driftline.IngestResult{}, err
-		}
-	}
-	rows, err := readRows(ctx, db, view, file)
+func (a *app) ingestFile(ctx context.Context, f fileIngest) (driftline.IngestResult, error) {
+	rows, err := readRows(ctx, f.db, f.view, f.path)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	rows, done := a.progress(rows, filepath.Base(file))
+	rows, done := a.progress(rows, f.title, rowCount(f.path))
 	defer done()
-	result, err := c.Ingest(ctx, view.Name, key, rows)
-	return result, inFile(file, err)
+	if f.key != "" {
+		result, err := f.client.Ingest(ctx, f.view.Name, f.key, rows)
+		return result, inFile(f.path, err)
+	}
+	result, err := f.inParts(ctx, rows)
+	return result, inFile(f.path, err)
 }
 
 // inFile says which of several files an error is about.
@@ -129,11 +144,12 @@ func readRows(ctx context.Context, db *query.DB, view *driftline.FeatureView, pa
 }
 
 // progress counts rows on the terminal as they are sent. done takes the bar away.
-func (a *app) progress(rows driftline.Batches, what string) (counted driftline.Batches, done func()) {
+// total is -1 if it is not known.
+func (a *app) progress(rows driftline.Batches, what string, total int64) (counted driftline.Batches, done func()) {
 	if !isTerminal(a.stderr) || a.asJSON {
 		return rows, func() {}
 	}
-	bar := progressbar.NewOptions64(-1, progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription(what),
+	bar := progressbar.NewOptions64(total, progressbar.OptionSetWriter(a.stderr), progressbar.OptionSetDescription(what),
 		progressbar.OptionShowCount(), progressbar.OptionShowIts(), progressbar.OptionSetItsString("rows"),
 		progressbar.OptionClearOnFinish(), progressbar.OptionSpinnerType(14))
 	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
