@@ -123,6 +123,23 @@ func TestApplyRefuses(t *testing.T) {
 		{"created is event", func(d *driftline.Definitions) { d.FeatureViews[0].CreatedTimestamp = "Event_Timestamp" }, driftline.Invalid, []string{"created timestamp"}},
 		{"known_at without created", func(d *driftline.Definitions) { d.FeatureViews[1].KnownAt = true }, driftline.Invalid, []string{"known_at", "created_timestamp"}},
 		{"negative ttl", func(d *driftline.Definitions) { d.FeatureViews[0].TTL = -1 }, driftline.Invalid, []string{"ttl"}},
+		{"labels with a ttl", func(d *driftline.Definitions) {
+			d.FeatureViews[0].TTL, d.FeatureViews[0].Horizon = 1, 1
+		}, driftline.Invalid, []string{`"weather"`, "ttl and a horizon", "make two views"}},
+		{"labels known at their time", func(d *driftline.Definitions) {
+			d.FeatureViews[1].CreatedTimestamp, d.FeatureViews[1].KnownAt, d.FeatureViews[1].TTL, d.FeatureViews[1].Horizon = "created", true, 0, 1
+		}, driftline.Invalid, []string{"known_at and a horizon"}},
+		{"negative horizon", func(d *driftline.Definitions) { d.FeatureViews[0].Horizon = -1 }, driftline.Invalid, []string{"horizon"}},
+		{"source of unknown format", func(d *driftline.Definitions) {
+			d.FeatureViews[0].Source = &driftline.BatchSource{Format: "parquett", Path: "/data/weather"}
+		}, driftline.Invalid, []string{`did you mean "parquet"?`}},
+		{"source of a relative path", func(d *driftline.Definitions) {
+			d.FeatureViews[0].Source = &driftline.BatchSource{Format: driftline.ParquetSource, Path: "data/weather"}
+		}, driftline.Invalid, []string{`"data/weather" is not absolute`}},
+		{"lag into the future", func(d *driftline.Definitions) { d.FeatureServices[0].Projections[0].Lag = -1 }, driftline.Invalid, []string{"negative", "future"}},
+		{"lag of labels", func(d *driftline.Definitions) {
+			d.FeatureViews[0].TTL, d.FeatureViews[0].Horizon, d.FeatureServices[0].Projections[0].Lag = 0, 1, 1
+		}, driftline.Invalid, []string{"lag", "labels"}},
 		{"text is not UTF-8", func(d *driftline.Definitions) { d.FeatureViews[0].Description = "\xff" }, driftline.Invalid, []string{"UTF-8"}},
 		{"service of unknown view", func(d *driftline.Definitions) { d.FeatureServices[0].Projections[0].View = "wether" }, driftline.NotFound, []string{"delay_model", `did you mean "weather"?`}},
 		{"service of unknown feature", func(d *driftline.Definitions) { d.FeatureServices[0].Projections[0].Features = []string{"tmep"} }, driftline.NotFound, []string{"weather", `did you mean "temp"?`}},
@@ -164,6 +181,10 @@ func TestApplyRefusesToBreakWhatIsStored(t *testing.T) {
 		{"keys", func(d *driftline.Definitions) { d.FeatureViews[0].Entities[0] = "carrier" }, []string{"join keys", "weather_v2"}},
 		{"event timestamp", func(d *driftline.Definitions) { d.FeatureViews[0].EventTimestamp = "hour" }, []string{"event timestamp", "hour"}},
 		{"created timestamp", func(d *driftline.Definitions) { d.FeatureViews[0].CreatedTimestamp = "" }, []string{"created timestamp"}},
+		{"features to labels", func(d *driftline.Definitions) { d.FeatureViews[0].TTL, d.FeatureViews[0].Horizon = 0, 1 }, []string{"labels", "weather_v2"}},
+		{"rows to a source", func(d *driftline.Definitions) {
+			d.FeatureViews[0].Source = &driftline.BatchSource{Format: driftline.ParquetSource, Path: "/data/weather"}
+		}, []string{"source", "weather_v2"}},
 		{"entity in use", func(d *driftline.Definitions) { d.Entities[0].JoinKeys[0].Type = "int64" }, []string{`entity "airport"`, `"weather" has rows`, "airport_v2"}},
 	}
 	for _, test := range tests {

@@ -3,6 +3,7 @@ package registry
 import (
 	"errors"
 	"maps"
+	"path/filepath"
 	"slices"
 	"strings"
 	"unicode"
@@ -64,7 +65,46 @@ func checkView(view *driftline.FeatureView) error {
 		return driftline.Errorf(driftline.Invalid, "feature view %q: known_at needs a created timestamp", view.Name).
 			WithHint("set created_timestamp to the column that says when a row was written down")
 	}
+	if err := checkLabels(view); err != nil {
+		return named("feature view", view.Name, err)
+	}
+	if err := checkSource(view); err != nil {
+		return named("feature view", view.Name, err)
+	}
 	return checkNotes("feature view", view.Name, view.Description, view.Owner, view.Tags)
+}
+
+// checkLabels checks what a horizon, which makes a label view, goes together with.
+func checkLabels(view *driftline.FeatureView) error {
+	switch {
+	case view.Horizon < 0:
+		return driftline.Errorf(driftline.Invalid, "horizon %s is negative", view.Horizon).
+			WithHint("say how long after its row's time an outcome still counts, for example 7d")
+	case view.Horizon > 0 && view.TTL > 0:
+		return driftline.Errorf(driftline.Invalid, "it has both a ttl and a horizon").
+			WithHint("features have a ttl and look back; labels have a horizon and look ahead: make two views")
+	case view.Horizon > 0 && view.KnownAt:
+		return driftline.Errorf(driftline.Invalid, "it has both known_at and a horizon").
+			WithHint("an outcome is never known at its row's time: leave known_at out")
+	}
+	return nil
+}
+
+func checkSource(view *driftline.FeatureView) error {
+	if view.Source == nil {
+		return nil
+	}
+	formats := []driftline.SourceFormat{driftline.ParquetSource, driftline.IcebergSource}
+	switch {
+	case !slices.Contains(formats, view.Source.Format):
+		e := driftline.Unknown("source format", clip(view.Source.Format), formats)
+		e.Code = driftline.Invalid
+		return e
+	case !filepath.IsAbs(view.Source.Path) || checkText("source path", view.Source.Path) != nil:
+		return driftline.Errorf(driftline.Invalid, "source path %q is not absolute", clip(view.Source.Path)).
+			WithHint("write the path as the server's machine has it, from / on")
+	}
+	return nil
 }
 
 func checkViewColumns(view *driftline.FeatureView) error {
@@ -152,6 +192,14 @@ func checkProjection(p driftline.Projection, view *driftline.FeatureView) error 
 		if err := driftline.CheckIdentifier("role", p.Role); err != nil {
 			return err
 		}
+	}
+	switch {
+	case p.Lag < 0:
+		return driftline.Errorf(driftline.Invalid, "lag %s of view %q is negative: it would show the future", p.Lag, view.Name).
+			WithHint("write how much earlier the values must have been known, for example 1h")
+	case p.Lag > 0 && view.Horizon > 0:
+		return driftline.Errorf(driftline.Invalid, "lag %s is asked for of view %q, which has labels", p.Lag, view.Name).
+			WithHint("leave the lag out: labels look ahead")
 	}
 	for key, column := range p.JoinKeyMap {
 		if !slices.Contains(view.KeyNames(), key) {

@@ -186,6 +186,10 @@ func checkCompatible(old, view *driftline.FeatureView) error {
 		return incompatible(view, "its join keys cannot change from (%s) to (%s)", columnList(old.JoinKeys), columnList(view.JoinKeys))
 	case old.EventTimestamp != view.EventTimestamp:
 		return incompatible(view, "its event timestamp cannot change from %q to %q", old.EventTimestamp, view.EventTimestamp)
+	case (old.Horizon > 0) != (view.Horizon > 0):
+		return incompatible(view, "its rows cannot turn from features into labels, or back")
+	case (old.Source == nil) != (view.Source == nil):
+		return incompatible(view, "its rows cannot move into a source, or out of one")
 	case old.CreatedTimestamp != view.CreatedTimestamp:
 		return incompatible(view, "its created timestamp cannot change from %q to %q", old.CreatedTimestamp, view.CreatedTimestamp)
 	}
@@ -325,11 +329,20 @@ func viewDifferences(old, view *driftline.FeatureView) driftline.Change {
 	d.text("entities", entityList(old.Entities), entityList(view.Entities))
 	d.fields("features", old.Features, view.Features)
 	d.text("ttl", old.TTL.String(), view.TTL.String())
+	d.text("horizon", old.Horizon.String(), view.Horizon.String())
+	d.text("source", sourceText(old.Source), sourceText(view.Source))
 	d.text("known_at", fmt.Sprint(old.KnownAt), fmt.Sprint(view.KnownAt))
 	d.text("description", old.Description, view.Description)
 	d.text("owner", old.Owner, view.Owner)
 	d.tags(old.Tags, view.Tags)
 	return d.change(driftline.ViewRef(view.Name))
+}
+
+func sourceText(source *driftline.BatchSource) string {
+	if source == nil {
+		return ""
+	}
+	return string(source.Format) + " " + source.Path
 }
 
 func (d differences) change(ref driftline.Ref) driftline.Change {
@@ -362,6 +375,9 @@ func projectionList(projections []driftline.Projection) string {
 		words[i] = fmt.Sprintf("%s(%s)", p.View, strings.Join(p.Features, ", "))
 		if p.Role != "" {
 			words[i] += " as " + p.Role
+		}
+		if p.Lag > 0 {
+			words[i] += " lagged " + p.Lag.String()
 		}
 		for _, key := range slices.Sorted(maps.Keys(p.JoinKeyMap)) {
 			words[i] += fmt.Sprintf(" on %s=%s", key, p.JoinKeyMap[key])

@@ -230,6 +230,9 @@ func (r *nodeReader) read(n *yaml.Node, v reflect.Value, name string) error {
 		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseType(s); return err })
 	}
 	switch v.Kind() {
+	case reflect.Pointer:
+		v.Set(reflect.New(v.Type().Elem()))
+		return r.read(n, v.Elem(), name)
 	case reflect.Struct:
 		return r.readStruct(n, v, name)
 	case reflect.Slice:
