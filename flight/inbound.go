@@ -10,7 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/flight/internal/ipcverify"
+	"github.com/driftline/driftline/internal/ipcverify"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/status"
 )

@@ -10,7 +10,7 @@ import (
 	pb "github.com/apache/arrow-go/v18/arrow/flight/gen/flight"
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
-	"github.com/driftline/driftline/flight/internal/ipcverify"
+	"github.com/driftline/driftline/internal/ipcverify"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
