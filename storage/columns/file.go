@@ -1,0 +1,277 @@
+package columns
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"os"
+	"runtime/debug"
+	"sync/atomic"
+	"syscall"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+
+	"github.com/driftline/driftline"
+)
+
+// File is a Parquet file mapped into memory. It may be used concurrently.
+type File struct {
+	data   []byte // the mapping
+	reader *file.Reader
+	meta   *metadata.FileMetaData
+	leaves []Leaf
+	groups []group
+	users  atomic.Int64 // of the mapping
+}
+
+// Leaf is a column of a file that is not nested.
+type Leaf struct {
+	Name string
+	ID   int            // the field id; 0 if the file has none
+	Type arrow.DataType // as the file says
+
+	physical parquet.Type
+	nullable bool
+	column   int // in the file's Parquet schema
+}
+
+// group is a row group.
+type group struct {
+	rows   int
+	chunks []chunk // by leaf
+}
+
+// chunk is one column of one row group.
+type chunk struct {
+	offset, size int64 // of its pages, the dictionary with them
+	dictionary   int64 // offset of the dictionary page; 0 if there is none
+	index        *metadata.IndexLocation
+	codec        compress.Compression
+	stats        metadata.TypedStatistics
+	pages        atomic.Pointer[[]pageLocation] // found at first use
+}
+
+// Open maps the file at path and reads its footer. The caller closes the result.
+func Open(path string) (_ *File, err error) {
+	defer recovered(&err)
+	data, err := mapFile(path)
+	if err != nil {
+		return nil, damaged(err)
+	}
+	f := &File{data: data}
+	f.users.Store(1)
+	if err := f.readFooter(); err != nil {
+		f.Close()
+		return nil, damaged(err)
+	}
+	return f, nil
+}
+
+func mapFile(path string) ([]byte, error) {
+	f, err := os.Open(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	info, err := f.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() == 0 || !info.Mode().IsRegular() {
+		return nil, errDamaged
+	}
+	return syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+}
+
+// Close lets go of the file. Its bytes stay mapped for as long as an array that was
+// handed out lies in them.
+func (f *File) Close() { f.release() }
+
+func (f *File) release() {
+	if f.users.Add(-1) == 0 {
+		_ = syscall.Munmap(f.data)
+	}
+}
+
+func (f *File) readFooter() (err error) {
+	if f.reader, err = file.NewParquetReader(bytes.NewReader(f.data)); err != nil {
+		return err
+	}
+	f.meta = f.reader.MetaData()
+	schema, err := pqarrow.FromParquet(f.meta.Schema, nil, nil)
+	if err != nil {
+		return err
+	}
+	byName := map[string]arrow.Field{}
+	for _, field := range schema.Fields() {
+		byName[field.Name] = field
+	}
+	for i, c := range f.meta.Schema.Columns() {
+		if len(c.ColumnPath()) != 1 || c.MaxRepetitionLevel() != 0 || c.MaxDefinitionLevel() > 1 {
+			continue
+		}
+		f.leaves = append(f.leaves, Leaf{
+			Name: c.Name(), ID: int(max(c.SchemaNode().FieldID(), 0)), Type: byName[c.Name()].Type,
+			physical: c.PhysicalType(), nullable: c.MaxDefinitionLevel() == 1, column: i,
+		})
+	}
+	f.groups = make([]group, len(f.meta.RowGroups))
+	for i := range f.groups {
+		if err := f.readGroup(i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (f *File) readGroup(i int) error {
+	meta := f.meta.RowGroup(i)
+	g := &f.groups[i]
+	if meta.NumRows() < 0 || meta.NumRows() > 1<<31-1 {
+		return fmt.Errorf("%w: row group %d has %d rows", errDamaged, i, meta.NumRows())
+	}
+	g.rows = int(meta.NumRows())
+	g.chunks = make([]chunk, len(f.leaves))
+	for l, leaf := range f.leaves {
+		m, err := meta.ColumnChunk(leaf.column)
+		if err != nil {
+			return err
+		}
+		c := &g.chunks[l]
+		c.codec, c.index = m.Compression(), m.GetOffsetIndexLocation()
+		c.offset, c.size = m.DataPageOffset(), m.TotalCompressedSize()
+		if m.HasDictionaryPage() {
+			c.dictionary = m.DictionaryPageOffset()
+			if c.dictionary > 0 && c.dictionary < c.offset {
+				c.offset = c.dictionary
+			}
+		}
+		if c.offset < 0 || c.size < 0 || c.offset > int64(len(f.data))-c.size || c.dictionary < 0 || c.dictionary > int64(len(f.data)) {
+			return fmt.Errorf("%w: column %q lies outside of the file", errDamaged, leaf.Name)
+		}
+		if ok, err := m.StatsSet(); err == nil && ok {
+			c.stats, _ = m.Statistics()
+		}
+	}
+	return nil
+}
+
+// Groups returns the number of row groups.
+func (f *File) Groups() int { return len(f.groups) }
+
+// Rows returns the number of rows of a row group.
+func (f *File) Rows(group int) int { return f.groups[group].rows }
+
+// Leaves lists the columns that are not nested.
+func (f *File) Leaves() []Leaf { return f.leaves }
+
+// Find returns the place of a column among the leaves: by field id, or by name if the
+// column or the file has none.
+func (f *File) Find(c Column) (leaf int, ok bool) {
+	for i, l := range f.leaves {
+		if c.ID != 0 && l.ID != 0 {
+			if c.ID == l.ID {
+				return i, true
+			}
+		} else if c.Name == l.Name {
+			return i, true
+		}
+	}
+	return 0, false
+}
+
+// Bounds returns the least and the greatest value of a column in a row group, in the
+// plain encoding of Parquet. It returns false if the file does not say.
+func (f *File) Bounds(group, leaf int) (least, greatest []byte, ok bool) {
+	stats := f.groups[group].chunks[leaf].stats
+	if stats == nil || !stats.HasMinMax() {
+		return nil, nil, false
+	}
+	return stats.EncodeMin(), stats.EncodeMax(), true
+}
+
+// locations returns where the data pages of a chunk are. The offset index says it; a
+// file without one is walked from page to page.
+func (f *File) locations(group, leaf int) ([]pageLocation, error) {
+	c := &f.groups[group].chunks[leaf]
+	if known := c.pages.Load(); known != nil {
+		return *known, nil
+	}
+	pages, err := f.findPages(c)
+	if err != nil {
+		return nil, err
+	}
+	rows := int32(f.groups[group].rows)
+	for i, p := range pages {
+		if p.offset < c.offset || p.offset >= c.offset+c.size || i == 0 && p.first != 0 ||
+			i > 0 && p.first <= pages[i-1].first || p.first >= rows {
+			return nil, errDamaged
+		}
+	}
+	if len(pages) == 0 && rows > 0 {
+		return nil, errDamaged
+	}
+	c.pages.Store(&pages)
+	return pages, nil
+}
+
+func (f *File) findPages(c *chunk) ([]pageLocation, error) {
+	if c.index != nil && c.index.Offset > 0 && c.index.Length > 0 && c.index.Offset <= int64(len(f.data))-int64(c.index.Length) {
+		return readOffsetIndex(f.data[c.index.Offset:][:c.index.Length])
+	}
+	var pages []pageLocation
+	first := 0
+	for at, end := c.offset, c.offset+c.size; at < end; {
+		h, err := readPageHeader(f.data[at:end])
+		if err != nil {
+			return nil, err
+		}
+		if h.kind == dataPage || h.kind == dataPageV2 {
+			if h.values > 0 {
+				pages = append(pages, pageLocation{offset: at, first: int32(first)})
+			}
+			if first += h.values; first > 1<<31-1 {
+				return nil, errDamaged
+			}
+		}
+		at += int64(h.size + h.storedSize)
+	}
+	return pages, nil
+}
+
+// Guard runs read, which looks at bytes of mapped files, and turns a panic into an error:
+// also the fault that reading a mapped file brings about when its disk fails or somebody
+// has cut it off.
+func Guard(read func() error) (err error) {
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer recovered(&err)
+	return read()
+}
+
+func recovered(err *error) {
+	if p := recover(); p != nil {
+		*err = damaged(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+	}
+}
+
+// damaged is the error of a file that cannot be read. It does not show the cause, which
+// may name paths of the server.
+func damaged(err error) error {
+	var ours *driftline.Error
+	if errors.As(err, &ours) {
+		return err
+	}
+	return driftline.Errorf(driftline.DataLoss, "a stored file cannot be read: %w", hidden{err}).
+		WithHint("see the log of the server; driftline check names damaged files")
+}
+
+// hidden keeps a cause for errors.As and logs without showing its text.
+type hidden struct{ error }
+
+func (hidden) Error() string   { return "it is missing or damaged" }
+func (h hidden) Unwrap() error { return h.error }

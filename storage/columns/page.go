@@ -1,0 +1,451 @@
+package columns
+
+import (
+	"encoding/binary"
+	"sort"
+
+	"github.com/apache/arrow-go/v18/arrow/bitutil"
+	"github.com/apache/arrow-go/v18/parquet"
+	"github.com/apache/arrow-go/v18/parquet/compress"
+)
+
+// Page is a stretch of the values of one column in one row group. It is valid until its
+// [Reader] is asked for another one.
+type Page struct {
+	First, Rows int // the rows of the row group that it holds
+
+	// Width is how many bytes a value takes in Values, little endian; truth values take
+	// one. It is 0 for text and bytes, which are in Text, each where its Span says.
+	Width  int
+	Values []byte
+	Text   []byte
+	Spans  []Span
+
+	// Valid is the validity bitmap; nil if no value is null. What stands in the place of
+	// a null is anything.
+	Valid []byte
+
+	InPlace bool // Values lies in the mapping of the file: nothing was copied
+}
+
+// Span is a part of a text.
+type Span struct{ At, Len uint32 }
+
+// Has reports whether the page holds the row of the row group.
+func (p *Page) Has(row int) bool { return uint(row-p.First) < uint(p.Rows) }
+
+// Null reports whether the i-th value of the page is null.
+func (p *Page) Null(i int) bool { return p.Valid != nil && !bitutil.BitIsSet(p.Valid, i) }
+
+// Bytes returns the i-th value of a page of text or bytes.
+func (p *Page) Bytes(i int) []byte {
+	s := p.Spans[i]
+	return p.Text[s.At:][:s.Len]
+}
+
+// biggestPage is the most bytes that a page may decode to.
+const biggestPage = 1 << 30
+
+// Reader reads the pages of one column of one row group. Its buffers are used again for
+// the next column that it is opened on. It is not for concurrent use. The zero Reader
+// must be opened first.
+type Reader struct {
+	file  *File
+	chunk *chunk
+	leaf  *Leaf
+	group int
+	rows  int
+	width int
+
+	locations []pageLocation
+	page      Page
+
+	words    dictionary
+	hasWords bool
+
+	plain  []byte // a decompressed page
+	spread []byte // values that could not be left in place
+	valid  []byte
+	spans  []Span
+}
+
+// dictionary is the decoded dictionary of a chunk, in the form of a page.
+type dictionary struct {
+	n     int
+	plain []byte // decompressed; unused if the dictionary is not compressed
+	page  []byte // the values: as plain encoding has them
+	spans []Span
+}
+
+// Open makes r read the column of that row group.
+func (r *Reader) Open(f *File, group, leaf int) error {
+	locations, err := f.locations(group, leaf)
+	if err != nil {
+		return damaged(err)
+	}
+	r.file, r.group, r.chunk, r.leaf = f, group, &f.groups[group].chunks[leaf], &f.leaves[leaf]
+	r.rows, r.locations = f.groups[group].rows, locations
+	r.width = widthOf(r.leaf.physical)
+	r.page, r.hasWords = Page{}, false
+	return nil
+}
+
+// widthOf returns how many bytes a value takes in a page; 0 for text.
+func widthOf(t parquet.Type) int {
+	switch t {
+	case parquet.Types.Boolean:
+		return 1
+	case parquet.Types.Int32, parquet.Types.Float:
+		return 4
+	case parquet.Types.Int64, parquet.Types.Double:
+		return 8
+	}
+	return 0
+}
+
+// Page returns the page that holds the row.
+func (r *Reader) Page(row int) (*Page, error) {
+	if r.page.Has(row) {
+		return &r.page, nil
+	}
+	if row < 0 || row >= r.rows {
+		return nil, damaged(errDamaged)
+	}
+	i := sort.Search(len(r.locations), func(i int) bool { return int(r.locations[i].first) > row }) - 1
+	if err := r.load(i); err != nil {
+		r.page = Page{}
+		return nil, damaged(err)
+	}
+	return &r.page, nil
+}
+
+// load decodes the i-th data page.
+func (r *Reader) load(i int) error {
+	at := r.locations[i]
+	end := r.rows
+	if i+1 < len(r.locations) {
+		end = int(r.locations[i+1].first)
+	}
+	r.page = Page{First: int(at.first), Rows: end - int(at.first), Width: r.width}
+	stored := r.file.data[at.offset : r.chunk.offset+r.chunk.size]
+	h, err := readPageHeader(stored)
+	if err != nil {
+		return err
+	}
+	body := stored[h.size:][:h.storedSize]
+	if h.kind != dataPage && h.kind != dataPageV2 || h.values != r.page.Rows {
+		return errDamaged
+	}
+	if !r.understands(h.encoding) {
+		return r.loadForeign()
+	}
+	levels, values, err := r.split(h, body)
+	if err != nil {
+		return err
+	}
+	present, err := r.readLevels(levels)
+	if err != nil {
+		return err
+	}
+	if h.encoding == encodingPlain {
+		return r.readPlain(values, present)
+	}
+	return r.readIndices(values, present)
+}
+
+func (r *Reader) understands(encoding int) bool {
+	switch r.leaf.physical {
+	case parquet.Types.Int96, parquet.Types.FixedLenByteArray:
+		return false
+	}
+	return encoding == encodingPlain || encoding == encodingDictionary || encoding == encodingPlainDictionary
+}
+
+// split decompresses a data page and cuts it into definition levels, nil if the column
+// cannot be null, and values.
+func (r *Reader) split(h pageHeader, body []byte) (levels, values []byte, err error) {
+	if h.kind == dataPageV2 {
+		levels, body = body[:h.levelBytes], body[h.levelBytes:]
+		if h.compressed {
+			body, err = r.decompress(&r.plain, body, h.plainSize-h.levelBytes)
+		}
+		return levels, body, err
+	}
+	if body, err = r.decompress(&r.plain, body, h.plainSize); err != nil || !r.leaf.nullable {
+		return nil, body, err
+	}
+	if len(body) < 4 {
+		return nil, nil, errDamaged
+	}
+	n := binary.LittleEndian.Uint32(body)
+	if uint64(n) > uint64(len(body)-4) {
+		return nil, nil, errDamaged
+	}
+	return body[4:][:n], body[4+n:], nil
+}
+
+// decompress returns the plain bytes of a page, which are in buffer unless the chunk is
+// not compressed.
+func (r *Reader) decompress(buffer *[]byte, stored []byte, size int) ([]byte, error) {
+	if r.chunk.codec == compress.Codecs.Uncompressed {
+		return stored, nil
+	}
+	if size < 0 || size > biggestPage {
+		return nil, errDamaged
+	}
+	codec, err := compress.GetCodec(r.chunk.codec)
+	if err != nil {
+		return nil, err
+	}
+	*buffer = sized(*buffer, size)
+	plain, err := compress.Decode(codec, *buffer, stored)
+	if err != nil {
+		return nil, err
+	}
+	if len(plain) != size {
+		return nil, errDamaged
+	}
+	return plain, nil
+}
+
+// sized returns a slice of n elements, the given one if it is long enough.
+func sized[T any](have []T, n int) []T {
+	if cap(have) < n {
+		return make([]T, n, n+n/4)
+	}
+	return have[:n]
+}
+
+// readLevels makes the validity of the page and returns how many values are present.
+func (r *Reader) readLevels(levels []byte) (present int, err error) {
+	if !r.leaf.nullable {
+		return r.page.Rows, nil
+	}
+	at := 0
+	h := hybrid{data: levels, width: 1}
+	err = h.each(r.page.Rows, func(n int, level uint32) {
+		if level == 0 && r.page.Valid == nil {
+			r.valid = sized(r.valid, (r.page.Rows+7)/8)
+			r.page.Valid = r.valid
+			bitutil.SetBitsTo(r.page.Valid, 0, int64(at), true)
+		}
+		if r.page.Valid != nil {
+			bitutil.SetBitsTo(r.page.Valid, int64(at), int64(n), level != 0)
+		}
+		if level != 0 {
+			present += n
+		}
+		at += n
+	})
+	return present, err
+}
+
+// readPlain reads values of the plain encoding. They stay where they are if that is
+// possible.
+func (r *Reader) readPlain(values []byte, present int) error {
+	switch r.leaf.physical {
+	case parquet.Types.ByteArray:
+		spans, err := plainSpans(sized(r.spans, r.page.Rows)[:0], values, present)
+		if err != nil {
+			return err
+		}
+		r.spans = spans
+		r.page.Text, r.page.Spans = values, spreadSpans(&r.page, spans)
+		r.spans = r.page.Spans
+		return nil
+	case parquet.Types.Boolean:
+		if len(values) < (present+7)/8 {
+			return errDamaged
+		}
+		r.spread = sized(r.spread, r.page.Rows)
+		for i := range present {
+			r.spread[i] = values[i>>3] >> (i & 7) & 1
+		}
+		r.page.Values = r.spread
+		spreadValues(&r.page, r.spread)
+		return nil
+	}
+	if len(values)/r.width < present {
+		return errDamaged
+	}
+	r.page.Values = values[:present*r.width]
+	if present == r.page.Rows {
+		r.page.InPlace = r.chunk.codec == compress.Codecs.Uncompressed
+		return nil
+	}
+	r.spread = sized(r.spread, r.page.Rows*r.width)
+	copy(r.spread, r.page.Values)
+	r.page.Values = r.spread
+	spreadValues(&r.page, r.spread)
+	return nil
+}
+
+// plainSpans appends where each of n byte arrays of the plain encoding is.
+func plainSpans(spans []Span, values []byte, n int) ([]Span, error) {
+	at := 0
+	for range n {
+		if len(values)-at < 4 {
+			return nil, errDamaged
+		}
+		size := binary.LittleEndian.Uint32(values[at:])
+		at += 4
+		if uint64(size) > uint64(len(values)-at) {
+			return nil, errDamaged
+		}
+		spans = append(spans, Span{At: uint32(at), Len: size})
+		at += int(size)
+	}
+	return spans, nil
+}
+
+// spreadValues moves the values that are present, which lie at the front, to their rows.
+// It goes from the back, so that none is overwritten before it was moved.
+func spreadValues(p *Page, values []byte) {
+	if p.Valid == nil {
+		return
+	}
+	from := bitutil.CountSetBits(p.Valid, 0, p.Rows) - 1
+	for i := p.Rows - 1; i > from && from >= 0; i-- {
+		if bitutil.BitIsSet(p.Valid, i) {
+			copy(values[i*p.Width:][:p.Width], values[from*p.Width:])
+			from--
+		}
+	}
+}
+
+func spreadSpans(p *Page, spans []Span) []Span {
+	if p.Valid == nil {
+		return spans
+	}
+	from := len(spans) - 1
+	spans = spans[:p.Rows]
+	for i := p.Rows - 1; i >= 0; i-- {
+		if bitutil.BitIsSet(p.Valid, i) {
+			spans[i] = spans[from]
+			from--
+		} else {
+			spans[i] = Span{}
+		}
+	}
+	return spans
+}
+
+// readIndices reads values that are given by their places in the dictionary.
+func (r *Reader) readIndices(values []byte, present int) error {
+	if err := r.loadDictionary(); err != nil {
+		return err
+	}
+	h, err := indices(values, present)
+	if err != nil {
+		return err
+	}
+	if r.width == 0 {
+		return r.lookUpSpans(h, present)
+	}
+	r.spread = sized(r.spread, r.page.Rows*r.width)
+	r.page.Values = r.spread
+	if present > 0 {
+		if err := r.lookUpValues(h, present); err != nil {
+			return err
+		}
+	}
+	spreadValues(&r.page, r.spread)
+	return nil
+}
+
+// indices begins to read n places in a dictionary.
+func indices(values []byte, n int) (hybrid, error) {
+	if len(values) == 0 {
+		if n > 0 {
+			return hybrid{}, errDamaged
+		}
+		return hybrid{}, nil
+	}
+	if values[0] > 32 {
+		return hybrid{}, errDamaged
+	}
+	return hybrid{data: values[1:], width: int(values[0])}, nil
+}
+
+func (r *Reader) lookUpValues(h hybrid, present int) error {
+	outside, at, width := false, 0, r.width
+	err := h.each(present, func(n int, word uint32) {
+		if int(word) >= r.words.n {
+			outside = true
+			return
+		}
+		value := r.words.page[int(word)*width:][:width]
+		for range n {
+			copy(r.spread[at:], value)
+			at += width
+		}
+	})
+	if err == nil && outside {
+		err = errDamaged
+	}
+	return err
+}
+
+func (r *Reader) lookUpSpans(h hybrid, present int) error {
+	spans := sized(r.spans, r.page.Rows)[:0]
+	outside := false
+	err := h.each(present, func(n int, word uint32) {
+		if int(word) >= r.words.n {
+			outside = true
+			return
+		}
+		for range n {
+			spans = append(spans, r.words.spans[word])
+		}
+	})
+	if err == nil && outside {
+		err = errDamaged
+	}
+	if err != nil {
+		return err
+	}
+	r.spans = spreadSpans(&r.page, spans)
+	r.page.Spans, r.page.Text = r.spans, r.words.page
+	return nil
+}
+
+// loadDictionary decodes the dictionary of the chunk, once.
+func (r *Reader) loadDictionary() error {
+	if r.hasWords {
+		return nil
+	}
+	at := r.chunk.dictionary
+	if at == 0 { // some writers do not say where it is: it is the first page then
+		at = r.chunk.offset
+	}
+	if at < r.chunk.offset || at > r.chunk.offset+r.chunk.size {
+		return errDamaged
+	}
+	stored := r.file.data[at : r.chunk.offset+r.chunk.size]
+	h, err := readPageHeader(stored)
+	if err != nil {
+		return err
+	}
+	if h.kind != dictionaryPage {
+		return errDamaged
+	}
+	d := &r.words
+	if d.page, err = r.decompress(&d.plain, stored[h.size:][:h.storedSize], h.plainSize); err != nil {
+		return err
+	}
+	d.n = h.values
+	switch {
+	case r.leaf.physical == parquet.Types.Boolean:
+		return errDamaged
+	case r.width > 0:
+		if len(d.page)/r.width < d.n {
+			return errDamaged
+		}
+	default:
+		if d.spans, err = plainSpans(d.spans[:0], d.page, d.n); err != nil {
+			return err
+		}
+	}
+	r.hasWords = true
+	return nil
+}
