@@ -231,7 +231,7 @@ func (s *Store) At(ctx context.Context, id TableID, snapshot driftline.SnapshotI
 	}
 	found := t.SnapshotByID(int64(snapshot))
 	if found == nil {
-		return Snapshot{}, driftline.Errorf(driftline.NotFound, "table %s has no snapshot %d", id, snapshot)
+		return Snapshot{}, unknownSnapshot(id, snapshot)
 	}
 	return s.snapshot(ctx, id, t, found)
 }
@@ -255,10 +255,22 @@ func (s *Store) Snapshots(ctx context.Context, id TableID) ([]Snapshot, error) {
 }
 
 func (s *Store) snapshot(ctx context.Context, id TableID, t *table.Table, from *table.Snapshot) (Snapshot, error) {
-	files, err := s.list(ctx, id, from)
+	snapshot, err := s.header(id, t, from)
 	if err != nil {
 		return Snapshot{}, err
 	}
+	snapshot.Files, err = s.list(ctx, id, from)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	for _, f := range snapshot.Files {
+		snapshot.Rows += f.Rows
+	}
+	return snapshot, nil
+}
+
+// header is a snapshot without its files, for which no other file need be read.
+func (s *Store) header(id TableID, t *table.Table, from *table.Snapshot) (Snapshot, error) {
 	stored := t.Schema()
 	if from.SchemaID != nil {
 		if then, ok := t.Schemas()[*from.SchemaID]; ok {
@@ -277,17 +289,13 @@ func (s *Store) snapshot(ctx context.Context, id TableID, t *table.Table, from *
 		ID:       driftline.SnapshotID(from.SnapshotID),
 		Table:    id,
 		Sequence: from.SequenceNumber,
-		Time:     time.UnixMilli(from.TimestampMs).UTC(),
+		Time:     commitTime(from),
 		Schema:   schema,
-		Files:    files,
 		Summary:  map[string]string{},
 		stored:   withIDs,
 	}
 	if from.ParentSnapshotID != nil {
 		snapshot.Parent = driftline.SnapshotID(*from.ParentSnapshotID)
-	}
-	for _, f := range files {
-		snapshot.Rows += f.Rows
 	}
 	if from.Summary != nil {
 		snapshot.note(from.Summary.Properties)
@@ -298,11 +306,7 @@ func (s *Store) snapshot(ctx context.Context, id TableID, t *table.Table, from *
 // note takes over the entries of an Iceberg summary that are ours.
 func (s *Snapshot) note(properties iceberg.Properties) {
 	for key, value := range properties {
-		if micros, err := strconv.ParseInt(value, 10, 64); key == timeKey && err == nil {
-			s.Time = time.UnixMicro(micros).UTC()
-			continue
-		}
-		if ours, ok := strings.CutPrefix(key, summaryPrefix); ok {
+		if ours, ok := strings.CutPrefix(key, summaryPrefix); ok && key != timeKey {
 			s.Summary[ours] = value
 		}
 	}

@@ -53,7 +53,7 @@ func (s *Store) Verify(ctx context.Context, f File) error {
 func (s *Store) verify(ctx context.Context, f File, path string) error {
 	in, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
-		return lost(f, "is missing", err)
+		return s.missing(f, err)
 	}
 	if err != nil {
 		return failure(fmt.Sprintf("open file %s of table %s", f.Hash, f.Table), err)
@@ -103,6 +103,7 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 		return failed(schema, err)
 	}
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		defer s.Hold(snapshot)()
 		for _, f := range snapshot.Files {
 			more, err := s.readFile(ctx, f, schema, stored, yield)
 			if err != nil {

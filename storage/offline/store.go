@@ -36,6 +36,11 @@ type Store struct {
 	verified map[string]struct{}     // names (see File.key) of files whose content was found good
 	manifest map[string][]listedFile // path → entries of manifests, which never change
 	entries  int                     // in manifest
+	held     map[string]int          // path → readers that Hold it
+	doomed   map[string]struct{}     // paths of held files to remove when they are released
+	expired  map[string]struct{}     // paths of data files that Expire has removed
+
+	opened time.Time // by the clock of the file system, not by now
 }
 
 // TableID names a table: features.weather, datasets.late_departure.
@@ -75,6 +80,10 @@ func Open(dir string, opts *Options) (*Store, error) {
 		writing:   map[TableID]*sync.Mutex{},
 		verified:  map[string]struct{}{},
 		manifest:  map[string][]listedFile{},
+		held:      map[string]int{},
+		doomed:    map[string]struct{}{},
+		expired:   map[string]struct{}{},
+		opened:    time.Now(),
 	}
 	if s.mem == nil {
 		s.mem = memory.DefaultAllocator

@@ -1,0 +1,251 @@
+package offline
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/apache/iceberg-go"
+	"github.com/apache/iceberg-go/table"
+
+	"github.com/driftline/driftline"
+)
+
+// AsOf returns the snapshot that was the newest at a time, by the store's clock.
+func (s *Store) AsOf(ctx context.Context, id TableID, at time.Time) (Snapshot, error) {
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	var newest, oldest *table.Snapshot
+	for _, found := range t.Metadata().Snapshots() {
+		if oldest == nil || found.SequenceNumber < oldest.SequenceNumber {
+			oldest = &found
+		}
+		if !commitTime(&found).After(at) && (newest == nil || found.SequenceNumber > newest.SequenceNumber) {
+			newest = &found
+		}
+	}
+	if newest != nil {
+		return s.snapshot(ctx, id, t, newest)
+	}
+	e := driftline.Errorf(driftline.NotFound, "table %s has no snapshot of %s or before", id, at.UTC().Format(time.RFC3339Nano))
+	if oldest != nil {
+		return Snapshot{}, e.WithHint("its oldest is of %s", commitTime(oldest).Format(time.RFC3339Nano))
+	}
+	return Snapshot{}, e.WithHint("nothing was ever committed to it")
+}
+
+// commitTime is when a snapshot was committed, UTC microseconds.
+func commitTime(from *table.Snapshot) time.Time {
+	if from.Summary != nil {
+		if micros, err := strconv.ParseInt(from.Summary.Properties[timeKey], 10, 64); err == nil {
+			return time.UnixMicro(micros).UTC()
+		}
+	}
+	return time.UnixMilli(from.TimestampMs).UTC()
+}
+
+// Tag gives a snapshot a name, under which any engine finds it, and keeps it from
+// [Store.Expire] until [Store.Untag]. A tag never moves: a name that another
+// snapshot has is AlreadyExists.
+func (s *Store) Tag(ctx context.Context, id TableID, name string, snapshot driftline.SnapshotID) error {
+	if err := checkTag(name); err != nil {
+		return err
+	}
+	defer s.lock(id)()
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if t.SnapshotByID(int64(snapshot)) == nil {
+		return unknownSnapshot(id, snapshot)
+	}
+	if tagged, ok := tagsOf(t)[name]; ok {
+		if tagged == snapshot {
+			return nil
+		}
+		return driftline.Errorf(driftline.AlreadyExists, "tag %q of table %s names snapshot %d", name, id, tagged).
+			WithHint("remove that tag first, or choose another name")
+	}
+	update := table.NewSetSnapshotRefUpdate(name, int64(snapshot), table.TagRef, 0, 0, 0)
+	_, err = s.update(ctx, id, t, "tag table "+id.String(), update)
+	return err
+}
+
+// Untag removes a tag. It is no error if there is none of that name.
+func (s *Store) Untag(ctx context.Context, id TableID, name string) error {
+	if err := checkTag(name); err != nil {
+		return err
+	}
+	defer s.lock(id)()
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if _, ok := tagsOf(t)[name]; !ok {
+		return nil
+	}
+	_, err = s.update(ctx, id, t, "remove a tag of table "+id.String(), table.NewRemoveSnapshotRefUpdate(name))
+	return err
+}
+
+// Tags returns the tags of a table and the snapshots that they name.
+func (s *Store) Tags(ctx context.Context, id TableID) (map[string]driftline.SnapshotID, error) {
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	return tagsOf(t), nil
+}
+
+// ByTag returns the snapshot that a tag names.
+func (s *Store) ByTag(ctx context.Context, id TableID, name string) (Snapshot, error) {
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	tags := tagsOf(t)
+	tagged, ok := tags[name]
+	if !ok {
+		return Snapshot{}, driftline.Unknown("tag", name, slices.Sorted(maps.Keys(tags)))
+	}
+	return s.snapshot(ctx, id, t, t.SnapshotByID(int64(tagged)))
+}
+
+func checkTag(name string) error {
+	if err := driftline.CheckName("tag", name); err != nil {
+		return err
+	}
+	if name == table.MainBranch {
+		return driftline.Errorf(driftline.Invalid, "tag name %q is taken: it means the newest snapshot", name).
+			WithHint("choose another name")
+	}
+	return nil
+}
+
+func tagsOf(t *table.Table) map[string]driftline.SnapshotID {
+	tags := map[string]driftline.SnapshotID{}
+	for name, ref := range t.Metadata().Refs() {
+		if ref.SnapshotRefType == table.TagRef {
+			tags[name] = driftline.SnapshotID(ref.SnapshotID)
+		}
+	}
+	return tags
+}
+
+func unknownSnapshot(id TableID, snapshot driftline.SnapshotID) error {
+	return driftline.Errorf(driftline.NotFound, "table %s has no snapshot %d", id, snapshot).
+		WithHint("list its snapshots; older ones expire")
+}
+
+// Rollback makes a new snapshot that has exactly the files of an older one. The
+// history stays whole: what is rolled back can be read, and rolled back to, until
+// it expires. Columns are not rolled back: those added since are null.
+func (s *Store) Rollback(ctx context.Context, id TableID, to driftline.SnapshotID, summary map[string]string) (Snapshot, error) {
+	defer s.lock(id)()
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return Snapshot{}, err
+	}
+	target := t.SnapshotByID(int64(to))
+	if target == nil {
+		return Snapshot{}, unknownSnapshot(id, to)
+	}
+	doing := fmt.Sprintf("roll table %s back", id)
+	again, err := s.repeat(ctx, id, t, target, summary)
+	if err != nil {
+		return Snapshot{}, failure(doing, err)
+	}
+	next, err := s.update(ctx, id, t, doing,
+		table.NewAddSnapshotUpdate(again),
+		table.NewSetSnapshotRefUpdate(table.MainBranch, again.SnapshotID, table.BranchRef, 0, 0, 0))
+	if err != nil {
+		return Snapshot{}, err
+	}
+	return s.snapshot(ctx, id, next, next.CurrentSnapshot())
+}
+
+// repeat writes the manifest list of a snapshot that has the manifests of target,
+// on top of the current one.
+func (s *Store) repeat(ctx context.Context, id TableID, t *table.Table, target *table.Snapshot, summary map[string]string) (*table.Snapshot, error) {
+	if _, err := s.list(ctx, id, target); err != nil {
+		return nil, err // what cannot be listed is nothing to go back to
+	}
+	files := tableFiles{dir: s.warehouse.tableDir(id)}
+	manifests, err := target.Manifests(files)
+	if err != nil {
+		return nil, s.damaged(id, err)
+	}
+	current := t.CurrentSnapshot()
+	schema := t.Schema().ID
+	again := &table.Snapshot{
+		SnapshotID:       newSnapshotID(t),
+		ParentSnapshotID: &current.SnapshotID,
+		SequenceNumber:   t.Metadata().LastSequenceNumber() + 1,
+		TimestampMs:      max(time.Now().UnixMilli(), t.Metadata().LastUpdatedMillis()),
+		SchemaID:         &schema,
+		Summary:          &table.Summary{Operation: table.OpOverwrite, Properties: s.properties(summary)},
+	}
+	for key, value := range target.Summary.Properties {
+		if _, isTotal := totalKeys[key]; isTotal {
+			again.Summary.Properties[key] = value
+		}
+	}
+	name := fmt.Sprintf("snap-%d-0-%s.avro", again.SnapshotID, t.Metadata().TableUUID())
+	again.ManifestList = t.Location() + "/" + metadataFolder + "/" + name
+	return again, writeManifestList(files, again, manifests)
+}
+
+// totalKeys are the entries of an Iceberg summary that follow from the files of the
+// snapshot alone.
+var totalKeys = map[string]struct{}{
+	"total-data-files":       {},
+	"total-delete-files":     {},
+	"total-equality-deletes": {},
+	"total-files-size":       {},
+	"total-position-deletes": {},
+	"total-records":          {},
+}
+
+func writeManifestList(files tableFiles, of *table.Snapshot, manifests []iceberg.ManifestFile) error {
+	out, err := files.Create(of.ManifestList)
+	if err != nil {
+		return err
+	}
+	err = iceberg.WriteManifestList(2, out, of.SnapshotID, of.ParentSnapshotID, &of.SequenceNumber, 0, manifests)
+	if err != nil {
+		return err // not closed, the file never appears
+	}
+	return out.Close()
+}
+
+// update commits changes of a table's metadata. The caller holds the table's lock.
+func (s *Store) update(ctx context.Context, id TableID, t *table.Table, doing string, updates ...table.Update) (*table.Table, error) {
+	if err := ctx.Err(); err != nil {
+		return nil, interrupted(err)
+	}
+	var head *int64
+	if current := t.CurrentSnapshot(); current != nil {
+		head = &current.SnapshotID
+	}
+	requirements := []table.Requirement{table.AssertRefSnapshotID(table.MainBranch, head)}
+	if _, _, err := s.warehouse.CommitTable(ctx, id.identifier(), requirements, updates); err != nil {
+		s.warehouse.forget(id)
+		return nil, failure(doing, err)
+	}
+	return s.load(ctx, id)
+}
+
+// newSnapshotID draws an id that the table does not have.
+func newSnapshotID(t *table.Table) int64 {
+	for {
+		if id := rand.Int64(); id != 0 && t.SnapshotByID(id) == nil {
+			return id
+		}
+	}
+}
