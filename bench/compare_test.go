@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 )
 
 func TestRatioIsTheMedianOverPairs(t *testing.T) {
@@ -72,6 +73,54 @@ func TestTheFirstRunsAreNotTimed(t *testing.T) {
 	err := b.compare(t.Context(), workload{unit: "s"}, fixedSide("Driftline", 5, 1000, 1), fixedSide("peer", 5, 9, 2))
 	if err != nil || *b.rows[0].Ours != 1 || *b.rows[0].Theirs != 2 {
 		t.Errorf("rows %+v, error %v", b.rows, err)
+	}
+}
+
+func TestAPeerThatDoesNotEndLeavesTheLeastRatio(t *testing.T) {
+	endless := side{name: "endless", run: func(context.Context, bool) (measured, error) {
+		return measured{}, &unfinished{after: 300 * time.Second, reason: "no end within 300 s"}
+	}}
+	b := &bench{out: new(strings.Builder)}
+	if err := b.compare(t.Context(), workload{unit: "s"}, fixedSide("Driftline", 5, 9, 2), endless); err != nil {
+		t.Fatal(err)
+	}
+	if r := b.rows[0]; *r.Ratio != 150 || r.Unfinished == "" || r.SameAnswer || r.missed() || b.failure() != nil {
+		t.Errorf("row %+v, failure %v", r, b.failure())
+	}
+}
+
+func TestASlowPeerIsMeasuredOnce(t *testing.T) {
+	for seconds, want := range map[float64]int{59: 5, 61: 1} {
+		b := &bench{out: new(strings.Builder)}
+		if err := b.compare(t.Context(), workload{unit: "s"}, fixedSide("Driftline", 5, 1), fixedSide("snail", 5, seconds)); err != nil {
+			t.Fatal(err)
+		}
+		if got := b.rows[0].Pairs; got != want {
+			t.Errorf("%d pairs with a peer of %.0f s, want %d", got, seconds, want)
+		}
+	}
+}
+
+func TestALimitIsARatioOfItsOwn(t *testing.T) {
+	for _, c := range []struct {
+		unit   string
+		ours   float64
+		limit  float64
+		ratio  float64
+		peer   string
+		missed bool
+	}{
+		{"s", 2, 3, 1.5, "at most 3.00 s", false},
+		{"MB", 4, 2, 0.5, "at most 2.00 MB", true},
+		{"rows/s", 30, 20, 1.5, "at least 20.0 rows/s", false},
+	} {
+		b := &bench{out: new(strings.Builder)}
+		if err := b.within(t.Context(), workload{unit: c.unit}, fixedSide("Driftline", 5, c.ours), c.limit); err != nil {
+			t.Fatal(err)
+		}
+		if r := b.rows[0]; *r.Ratio != c.ratio || r.Peer != c.peer || r.missed() != c.missed || b.failure() != nil {
+			t.Errorf("row %+v of %s", r, c.unit)
+		}
 	}
 }
 

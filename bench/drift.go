@@ -135,7 +135,7 @@ func (b *bench) driftReport(ctx context.Context, rows int) error {
 // driftTable has columns of all shapes; on side 1, some are shifted.
 func driftTable(rows, side int) generated {
 	shapes := []shape{continuous, rounded, skewed}
-	return generated{schema: arrow.NewSchema(featureFields(), nil), rows: rows, fill: func(b *array.RecordBuilder, _ *rand.Rand, from, to int) {
+	return generated{schema: arrow.NewSchema(featureFields(featureNames("f", featureCount)), nil), rows: rows, fill: func(b *array.RecordBuilder, _ *rand.Rand, from, to int) {
 		for i := range featureCount {
 			shift := float64(side) * smallShift * float64(i)
 			seed := uint64(from)<<8 | uint64(i)<<1 | uint64(side)

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"path/filepath"
 	"slices"
 	"time"
@@ -25,61 +24,99 @@ const (
 	rowBytes = 8 * (2 + featureCount) // of values: every column is 8 bytes wide
 )
 
-// flightSuite measures one pyarrow client against two servers: ours, which reads
+// flightParts measure one pyarrow client against two servers: ours, which reads
 // Parquet and writes both stores, and pyarrow's own in C++, which has all rows in
 // memory and forgets what it is sent. The second is a limit to come near to.
-func flightSuite(ctx context.Context, b *bench) (err error) {
-	s, err := b.startServer(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := b.flightGet(ctx, s, pick(b, 500_000, 5_000_000)); err != nil {
-		return err
-	}
-	return b.flightPut(ctx, s, pick(b, 100_000, 500_000))
+var flightParts = []part{
+	{name: "dataset", does: "DoGet of a saved dataset of 5M rows: pyarrow's server, the same batches", run: flightDataset},
+	{name: "view", does: "DoGet of a view of 5M rows: pyarrow's server, the same batches", run: flightView},
+	{name: "put", does: "DoPut of 500k rows: pyarrow's server", run: flightPut},
 }
 
-// flightGet reads the whole history of a view.
-func (b *bench) flightGet(ctx context.Context, s *server, rows int) error {
-	const view = "read"
-	source := filepath.Join(b.dir, "get.parquet")
-	made := history(rows/100, 100)
-	if err := writeParquet(source, made.batches()); err != nil {
-		return err
-	}
-	if _, err := s.client.Apply(ctx, definitions(generatedView(view, false, 0))); err != nil {
-		return err
-	}
-	if _, err := s.client.Ingest(ctx, view, "", made.batches()); err != nil {
-		return err
-	}
-	batchRows, err := sentBatchRows(ctx, s, view)
+func flightHistory(b *bench) past { return history(pick(b, 200, 50_000), 100) }
+
+// flightDataset reads a saved training set. The peer sends the batches that ours sent it.
+func flightDataset(ctx context.Context, b *bench) error {
+	s, err := b.shared(ctx)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(b.out, "  batches of %d rows, from both servers\n", batchRows)
-	w := workload{name: fmt.Sprintf("DoGet, %s rows of 12 columns", count(rows)), unit: "MB/s"}
-	config := flightConfig{Get: map[string]string{"op": "view", "name": view}, Bytes: rows * rowBytes}
-	if err := b.compareFlight(ctx, w, s, config, flightServerConfig{Rows: source, BatchRows: batchRows}); err != nil {
+	table := flightHistory(b)
+	if err := s.fillOnce(ctx, table.featureView(0), table.generated()); err != nil {
 		return err
 	}
-	return b.measureParquet(ctx, rows)
+	made, err := s.saveDataset(ctx, driftline.ViewName(table.view), spine(table.rows(), table.entities))
+	if err != nil {
+		return err
+	}
+	const columns = 3 + featureCount
+	w := workload{name: fmt.Sprintf("DoGet, dataset of %s × %d columns", count(table.rows()), columns), unit: "MB/s", goal: atLeast(1)}
+	get := map[string]string{"op": "dataset", "name": string(made.Name)}
+	return b.compareGet(ctx, w, s, get, table.rows()*columns*8)
+}
+
+// saveDataset makes a dataset of all features of a view.
+func (s *server) saveDataset(ctx context.Context, view driftline.ViewName, asked generated) (*driftline.Dataset, error) {
+	request := driftline.HistoricalRequest{SaveAs: "bench"}
+	request.Projections = []driftline.Projection{{View: view}}
+	set, err := s.client.Historical(ctx, request, asked.batches())
+	if err != nil {
+		return nil, err
+	}
+	defer set.Close()
+	for _, err := range set.Batches.All {
+		if err != nil {
+			return nil, err
+		}
+	}
+	if set.Report().Dataset == nil {
+		return nil, errors.New("the server saved no dataset")
+	}
+	return set.Report().Dataset, nil
+}
+
+// flightView reads the whole history of a view.
+func flightView(ctx context.Context, b *bench) error {
+	s, err := b.shared(ctx)
+	if err != nil {
+		return err
+	}
+	table := flightHistory(b)
+	if err := s.fillOnce(ctx, table.featureView(0), table.generated()); err != nil {
+		return err
+	}
+	w := workload{name: fmt.Sprintf("DoGet, view of %s × %d columns", count(table.rows()), 2+featureCount), unit: "MB/s", goal: atLeast(1)}
+	if err := b.compareGet(ctx, w, s, map[string]string{"op": "view", "name": table.view}, table.rows()*rowBytes); err != nil {
+		return err
+	}
+	return b.measureParquet(ctx, s, table)
+}
+
+// compareGet lets the peer fetch all batches of ours, and then measures who sends them faster.
+func (b *bench) compareGet(ctx context.Context, w workload, s *server, get map[string]string, bytes int) error {
+	config := flightConfig{Get: get, Bytes: bytes}
+	return b.compareFlight(ctx, w, s, config, flightServerConfig{From: s.flight, Get: get})
 }
 
 // flightPut writes rows into new views. Ours ends when they are durable and visible
 // in both stores.
-func (b *bench) flightPut(ctx context.Context, s *server, rows int) error {
-	source := filepath.Join(b.dir, "put.parquet")
-	if err := writeParquet(source, history(rows/100, 100).batches()); err != nil {
+func flightPut(ctx context.Context, b *bench) error {
+	s, err := b.shared(ctx)
+	if err != nil {
+		return err
+	}
+	rows := pick(b, 10_000, 500_000)
+	source := b.file("put")
+	if err := b.parquetOnce(source, history(rows/100, 100).generated()); err != nil {
 		return err
 	}
 	var views []driftline.FeatureView
 	config := flightConfig{Rows: source, BatchRows: putBatchRows, Bytes: rows * rowBytes}
 	for run := range b.pairs() + 1 {
-		view := generatedView(fmt.Sprintf("put_%d", run), false, 0)
-		views = append(views, view)
-		config.Put = append(config.Put, map[string]string{"op": "ingest", "view": string(view.Name)})
+		table := history(1, 1)
+		table.view = fmt.Sprintf("put_%d", run)
+		views = append(views, table.featureView(0))
+		config.Put = append(config.Put, map[string]string{"op": "ingest", "view": table.view})
 	}
 	if _, err := s.client.Apply(ctx, definitions(views...)); err != nil {
 		return err
@@ -98,11 +135,14 @@ type flightConfig struct {
 	BatchRows int                 `json:"batch_rows,omitempty"`
 }
 
-// flightServerConfig is what peers/flight_server.py is told.
+// flightServerConfig is what peers/flight_server.py is told. Its batches are those
+// that another server sends, or the rows of a file.
 type flightServerConfig struct {
-	Rows      string `json:"rows"`
-	Port      int    `json:"port"`
-	BatchRows int    `json:"batch_rows"`
+	Port      int               `json:"port"`
+	From      string            `json:"from,omitempty"`
+	Get       map[string]string `json:"get,omitempty"`
+	Rows      string            `json:"rows,omitempty"`
+	BatchRows int               `json:"batch_rows,omitempty"`
 }
 
 // compareFlight measures the same client code against ours and pyarrow's server.
@@ -138,27 +178,10 @@ func (b *bench) compareFlight(ctx context.Context, w workload, s *server, config
 	return b.compare(ctx, w, started[1].side("ours"), started[2].side(flightPeer))
 }
 
-// sentBatchRows is how many rows most of our server's batches have, so that the peer
-// can send the same.
-func sentBatchRows(ctx context.Context, s *server, view driftline.ViewName) (int, error) {
-	rows, err := s.client.ReadView(ctx, view)
-	if err != nil {
-		return 0, err
-	}
-	var sizes []float64
-	for batch, err := range rows.All {
-		if err != nil {
-			return 0, err
-		}
-		sizes = append(sizes, float64(batch.NumRows()))
-	}
-	return int(median(sizes)), nil
-}
-
 // measureParquet prints how fast our stored files can be decoded by themselves, with
-// the settings of the server: the part of a DoGet that the peer does not have.
-func (b *bench) measureParquet(ctx context.Context, rows int) error {
-	files, err := storedParquet(b.dir)
+// Arrow's reader: the part of a DoGet that the peer does not have.
+func (b *bench) measureParquet(ctx context.Context, s *server, table past) error {
+	files, err := s.dataFiles(table.view)
 	if err != nil {
 		return err
 	}
@@ -168,34 +191,11 @@ func (b *bench) measureParquet(ctx context.Context, rows int) error {
 		if err := decodeAll(ctx, files); err != nil {
 			return err
 		}
-		speeds = append(speeds, float64(rows*rowBytes)/1e6/time.Since(started).Seconds())
+		speeds = append(speeds, float64(table.rows()*rowBytes)/1e6/time.Since(started).Seconds())
 	}
 	speed := median(speeds)
-	fmt.Fprintf(b.out, "  of ours, decoding its Parquet alone: %s MB/s\n", figure(&speed))
+	b.progress("of ours, decoding its Parquet alone: %s MB/s", figure(&speed))
 	return nil
-}
-
-// storedParquet finds the data files of the servers that ran in the folder.
-func storedParquet(folder string) (files []string, err error) {
-	servers, err := filepath.Glob(filepath.Join(folder, "data-*"))
-	if err != nil {
-		return nil, err
-	}
-	for _, server := range servers {
-		err := filepath.WalkDir(server, func(path string, _ fs.DirEntry, err error) error {
-			if filepath.Ext(path) == ".parquet" {
-				files = append(files, path)
-			}
-			return err
-		})
-		if err != nil {
-			return nil, err
-		}
-	}
-	if len(files) == 0 {
-		return nil, errors.New("the server has stored no Parquet")
-	}
-	return files, nil
 }
 
 func decodeAll(ctx context.Context, files []string) error {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -13,22 +14,29 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// ingestSuite measures writes. Ours ends when rows are durable, sorted into the
-// history and visible online; each peer does the nearest part of that which it can.
-func ingestSuite(ctx context.Context, b *bench) (err error) {
-	s, err := b.startServer(ctx)
-	if err != nil {
-		return err
-	}
-	defer func() { err = errors.Join(err, s.stop()) }()
-	if err := b.bulk(ctx, s, pick(b, 500_000, 5_000_000)); err != nil {
-		return err
-	}
-	if err := b.pushes(ctx, s, 1, pick(b, 300, 2_000)); err != nil {
-		return err
-	}
-	return b.pushes(ctx, s, 64, pick(b, 3_200, 9_600))
+// ingestParts measure writes. Ours ends when rows are durable, in the history and
+// visible online; each peer does the nearest part of that which it can.
+var ingestParts = []part{
+	{name: "bulk", does: "5M rows in one stream: pyarrow", run: func(ctx context.Context, b *bench) error {
+		return b.bulk(ctx, pick(b, 20_000, 5_000_000))
+	}},
+	{name: "push1", does: "one row at a time, 1 writer: SQLite, Redis", run: func(ctx context.Context, b *bench) error {
+		return b.pushes(ctx, 1, pick(b, 50, 2_000))
+	}},
+	{name: "push64", does: "one row at a time, 64 writers: SQLite, Redis; rate and p99", run: func(ctx context.Context, b *bench) error {
+		return b.pushes(ctx, 64, pick(b, 200, 20_000))
+	}},
+	{name: "files", does: "how many files 10,000 pushes of one row leave", run: ingestFiles},
 }
+
+// Goals of the issue "Training sets and SQL".
+const (
+	bulkRate    = 1_500_000 // rows/s
+	push64Rate  = 15_000    // rows/s
+	push64P99   = 10        // ms
+	handfulOf   = 10        // files
+	flushedTime = 2 * time.Minute
+)
 
 // ingestConfig is what the Python peers are told.
 type ingestConfig struct {
@@ -49,24 +57,34 @@ func (b *bench) ingestRows(made generated, name string) ([]arrow.RecordBatch, in
 }
 
 // bulk writes one large batch job: all rows in one call.
-func (b *bench) bulk(ctx context.Context, s *server, rows int) error {
+func (b *bench) bulk(ctx context.Context, rows int) error {
+	s, err := b.shared(ctx)
+	if err != nil {
+		return err
+	}
 	batches, config, err := b.ingestRows(events(rows, rows/100), "bulk")
 	defer driftline.ReleaseAll(batches)
 	if err != nil {
 		return err
 	}
-	w := workload{name: fmt.Sprintf("bulk, %s rows of 13 columns", count(rows)), unit: "rows/s"}
+	w := workload{name: fmt.Sprintf("bulk, %s rows of 13 columns", count(rows)), unit: "rows/s", goal: atLeast(0.8)}
 	table := driftline.BatchesOf(batches[0].Schema(), batches...)
 	ours := s.intoNewViews("bulk", func(ctx context.Context, view driftline.ViewName) (float64, error) {
 		start := time.Now()
 		_, err := s.client.Ingest(ctx, view, "", table)
 		return float64(rows) / time.Since(start).Seconds(), err
 	})
-	return b.comparePeer(ctx, w, ours, peerSpec{name: "pyarrow: sort, Parquet, fsync", module: "ingest_parquet", config: config})
+	return errors.Join(
+		b.comparePeer(ctx, w, ours, peerSpec{name: "pyarrow: sort, plain Parquet, fsync", module: "ingest_parquet", config: config}),
+		b.within(ctx, w, ours, bulkRate))
 }
 
 // pushes writes rows one by one, each durable before its writer goes on to the next.
-func (b *bench) pushes(ctx context.Context, s *server, writers, rows int) error {
+func (b *bench) pushes(ctx context.Context, writers, rows int) error {
+	s, err := b.shared(ctx)
+	if err != nil {
+		return err
+	}
 	batches, config, err := b.ingestRows(events(rows, everyEntityOnce), "pushes")
 	defer driftline.ReleaseAll(batches)
 	if err != nil {
@@ -76,14 +94,79 @@ func (b *bench) pushes(ctx context.Context, s *server, writers, rows int) error 
 	w := workload{name: fmt.Sprintf("durable push, writers: %d", writers), unit: "rows/s"}
 	single := oneRowEach(batches)
 	defer driftline.ReleaseAll(single)
+	var p99 []float64
 	ours := s.intoNewViews("push", func(ctx context.Context, view driftline.ViewName) (float64, error) {
-		return pushAll(ctx, writers, single, func(ctx context.Context, row arrow.RecordBatch) error {
-			_, err := s.client.Ingest(ctx, view, "", driftline.BatchesOf(row.Schema(), row))
-			return err
-		})
+		result, err := s.push(ctx, view, writers, single)
+		p99 = append(p99, result.percentile(99))
+		return result.rate(), err
 	})
 	sqlite := peerSpec{name: "SQLite WAL, synchronous=FULL", module: "ingest_sqlite", config: config}
-	return errors.Join(b.comparePeer(ctx, w, ours, sqlite), b.compareRedis(ctx, w, ours, writers, single))
+	err = errors.Join(b.comparePeer(ctx, w, ours, sqlite), b.compareRedis(ctx, w, ours, writers, single))
+	if err != nil || writers == 1 {
+		return err
+	}
+	p99 = nil
+	err = b.within(ctx, w, ours, push64Rate)
+	b.keepLimit(workload{name: w.name + ", p99", unit: "ms"}, p99, push64P99)
+	return err
+}
+
+// push sends rows to one view, one by one.
+func (s *server) push(ctx context.Context, view driftline.ViewName, writers int, rows []arrow.RecordBatch) (loadResult, error) {
+	return pushAll(ctx, writers, rows, func(ctx context.Context, row arrow.RecordBatch) error {
+		_, err := s.client.Ingest(ctx, view, "", driftline.BatchesOf(row.Schema(), row))
+		return err
+	})
+}
+
+// ingestFiles counts the files of a table that was written one row at a time, once
+// they hold all rows.
+func ingestFiles(ctx context.Context, b *bench) error {
+	s, err := b.shared(ctx)
+	if err != nil {
+		return err
+	}
+	rows := pick(b, 200, 10_000)
+	batches, _, err := events(rows, everyEntityOnce).batches().Collect()
+	defer driftline.ReleaseAll(batches)
+	if err != nil {
+		return err
+	}
+	single := oneRowEach(batches)
+	defer driftline.ReleaseAll(single)
+	view := eventsView("left_files")
+	if _, err := s.client.Apply(ctx, definitions(view)); err != nil {
+		return err
+	}
+	if _, err := s.push(ctx, view.Name, 64, single); err != nil {
+		return err
+	}
+	state, err := s.flushed(ctx, string(view.Name), rows)
+	if err != nil {
+		return err
+	}
+	b.progress("%d pushes of one row: %s", rows, state)
+	if state.rows() == rows { // else the log still has some, and the files are of the rest
+		b.keepLimit(workload{name: fmt.Sprintf("%s pushes, files left", count(rows)), unit: "files"}, []float64{float64(state.files())}, handfulOf)
+	}
+	return nil
+}
+
+// flushed waits until the files of a view hold all its rows, for a while. A quick run
+// is content with what there is.
+func (s *server) flushed(ctx context.Context, view string, rows int) (state tableState, err error) {
+	deadline := time.Now().Add(pick(s.b, 0, flushedTime))
+	for {
+		state, err = s.table(view)
+		if err != nil || state.rows() >= rows || time.Now().After(deadline) {
+			return state, err
+		}
+		select {
+		case <-ctx.Done():
+			return state, ctx.Err()
+		case <-time.After(settleTick):
+		}
+	}
 }
 
 // intoNewViews gives every run a view of its own, so that all runs begin equal. A
@@ -91,7 +174,7 @@ func (b *bench) pushes(ctx context.Context, s *server, writers, rows int) error 
 func (s *server) intoNewViews(prefix string, write func(context.Context, driftline.ViewName) (rowsPerSecond float64, err error)) side {
 	return side{name: "Driftline", run: func(ctx context.Context, check bool) (measured, error) {
 		s.views++
-		view := generatedView(fmt.Sprintf("%s_%d", prefix, s.views), true, 0)
+		view := eventsView(fmt.Sprintf("%s_%d", prefix, s.views))
 		if _, err := s.client.Apply(ctx, definitions(view)); err != nil {
 			return measured{}, err
 		}
@@ -119,23 +202,27 @@ func oneRowEach(batches []arrow.RecordBatch) (rows []arrow.RecordBatch) {
 	return rows
 }
 
-// pushAll lets writers take rows in turn until none is left, and returns rows per
-// second. The first error ends all.
-func pushAll(ctx context.Context, writers int, rows []arrow.RecordBatch, push func(context.Context, arrow.RecordBatch) error) (float64, error) {
+// pushAll lets writers take rows in turn until none is left. The first error ends all.
+func pushAll(ctx context.Context, writers int, rows []arrow.RecordBatch, push func(context.Context, arrow.RecordBatch) error) (loadResult, error) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
+	result := loadResult{latencies: make([]time.Duration, len(rows))}
 	var next atomic.Int64
 	var wait sync.WaitGroup
 	start := time.Now()
 	for range writers {
 		wait.Go(func() {
 			for i := next.Add(1) - 1; i < int64(len(rows)) && ctx.Err() == nil; i = next.Add(1) - 1 {
+				sent := time.Now()
 				if err := push(ctx, rows[i]); err != nil {
 					cancel(err)
 				}
+				result.latencies[i] = time.Since(sent)
 			}
 		})
 	}
 	wait.Wait()
-	return float64(len(rows)) / time.Since(start).Seconds(), context.Cause(ctx)
+	result.elapsed = time.Since(start)
+	slices.Sort(result.latencies)
+	return result, context.Cause(ctx)
 }

@@ -7,7 +7,6 @@ import (
 	"maps"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"runtime"
 	"slices"
 	"strconv"
@@ -32,7 +31,6 @@ type machine struct {
 
 func describeMachine(ctx context.Context, root string, quick bool) machine {
 	kernel, _ := os.ReadFile("/proc/sys/kernel/osrelease")
-	load, _ := os.ReadFile("/proc/loadavg")
 	kilobytes, _, _ := strings.Cut(procValue("/proc/meminfo", "MemTotal"), " ")
 	memory, _ := strconv.ParseInt(kilobytes, 10, 64)
 	describe := exec.CommandContext(ctx, "git", "describe", "--tags", "--always", "--dirty")
@@ -42,7 +40,7 @@ func describeMachine(ctx context.Context, root string, quick bool) machine {
 		CPU: procValue("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), MemoryBytes: memory << 10,
 		Kernel: strings.TrimSpace(string(kernel)), Go: runtime.Version(), Driftline: strings.TrimSpace(string(version)),
 		Peers: map[string]string{}, Quick: quick, Measured: time.Now().UTC().Truncate(time.Second),
-		Load: firstField(string(load)),
+		Load: machineLoad(),
 	}
 }
 
@@ -58,35 +56,15 @@ func (m machine) summary() string {
 	return strings.Join(slices.DeleteFunc(parts, func(p string) bool { return p == "" }), ", ")
 }
 
-// usage is what a process has taken so far.
-type usage struct {
-	peakMemory int64 // bytes resident
-	cpu        time.Duration
+// machineLoad is how many processes wanted a core over the last minute.
+func machineLoad() string {
+	load, _ := os.ReadFile("/proc/loadavg")
+	return firstField(string(load))
 }
 
-func (u usage) String() string {
-	return fmt.Sprintf("%d MiB peak memory, %.1f s CPU", u.peakMemory>>20, u.cpu.Seconds())
-}
-
-// processUsage reads /proc, and is zero on other systems.
-func processUsage(pid int) usage {
-	process := filepath.Join("/proc", strconv.Itoa(pid))
-	kilobytes, _, _ := strings.Cut(procValue(filepath.Join(process, "status"), "VmHWM"), " ")
-	peak, _ := strconv.ParseInt(kilobytes, 10, 64)
-	stat, _ := os.ReadFile(filepath.Join(process, "stat"))
-	return usage{peakMemory: peak << 10, cpu: cpuTime(string(stat))}
-}
-
-// cpuTime is the sum of utime and stime, fields 14 and 15 of /proc/PID/stat, in
-// ticks of 10 ms. The name of the process, field 2, may hold spaces and brackets.
-func cpuTime(stat string) time.Duration {
-	fields := strings.Fields(stat[strings.LastIndex(stat, ")")+1:])
-	if len(fields) < 13 {
-		return 0
-	}
-	user, _ := strconv.ParseInt(fields[11], 10, 64)
-	system, _ := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond
+// same tells whether numbers of both may stand in one table.
+func (m machine) same(other machine) bool {
+	return m.CPU == other.CPU && m.Cores == other.Cores && m.MemoryBytes == other.MemoryBytes && m.Quick == other.Quick
 }
 
 // procValue returns the value of the first line "key : value" of a file of /proc.

@@ -9,9 +9,70 @@ import (
 func TestUnknownSuiteNamesTheKnownOnes(t *testing.T) {
 	for _, args := range [][]string{{"pot", "--quick"}, {"--quick", "pot"}, {}} {
 		err := run(t.Context(), args, new(strings.Builder))
-		if err == nil || !strings.Contains(err.Error(), "pit, online, ingest, flight, drift, all") {
+		if err == nil || !strings.Contains(err.Error(), "pit, online, ingest, flight, sql, drift, all") {
 			t.Errorf("%q: error is %v", args, err)
 		}
+	}
+}
+
+func TestUnknownPartNamesTheKnownOnes(t *testing.T) {
+	err := run(t.Context(), []string{"ingest", "--only", "bulk,bulky"}, new(strings.Builder))
+	if err == nil || !strings.Contains(err.Error(), `no part "bulky"; it has bulk, push1, push64, files`) {
+		t.Errorf("error is %v", err)
+	}
+}
+
+func TestBigPartsRunOnlyIfNamedOrQuick(t *testing.T) {
+	for _, c := range []struct {
+		only  string
+		quick bool
+		want  string
+	}{
+		{"", false, "join corrected views dense wide"},
+		{"", true, "join corrected views dense wide selective growth"},
+		{"growth, join", false, "growth join"},
+	} {
+		chosen, err := choose("pit", c.only, c.quick)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := strings.Join(chosen[0].partNames(), " "); got != c.want {
+			t.Errorf("only %q, quick %v: %s, want %s", c.only, c.quick, got, c.want)
+		}
+	}
+}
+
+func TestListNamesEveryPart(t *testing.T) {
+	var out strings.Builder
+	if err := run(t.Context(), []string{"list"}, &out); err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range suites {
+		for _, p := range s.parts {
+			if !strings.Contains(out.String(), p.name) || p.does == "" {
+				t.Errorf("the list lacks part %s of %s", p.name, s.name)
+			}
+		}
+	}
+}
+
+// The whole of bench on tiny data: every part runs, and every answer is the peer's.
+func TestQuickSuites(t *testing.T) {
+	if testing.Short() {
+		t.Skip("starts servers and peers")
+	}
+	b := benchWithPeers(t)
+	if err := b.build(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"pit", "ingest", "flight", "sql"} {
+		t.Run(name, func(t *testing.T) {
+			var out strings.Builder
+			err := run(t.Context(), []string{name, "--quick", "--driftline", b.binary}, &out)
+			if err != nil {
+				t.Errorf("%v\n%s", err, out.String())
+			}
+		})
 	}
 }
 

@@ -40,8 +40,11 @@ var loadMetrics = []struct {
 }{
 	{"p50", "ms", func(r loadResult) float64 { return r.percentile(50) }},
 	{"p99", "ms", func(r loadResult) float64 { return r.percentile(99) }},
-	{"rate", "req/s", func(r loadResult) float64 { return float64(len(r.latencies)) / r.elapsed.Seconds() }},
+	{"rate", "req/s", loadResult.rate},
 }
+
+// rate is requests per second.
+func (r loadResult) rate() float64 { return float64(len(r.latencies)) / r.elapsed.Seconds() }
 
 // percentile is the nearest-rank one, in milliseconds.
 func (r loadResult) percentile(p int) float64 {
@@ -51,7 +54,7 @@ func (r loadResult) percentile(p int) float64 {
 
 // compareLoad is [bench.compare] with one row per metric from the same pairs of runs.
 func (b *bench) compareLoad(ctx context.Context, name string, ours onlineLoad, peer string, theirs onlineLoad) error {
-	err := checkAnswers(ctx, workload{name: name}, side{"ours", ours.checked}, side{peer, theirs.checked})
+	_, err := checkAnswers(ctx, workload{name: name}, side{"ours", ours.checked}, side{peer, theirs.checked})
 	if differ := (*answersDiffer)(nil); errors.As(err, &differ) {
 		b.keep(row{Workload: name, Peer: peer, Unit: "req/s"})
 		fmt.Fprintf(b.out, "  %v\n", err)

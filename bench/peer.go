@@ -11,6 +11,8 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
+	"syscall"
 	"time"
 )
 
@@ -25,6 +27,8 @@ type peer struct {
 	process *exec.Cmd
 	stdin   io.WriteCloser
 	replies *bufio.Reader
+	limit   *peerLimit
+	gaveUp  *unfinished // set once the limit has ended the process
 }
 
 // peerSpec says which class, and what it is told.
@@ -32,7 +36,22 @@ type peerSpec struct {
 	name   string // as tables show it
 	module string // in bench/peers, without .py
 	config any    // as JSON to the class
+	limit  *peerLimit
 }
+
+// peerLimit is what a peer may take for one run; a peer that takes more is ended.
+type peerLimit struct {
+	time   time.Duration
+	memory int64 // bytes resident, of all its processes
+}
+
+// unfinished is the end of a peer that took more than it might.
+type unfinished struct {
+	after  time.Duration
+	reason string // "no end within 300 s"
+}
+
+func (e *unfinished) Error() string { return e.reason }
 
 type peerReply struct {
 	Versions map[string]string `json:"versions"`
@@ -64,6 +83,16 @@ func (b *bench) comparePeer(ctx context.Context, w workload, ours side, spec pee
 	return errors.Join(b.compare(ctx, w, ours, p.side(spec.name)), p.stop())
 }
 
+// comparePeers compares with one peer after the other.
+func (b *bench) comparePeers(ctx context.Context, w workload, ours side, specs ...peerSpec) error {
+	for _, spec := range specs {
+		if err := b.comparePeer(ctx, w, ours, spec); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // startPeer tries the interpreters in turn until one has what the peer imports.
 func (b *bench) startPeer(ctx context.Context, spec peerSpec) (*peer, error) {
 	err := error(&missingModule{"any: there is no virtual environment"})
@@ -89,7 +118,7 @@ func (b *bench) interpreters() (found []string) {
 }
 
 func (b *bench) startPeerWith(ctx context.Context, python string, spec peerSpec) (*peer, error) {
-	p := &peer{process: command(ctx, python, filepath.Join(b.root, "bench", "peers", "protocol.py"), spec.module)}
+	p := &peer{limit: spec.limit, process: command(ctx, python, filepath.Join(b.root, "bench", "peers", "protocol.py"), spec.module)}
 	p.process.Dir = b.dir
 	p.process.Env = append(os.Environ(), "PYTHONDONTWRITEBYTECODE=1", "PYTHONWARNINGS=ignore")
 	p.process.Stderr = os.Stderr
@@ -137,8 +166,52 @@ func (p *peer) ask(question any) (peerReply, error) {
 
 // run asks for one run. Other fields of the question, if any, are the peer's own.
 func (p *peer) run(_ context.Context, check bool) (measured, error) {
+	release := p.enforceLimit()
 	reply, err := p.ask(map[string]any{"do": "run", "check": check})
+	release()
+	if p.gaveUp != nil {
+		return measured{}, p.gaveUp
+	}
 	return measured{value: reply.Value, answer: reply.answer}, err
+}
+
+// enforceLimit ends the peer if it takes too much before release is called.
+func (p *peer) enforceLimit() (release func()) {
+	if p.limit == nil {
+		return func() {}
+	}
+	done := make(chan struct{})
+	var watching sync.WaitGroup
+	watching.Go(func() { p.gaveUp = p.limit.watch(p.process.Process.Pid, done) })
+	return func() {
+		close(done)
+		watching.Wait()
+	}
+}
+
+// watch kills the process's group and says why, or returns nil once done is closed.
+func (l peerLimit) watch(pid int, done <-chan struct{}) *unfinished {
+	started := time.Now()
+	tick := time.NewTicker(memoryTick)
+	defer tick.Stop()
+	for {
+		select {
+		case <-done:
+			return nil
+		case <-tick.C:
+		}
+		reason := ""
+		if time.Since(started) > l.time {
+			reason = fmt.Sprintf("no end within %.0f s", l.time.Seconds())
+		}
+		if l.memory > 0 && treeMemory(pid) > l.memory {
+			reason = fmt.Sprintf("ended at %d GB", l.memory/1e9)
+		}
+		if reason != "" {
+			_ = syscall.Kill(-pid, syscall.SIGKILL)
+			return &unfinished{after: time.Since(started), reason: reason}
+		}
+	}
 }
 
 func (p *peer) side(name string) side { return side{name: name, run: p.run} }
@@ -150,5 +223,8 @@ func (p *peer) stop() error {
 	defer timer.Stop()
 	err := p.process.Wait()
 	killGroup(p.process)
+	if p.gaveUp != nil {
+		return nil // it was killed
+	}
 	return err
 }

@@ -72,6 +72,49 @@ func TestThePeersErrorArrives(t *testing.T) {
 	}
 }
 
+func TestAPeerThatTakesTooMuchIsEnded(t *testing.T) {
+	for _, c := range []struct {
+		name  string
+		limit peerLimit
+		want  string
+	}{
+		{"time", peerLimit{time: 200 * time.Millisecond}, "no end within 0 s"},
+		{"memory", peerLimit{time: time.Minute, memory: 1}, "ended at 0 GB"},
+	} {
+		b := benchWithPeers(t)
+		p, err := b.startPeer(t.Context(), peerSpec{module: "endless_peer", limit: &c.limit})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = p.run(t.Context(), true)
+		if gaveUp := (*unfinished)(nil); !errors.As(err, &gaveUp) || gaveUp.reason != c.want || gaveUp.after <= 0 {
+			t.Errorf("%s: error is %v, want %s", c.name, err, c.want)
+		}
+		if err := p.stop(); err != nil {
+			t.Errorf("%s: stop: %v", c.name, err)
+		}
+	}
+}
+
+func TestMemoryOfAProcessAndItsChildren(t *testing.T) {
+	parent := command(t.Context(), "sh", "-c", "sleep 600 & wait")
+	if err := parent.Start(); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { killGroup(parent); _ = parent.Wait() }()
+	for deadline := time.Now().Add(stopTime); len(descendants(parent.Process.Pid)) == 0; time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatal("the shell has no child")
+		}
+	}
+	watch := watchMemory(parent.Process.Pid)
+	peak := watch.stop()
+	alone := memoryOf(parent.Process.Pid, "VmRSS")
+	if tree := treeMemory(parent.Process.Pid); alone <= 0 || tree <= alone || peak.resident < alone || peak.anonymous <= 0 {
+		t.Errorf("alone %d, tree %d, peak %+v", alone, tree, peak)
+	}
+}
+
 func TestCancelEndsAProcessAndItsChildren(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

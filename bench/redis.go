@@ -80,13 +80,13 @@ func (r *redis) pushAll(ctx context.Context, rows []arrow.RecordBatch, check boo
 	if _, err := r.all[0].command("FLUSHALL"); err != nil {
 		return measured{}, err
 	}
-	speed, err := pushAll(ctx, len(r.all), rows, func(_ context.Context, row arrow.RecordBatch) error {
+	result, err := pushAll(ctx, len(r.all), rows, func(_ context.Context, row arrow.RecordBatch) error {
 		c := <-r.connections
 		defer func() { r.connections <- c }()
 		_, err := c.command(hashSet(row)...)
 		return err
 	})
-	m := measured{value: speed}
+	m := measured{value: result.rate()}
 	if err != nil || !check {
 		return m, err
 	}

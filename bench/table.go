@@ -6,9 +6,11 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"maps"
 	"math"
 	"os"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,14 +21,35 @@ type suiteResults struct {
 	Rows    []row   `json:"rows"`
 }
 
-const lineFormat = "%-34s %-34s %-8s %12s %12s %8s %6s  %s"
+// nameWidth is the width of the columns of names.
+const nameWidth = 44
+
+const lineFormat = "%-*s %-*s %-8s %12s %12s %8s %6s  %s"
 
 func tableHead() string {
-	return fmt.Sprintf(lineFormat, "WORKLOAD", "PEER", "UNIT", "OURS", "THEIRS", "RATIO", "GOAL", "SAME ANSWER")
+	return fmt.Sprintf(lineFormat, nameWidth, "WORKLOAD", nameWidth, "PEER", "UNIT", "OURS", "THEIRS", "RATIO", "GOAL", "SAME ANSWER")
 }
 
 func tableLine(r row) string {
-	return fmt.Sprintf(lineFormat, r.Workload, r.Peer, r.Unit, figure(r.Ours), figure(r.Theirs), figure(r.Ratio), figure(r.Goal), yesNo(r.SameAnswer))
+	return fmt.Sprintf(lineFormat, nameWidth, r.Workload, nameWidth, r.Peer, r.Unit, figure(r.Ours), theirsText(r, r.Theirs), theirsText(r, r.Ratio), figure(r.Goal), answerText(r))
+}
+
+// theirsText marks what is only the least that it can be.
+func theirsText(r row, value *float64) string {
+	if r.Unfinished != "" && value != nil {
+		return "> " + figure(value)
+	}
+	return figure(value)
+}
+
+func answerText(r row) string {
+	switch {
+	case r.Unfinished != "":
+		return r.Unfinished
+	case r.Uncompared:
+		return "-"
+	}
+	return yesNo(r.SameAnswer)
 }
 
 // figure prints three significant digits, and whole numbers from 100 on with
@@ -64,6 +87,39 @@ func yesNo(b bool) string {
 		return "yes"
 	}
 	return "NO"
+}
+
+// mergeResults puts the rows of a run in place of what its parts had before. Rows of
+// other parts stay if the suite still has them and they are of the same machine.
+func mergeResults(before, now suiteResults, s suite, ran []string) suiteResults {
+	merged := suiteResults{Machine: now.Machine}
+	if before.Machine.same(now.Machine) {
+		merged.Machine.Peers = maps.Clone(before.Machine.Peers)
+		maps.Copy(merged.Machine.Peers, now.Machine.Peers)
+	} else {
+		before.Rows = nil
+	}
+	for _, p := range s.parts {
+		from := before.Rows
+		if slices.Contains(ran, p.name) {
+			from = now.Rows
+		}
+		for _, r := range from {
+			if r.Part == p.name {
+				merged.Rows = append(merged.Rows, r)
+			}
+		}
+	}
+	return merged
+}
+
+// keepResults merges what parts found into the file of their suite.
+func keepResults(folder string, s suite, now suiteResults, ran []string) error {
+	before, err := readResults(folder, s.name)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	return writeResults(folder, s.name, mergeResults(before, now, s, ran))
 }
 
 // writeResults replaces the file of the suite.
@@ -139,17 +195,31 @@ func writeReport(out io.Writer, folder string, suites []suite) error {
 
 func markdown(suite string, results suiteResults) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "### %s\n\n%s\n\n", suite, results.Machine.summary())
+	fmt.Fprintf(&text, "### %s\n\n%s\n\n", suite, results.Machine.summary()+loads(results.Rows))
 	text.WriteString("| workload | peer | unit | ours | theirs | ratio | goal | same answer |\n")
 	text.WriteString("|---|---|---|--:|--:|--:|--:|---|\n")
 	for _, r := range results.Rows {
-		ratio := figure(r.Ratio)
-		if r.Ratio != nil && *r.Ratio < 1 {
+		ratio := theirsText(r, r.Ratio)
+		if r.missed() {
 			ratio = "**" + ratio + "**" // a debt
 		}
 		fmt.Fprintf(&text, "| %s | %s | %s | %s | %s | %s | %s | %s |\n", r.Workload, r.Peer, r.Unit,
-			figure(r.Ours), figure(r.Theirs), ratio, figure(r.Goal), yesNo(r.SameAnswer))
+			figure(r.Ours), theirsText(r, r.Theirs), ratio, figure(r.Goal), answerText(r))
 	}
 	text.WriteString("\n")
 	return text.String()
+}
+
+// loads tells the span of what rows say of the machine's load when they were done.
+func loads(rows []row) string {
+	var values []float64
+	for _, r := range rows {
+		if load, err := strconv.ParseFloat(r.Load, 64); err == nil {
+			values = append(values, load)
+		}
+	}
+	if len(values) == 0 {
+		return ""
+	}
+	return fmt.Sprintf("; rows were measured at a load of %.2f to %.2f, the suite's own included", slices.Min(values), slices.Max(values))
 }

@@ -78,7 +78,12 @@ func TestASuiteWithoutRowsWritesAnEmptyList(t *testing.T) {
 func TestReportMarksDebtsAndLeavesOutSuitesThatDidNotRun(t *testing.T) {
 	folder := t.TempDir()
 	good, bad := 2.0, 0.5
-	rows := []row{{Workload: "fast", Ratio: &good, SameAnswer: true}, {Workload: "slow", Ratio: &bad, SameAnswer: true}}
+	rows := []row{
+		{Workload: "fast", Ratio: &good, SameAnswer: true},
+		{Workload: "slow", Ratio: &bad, SameAnswer: true},
+		{Workload: "short of its goal", Ratio: &good, Goal: atLeast(3), SameAnswer: true},
+		{Workload: "not asked for more", Ratio: &bad, Goal: atMost(2), SameAnswer: true},
+	}
 	if err := writeResults(folder, "pit", suiteResults{Rows: rows}); err != nil {
 		t.Fatal(err)
 	}
@@ -87,8 +92,65 @@ func TestReportMarksDebtsAndLeavesOutSuitesThatDidNotRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	text := out.String()
-	if !strings.Contains(text, "| **0.500** |") || !strings.Contains(text, "| 2.00 |") || strings.Contains(text, "### drift") {
-		t.Errorf("report:\n%s", text)
+	for _, want := range []string{"| 2.00 | - |", "| **0.500** | - |", "| **2.00** | 3.00 |", "| 0.500 | 0.500 |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("report lacks %q:\n%s", want, text)
+		}
+	}
+	if strings.Contains(text, "### drift") {
+		t.Errorf("report has a suite that did not run:\n%s", text)
+	}
+}
+
+func TestALimitAndAPeerThatDidNotEndAreNoComparedAnswers(t *testing.T) {
+	ours, least, ratio := 2.0, 300.0, 150.0
+	ended := row{Workload: "join", Unit: "s", Ours: &ours, Theirs: &least, Ratio: &ratio, Goal: atLeast(200), Unfinished: "no end within 300 s"}
+	limit := row{Workload: "join", Unit: "s", Ours: &ours, Theirs: &least, Ratio: &ratio, Uncompared: true, SameAnswer: true}
+	text := markdown("pit", suiteResults{Rows: []row{ended, limit}})
+	for _, want := range []string{"| > 300 | > 150 | 200 | no end within 300 s |", "| 300 | 150 | - | - |"} {
+		if !strings.Contains(text, want) {
+			t.Errorf("report lacks %q:\n%s", want, text)
+		}
+	}
+	if err := (&bench{rows: []row{ended, limit}}).failure(); err != nil {
+		t.Errorf("a peer that did not end is a failure of ours: %v", err)
+	}
+}
+
+func TestARunReplacesTheRowsOfItsPartsAlone(t *testing.T) {
+	here, elsewhere := machine{CPU: "Z80", Peers: map[string]string{"feast": "1"}}, machine{CPU: "6502"}
+	s := suite{"pit", []part{{name: "a"}, {name: "b"}, {name: "c"}}}
+	before := []row{{Part: "a", Workload: "old a"}, {Part: "c", Workload: "old c"}, {Part: "gone", Workload: "old part"}}
+	now := suiteResults{Machine: machine{CPU: "Z80", Peers: map[string]string{"duckdb": "2"}}, Rows: []row{{Part: "b", Workload: "new b"}, {Part: "a", Workload: "new a"}}}
+	for _, c := range []struct {
+		name string
+		of   machine
+		want string
+	}{
+		{"same machine", here, "new a, new b, old c"},
+		{"another machine", elsewhere, "new a, new b"},
+	} {
+		folder := t.TempDir()
+		if err := writeResults(folder, "pit", suiteResults{Machine: c.of, Rows: before}); err != nil {
+			t.Fatal(err)
+		}
+		if err := keepResults(folder, s, now, []string{"a", "b"}); err != nil {
+			t.Fatal(err)
+		}
+		kept, err := readResults(folder, "pit")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var names []string
+		for _, r := range kept.Rows {
+			names = append(names, r.Workload)
+		}
+		if got := strings.Join(names, ", "); got != c.want {
+			t.Errorf("%s: %s, want %s", c.name, got, c.want)
+		}
+		if hasFeast := kept.Machine.Peers["feast"] != ""; kept.Machine.Peers["duckdb"] != "2" || hasFeast != (c.name == "same machine") {
+			t.Errorf("%s: versions %v", c.name, kept.Machine.Peers)
+		}
 	}
 }
 

@@ -8,6 +8,7 @@ checks no value, and forgets what it was sent.
 from __future__ import annotations
 
 import json
+import sys
 import threading
 from typing import Any
 
@@ -39,13 +40,22 @@ class Peer:
     modules = ("pyarrow",)
 
     def __init__(self, config: dict[str, Any]):
-        """Serve the file until the process ends.
+        """Serve until the process ends.
 
-        Config is {"rows": file, "port", "batch_rows": of each batch sent}.
+        Config is {"port", and either "from": "host:port" of a server whose answer to "get" is
+        served, in the same batches, or "rows": a file, and "batch_rows": of each batch sent}.
         """
-        table = pq.read_table(config["rows"]).combine_chunks()
-        batches = table.to_batches(max_chunksize=config["batch_rows"])
-        self.server = Server(pa.Table.from_batches(batches), config["port"])
+        if "from" in config:
+            ticket = fl.Ticket(json.dumps(config["get"]))
+            reader = fl.connect(f"grpc://{config['from']}").do_get(ticket)
+            batches = [chunk.data for chunk in reader]
+        else:
+            table = pq.read_table(config["rows"]).combine_chunks()
+            batches = table.to_batches(max_chunksize=config["batch_rows"])
+        sizes = sorted(batch.num_rows for batch in batches)
+        print(f"  {len(batches)} batches of {sizes[len(sizes) // 2]} rows", file=sys.stderr)
+        table = pa.Table.from_batches(batches)
+        self.server = Server(table, config["port"])
         threading.Thread(target=self.server.serve, daemon=True).start()
 
     def run(self, check: bool) -> None:

@@ -1,4 +1,4 @@
-"""Point-in-time join by Feast with its DuckDB offline store over plain Parquet."""
+"""Point-in-time joins by Feast with its DuckDB offline store over plain Parquet."""
 
 import time
 import warnings
@@ -20,7 +20,8 @@ class Peer:
 
     def __init__(self, config):
         folder = Path(config["folder"])
-        registry = folder / f"feast-{config['ttl_seconds']}.db"
+        views = config["views"]
+        registry = folder / f"feast-{views[0]['name']}-{views[0]['ttl_seconds']}.db"
         self.store = FeatureStore(
             config=RepoConfig(
                 project="bench",
@@ -33,17 +34,10 @@ class Peer:
         )
         key = config["entity"]
         entity = Entity(name=key, join_keys=[key], value_type=ValueType.INT64)
-        view = FeatureView(
-            name="history",
-            entities=[entity],
-            ttl=timedelta(seconds=config["ttl_seconds"]),
-            schema=[Field(name=key, dtype=Int64)]
-            + [Field(name=name, dtype=Float64) for name in config["names"]],
-            source=FileSource(path=config["features"], timestamp_field=config["time"]),
-        )
-        self.store.apply([entity, view])
-        self.columns = [key, config["time"], "label", *config["names"]]
-        self.features = [f"history:{name}" for name in config["names"]]
+        self.store.apply([entity, *(_feature_view(view, entity, config["time"]) for view in views)])
+        names = [name for view in views for name in view["features"]]
+        self.columns = [key, config["time"], "label", *names]
+        self.features = [f"{v['name']}:{name}" for v in views for name in v["features"]]
         self.spine = pd.read_parquet(config["spine"]).rename(
             columns={config["time"]: "event_timestamp"}
         )
@@ -54,3 +48,18 @@ class Peer:
             entity_df=self.spine, features=self.features
         ).to_arrow()
         return Measured(time.perf_counter() - start, table=table.select(self.columns))
+
+
+def _feature_view(view, entity, time_column):
+    return FeatureView(
+        name=view["name"],
+        entities=[entity],
+        ttl=timedelta(seconds=view["ttl_seconds"]),
+        schema=[Field(name=entity.join_key, dtype=Int64)]
+        + [Field(name=name, dtype=Float64) for name in view["features"]],
+        source=FileSource(
+            path=view["path"],
+            timestamp_field=time_column,
+            created_timestamp_column=view["created"] or None,
+        ),
+    )
