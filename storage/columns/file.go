@@ -43,7 +43,7 @@ type Leaf struct {
 // group is a row group.
 type group struct {
 	rows   int
-	chunks []chunk // by leaf
+	chunks []atomic.Pointer[chunk] // by leaf, each found at first use
 }
 
 // chunk is one column of one row group.
@@ -52,7 +52,6 @@ type chunk struct {
 	dictionary   int64 // offset of the dictionary page; 0 if there is none
 	index        *metadata.IndexLocation
 	codec        compress.Compression
-	stats        metadata.TypedStatistics
 	pages        atomic.Pointer[[]pageLocation] // found at first use
 }
 
@@ -136,29 +135,32 @@ func (f *File) readGroup(i int) error {
 		return fmt.Errorf("%w: row group %d has %d rows", errDamaged, i, meta.NumRows())
 	}
 	g.rows = int(meta.NumRows())
-	g.chunks = make([]chunk, len(f.leaves))
-	for l, leaf := range f.leaves {
-		m, err := meta.ColumnChunk(leaf.column)
-		if err != nil {
-			return err
-		}
-		c := &g.chunks[l]
-		c.codec, c.index = m.Compression(), m.GetOffsetIndexLocation()
-		c.offset, c.size = m.DataPageOffset(), m.TotalCompressedSize()
-		if m.HasDictionaryPage() {
-			c.dictionary = m.DictionaryPageOffset()
-			if c.dictionary > 0 && c.dictionary < c.offset {
-				c.offset = c.dictionary
-			}
-		}
-		if c.offset < 0 || c.size < 0 || c.offset > int64(len(f.data))-c.size || c.dictionary < 0 || c.dictionary > int64(len(f.data)) {
-			return fmt.Errorf("%w: column %q lies outside of the file", errDamaged, leaf.Name)
-		}
-		if ok, err := m.StatsSet(); err == nil && ok {
-			c.stats, _ = m.Statistics()
+	g.chunks = make([]atomic.Pointer[chunk], len(f.leaves))
+	return nil
+}
+
+// chunk returns the column of a row group.
+func (f *File) chunk(group, leaf int) (*chunk, error) {
+	known := &f.groups[group].chunks[leaf]
+	if c := known.Load(); c != nil {
+		return c, nil
+	}
+	m, err := f.meta.RowGroup(group).ColumnChunk(f.leaves[leaf].column)
+	if err != nil {
+		return nil, err
+	}
+	c := &chunk{codec: m.Compression(), index: m.GetOffsetIndexLocation(), offset: m.DataPageOffset(), size: m.TotalCompressedSize()}
+	if m.HasDictionaryPage() {
+		c.dictionary = m.DictionaryPageOffset()
+		if c.dictionary > 0 && c.dictionary < c.offset {
+			c.offset = c.dictionary
 		}
 	}
-	return nil
+	if c.offset < 0 || c.size < 0 || c.offset > int64(len(f.data))-c.size || c.dictionary < 0 || c.dictionary > int64(len(f.data)) {
+		return nil, fmt.Errorf("%w: column %q lies outside of the file", errDamaged, f.leaves[leaf].Name)
+	}
+	known.Store(c)
+	return c, nil
 }
 
 // Groups returns the number of row groups.
@@ -188,8 +190,15 @@ func (f *File) Find(c Column) (leaf int, ok bool) {
 // Bounds returns the least and the greatest value of a column in a row group, in the
 // plain encoding of Parquet. It returns false if the file does not say.
 func (f *File) Bounds(group, leaf int) (least, greatest []byte, ok bool) {
-	stats := f.groups[group].chunks[leaf].stats
-	if stats == nil || !stats.HasMinMax() {
+	m, err := f.meta.RowGroup(group).ColumnChunk(f.leaves[leaf].column)
+	if err != nil {
+		return nil, nil, false
+	}
+	if set, err := m.StatsSet(); err != nil || !set {
+		return nil, nil, false
+	}
+	stats, err := m.Statistics()
+	if err != nil || !stats.HasMinMax() {
 		return nil, nil, false
 	}
 	return stats.EncodeMin(), stats.EncodeMax(), true
@@ -197,8 +206,7 @@ func (f *File) Bounds(group, leaf int) (least, greatest []byte, ok bool) {
 
 // locations returns where the data pages of a chunk are. The offset index says it; a
 // file without one is walked from page to page.
-func (f *File) locations(group, leaf int) ([]pageLocation, error) {
-	c := &f.groups[group].chunks[leaf]
+func (f *File) locations(group int, c *chunk) ([]pageLocation, error) {
 	if known := c.pages.Load(); known != nil {
 		return *known, nil
 	}

@@ -79,11 +79,15 @@ type dictionary struct {
 
 // Open makes r read the column of that row group.
 func (r *Reader) Open(f *File, group, leaf int) error {
-	locations, err := f.locations(group, leaf)
+	chunk, err := f.chunk(group, leaf)
 	if err != nil {
 		return damaged(err)
 	}
-	r.file, r.group, r.chunk, r.leaf = f, group, &f.groups[group].chunks[leaf], &f.leaves[leaf]
+	locations, err := f.locations(group, chunk)
+	if err != nil {
+		return damaged(err)
+	}
+	r.file, r.group, r.chunk, r.leaf = f, group, chunk, &f.leaves[leaf]
 	r.rows, r.locations = f.groups[group].rows, locations
 	r.width = widthOf(r.leaf.physical)
 	r.page, r.hasWords = Page{}, false
