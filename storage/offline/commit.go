@@ -2,6 +2,7 @@ package offline
 
 import (
 	"context"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
@@ -10,6 +11,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/parquet/file"
+	"github.com/apache/arrow-go/v18/parquet/metadata"
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
 
@@ -192,13 +194,30 @@ func (s *Store) describeOne(t *table.Table, f File) (_ iceberg.DataFile, err err
 	if err != nil {
 		return nil, err
 	}
+	describe := func(schema *iceberg.Schema) (iceberg.DataFile, error) {
+		return dataFileOf(t, schema, f, info.Size(), reader.MetaData())
+	}
+	data, err := describe(t.Schema())
+	if err == nil {
+		return data, nil
+	}
+	// The columns changed since the file was staged: what described it then still does.
+	for _, earlier := range slices.Backward(slices.Sorted(maps.Keys(t.Schemas()))) {
+		if data, err := describe(t.Schemas()[earlier]); err == nil {
+			return data, nil
+		}
+	}
+	return nil, err
+}
+
+func dataFileOf(t *table.Table, schema *iceberg.Schema, f File, size int64, footer *metadata.FileMetaData) (iceberg.DataFile, error) {
 	return table.DataFileFromMetadata(table.DataFileArgs{
-		Schema:        t.Schema(),
+		Schema:        schema,
 		Spec:          t.Spec(),
 		Format:        iceberg.ParquetFile,
-		Metadata:      reader.MetaData(),
+		Metadata:      footer,
 		FilePath:      t.Location() + "/" + dataFolder + "/" + f.Hash + fileSuffix,
-		FileSize:      info.Size(),
+		FileSize:      size,
 		Content:       iceberg.EntryContentData,
 		Properties:    t.Properties(),
 		FormatVersion: t.Metadata().Version(),

@@ -174,24 +174,14 @@ func (s *Store) Extend(ctx context.Context, id TableID, schema *arrow.Schema) er
 		return err
 	}
 	added, err := addedColumns(id, t.Schema(), want)
-	if err != nil || len(added) == 0 {
+	if err != nil {
 		return err
 	}
-	tx := t.NewTransaction()
-	update := tx.UpdateSchema(true, false)
-	for _, f := range added {
-		update.AddColumn([]string{f.Name}, f.Type, "", false, nil)
-	}
-	if err := update.Commit(); err != nil {
-		return failure("extend table "+id.String(), err)
-	}
-	if _, err := tx.Commit(ctx); err != nil {
-		return failure("extend table "+id.String(), err)
-	}
-	return nil
+	return s.evolve(ctx, id, t, added)
 }
 
-func addedColumns(id TableID, have, want *iceberg.Schema) ([]iceberg.NestedField, error) {
+// addedColumns returns the changes that give a table the columns of want.
+func addedColumns(id TableID, have, want *iceberg.Schema) ([]SchemaChange, error) {
 	haveArrow, err := arrowSchema(have, false)
 	if err != nil {
 		return nil, err
@@ -200,15 +190,12 @@ func addedColumns(id TableID, have, want *iceberg.Schema) ([]iceberg.NestedField
 	if err != nil {
 		return nil, err
 	}
-	var added []iceberg.NestedField
-	for i, f := range wantArrow.Fields() {
+	var added []SchemaChange
+	for _, f := range wantArrow.Fields() {
 		existing, ok := haveArrow.FieldsByName(f.Name)
 		switch {
-		case !ok && !f.Nullable:
-			return nil, driftline.Errorf(driftline.FailedPrecondition, "table %s: column %q cannot be added, because older rows have no value for it", id, f.Name).
-				WithHint("make it nullable")
 		case !ok:
-			added = append(added, want.Field(i))
+			added = append(added, AddColumn(f))
 		case !arrow.TypeEqual(existing[0].Type, f.Type):
 			return nil, driftline.Errorf(driftline.FailedPrecondition, "table %s: column %q is %s and cannot become %s", id, f.Name, existing[0].Type, f.Type).
 				WithHint("give the new column another name")
