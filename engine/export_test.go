@@ -36,7 +36,7 @@ func (e *Engine) WriteWithLostAnswer(ctx context.Context, view *driftline.Featur
 		return err
 	}
 	staged := driftline.Batches{Schema: view.StoredSchema(), All: w.conformed(ctx, rows)}
-	files, err := e.offline.Stage(ctx, viewTable(view.Name), staged, sortColumns(view))
+	files, err := e.offline.Stage(ctx, viewTable(view.Name), staged, orderOf(view))
 	if err != nil {
 		return err
 	}

@@ -137,7 +137,7 @@ func (e *Engine) flush(ctx context.Context, view *driftline.FeatureView) error {
 		return err
 	}
 	rows := driftline.Batches{Schema: view.StoredSchema(), All: e.readLog(ctx, view, entries)}
-	files, err := e.offline.Stage(ctx, table, rows, sortColumns(view))
+	files, err := e.offline.Stage(ctx, table, rows, orderOf(view))
 	if err != nil {
 		return err
 	}

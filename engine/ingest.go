@@ -38,6 +38,9 @@ func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotenc
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
+	if err := checkWritable(view); err != nil {
+		return driftline.IngestResult{}, err
+	}
 	if len(idempotencyKey) > maxKeyBytes {
 		return driftline.IngestResult{}, driftline.Errorf(driftline.Invalid, "idempotency key has %d bytes, %d are allowed", len(idempotencyKey), maxKeyBytes)
 	}
@@ -242,7 +245,7 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	if err := e.ensureTable(ctx, w.view); err != nil { // Apply shows a view before its table is there
 		return driftline.IngestResult{}, err
 	}
-	files, err := e.offline.Stage(ctx, table, all, sortColumns(w.view))
+	files, err := e.offline.Stage(ctx, table, all, orderOf(w.view))
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
@@ -263,14 +266,14 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	return in.Result, err
 }
 
-// sortColumns is the order of rows in a view's files: entity by entity, oldest first.
+// orderOf is the order of rows in a view's files: entity by entity, oldest first.
 // Within one entity and file the last row is the newest.
-func sortColumns(view *driftline.FeatureView) []string {
-	columns := append(view.KeyNames(), view.EventTimestamp)
+func orderOf(view *driftline.FeatureView) offline.Order {
+	times := []string{view.EventTimestamp}
 	if view.CreatedTimestamp != "" {
-		columns = append(columns, view.CreatedTimestamp)
+		times = append(times, view.CreatedTimestamp)
 	}
-	return append(columns, driftline.SequenceColumn)
+	return offline.Order{Keys: view.KeyNames(), Then: append(times, driftline.SequenceColumn)}
 }
 
 // viewTable is the table that keeps a view's rows.

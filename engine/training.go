@@ -163,7 +163,7 @@ func (e *Engine) writeTable(ctx context.Context, table offline.TableID, rows dri
 			}
 		}
 	}}
-	files, err := e.offline.Stage(ctx, table, hashed, nil)
+	files, err := e.offline.Stage(ctx, table, hashed, offline.Order{})
 	if err != nil {
 		return offline.Snapshot{}, "", errors.Join(err, e.offline.Drop(context.WithoutCancel(ctx), table))
 	}

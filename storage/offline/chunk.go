@@ -3,6 +3,7 @@ package offline
 import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
 )
@@ -27,22 +28,23 @@ func (c *chunk) add(batch arrow.RecordBatch) int64 {
 	return taken
 }
 
-// columns returns the columns of all rows, each in one array. The caller releases them.
-func (c *chunk) columns(schema *arrow.Schema, s *Store) ([]arrow.Array, error) {
-	columns := make([]arrow.Array, 0, schema.NumFields())
+// parts returns a column, batch by batch. The chunk owns the arrays.
+func (c *chunk) parts(column int) []arrow.Array {
 	parts := make([]arrow.Array, len(c.batches))
-	for i := range schema.NumFields() {
-		for k, batch := range c.batches {
-			parts[k] = batch.Column(i)
-		}
-		column, err := array.Concatenate(parts, s.mem)
-		if err != nil {
-			releaseArrays(columns)
-			return nil, err
-		}
-		columns = append(columns, column)
+	for i, batch := range c.batches {
+		parts[i] = batch.Column(column)
 	}
-	return columns, nil
+	return parts
+}
+
+// column returns a column of all rows in one array. The caller releases it.
+func (c *chunk) column(column int, mem memory.Allocator) (arrow.Array, error) {
+	parts := c.parts(column)
+	if len(parts) == 1 {
+		parts[0].Retain()
+		return parts[0], nil
+	}
+	return array.Concatenate(parts, mem)
 }
 
 func (c *chunk) release() {

@@ -72,8 +72,8 @@ func (s *Store) Replace(ctx context.Context, id TableID, files []File, summary m
 }
 
 // Append is [Store.Stage] and [Store.Commit] in one.
-func (s *Store) Append(ctx context.Context, id TableID, rows driftline.Batches, sortBy []string, summary map[string]string) (Snapshot, error) {
-	files, err := s.Stage(ctx, id, rows, sortBy)
+func (s *Store) Append(ctx context.Context, id TableID, rows driftline.Batches, order Order, summary map[string]string) (Snapshot, error) {
+	files, err := s.Stage(ctx, id, rows, order)
 	if err != nil {
 		return Snapshot{}, err
 	}

@@ -54,7 +54,7 @@ func history(t *testing.T, dir string) []string {
 		`[{"airport":"LGA","event_timestamp":"2013-01-02T00:00:00Z","temp":5}]`,
 		`[{"airport":"JFK","event_timestamp":"2013-01-03T00:00:00Z","temp":null}]`,
 	} {
-		if _, err := s.Append(t.Context(), weather, rowsOf(t, weatherSchema, rows), []string{"airport"}, map[string]string{"n": rows}); err != nil {
+		if _, err := s.Append(t.Context(), weather, rowsOf(t, weatherSchema, rows), offline.Order{Keys: []string{"airport"}}, map[string]string{"n": rows}); err != nil {
 			t.Fatal(err)
 		}
 	}

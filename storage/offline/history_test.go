@@ -115,7 +115,7 @@ func TestARollbackIsANewSnapshotOfTheSameFiles(t *testing.T) {
 	mustCreate(t, s, weather, weatherSchema)
 	first := append1(t, s, weather, "JFK", 1)
 	append1(t, s, weather, "EWR", 2)
-	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"LGA","event_timestamp":"2013-01-01T00:00:00Z","temp":3}]`), nil)
+	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"LGA","event_timestamp":"2013-01-01T00:00:00Z","temp":3}]`), offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}

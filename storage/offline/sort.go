@@ -16,9 +16,30 @@ import (
 )
 
 // sortedOrder returns the row numbers of columns in sorted order: by the first
-// column, then by the next, and equal rows as they came. Nulls come first, -0
-// equals 0, and NaN comes after +Inf.
+// column, then by the next, and equal rows as they came; nil if that is the order in
+// which they are. Nulls come first, -0 equals 0, and NaN comes after +Inf.
 func sortedOrder(columns []arrow.Array, names []string) ([]int32, error) {
+	compares, err := comparers(columns, names)
+	if err != nil {
+		return nil, err
+	}
+	packed, exact := prefixes(columns)
+	compare := func(a, b int32) int { return compareRows(compares, a, b) }
+	if inOrder(packed, exact, compare) {
+		return nil, nil
+	}
+	rows := radixSort(packed)
+	if !exact {
+		sortTies(rows, compare)
+	}
+	order := make([]int32, len(rows))
+	for i, r := range rows {
+		order[i] = r.row
+	}
+	return order, nil
+}
+
+func comparers(columns []arrow.Array, names []string) ([]func(i, j int32) int, error) {
 	compares := make([]func(i, j int32) int, len(columns))
 	for k, column := range columns {
 		compare, ok := comparer(column)
@@ -27,50 +48,130 @@ func sortedOrder(columns []arrow.Array, names []string) ([]int32, error) {
 		}
 		compares[k] = nullsFirst(column, compare)
 	}
-	rows := make([]sortRow, columns[0].Len())
-	for i, prefix := range prefixes(columns) {
-		rows[i] = sortRow{prefix: prefix, row: int32(i)}
-	}
-	slices.SortFunc(rows, func(a, b sortRow) int {
-		if a.prefix != b.prefix {
-			return cmp.Compare(a.prefix, b.prefix)
+	return compares, nil
+}
+
+func compareRows(compares []func(i, j int32) int, a, b int32) int {
+	for _, compare := range compares {
+		if c := compare(a, b); c != 0 {
+			return c
 		}
-		for _, compare := range compares {
-			if c := compare(a.row, b.row); c != 0 {
-				return c
-			}
-		}
-		return cmp.Compare(a.row, b.row)
-	})
-	order := make([]int32, len(rows))
-	for i, r := range rows {
-		order[i] = r.row
 	}
-	return order, nil
+	return 0
+}
+
+// inOrder reports whether the rows are sorted as they are, which costs little to see
+// and saves the sort and a copy of all columns.
+func inOrder(packed []uint64, exact bool, compare func(a, b int32) int) bool {
+	for i := 1; i < len(packed); i++ {
+		if packed[i-1] > packed[i] || (packed[i-1] == packed[i] && !exact && compare(int32(i-1), int32(i)) > 0) {
+			return false
+		}
+	}
+	return true
 }
 
 // sortRow is a row and the beginning of its keys in an order-preserving form, so
-// that most comparisons touch no column. Most of a sort's time is there.
+// that most comparisons touch no column.
 type sortRow struct {
 	prefix uint64
 	row    int32
+}
+
+const (
+	digitBits = 11 // counts of one digit fit the first-level cache
+	digits    = (64 + digitBits - 1) / digitBits
+)
+
+// radixSort sorts rows by their prefixes, equal ones as they came: digit by digit from
+// the lowest, leaving out digits that are the same in all rows.
+func radixSort(packed []uint64) []sortRow {
+	rows, spare := make([]sortRow, len(packed)), make([]sortRow, len(packed))
+	var counts [digits][1 << digitBits]int32
+	for i, prefix := range packed {
+		rows[i] = sortRow{prefix: prefix, row: int32(i)}
+		for d := range counts {
+			counts[d][digit(prefix, d)]++
+		}
+	}
+	for d := range counts {
+		if len(rows) == 0 || int(counts[d][digit(rows[0].prefix, d)]) == len(rows) {
+			continue
+		}
+		next := &counts[d]
+		at := int32(0)
+		for v, n := range next {
+			next[v] = at
+			at += n
+		}
+		for _, r := range rows {
+			v := digit(r.prefix, d)
+			spare[next[v]] = r
+			next[v]++
+		}
+		rows, spare = spare, rows
+	}
+	return rows
+}
+
+func digit(prefix uint64, d int) uint64 { return prefix >> (d * digitBits) & (1<<digitBits - 1) }
+
+// sortTies sorts each run of equal prefixes by the columns themselves.
+func sortTies(rows []sortRow, compare func(a, b int32) int) {
+	for start := 0; start < len(rows); {
+		end := start + 1
+		for end < len(rows) && rows[end].prefix == rows[start].prefix {
+			end++
+		}
+		if end-start > 1 {
+			slices.SortStableFunc(rows[start:end], func(a, b sortRow) int { return compare(a.row, b.row) })
+		}
+		start = end
+	}
+}
+
+// runEnds returns the positions in the sorted order at which runs of equal keys end.
+func runEnds(keys []arrow.Array, order []int32, rows int) ([]int32, error) {
+	compares, err := comparers(keys, make([]string, len(keys)))
+	if err != nil {
+		return nil, err
+	}
+	rowAt := func(position int) int32 {
+		if order == nil {
+			return int32(position)
+		}
+		return order[position]
+	}
+	var ends []int32
+	for i := range rows {
+		if i == rows-1 || compareRows(compares, rowAt(i), rowAt(i+1)) != 0 {
+			ends = append(ends, int32(i))
+		}
+	}
+	return ends, nil
 }
 
 // prefixes returns a number for each row such that rows of different numbers are
 // in their order. It is the codes of the columns side by side, as many as fit:
 //
 //	| first column's bits | second column's bits | … | 0 |
-func prefixes(columns []arrow.Array) []uint64 {
-	packed := make([]uint64, columns[0].Len())
+//
+// exact says that rows of equal numbers are equal.
+func prefixes(columns []arrow.Array) (packed []uint64, exact bool) {
+	packed = make([]uint64, columns[0].Len())
 	room := 64
-	for _, column := range columns {
+	for i, column := range columns {
 		code := codeOf(column)
 		code.addTo(packed, room)
-		if room -= code.bits; room <= 0 || !code.exact {
-			break
+		room -= code.bits
+		if !code.exact || room < 0 {
+			return packed, false
+		}
+		if room == 0 {
+			return packed, i == len(columns)-1
 		}
 	}
-	return packed
+	return packed, true
 }
 
 // code maps the values of one column to numbers of so many bits: smaller values

@@ -2,35 +2,28 @@ package offline
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/sha256"
 	"encoding/hex"
+	"errors"
 	"fmt"
 	"hash"
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/compute"
-	"github.com/apache/arrow-go/v18/parquet"
-	"github.com/apache/arrow-go/v18/parquet/compress"
-	"github.com/apache/arrow-go/v18/parquet/pqarrow"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/durable"
 )
 
 const (
-	// A file ends at whichever comes first. They bound the memory of Stage, which
-	// sorts one file's rows at a time and while it does so holds them twice.
+	// A file ends at whichever comes first. They bound the memory of Stage.
 	rowsPerFile  = 1 << 20
-	bytesPerFile = 128 << 20 // as Arrow; a third of that or less as Parquet
-
-	// rowsPerGroup is near the 122,880 rows of DuckDB's own row groups: it is the
-	// grain at which DuckDB skips by statistics and gives work to threads.
-	rowsPerGroup = 128 << 10
+	bytesPerFile = 128 << 20 // as Arrow; rarely more as Parquet
 
 	// hashBytes of SHA-256 name a file: no two files of a table will ever share a
 	// name by chance (2^64 files would have to), and damage cannot keep a hash.
@@ -52,16 +45,39 @@ type File struct {
 	Bytes int64
 }
 
+// Order is how the rows of each file are sorted: by Keys, then by Then, nulls first
+// and equal rows as they came. The zero Order leaves rows as they come.
+type Order struct {
+	Keys []string // join keys; files are laid out for reading runs of equal keys
+	Then []string // such as event time, created time, write sequence; the first is searched in place
+}
+
+func (o Order) columns() []string { return slices.Concat(o.Keys, o.Then) }
+
+// Newest is given the last row of each run of equal keys of a staged file, sorted. The
+// rows are released when it returns.
+type Newest func(file File, rows arrow.RecordBatch) error
+
 // Stage writes rows as Parquet files that no snapshot refers to yet. When it
 // returns the files are durable; [Store.Commit] makes them visible and
-// [Store.Discard] removes them. The rows of each file are sorted by the sortBy
-// columns, nulls first and equal rows as they came; files follow each other in
-// the order of rows. Without sortBy rows keep their order.
+// [Store.Discard] removes them. Files follow each other in the order of rows, and
+// the rows of each are in the given order.
 //
 // Columns are matched with the table's by name and converted as [StoredSchema]
 // says. Rows that do not fit are Invalid, and then nothing is left behind, as
 // after every error. No rows make no file.
-func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, sortBy []string) (files []File, err error) {
+//
+// While a file's rows are gathered, the rows of the file before are sorted and encoded,
+// and the one before that is made durable. So Stage holds the rows of two files, at
+// most 2 × 128 MiB, and beside them the order and, one row group at a time, the sorted
+// columns; columns that are not of fixed width are held once more while they are sorted.
+func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, order Order) (files []File, err error) {
+	return s.StageNewest(ctx, id, rows, order, nil)
+}
+
+// StageNewest is [Store.Stage] that shows what it sorted: newest is called once for
+// each file, in turn. Its error is Stage's.
+func (s *Store) StageNewest(ctx context.Context, id TableID, rows driftline.Batches, order Order, newest Newest) (files []File, err error) {
 	t, err := s.load(ctx, id)
 	if err != nil {
 		return nil, err
@@ -70,42 +86,70 @@ func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, s
 	if err != nil {
 		return nil, err
 	}
-	w := &stager{store: s, table: id, schema: schema, sortBy: sortBy, conformer: newConformer(ctx, s.mem)}
-	defer func() {
-		w.chunk.release()
-		if err != nil {
-			_ = s.Discard(w.files)
-		}
-	}()
-	for batch, err := range rows.All {
-		if err != nil {
-			return nil, err // the caller's own
-		}
-		if err := ctx.Err(); err != nil {
-			return nil, interrupted(err)
-		}
-		if err := w.add(batch); err != nil {
-			return nil, err
-		}
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(filesUnderWay)
+	w := &stager{
+		store: s, table: id, schema: schema, order: order, newest: newest,
+		conformer: newConformer(ctx, s.mem), group: group, turn: make(chan struct{}, 1),
 	}
-	if err := w.flush(); err != nil {
-		return nil, err
+	err = w.addAll(ctx, rows)
+	w.chunk.release()
+	// The error of a file that fails cancels the rest, so it is the one to report.
+	if failed := group.Wait(); failed != nil {
+		err = failed
 	}
-	return w.files, nil
+	if err != nil {
+		return nil, errors.Join(err, s.Discard(w.made()))
+	}
+	return w.made(), nil
 }
+
+// filesUnderWay is how many files are made at once: one is sorted and encoded while
+// the one before it reaches the disk.
+const filesUnderWay = 2
 
 // stager cuts a stream of batches into files.
 type stager struct {
 	store     *Store
 	table     TableID
 	schema    *arrow.Schema // the stored one, with field ids
-	sortBy    []string
+	order     Order
+	newest    Newest
 	conformer conformer
 	chunk     chunk
-	files     []File
+
+	group *errgroup.Group
+	turn  chan struct{} // has room for the one file whose rows are sorted and encoded
+	files []*File       // in the order of rows; without a hash until they are made
 }
 
-func (w *stager) add(batch arrow.RecordBatch) error {
+// made returns the files that are there.
+func (w *stager) made() []File {
+	var made []File
+	for _, f := range w.files {
+		if f.Path != "" {
+			made = append(made, *f)
+		}
+	}
+	return made
+}
+
+func (w *stager) addAll(ctx context.Context, rows driftline.Batches) error {
+	for batch, err := range rows.All {
+		if err != nil {
+			return err // the caller's own
+		}
+		if err := w.add(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return w.flush(ctx)
+}
+
+func (w *stager) add(ctx context.Context, batch arrow.RecordBatch) error {
+	if err := ctx.Err(); err != nil {
+		return interrupted(err)
+	}
 	rows, err := w.conformer.batch(batch, w.schema)
 	if err != nil {
 		return tableError(w.table, err)
@@ -118,7 +162,7 @@ func (w *stager) add(batch arrow.RecordBatch) error {
 		if start += taken; !w.chunk.full() {
 			continue
 		}
-		if err := w.flush(); err != nil {
+		if err := w.flush(ctx); err != nil {
 			return err
 		}
 	}
@@ -129,122 +173,114 @@ func tableError(id TableID, err error) error {
 	return driftline.Errorf(driftline.CodeOf(err), "table %s: %w", id, err)
 }
 
-// flush writes the rows gathered so far as a file.
-func (w *stager) flush() error {
+// flush begins a file of the rows gathered so far, once the rows of the file before
+// are written.
+func (w *stager) flush(ctx context.Context) error {
 	if w.chunk.rows == 0 {
 		return nil
 	}
-	columns, err := w.chunk.columns(w.schema, w.store)
-	if err != nil {
-		return failure("write to table "+w.table.String(), err)
+	select {
+	case w.turn <- struct{}{}:
+	case <-ctx.Done():
+		return interrupted(ctx.Err())
 	}
-	w.chunk.release()
-	defer releaseArrays(columns)
-	order, err := w.order(columns)
-	if err != nil {
-		return tableError(w.table, err)
-	}
-	file, err := w.write(columns, order)
-	if err != nil {
-		return failure("write to table "+w.table.String(), err)
-	}
-	w.files = append(w.files, file)
+	rows, file := w.chunk, &File{Table: w.table, Rows: w.chunk.rows}
+	w.chunk, w.files = chunk{}, append(w.files, file)
+	w.group.Go(func() error { return w.make(ctx, &rows, file) })
 	return nil
 }
 
-// order returns the order in which the rows are written; nil if they are in order.
-func (w *stager) order(columns []arrow.Array) ([]int32, error) {
-	if len(w.sortBy) == 0 {
-		return nil, nil
+// make writes a file and reads it back. It gives up its turn when it needs the rows
+// no more.
+func (w *stager) make(ctx context.Context, c *chunk, file *File) (err error) {
+	defer recovered(&err, "writing Parquet")
+	done := sync.OnceFunc(func() { c.release(); <-w.turn })
+	defer done()
+	order, ends, err := w.sort(c)
+	if err != nil {
+		return tableError(w.table, err)
 	}
-	keys := make([]arrow.Array, len(w.sortBy))
-	for i, name := range w.sortBy {
-		indices := w.schema.FieldIndices(name)
-		if len(indices) == 0 {
-			return nil, driftline.Errorf(driftline.Invalid, "rows cannot be sorted by %q, which is no column", name)
-		}
-		keys[i] = columns[indices[0]]
-	}
-	return sortedOrder(keys, w.sortBy)
-}
-
-func (w *stager) write(columns []arrow.Array, order []int32) (File, error) {
-	file := File{Table: w.table, Rows: int64(columns[0].Len())}
 	folder := filepath.Join(w.store.warehouse.tableDir(w.table), dataFolder)
 	path, err := durable.WriteNamed(folder, func(out io.Writer) (string, error) {
+		defer done()
 		hashed := &hashingWriter{out: out, hash: sha256.New()}
-		if err := w.encode(hashed, columns, order); err != nil {
-			return "", err
-		}
-		file.Hash, file.Bytes = hashed.name(), hashed.bytes
-		return file.Hash + fileSuffix, nil
+		err := w.encode(hashed, c, order, ends, file)
+		return file.Hash + fileSuffix, err
 	})
-	file.Path = path
-	return file, err
+	file.Path = path // also after an error, if the file is there
+	if err != nil {
+		return w.fail(err)
+	}
+	return w.store.Verify(ctx, *file) // Commit asks for it
 }
 
-// encode writes one Parquet file, a row group at a time.
-func (w *stager) encode(out io.Writer, columns []arrow.Array, order []int32) (err error) {
+func (w *stager) encode(out *hashingWriter, c *chunk, order, ends []int32, file *File) (err error) {
 	defer recovered(&err, "writing Parquet")
-	mem := w.store.mem
-	options := append(dictionaries(w.schema),
-		parquet.WithAllocator(mem),
-		parquet.WithCompression(compress.Codecs.Zstd),
-		parquet.WithMaxRowGroupLength(rowsPerGroup),
-		parquet.WithStats(true),
-		parquet.WithPageIndexEnabled(true),
-		parquet.WithStoreDecimalAsInteger(true), // as the Iceberg specification wants it
-		parquet.WithCreatedBy("driftline"),
-	)
-	writer, err := pqarrow.NewFileWriter(w.schema, out, parquet.NewWriterProperties(options...), pqarrow.NewArrowWriterProperties(pqarrow.WithAllocator(mem)))
+	e, err := newEncoder(w, c, order)
 	if err != nil {
 		return err
 	}
-	rows := columns[0].Len()
-	for start := 0; start < rows; start += rowsPerGroup {
-		if err := w.encodeGroup(writer, columns, order, start, min(start+rowsPerGroup, rows)); err != nil {
-			return err
-		}
-	}
-	if err := writer.AppendKeyValueMetadata(nonceKey, rand.Text()); err != nil {
+	defer e.release()
+	if err := e.encode(out); err != nil {
 		return err
 	}
-	return writer.Close()
-}
-
-func (w *stager) encodeGroup(writer *pqarrow.FileWriter, columns []arrow.Array, order []int32, start, end int) error {
-	group := make([]arrow.Array, 0, len(columns))
-	defer func() { releaseArrays(group) }()
-	for _, column := range columns {
-		if order == nil {
-			group = append(group, array.NewSlice(column, int64(start), int64(end)))
-			continue
-		}
-		gathered, err := w.gather(column, order[start:end])
-		if err != nil {
-			return err
-		}
-		group = append(group, gathered)
+	file.Hash, file.Bytes = out.name(), out.bytes
+	if w.newest == nil {
+		return nil
 	}
-	batch := array.NewRecordBatch(w.schema, group, int64(end-start))
-	defer batch.Release()
-	return writer.Write(batch)
+	rows, err := e.gather.batch(w.schema, e.gather.positions(ends))
+	if err != nil {
+		return err
+	}
+	defer rows.Release()
+	return w.newest(*file, rows)
 }
 
-func (w *stager) gather(column arrow.Array, order []int32) (arrow.Array, error) {
-	b := array.NewInt32Builder(w.store.mem)
-	defer b.Release()
-	b.AppendValues(order, nil)
-	indices := b.NewArray()
-	defer indices.Release()
-	return compute.TakeArray(w.conformer.ctx, column, indices)
+// sort returns the sorted order of a chunk's rows, nil if they are in order, and the
+// positions in it at which runs of equal keys end, if they are wanted.
+func (w *stager) sort(c *chunk) (order, ends []int32, err error) {
+	names := w.order.columns()
+	if len(names) == 0 {
+		return nil, nil, nil
+	}
+	columns := make([]arrow.Array, 0, len(names))
+	defer func() { releaseArrays(columns) }()
+	for _, name := range names {
+		at := w.schema.FieldIndices(name)
+		if len(at) == 0 {
+			return nil, nil, driftline.Errorf(driftline.Invalid, "rows cannot be sorted by %q, which is no column", name)
+		}
+		column, err := c.column(at[0], w.store.mem)
+		if err != nil {
+			return nil, nil, err
+		}
+		columns = append(columns, column)
+	}
+	if order, err = sortedOrder(columns, names); err != nil || w.newest == nil {
+		return order, nil, err
+	}
+	ends, err = runEnds(columns[:len(w.order.Keys)], order, int(c.rows))
+	return order, ends, err
+}
+
+// fail explains an error of writing; one that has a code already is somebody's own.
+func (w *stager) fail(err error) error {
+	var explained *driftline.Error
+	if errors.As(err, &explained) {
+		return err
+	}
+	return failure("write to table "+w.table.String(), err)
 }
 
 // Discard removes files that were staged and not committed. Files that are gone
 // already are no error. The caller makes sure that no snapshot has them.
 func (s *Store) Discard(files []File) error {
 	for _, f := range files {
-		if err := os.Remove(s.pathOf(f)); err != nil && !os.IsNotExist(err) {
+		path := s.pathOf(f)
+		s.mu.Lock()
+		delete(s.verified, path)
+		s.mu.Unlock()
+		if err := os.Remove(path); err != nil && !os.IsNotExist(err) {
 			return failure(fmt.Sprintf("remove a file of table %s", f.Table), err)
 		}
 	}
@@ -254,18 +290,6 @@ func (s *Store) Discard(files []File) error {
 // pathOf is where a file must be, whatever its Path says.
 func (s *Store) pathOf(f File) string {
 	return filepath.Join(s.warehouse.tableDir(f.Table), dataFolder, filepath.Base(f.Hash)+fileSuffix)
-}
-
-// dictionaries encodes by dictionary what repeats long values, strings and binary.
-// Numbers are left plain: building their dictionaries, mostly in vain, took two thirds of
-// the time of writing, and zstd finds the repeats.
-func dictionaries(schema *arrow.Schema) []parquet.WriterProperty {
-	var options []parquet.WriterProperty
-	for _, f := range schema.Fields() {
-		long := arrow.IsBaseBinary(f.Type.ID()) || arrow.IsNested(f.Type.ID())
-		options = append(options, parquet.WithDictionaryFor(f.Name, long))
-	}
-	return options
 }
 
 // hashingWriter computes the name of a file while it is written.

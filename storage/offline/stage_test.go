@@ -94,7 +94,7 @@ func TestRowsAreSortedNullsFirstAndStably(t *testing.T) {
 		schema := arrow.NewSchema(fields, nil)
 		mustCreate(t, s, id, schema)
 		in := driftline.BatchesOf(schema, array.NewRecordBatch(schema, columns, int64(rows)))
-		snapshot, err := s.Append(t.Context(), id, in, sortBy, nil)
+		snapshot, err := s.Append(t.Context(), id, in, offline.Order{Keys: sortBy[:1], Then: sortBy[1:]}, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -112,9 +112,9 @@ func TestRowsWithoutAnOrderCannotBeSorted(t *testing.T) {
 	s, _ := openStore(t, dir)
 	schema := arrow.NewSchema([]arrow.Field{{Name: "tags", Type: arrow.ListOf(arrow.BinaryTypes.String), Nullable: true}}, nil)
 	mustCreate(t, s, weather, schema)
-	_, err := s.Stage(t.Context(), weather, rowsOf(t, schema, `[{"tags":["a"]}]`), []string{"tags"})
+	_, err := s.Stage(t.Context(), weather, rowsOf(t, schema, `[{"tags":["a"]}]`), offline.Order{Keys: []string{"tags"}})
 	wantCode(t, err, driftline.Invalid, `table features.weather: rows cannot be sorted by column "tags"`)
-	_, err = s.Stage(t.Context(), weather, rowsOf(t, schema, `[{"tags":["a"]}]`), []string{"tag"})
+	_, err = s.Stage(t.Context(), weather, rowsOf(t, schema, `[{"tags":["a"]}]`), offline.Order{Keys: []string{"tag"}})
 	wantCode(t, err, driftline.Invalid, `rows cannot be sorted by "tag", which is no column`)
 	wantFiles(t, dir, 0)
 }
@@ -156,7 +156,7 @@ func TestManyRowsMakeSeveralFilesInBoundedMemory(t *testing.T) {
 	const rows, perFile, most = 3_000_000, 1 << 20, 256 << 20
 	in := readings(rows, 100_000)
 	mustCreate(t, s, weather, in.Schema)
-	snapshot, err := s.Append(t.Context(), weather, in, []string{"airport", "event_timestamp"}, nil)
+	snapshot, err := s.Append(t.Context(), weather, in, offline.Order{Keys: []string{"airport"}, Then: []string{"event_timestamp"}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -207,7 +207,7 @@ func TestWideRowsMakeSmallBatchesAndFiles(t *testing.T) {
 		b.Append(blob)
 	}
 	batch := array.NewRecordBatch(schema, []arrow.Array{b.NewArray()}, rows)
-	snapshot, err := s.Append(t.Context(), weather, driftline.BatchesOf(schema, batch), nil, nil)
+	snapshot, err := s.Append(t.Context(), weather, driftline.BatchesOf(schema, batch), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -251,7 +251,7 @@ func BenchmarkAppend(b *testing.B) {
 				b.Fatal(err)
 			}
 			for b.Loop() {
-				if _, err := s.Append(b.Context(), weather, driftline.BatchesOf(in.Schema, batches...), []string{"airport", "event_timestamp"}, nil); err != nil {
+				if _, err := s.Append(b.Context(), weather, driftline.BatchesOf(in.Schema, batches...), offline.Order{Keys: []string{"airport"}, Then: []string{"event_timestamp"}}, nil); err != nil {
 					b.Fatal(err)
 				}
 			}
@@ -269,7 +269,7 @@ func BenchmarkRead(b *testing.B) {
 	if err := s.CreateTable(b.Context(), weather, in.Schema); err != nil {
 		b.Fatal(err)
 	}
-	snapshot, err := s.Append(b.Context(), weather, in, []string{"airport", "event_timestamp"}, nil)
+	snapshot, err := s.Append(b.Context(), weather, in, offline.Order{Keys: []string{"airport"}, Then: []string{"event_timestamp"}}, nil)
 	if err != nil {
 		b.Fatal(err)
 	}

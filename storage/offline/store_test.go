@@ -110,13 +110,13 @@ func TestRowsComeBackSortedFromTheSnapshotThatHasThem(t *testing.T) {
 		{"airport":"JFK","event_timestamp":"2013-01-01T02:00:00Z","temp":2},
 		{"airport":"EWR","event_timestamp":"2013-01-01T03:00:00Z","temp":null},
 		{"airport":"JFK","event_timestamp":"2013-01-01T01:00:00Z","temp":1}
-	]`), []string{"airport", "event_timestamp"}, map[string]string{"log-sequence": "7"})
+	]`), offline.Order{Keys: []string{"airport"}, Then: []string{"event_timestamp"}}, map[string]string{"log-sequence": "7"})
 	if err != nil {
 		t.Fatal(err)
 	}
 	second, err := s.Append(t.Context(), weather, rowsOf(t, weatherSchema, `[
 		{"airport":"LGA","event_timestamp":"2013-01-02T00:00:00Z","temp":5}
-	]`), nil, nil)
+	]`), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -134,7 +134,7 @@ LGA 2013-01-02T00:00:00Z 5`)
 func append1(t *testing.T, s *offline.Store, id offline.TableID, airport string, temp int) offline.Snapshot {
 	t.Helper()
 	rows := fmt.Sprintf(`[{"airport":%q,"event_timestamp":"2013-01-01T00:00:00Z","temp":%d}]`, airport, temp)
-	snapshot, err := s.Append(t.Context(), id, rowsOf(t, weatherSchema, rows), nil, nil)
+	snapshot, err := s.Append(t.Context(), id, rowsOf(t, weatherSchema, rows), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -147,7 +147,7 @@ func TestSnapshotsNeverChange(t *testing.T) {
 	mustCreate(t, s, weather, weatherSchema)
 	first := append1(t, s, weather, "JFK", 1)
 	second := append1(t, s, weather, "EWR", 2)
-	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"LGA","event_timestamp":"2013-01-01T00:00:00Z","temp":3}]`), nil)
+	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"LGA","event_timestamp":"2013-01-01T00:00:00Z","temp":3}]`), offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -159,7 +159,7 @@ func TestSnapshotsNeverChange(t *testing.T) {
 	if err := s.Extend(t.Context(), weather, wide); err != nil {
 		t.Fatal(err)
 	}
-	fourth, err := s.Append(t.Context(), weather, rowsOf(t, wide, `[{"airport":"LGA","event_timestamp":"2013-01-02T00:00:00Z","temp":4,"wind":9}]`), nil, nil)
+	fourth, err := s.Append(t.Context(), weather, rowsOf(t, wide, `[{"airport":"LGA","event_timestamp":"2013-01-02T00:00:00Z","temp":4,"wind":9}]`), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -213,7 +213,7 @@ func TestHistoryIsListedOldestFirst(t *testing.T) {
 	for i := range commits {
 		now = now.Add(time.Microsecond)
 		snapshot, err := s.Append(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"JFK","event_timestamp":"2013-01-01T00:00:00Z","temp":1}]`),
-			nil, map[string]string{"log-sequence": fmt.Sprint(i)})
+			offline.Order{}, map[string]string{"log-sequence": fmt.Sprint(i)})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -245,7 +245,7 @@ func TestACrashBetweenStageAndCommitChangesNothing(t *testing.T) {
 	s, _ := openStore(t, dir)
 	mustCreate(t, s, weather, weatherSchema)
 	before := append1(t, s, weather, "JFK", 1)
-	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"EWR","event_timestamp":"2013-01-01T00:00:00Z","temp":2}]`), nil)
+	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, `[{"airport":"EWR","event_timestamp":"2013-01-01T00:00:00Z","temp":2}]`), offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -278,11 +278,11 @@ func TestDiscardRemovesWhatWasStaged(t *testing.T) {
 	s, _ := openStore(t, dir)
 	mustCreate(t, s, weather, weatherSchema)
 	rows := rowsOf(t, weatherSchema, `[{"airport":"JFK","event_timestamp":"2013-01-01T00:00:00Z","temp":1}]`)
-	kept, err := s.Append(t.Context(), weather, rows, nil, nil)
+	kept, err := s.Append(t.Context(), weather, rows, offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
-	staged, err := s.Stage(t.Context(), weather, rows, nil)
+	staged, err := s.Stage(t.Context(), weather, rows, offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -368,7 +368,7 @@ func TestTablesAreToldApart(t *testing.T) {
 	other := arrow.NewSchema([]arrow.Field{{Name: "airport", Type: arrow.BinaryTypes.String}}, nil)
 	wantCode(t, s.CreateTable(t.Context(), weather, other), driftline.AlreadyExists, "table features.weather exists with another schema")
 	wantCode(t, s.CreateTable(t.Context(), offline.TableID{Namespace: "..", Name: "x"}, other), driftline.Invalid, `namespace name ".."`)
-	_, err := s.Append(t.Context(), offline.TableID{Namespace: "features", Name: "wether"}, rowsOf(t, weatherSchema, `[]`), nil, nil)
+	_, err := s.Append(t.Context(), offline.TableID{Namespace: "features", Name: "wether"}, rowsOf(t, weatherSchema, `[]`), offline.Order{}, nil)
 	wantCode(t, err, driftline.NotFound, `did you mean "features.weather"?`)
 	_, err = s.At(t.Context(), weather, 1)
 	wantCode(t, err, driftline.NotFound, "table features.weather has no snapshot 1")
@@ -402,7 +402,7 @@ func TestNoRowsMakeNoFile(t *testing.T) {
 	s, _ := openStore(t, dir)
 	mustCreate(t, s, weather, weatherSchema)
 	for _, rows := range []driftline.Batches{driftline.BatchesOf(weatherSchema), rowsOf(t, weatherSchema, `[]`)} {
-		snapshot, err := s.Append(t.Context(), weather, rows, []string{"airport"}, map[string]string{"empty": "yes"})
+		snapshot, err := s.Append(t.Context(), weather, rows, offline.Order{Keys: []string{"airport"}}, map[string]string{"empty": "yes"})
 		if err != nil || snapshot.Rows != 0 || snapshot.Summary["empty"] != "yes" {
 			t.Fatalf("got %+v, %v", snapshot, err)
 		}
@@ -454,7 +454,7 @@ func TestAnEndedContextStopsTheWork(t *testing.T) {
 	reopened, _ := openStore(t, dir)
 	ended, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := reopened.Append(ended, weather, rowsOf(t, weatherSchema, `[{"airport":"JFK","event_timestamp":"2013-01-01T00:00:00Z","temp":1}]`), nil, nil)
+	_, err := reopened.Append(ended, weather, rowsOf(t, weatherSchema, `[{"airport":"JFK","event_timestamp":"2013-01-01T00:00:00Z","temp":1}]`), offline.Order{}, nil)
 	wantCode(t, err, driftline.Deadline, "stopped")
 	wantCode(t, reopened.Verify(ended, snapshot.Files[0]), driftline.Deadline, "stopped")
 	wantFiles(t, dir, 1)
@@ -474,7 +474,7 @@ func TestAStreamThatBreaksLeavesNothingBehind(t *testing.T) {
 		}
 		yield(nil, broken)
 	}}
-	if _, err := s.Append(t.Context(), weather, rows, nil, nil); !errors.Is(err, broken) {
+	if _, err := s.Append(t.Context(), weather, rows, offline.Order{}, nil); !errors.Is(err, broken) {
 		t.Errorf("got %v, want the stream's error", err)
 	}
 	wantFiles(t, dir, 0)
@@ -509,7 +509,7 @@ func TestADroppedTableIsGoneAsAWhole(t *testing.T) {
 	}
 	other := arrow.NewSchema([]arrow.Field{{Name: "k", Type: arrow.BinaryTypes.String}}, nil)
 	mustCreate(t, s, weather, other)
-	snapshot, err := s.Append(t.Context(), weather, rowsOf(t, other, `[{"k":"new"}]`), nil, nil)
+	snapshot, err := s.Append(t.Context(), weather, rowsOf(t, other, `[{"k":"new"}]`), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -117,7 +117,7 @@ func TestEveryTypeComesBack(t *testing.T) {
 
 			id := offline.TableID{Namespace: "datasets", Name: fmt.Sprintf("t%d", i)}
 			mustCreate(t, s, id, schema)
-			snapshot, err := s.Append(t.Context(), id, driftline.BatchesOf(schema, batch, part), nil, nil)
+			snapshot, err := s.Append(t.Context(), id, driftline.BatchesOf(schema, batch, part), offline.Order{}, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -143,7 +143,7 @@ func TestFloatsKeepTheirSignOfZero(t *testing.T) {
 	b.AppendValues(values, nil)
 	batch := array.NewRecordBatch(schema, []arrow.Array{b.NewArray()}, int64(len(values)))
 	mustCreate(t, s, weather, schema)
-	snapshot, err := s.Append(t.Context(), weather, driftline.BatchesOf(schema, batch), nil, nil)
+	snapshot, err := s.Append(t.Context(), weather, driftline.BatchesOf(schema, batch), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -203,7 +203,7 @@ func TestRowsThatDoNotFitLeaveNothingBehind(t *testing.T) {
 	} {
 		t.Run(test.name, func(t *testing.T) {
 			schema := arrow.NewSchema(test.fields, nil)
-			_, err := s.Stage(t.Context(), weather, rowsOf(t, schema, test.rows), []string{"airport"})
+			_, err := s.Stage(t.Context(), weather, rowsOf(t, schema, test.rows), offline.Order{Keys: []string{"airport"}})
 			if driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), test.want) || !strings.Contains(err.Error(), "features.weather") {
 				t.Errorf("got %v, want %s", err, test.want)
 			}
