@@ -27,6 +27,8 @@ from driftline.definitions import (
     FeatureView,
     FeatureViewProjection,
     Field,
+    IcebergSource,
+    ParquetSource,
 )
 from driftline.drift import ColumnDrift, DriftReport
 from driftline.errors import (
@@ -125,6 +127,7 @@ __all__ = [
     "FeatureViewProjection",
     "Field",
     "HistoricalReport",
+    "IcebergSource",
     "IngestResult",
     "InternalError",
     "InvalidError",
@@ -133,6 +136,7 @@ __all__ = [
     "ModelVersion",
     "NotFoundError",
     "OnlineResponse",
+    "ParquetSource",
     "PermissionDeniedError",
     "RetrievalJob",
     "Run",

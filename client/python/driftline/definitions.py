@@ -143,12 +143,14 @@ class FeatureViewProjection:
         features: The features wanted, in order; empty means all.
         role: The name of this use of the view, for output columns; "" means the view's.
         join_key_map: From the view's join keys to columns of the spine.
+        lag: How much earlier than the spine's time the values are looked up.
     """
 
     view: str
     features: tuple[str, ...] = ()
     role: str = ""
     join_key_map: dict[str, str] = field(default_factory=dict)
+    lag: timedelta | None = None
 
     def with_name(self, name: str) -> FeatureViewProjection:
         """Names this use of the view, so that a view can be used twice."""
@@ -161,6 +163,10 @@ class FeatureViewProjection:
             raise TypeError("with_join_key_map wants a dict from join key to column of the spine")
         return replace(self, join_key_map=dict(join_key_map))
 
+    def with_lag(self, lag: timedelta | str) -> FeatureViewProjection:
+        """Takes the values as they were so much earlier: ``timedelta(hours=1)`` or ``"1h"``."""
+        return replace(self, lag=_want_duration("with_lag", "lag", lag))
+
     def __getitem__(self, features: Sequence[str]) -> FeatureViewProjection:
         return replace(self, features=_feature_names(self.view, features))
 
@@ -171,6 +177,7 @@ class FeatureViewProjection:
             features=list(self.features),
             role=self.role,
             join_key_map=self.join_key_map,
+            lag=format_duration(self.lag) if self.lag else "",
         )
 
     @classmethod
@@ -181,7 +188,39 @@ class FeatureViewProjection:
             features=tuple(body.get("features") or ()),
             role=body.get("role", ""),
             join_key_map=dict(body.get("join_key_map") or {}),
+            lag=parse_duration(body["lag"]) if body.get("lag") else None,
         )
+
+
+@dataclass(frozen=True)
+class ParquetSource:
+    """A Parquet file, or all of them below a folder, read in place.
+
+    The server must have been started with ``--allow-source`` and a folder around it.
+
+    Attributes:
+        path: An absolute path on the server's machine.
+    """
+
+    path: str
+    format = "parquet"
+
+
+@dataclass(frozen=True)
+class IcebergSource:
+    """An Iceberg table that somebody else writes, read in place.
+
+    The server must have been started with ``--allow-source`` and a folder around it.
+
+    Attributes:
+        path: The table's folder, the one that has ``metadata`` in it, on the server's machine.
+    """
+
+    path: str
+    format = "iceberg"
+
+
+_SOURCES = {source.format: source for source in (ParquetSource, IcebergSource)}
 
 
 @dataclass(frozen=True, init=False)
@@ -208,6 +247,9 @@ class FeatureView:
         timestamp_field: The event timestamp's column.
         created_timestamp_column: The created timestamp's column; "" if there is none.
         known_at: Whether every read ignores rows created after the time asked for.
+        horizon: For a view of labels, how long after the spine's time an outcome counts;
+            None for features.
+        source: Files that somebody else writes, read in place; None if rows are ingested.
         description: For people.
         owner: Whom to ask.
         tags: For people and scripts.
@@ -220,6 +262,8 @@ class FeatureView:
     timestamp_field: str
     created_timestamp_column: str
     known_at: bool
+    horizon: timedelta | None
+    source: ParquetSource | IcebergSource | None
     description: str
     owner: str
     tags: dict[str, str]
@@ -234,6 +278,8 @@ class FeatureView:
         timestamp_field: str = "event_timestamp",
         created_timestamp_column: str = "",
         known_at: bool = False,
+        horizon: timedelta | str | None = None,
+        source: ParquetSource | IcebergSource | None = None,
         description: str = "",
         owner: str = "",
         tags: Mapping[str, str] | None = None,
@@ -250,17 +296,18 @@ class FeatureView:
             if not isinstance(f, Field):
                 raise TypeError(f"schema of view {name!r} holds {f!r}, want Field(name=, dtype=)")
         keys = {k.name for e in entities if isinstance(e, Entity) for k in e.join_keys}
-        duration = parse_duration(ttl) if isinstance(ttl, str) else ttl
-        if duration is not None and not isinstance(duration, timedelta):
-            raise TypeError(f"ttl of view {name!r} is {ttl!r}, want a timedelta such as hours=3")
+        if source is not None and not isinstance(source, ParquetSource | IcebergSource):
+            raise TypeError(f"source of view {name!r} is {source!r}, want ParquetSource(path=)")
         values = {
             "name": name,
             "entities": tuple(e.name if isinstance(e, Entity) else e for e in entities),
             "schema": tuple(f for f in fields if f.name not in keys),
-            "ttl": duration or None,
+            "ttl": _want_duration(f"view {name!r}", "ttl", ttl) or None,
             "timestamp_field": timestamp_field,
             "created_timestamp_column": created_timestamp_column,
             "known_at": known_at,
+            "horizon": _want_duration(f"view {name!r}", "horizon", horizon) or None,
+            "source": source,
             "description": description,
             "owner": owner,
             "tags": dict(tags or {}),
@@ -293,6 +340,10 @@ class FeatureView:
         """Says which columns of the spine carry the view's join keys."""
         return self.projection.with_join_key_map(join_key_map)
 
+    def with_lag(self, lag: timedelta | str) -> FeatureViewProjection:
+        """Takes the values as they were so much earlier: ``timedelta(hours=1)`` or ``"1h"``."""
+        return self.projection.with_lag(lag)
+
     def to_json(self) -> dict[str, Any]:
         """Returns the form that the server reads."""
         return _filled(
@@ -303,6 +354,8 @@ class FeatureView:
             created_timestamp=self.created_timestamp_column,
             ttl=format_duration(self.ttl) if self.ttl else "",
             known_at=self.known_at,
+            horizon=format_duration(self.horizon) if self.horizon else "",
+            source={"format": self.source.format, "path": self.source.path} if self.source else {},
             description=self.description,
             owner=self.owner,
             tags=self.tags,
@@ -319,6 +372,8 @@ class FeatureView:
             timestamp_field=body.get("event_timestamp") or "event_timestamp",
             created_timestamp_column=body.get("created_timestamp") or "",
             known_at=bool(body.get("known_at")),
+            horizon=body.get("horizon") or None,
+            source=_source(body.get("source")),
             description=body.get("description", ""),
             owner=body.get("owner", ""),
             tags=body.get("tags"),
@@ -530,6 +585,17 @@ def _feature_names(view: str, features: Any) -> tuple[str, ...]:
     if isinstance(features, str) or not isinstance(features, Sequence):
         raise TypeError(f"choose features of view {view!r} by a list: {view}[['temp', 'humid']]")
     return tuple(features)
+
+
+def _source(body: Mapping[str, Any] | None) -> ParquetSource | IcebergSource | None:
+    return _SOURCES[body["format"]](body["path"]) if body else None
+
+
+def _want_duration(where: str, name: str, value: timedelta | str | None) -> timedelta | None:
+    duration = parse_duration(value) if isinstance(value, str) else value
+    if duration is not None and not isinstance(duration, timedelta):
+        raise TypeError(f"{name} of {where} is {value!r}, want a timedelta such as hours=3")
+    return duration
 
 
 def _want_text(where: str, name: str, value: Any) -> None:
