@@ -22,7 +22,7 @@ func nullable(name string, dt arrow.DataType) arrow.Field {
 
 func appendRows(t *testing.T, s *offline.Store, schema *arrow.Schema, json string) offline.Snapshot {
 	t.Helper()
-	snapshot, err := s.Append(t.Context(), weather, rowsOf(t, schema, json), nil, nil)
+	snapshot, err := s.Append(t.Context(), weather, rowsOf(t, schema, json), offline.Order{}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestRowsStagedBeforeAnEvolutionCanBeCommittedAfter(t *testing.T) {
 	s, _ := openStore(t, t.TempDir())
 	schema := arrow.NewSchema([]arrow.Field{nullable("k", arrow.BinaryTypes.String), nullable("n", arrow.PrimitiveTypes.Int32), nullable("gone", arrow.ListOf(arrow.BinaryTypes.String))}, nil)
 	mustCreate(t, s, weather, schema)
-	staged, err := s.Stage(t.Context(), weather, rowsOf(t, schema, `[{"k":"a","n":1,"gone":["x"]}]`), nil)
+	staged, err := s.Stage(t.Context(), weather, rowsOf(t, schema, `[{"k":"a","n":1,"gone":["x"]}]`), offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}
