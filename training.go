@@ -82,7 +82,8 @@ type SplitSpec struct {
 }
 
 // SplitPart is one part. Fractions of all parts add up to 1. For SplitTime either all
-// parts have a fraction, or all but the last have Until.
+// parts have a fraction, or all but the last have Until. Rows of equal time are in one
+// part, and rows without a time in none: their [SplitColumn] is null.
 type SplitPart struct {
 	Name     string    `json:"name"`
 	Fraction float64   `json:"fraction,omitempty"`
@@ -131,9 +132,10 @@ type Dataset struct {
 	Request     HistoricalRequest `json:"request"`      // without SaveAs and Inputs, which Name and lineage tell
 	Report      HistoricalReport  `json:"report"`
 
-	// Views are the definitions that the dataset was made with: with Report.Pins they
-	// are all that making it again needs.
-	Views []FeatureView `json:"views,omitempty"`
+	// Views and Projections are what the request's names meant when the dataset was
+	// made: with Report.Pins they are all that making it again needs.
+	Views       []FeatureView `json:"views,omitempty"`
+	Projections []Projection  `json:"projections,omitempty"`
 
 	// Statistics describes each column, the spine's too.
 	Statistics []ColumnStatistics `json:"statistics,omitempty"`
@@ -156,9 +158,11 @@ type ColumnStatistics struct {
 	Edges     []Number `json:"edges,omitempty"`  // of the histogram's bins, one more than Counts
 	Counts    []int64  `json:"counts,omitempty"` // finite values per bin
 
-	// Of text and truth values: how many different ones, and the most frequent.
-	Distinct int64        `json:"distinct,omitempty"`
-	Top      []ValueCount `json:"top,omitempty"`
+	// Of text and truth values: how many different ones, and the most frequent. Where
+	// MoreDistinct is set there are more than Distinct, and nothing is known of Top.
+	Distinct     int64        `json:"distinct,omitempty"`
+	MoreDistinct bool         `json:"more_distinct,omitempty"`
+	Top          []ValueCount `json:"top,omitempty"`
 }
 
 // ValueCount is how often a value occurs.

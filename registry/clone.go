@@ -57,5 +57,46 @@ func cloneDataset(d *driftline.Dataset) *driftline.Dataset {
 	out.Request.Features = slices.Clone(d.Request.Features)
 	out.Report.Pins = slices.Clone(d.Report.Pins)
 	out.Report.Columns = slices.Clone(d.Report.Columns)
+	out.Projections = cloneProjections(d.Projections)
+	out.Views = slices.Clone(d.Views)
+	for i := range out.Views {
+		out.Views[i] = *cloneView(&out.Views[i])
+	}
+	out.Statistics = cloneStatistics(d.Statistics)
+	cloneOptions(&out.Request)
+	return &out
+}
+
+// cloneOptions makes what the request points to its own.
+func cloneOptions(r *driftline.HistoricalRequest) {
+	if r.Spine != nil {
+		spine := *r.Spine
+		if r.Spine.Range != nil {
+			span := *r.Spine.Range
+			spine.Range = &span
+		}
+		r.Spine = &spine
+	}
+	if r.Split != nil {
+		split := *r.Split
+		split.Parts = slices.Clone(split.Parts)
+		r.Split = &split
+	}
+}
+
+func cloneStatistics(of []driftline.ColumnStatistics) []driftline.ColumnStatistics {
+	out := slices.Clone(of)
+	for i, c := range of {
+		out[i].Min, out[i].Max, out[i].Mean, out[i].StdDev = cloneNumber(c.Min), cloneNumber(c.Max), cloneNumber(c.Mean), cloneNumber(c.StdDev)
+		out[i].Edges, out[i].Counts, out[i].Top = slices.Clone(c.Edges), slices.Clone(c.Counts), slices.Clone(c.Top)
+	}
+	return out
+}
+
+func cloneNumber(n *driftline.Number) *driftline.Number {
+	if n == nil {
+		return nil
+	}
+	out := *n
 	return &out
 }
