@@ -5,13 +5,12 @@ import (
 	"iter"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
 )
 
 // historical answers a spine with a training set, and then its report.
-func (s *service) historical(ctx context.Context, command historicalCommand, in *inbound, stream flight.DataStreamWriter) error {
+func (s *service) historical(ctx context.Context, command historicalCommand, in *inbound, stream frameStream) error {
 	spine, reader, err := in.batches(s.mem)
 	if err != nil {
 		return err
@@ -21,7 +20,7 @@ func (s *service) historical(ctx context.Context, command historicalCommand, in 
 	if err != nil {
 		return err
 	}
-	out := newOutbound(ctx, s.mem, stream, set.Batches.Schema)
+	out := s.outbound(ctx, stream, set.Batches.Schema)
 	err = out.sendAll(set.Batches)
 	if err == nil {
 		err = out.sendTrailer(set.Report())
@@ -30,7 +29,7 @@ func (s *service) historical(ctx context.Context, command historicalCommand, in 
 }
 
 // drift answers one stream of rows, the reference first, with a report.
-func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, stream flight.DataStreamWriter) error {
+func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, stream frameStream) error {
 	rows, reader, err := in.batches(s.mem)
 	if err != nil {
 		return err
@@ -46,7 +45,7 @@ func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, 
 		return err
 	}
 	report.Reference.Name, report.Current.Name = command.ReferenceName, command.CurrentName
-	out := newOutbound(ctx, s.mem, stream, arrow.NewSchema(nil, nil))
+	out := s.outbound(ctx, stream, arrow.NewSchema(nil, nil))
 	return out.close(out.sendTrailer(report))
 }
 

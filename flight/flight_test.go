@@ -609,3 +609,33 @@ func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
 		t.Error("the stream still lives")
 	}
 }
+
+// Clients that go away in the middle of an answer, by call or with their connection,
+// leave nothing behind: the allocator is checked when the test ends.
+func TestAnswersThatAreNotReadToTheirEnd(t *testing.T) {
+	d := open(t)
+	info, err := d.sql.Execute(t.Context(), "SELECT i, i * 2 AS twice FROM range(1000000) r(i)")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		ctx, cancel := context.WithCancel(t.Context())
+		stream, err := d.flight.DoGet(ctx, info.Endpoint[0].Ticket)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 2 {
+			if _, err := stream.Recv(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		cancel()
+	}
+	stream, err := d.flight.DoGet(t.Context(), info.Endpoint[0].Ticket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := stream.Recv(); err != nil {
+		t.Fatal(err)
+	} // and the connection is closed by open's cleanup
+}

@@ -7,7 +7,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/driftline/driftline"
 )
@@ -20,7 +19,7 @@ func onlineRef(command onlineCommand) driftline.Ref {
 }
 
 // getOnline answers a ticket that carries its entities.
-func (s *service) getOnline(ctx context.Context, command onlineCommand, stream flight.DataStreamWriter) error {
+func (s *service) getOnline(ctx context.Context, command onlineCommand, stream frameStream) error {
 	entities, err := s.entities(command)
 	if err != nil {
 		return err
@@ -31,12 +30,12 @@ func (s *service) getOnline(ctx context.Context, command onlineCommand, stream f
 		return err
 	}
 	defer answer.Release()
-	return writeBatches(ctx, s.mem, stream, driftline.BatchesOf(answer.Schema(), answer))
+	return s.writeBatches(ctx, stream, driftline.BatchesOf(answer.Schema(), answer))
 }
 
 // online answers each batch of entities with one batch, for as long as the client
 // keeps the stream open.
-func (s *service) online(ctx context.Context, command onlineCommand, in *inbound, stream flight.DataStreamWriter) error {
+func (s *service) online(ctx context.Context, command onlineCommand, in *inbound, stream frameStream) error {
 	if len(command.Entities) > 0 {
 		return driftline.Errorf(driftline.Invalid, "the command of an exchange has no entities").
 			WithHint("send them as batches, or use DoGet")
@@ -65,14 +64,14 @@ func (s *service) online(ctx context.Context, command onlineCommand, in *inbound
 }
 
 // exchangeOnline answers one batch. The first answer decides the stream's schema.
-func (s *service) exchangeOnline(ctx context.Context, command onlineCommand, entities arrow.RecordBatch, out *outbound, stream flight.DataStreamWriter) (*outbound, error) {
+func (s *service) exchangeOnline(ctx context.Context, command onlineCommand, entities arrow.RecordBatch, out *outbound, stream frameStream) (*outbound, error) {
 	answer, err := s.readOnline(ctx, command, entities)
 	if err != nil {
 		return out, err
 	}
 	defer answer.Release()
 	if out == nil {
-		out = newOutbound(ctx, s.mem, stream, answer.Schema())
+		out = s.outbound(ctx, stream, answer.Schema())
 	}
 	if !out.schema.Equal(answer.Schema()) {
 		return out, driftline.Errorf(driftline.FailedPrecondition, "the features changed while the stream was open").

@@ -18,15 +18,41 @@ import (
 type outbound struct {
 	ctx    context.Context
 	mem    memory.Allocator
+	lender *lender
 	schema *arrow.Schema
-	writer *flight.Writer
+	stream frameStream
 	began  bool
+
+	// stock sends what frames cannot hold: batches with dictionaries, which are
+	// messages of their own. nil for all others.
+	stock *flight.Writer
 }
 
-// newOutbound prepares to send batches of a schema. The caller closes it.
-func newOutbound(ctx context.Context, mem memory.Allocator, stream flight.DataStreamWriter, schema *arrow.Schema) *outbound {
-	writer := flight.NewRecordWriter(stream, ipc.WithSchema(schema), ipc.WithAllocator(mem))
-	return &outbound{ctx: ctx, mem: mem, schema: schema, writer: writer}
+// frameStream is the part of a gRPC stream that sends.
+type frameStream interface {
+	flight.DataStreamWriter
+	SendMsg(message any) error
+}
+
+// outbound prepares to send batches of a schema. The caller closes it.
+func (s *service) outbound(ctx context.Context, stream frameStream, schema *arrow.Schema) *outbound {
+	out := &outbound{ctx: ctx, mem: s.mem, lender: s.lender, schema: schema, stream: stream}
+	if slices.ContainsFunc(schema.Fields(), hasDictionary) {
+		out.stock = flight.NewRecordWriter(stream, ipc.WithSchema(schema), ipc.WithAllocator(s.mem))
+	}
+	return out
+}
+
+func hasDictionary(field arrow.Field) bool {
+	switch t := field.Type.(type) {
+	case *arrow.DictionaryType:
+		return true
+	case arrow.ExtensionType:
+		return hasDictionary(arrow.Field{Type: t.StorageType()})
+	case arrow.NestedType:
+		return slices.ContainsFunc(t.Fields(), hasDictionary)
+	}
+	return false
 }
 
 // close ends the stream. One that did not fail has a schema, if not a batch; one
@@ -35,7 +61,23 @@ func (out *outbound) close(failed error) error {
 	if failed != nil && !out.began {
 		return failed
 	}
-	return errors.Join(failed, out.writer.Close())
+	if out.stock != nil {
+		return errors.Join(failed, out.stock.Close())
+	}
+	return errors.Join(failed, out.begin())
+}
+
+// begin sends the schema, once.
+func (out *outbound) begin() error {
+	if out.began {
+		return nil
+	}
+	out.began = true
+	payload := ipc.GetSchemaPayload(out.schema, out.mem)
+	defer payload.Release()
+	header := payload.Meta()
+	defer header.Release()
+	return out.stream.SendMsg(headFrame(header.Bytes(), nil))
 }
 
 // batchesAhead is how many batches are made while one is sent: reading Parquet and
@@ -63,9 +105,27 @@ func (out *outbound) send(batch arrow.RecordBatch) error {
 	}
 	compact := compactViews(out.mem, batch)
 	defer compact.Release()
-	out.began = true
 	count(out.ctx, batch.NumRows())
-	return out.writer.Write(compact)
+	return out.write(compact, nil)
+}
+
+// write sends one batch, with metadata or without.
+func (out *outbound) write(batch arrow.RecordBatch, metadata []byte) error {
+	if out.stock != nil {
+		out.began = true
+		return out.stock.WriteWithAppMetadata(batch, metadata)
+	}
+	if !batch.Schema().Equal(out.schema) {
+		return driftline.Errorf(driftline.Internal, "a batch of %v in a stream of %v", batch.Schema(), out.schema)
+	}
+	if err := out.begin(); err != nil {
+		return err
+	}
+	frame, err := out.lender.batchFrame(batch, metadata, out.mem)
+	if err != nil {
+		return err
+	}
+	return out.stream.SendMsg(frame)
 }
 
 // sendTrailer ends a stream with an empty batch that carries a report as JSON.
@@ -78,13 +138,12 @@ func (out *outbound) sendTrailer(report any) error {
 	defer builder.Release()
 	empty := builder.NewRecordBatch()
 	defer empty.Release()
-	out.began = true
-	return out.writer.WriteWithAppMetadata(empty, encoded)
+	return out.write(empty, encoded)
 }
 
 // writeBatches answers a whole DoGet.
-func writeBatches(ctx context.Context, mem memory.Allocator, stream flight.DataStreamWriter, rows driftline.Batches) error {
-	out := newOutbound(ctx, mem, stream, rows.Schema)
+func (s *service) writeBatches(ctx context.Context, stream frameStream, rows driftline.Batches) error {
+	out := s.outbound(ctx, stream, rows.Schema)
 	return out.close(out.sendAll(rows))
 }
 

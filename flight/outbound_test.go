@@ -10,6 +10,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/driftline/driftline"
+	"google.golang.org/protobuf/proto"
 )
 
 // byteCounter counts what is sent.
@@ -20,6 +21,20 @@ func (c *byteCounter) Send(data *flight.FlightData) error {
 	c.bytes += len(data.DataBody)
 	c.largest = max(c.largest, len(data.DataBody))
 	return nil
+}
+
+// SendMsg sends as gRPC does: it encodes, and then frees.
+func (c *byteCounter) SendMsg(message any) error {
+	encoded, err := newCodec().Marshal(message)
+	if err != nil {
+		return err
+	}
+	defer encoded.Free()
+	data := &flight.FlightData{}
+	if err := proto.Unmarshal(encoded.Materialize(), data); err != nil {
+		return err
+	}
+	return c.Send(data)
 }
 
 // Slices of string views share their buffers, and must not send them again and again.
@@ -49,7 +64,7 @@ func TestViewsAreSentOnce(t *testing.T) {
 	defer batch.Release()
 
 	sent := &byteCounter{}
-	out := newOutbound(t.Context(), mem, sent, schema)
+	out := (&service{mem: mem, lender: newLender()}).outbound(t.Context(), sent, schema)
 	if err := out.close(out.sendAll(driftline.BatchesOf(schema, batch))); err != nil {
 		t.Fatal(err)
 	}

@@ -57,6 +57,7 @@ func (o *Options) withDefaults() Options {
 type Server struct {
 	grpc       *grpc.Server
 	statements *statements
+	lender     *lender
 }
 
 // New makes a server of the engine's data.
@@ -85,12 +86,14 @@ func New(e *engine.Engine, options *Options) *Server {
 				MinTime:             20 * time.Second,
 				PermitWithoutStream: true,
 			}),
+			grpc.ForceServerCodecV2(newCodec()),
+			grpc.WaitForHandlers(true),
 			grpc.UnaryInterceptor(watch.unary),
 			grpc.StreamInterceptor(watch.stream),
 		),
-		statements: newStatements(e.Now),
+		statements: newStatements(e.Now), lender: newLender(),
 	}
-	flight.RegisterFlightServiceServer(s.grpc, newService(e, s.statements, opts.Version))
+	flight.RegisterFlightServiceServer(s.grpc, newService(e, s.statements, s.lender, opts.Version))
 	return s
 }
 
@@ -124,5 +127,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func (s *Server) Close() error {
 	s.grpc.Stop()
 	s.statements.closeAll()
+	s.lender.reclaim()
 	return nil
 }

@@ -16,6 +16,7 @@ type service struct {
 	flight.BaseFlightServer
 	engine  *engine.Engine
 	mem     memory.Allocator
+	lender  *lender
 	sql     *sqlService
 	version string
 
@@ -23,10 +24,10 @@ type service struct {
 	flightSQL flight.FlightServer
 }
 
-func newService(e *engine.Engine, statements *statements, version string) *service {
+func newService(e *engine.Engine, statements *statements, lender *lender, version string) *service {
 	sql := newSQLService(e, statements, version)
 	return &service{
-		engine: e, mem: e.Allocator(), sql: sql, version: version,
+		engine: e, mem: e.Allocator(), lender: lender, sql: sql, version: version,
 		flightSQL: flightsql.NewFlightServerWithAllocator(sql, e.Allocator()),
 	}
 }
@@ -90,7 +91,7 @@ func (s *service) DoGet(ticket *flight.Ticket, stream flight.FlightService_DoGet
 		if err != nil {
 			return err
 		}
-		return writeBatches(ctx, s.mem, stream, rows)
+		return s.writeBatches(ctx, stream, rows)
 	case opOnline:
 		command, err := parse[onlineCommand](ticket.GetTicket())
 		if err != nil {

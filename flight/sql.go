@@ -74,12 +74,12 @@ func (s *service) doGetSQL(ticket *flight.Ticket, stream flight.FlightService_Do
 	return s.flightSQL.DoGet(ticket, stream)
 }
 
-func (s *service) runQuery(ctx context.Context, query string, arguments arrow.RecordBatch, stream flight.DataStreamWriter) error {
+func (s *service) runQuery(ctx context.Context, query string, arguments arrow.RecordBatch, stream frameStream) error {
 	rows, err := s.engine.SQL(ctx, query, arguments)
 	if err != nil {
 		return err
 	}
-	return writeBatches(ctx, s.mem, stream, rows)
+	return s.writeBatches(ctx, stream, rows)
 }
 
 // CloseSession has nothing to close; drivers call it whenever they disconnect.
