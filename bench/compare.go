@@ -102,16 +102,15 @@ type row struct {
 	Load      string    `json:"load"`
 }
 
-// missed tells whether a row is a debt: below its goal or, if it has none, below 1.
+// missed tells whether a row is a debt: below its goal or, beside a peer without one, below 1.
 func (r row) missed() bool {
-	if r.Ratio == nil || r.Unfinished != "" {
+	switch {
+	case r.Ratio == nil || r.Unfinished != "":
 		return false
+	case r.Goal != nil:
+		return *r.Ratio < *r.Goal
 	}
-	goal := 1.0
-	if r.Goal != nil {
-		goal = *r.Goal
-	}
-	return *r.Ratio < goal
+	return *r.Ratio < 1 && !r.Uncompared
 }
 
 // compare checks that both sides give the same answer, measures them in pairs, and

@@ -11,6 +11,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"sync"
 	"syscall"
 	"time"
@@ -166,14 +167,21 @@ func (p *peer) ask(question any) (peerReply, error) {
 
 // run asks for one run. Other fields of the question, if any, are the peer's own.
 func (p *peer) run(_ context.Context, check bool) (measured, error) {
+	started := time.Now()
 	release := p.enforceLimit()
 	reply, err := p.ask(map[string]any{"do": "run", "check": check})
 	release()
+	if p.limit != nil && err != nil && outOfMemory.MatchString(err.Error()) {
+		p.gaveUp = &unfinished{after: time.Since(started), reason: "out of memory"}
+	}
 	if p.gaveUp != nil {
 		return measured{}, p.gaveUp
 	}
 	return measured{value: reply.Value, answer: reply.answer}, err
 }
+
+// outOfMemory is what Python and DuckDB call it.
+var outOfMemory = regexp.MustCompile(`MemoryError|OutOfMemoryException|Out of Memory`)
 
 // enforceLimit ends the peer if it takes too much before release is called.
 func (p *peer) enforceLimit() (release func()) {

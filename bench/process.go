@@ -58,12 +58,13 @@ func memoryOf(pid int, size string) int64 {
 	return value << 10
 }
 
-// cpuTime is the sum of utime and stime, fields 14 and 15 of /proc/PID/stat, in
-// ticks of 10 ms.
-func cpuTime(stat string) time.Duration {
-	user, _ := strconv.ParseInt(statField(stat, 14), 10, 64)
-	system, _ := strconv.ParseInt(statField(stat, 15), 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond
+// cpuTime is the sum of utime and stime, fields 14 and 15 of /proc/PID/stat.
+func cpuTime(stat string) time.Duration { return ticks(stat, 14) + ticks(stat, 15) }
+
+// ticks reads a field of /proc/PID/stat that counts ticks of 10 ms.
+func ticks(stat string, field int) time.Duration {
+	n, _ := strconv.ParseInt(statField(stat, field), 10, 64)
+	return time.Duration(n) * 10 * time.Millisecond
 }
 
 // statField returns a field from the third on, or "". The name of the process, field
@@ -98,6 +99,17 @@ func treeMemory(pid int) int64 {
 	total := memoryOf(pid, "VmRSS")
 	for _, child := range descendants(pid) {
 		total += memoryOf(child, "VmRSS")
+	}
+	return total
+}
+
+// treeCPU is the CPU time of a process, its descendants and those of its children
+// that have ended.
+func treeCPU(pid int) time.Duration {
+	stat, _ := os.ReadFile(processFile(pid, "stat"))
+	total := cpuTime(string(stat)) + ticks(string(stat), 16) + ticks(string(stat), 17)
+	for _, child := range descendants(pid) {
+		total += processUsage(child).cpu
 	}
 	return total
 }

@@ -30,8 +30,8 @@ type server struct {
 	data    string // folder
 	process *exec.Cmd
 	exited  chan error
-	views   int             // that suites have named so far
-	filled  map[string]bool // views that fillOnce has filled
+	views   int                   // that suites have named so far
+	filled  map[string]memoryPeak // views that fillOnce has filled, and what that took
 }
 
 // shared is the server that the parts of a suite have in common, so that a table is
@@ -65,7 +65,7 @@ func (b *bench) startServer(ctx context.Context) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &server{b: b, data: data, filled: map[string]bool{}}
+	s := &server{b: b, data: data, filled: map[string]memoryPeak{}}
 	return s, s.launch(ctx)
 }
 
@@ -173,7 +173,7 @@ func (s *server) fill(ctx context.Context, view driftline.FeatureView, rows drif
 // server has nothing more to do with it, and prints what that took.
 func (s *server) fillOnce(ctx context.Context, view driftline.FeatureView, rows generated) error {
 	name := string(view.Name)
-	if s.filled[name] {
+	if _, ok := s.filled[name]; ok {
 		return nil
 	}
 	started, memory := time.Now(), watchMemory(s.pid())
@@ -183,7 +183,7 @@ func (s *server) fillOnce(ctx context.Context, view driftline.FeatureView, rows 
 	}
 	elapsed := time.Since(started).Seconds()
 	peak := memory.stop()
-	s.filled[name] = true
+	s.filled[name] = peak
 	if _, err := s.flushed(ctx, name, rows.rows); err != nil {
 		return err
 	}
@@ -260,32 +260,24 @@ const (
 )
 
 // settle waits until the server does no more work in the background, such as merging
-// files, because that would be measured too, and returns the view's table.
+// files, because that would be measured too, and returns the view's table. What is
+// still done after a few minutes is measured.
 func (s *server) settle(ctx context.Context, view string) (tableState, error) {
-	state, err := s.table(view)
-	if err != nil || s.b.quick {
-		return state, err
-	}
-	cpu := s.usage().cpu
-	deadline := time.Now().Add(settleTime)
-	for quiet := 0; quiet < settleTicks && time.Now().Before(deadline); {
+	cpu := treeCPU(s.pid())
+	deadline := time.Now().Add(pick(s.b, 0, settleTime))
+	for quiet := 0; quiet < settleTicks && time.Now().Before(deadline); quiet++ {
 		select {
 		case <-ctx.Done():
-			return state, ctx.Err()
+			return tableState{}, ctx.Err()
 		case <-time.After(settleTick):
 		}
-		now, err := s.table(view)
-		if err != nil {
-			return state, err
-		}
-		used := s.usage().cpu
-		quiet++
-		if now != state || used-cpu > settleTick/10 {
+		now := treeCPU(s.pid())
+		if now-cpu > settleTick/10 {
 			quiet = 0
 		}
-		state, cpu = now, used
+		cpu = now
 	}
-	return state, nil
+	return s.table(view)
 }
 
 // dataFiles are the Parquet files in the folder of a view's table.
