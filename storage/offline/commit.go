@@ -85,7 +85,7 @@ func (s *Store) commit(ctx context.Context, id TableID, files []File, summary ma
 		if f.Table != id {
 			return Snapshot{}, driftline.Errorf(driftline.Invalid, "file %s of table %s cannot be committed to table %s", f.Hash, f.Table, id)
 		}
-		if err := s.Verify(ctx, f); err != nil {
+		if err := s.check(ctx, f, nil); err != nil {
 			return Snapshot{}, err
 		}
 	}

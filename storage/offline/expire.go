@@ -185,9 +185,15 @@ func (s *Store) removeData(path string) error {
 		s.doomed[path] = struct{}{}
 		return nil
 	}
-	delete(s.verified, path)
-	s.expired[path] = struct{}{}
+	s.forgetData(path)
 	return removeFile(path)
+}
+
+// forgetData notes that a data file expired. The caller holds s.mu.
+func (s *Store) forgetData(path string) {
+	delete(s.verified, path)
+	delete(s.quarantine, path)
+	s.expired[path] = struct{}{}
 }
 
 func removeWithChecksums(path string) error {
@@ -240,8 +246,7 @@ func (s *Store) release(paths []string) {
 		delete(s.held, path)
 		if _, doomed := s.doomed[path]; doomed {
 			delete(s.doomed, path)
-			delete(s.verified, path)
-			s.expired[path] = struct{}{}
+			s.forgetData(path)
 			_ = removeFile(path)
 		}
 	}

@@ -22,7 +22,7 @@ func none(offline.Snapshot) bool { return false }
 func replace1(t *testing.T, s *offline.Store, airport string, temp int) offline.Snapshot {
 	t.Helper()
 	rows := fmt.Sprintf(`[{"airport":%q,"event_timestamp":"2013-01-01T00:00:00Z","temp":%d}]`, airport, temp)
-	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, rows), nil)
+	staged, err := s.Stage(t.Context(), weather, rowsOf(t, weatherSchema, rows), offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -275,7 +275,7 @@ func TestOrphansAreOldAndNobodyElses(t *testing.T) {
 	mustCreate(t, s, weather, weatherSchema)
 	current := append1(t, s, weather, "JFK", 1)
 	row := rowsOf(t, weatherSchema, `[{"airport":"EWR","event_timestamp":"2013-01-01T00:00:00Z","temp":2}]`)
-	if _, err := s.Stage(t.Context(), weather, row, nil); err != nil { // by a process that then died
+	if _, err := s.Stage(t.Context(), weather, row, offline.Order{}); err != nil { // by a process that then died
 		t.Fatal(err)
 	}
 	table := filepath.Join(dir, "features", "weather")
@@ -290,7 +290,7 @@ func TestOrphansAreOldAndNobodyElses(t *testing.T) {
 		t.Fatal(err)
 	}
 	again := reopen(t, dir)
-	staged, err := again.Stage(t.Context(), weather, row, nil)
+	staged, err := again.Stage(t.Context(), weather, row, offline.Order{})
 	if err != nil {
 		t.Fatal(err)
 	}

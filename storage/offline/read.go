@@ -2,12 +2,9 @@ package offline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
 	"slices"
 
@@ -29,70 +26,6 @@ const (
 	// bufferBytes of each column chunk are read at a time.
 	bufferBytes = 1 << 20
 )
-
-// Verify compares the content of a file with the hash that is its name. Damage is
-// DataLoss, naming table and hash. A file found good is not read again while the
-// store is open: later damage shows at the next start, and to a scrubber.
-func (s *Store) Verify(ctx context.Context, f File) error {
-	path := s.pathOf(f)
-	s.mu.Lock()
-	_, known := s.verified[path]
-	s.mu.Unlock()
-	if known {
-		return nil
-	}
-	if err := s.verify(ctx, f, path); err != nil {
-		return err
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.verified[path] = struct{}{}
-	return nil
-}
-
-func (s *Store) verify(ctx context.Context, f File, path string) error {
-	in, err := os.Open(path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return s.missing(f, err)
-	}
-	if err != nil {
-		return failure(fmt.Sprintf("open file %s of table %s", f.Hash, f.Table), err)
-	}
-	defer in.Close()
-	hash := sha256.New()
-	read, err := io.Copy(hash, &contextReader{ctx: ctx, in: in})
-	if err != nil {
-		if stopped := interrupted(err); stopped != nil {
-			return stopped
-		}
-		return lost(f, "cannot be read", err)
-	}
-	if found := hex.EncodeToString(hash.Sum(nil)[:hashBytes]); found != f.Hash {
-		return lost(f, "is damaged", fmt.Errorf("%d bytes with hash %s, want %d bytes", read, found, f.Bytes))
-	}
-	return nil
-}
-
-func lost(f File, what string, cause error) error {
-	e := driftline.Errorf(driftline.DataLoss, "file %s of table %s %s", f.Hash, f.Table, what).
-		WithRef(driftline.Ref{Kind: driftline.KindFile, Name: f.Table.String(), Version: f.Hash}).
-		WithHint("restore it from a backup")
-	e.Err = cause
-	return e
-}
-
-// contextReader ends a long read when its context does.
-type contextReader struct {
-	ctx context.Context
-	in  io.Reader
-}
-
-func (r *contextReader) Read(p []byte) (int, error) {
-	if err := r.ctx.Err(); err != nil {
-		return 0, err
-	}
-	return r.in.Read(p)
-}
 
 // Read yields the rows of a snapshot, file after file, each verified before its
 // first row. columns are the columns wanted, in order; nil means all. The result

@@ -31,14 +31,15 @@ type Store struct {
 	mem       memory.Allocator
 	now       func() time.Time
 
-	mu       sync.Mutex
-	writing  map[TableID]*sync.Mutex // held during a commit
-	verified map[string]struct{}     // names (see File.key) of files whose content was found good
-	manifest map[string][]listedFile // path → entries of manifests, which never change
-	entries  int                     // in manifest
-	held     map[string]int          // path → readers that Hold it
-	doomed   map[string]struct{}     // paths of held files to remove when they are released
-	expired  map[string]struct{}     // paths of data files that Expire has removed
+	mu         sync.Mutex
+	writing    map[TableID]*sync.Mutex // held during a commit
+	verified   map[string]struct{}     // names (see File.key) of files whose content was found good
+	quarantine map[string]File         // path → file whose content was found damaged
+	manifest   map[string][]listedFile // path → entries of manifests, which never change
+	entries    int                     // in manifest
+	held       map[string]int          // path → readers that Hold it
+	doomed     map[string]struct{}     // paths of held files to remove when they are released
+	expired    map[string]struct{}     // paths of data files that Expire has removed
 
 	opened time.Time // by the clock of the file system, not by now
 }
@@ -74,16 +75,17 @@ func Open(dir string, opts *Options) (*Store, error) {
 		return nil, failure("open the offline store", err)
 	}
 	s := &Store{
-		warehouse: newWarehouse(dir),
-		mem:       opts.Allocator,
-		now:       opts.Now,
-		writing:   map[TableID]*sync.Mutex{},
-		verified:  map[string]struct{}{},
-		manifest:  map[string][]listedFile{},
-		held:      map[string]int{},
-		doomed:    map[string]struct{}{},
-		expired:   map[string]struct{}{},
-		opened:    time.Now(),
+		warehouse:  newWarehouse(dir),
+		mem:        opts.Allocator,
+		now:        opts.Now,
+		writing:    map[TableID]*sync.Mutex{},
+		verified:   map[string]struct{}{},
+		manifest:   map[string][]listedFile{},
+		quarantine: map[string]File{},
+		held:       map[string]int{},
+		doomed:     map[string]struct{}{},
+		expired:    map[string]struct{}{},
+		opened:     time.Now(),
 	}
 	if s.mem == nil {
 		s.mem = memory.DefaultAllocator
