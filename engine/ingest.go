@@ -245,7 +245,9 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	if err := e.ensureTable(ctx, w.view); err != nil { // Apply shows a view before its table is there
 		return driftline.IngestResult{}, err
 	}
-	files, err := e.offline.Stage(ctx, table, all, orderOf(w.view))
+	newest := &newestRows{}
+	defer newest.release()
+	files, err := e.offline.StageNewest(ctx, table, all, orderOf(w.view), newest.keep)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
@@ -261,6 +263,7 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 		ID: fmt.Sprintf("write-%d", w.first), View: w.view.Name, Kind: intentWrite, Files: hashes(files),
 		Next: w.next, Key: w.key, Content: w.hash.sum(),
 		Result: driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first},
+		newest: newest,
 	}
 	err = e.execute(ctx, &in, files)
 	return in.Result, err

@@ -34,6 +34,8 @@ type intent struct {
 	Content string                 `json:"content,omitempty"`
 	Result  driftline.IngestResult `json:"result,omitzero"`
 
+	newest *newestRows // of the files, as far as they are in memory
+
 	// of a flush: the first sequences of the log entries that the files hold
 	Entries []uint64 `json:"entries,omitempty"`
 }
@@ -133,7 +135,7 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 		return !slices.Contains(in.Files, f.Hash)
 	})
 	if in.Kind == intentWrite {
-		if err := e.bringOnline(ctx, in.View, snapshot, files); err != nil {
+		if err := e.bringOnline(ctx, in, snapshot, files); err != nil {
 			return err
 		}
 	}
@@ -162,20 +164,48 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 }
 
 // bringOnline merges the newest row of each entity in the files into the online store.
-// Files are sorted entity by entity, oldest first, so that is the last row of each run.
-func (e *Engine) bringOnline(ctx context.Context, name driftline.ViewName, snapshot offline.Snapshot, files []offline.File) error {
-	view, err := e.registry.View(name)
+// A write still has these rows in memory; a restart reads the files.
+func (e *Engine) bringOnline(ctx context.Context, in *intent, snapshot offline.Snapshot, files []offline.File) error {
+	view, err := e.registry.View(in.View)
 	if err != nil {
 		return err
 	}
 	for _, f := range files {
 		part := snapshot
 		part.Files = []offline.File{f}
-		if err := e.bringFileOnline(ctx, view, part); err != nil {
+		rows, ok := in.newest.of(f, view.StoredSchema())
+		if !ok {
+			rows = e.newestOf(ctx, part, view)
+		}
+		if err := e.mergeOnline(view, rows); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// newestOf yields the last row of each run of an entity's rows in files, which are
+// sorted entity by entity, oldest first: its newest.
+func (e *Engine) newestOf(ctx context.Context, part offline.Snapshot, view *driftline.FeatureView) driftline.Batches {
+	rows := e.readAs(ctx, part, view.StoredSchema())
+	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for b, err := range rows.All {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			newest, err := takeRows(ctx, e.mem, b, runEnds(b, len(view.JoinKeys)))
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			more := yield(newest, nil)
+			newest.Release()
+			if !more {
+				return
+			}
+		}
+	}}
 }
 
 // A kv batch that brings rows online ends at whichever comes first; merges may be
@@ -185,32 +215,31 @@ const (
 	onlineBytes = 64 << 20 // far below what kv refuses, because the files are committed
 )
 
-func (e *Engine) bringFileOnline(ctx context.Context, view *driftline.FeatureView, part offline.Snapshot) error {
-	schema := view.StoredSchema()
-	batch, pending := e.kv.NewBatch(), 0
+// mergeOnline merges rows of the view's stored schema into the online store.
+func (e *Engine) mergeOnline(view *driftline.FeatureView, rows driftline.Batches) error {
+	batch, pending := e.kv.NewBatch(), int64(0)
 	defer func() { batch.Close() }()
 	flush := func() error {
 		err := errors.Join(batch.Commit(), batch.Close())
 		batch, pending = e.kv.NewBatch(), 0
 		return err
 	}
-	for b, err := range e.readAs(ctx, part, schema).All {
+	for b, err := range rows.All {
 		if err != nil {
 			return err
 		}
-		ends := runEnds(b, len(view.JoinKeys))
-		newest, err := takeRows(ctx, e.mem, b, ends)
-		if err != nil {
-			return err
-		}
-		err = e.putOnline(batch, view, newest)
-		newest.Release()
-		if err != nil {
-			return err
-		}
-		if pending += len(ends); pending >= onlineChunk || batch.Bytes() >= onlineBytes {
-			if err := flush(); err != nil {
+		for start := int64(0); start < b.NumRows(); start += onlineChunk {
+			part := b.NewSlice(start, min(start+onlineChunk, b.NumRows()))
+			err := e.putOnline(batch, view, part)
+			pending += part.NumRows()
+			part.Release()
+			if err != nil {
 				return err
+			}
+			if pending >= onlineChunk || batch.Bytes() >= onlineBytes {
+				if err := flush(); err != nil {
+					return err
+				}
 			}
 		}
 	}
