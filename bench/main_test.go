@@ -1,6 +1,7 @@
 package main
 
 import (
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -56,6 +57,9 @@ func TestListNamesEveryPart(t *testing.T) {
 	}
 }
 
+// tableOfHistory is the line that says how many files and rows a filled table has.
+var tableOfHistory = regexp.MustCompile(`history: 20k rows made .*; then [1-9]\d* files, 20k rows`)
+
 // The whole of bench on tiny data: every part runs, and every answer is the peer's.
 func TestQuickSuites(t *testing.T) {
 	if testing.Short() {
@@ -71,6 +75,9 @@ func TestQuickSuites(t *testing.T) {
 			err := run(t.Context(), []string{name, "--quick", "--driftline", b.binary}, &out)
 			if err != nil {
 				t.Errorf("%v\n%s", err, out.String())
+			}
+			if name == "pit" && !tableOfHistory.MatchString(out.String()) {
+				t.Errorf("the state of the table is not what was ingested:\n%s", out.String())
 			}
 		})
 	}

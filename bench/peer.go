@@ -40,7 +40,7 @@ type peerSpec struct {
 	limit  *peerLimit
 }
 
-// peerLimit is what a peer may take for one run; a peer that takes more is ended.
+// peerLimit is what a peer may take to prepare, or for one run; a peer that takes more is ended.
 type peerLimit struct {
 	time   time.Duration
 	memory int64 // bytes resident, of all its processes
@@ -77,6 +77,9 @@ func (b *bench) comparePeer(ctx context.Context, w workload, ours side, spec pee
 	if errors.As(err, &missing) {
 		b.skip(w, spec.name, missing.Error())
 		return nil
+	}
+	if gaveUp := (*unfinished)(nil); errors.As(err, &gaveUp) {
+		return b.compareUnfinished(ctx, w, ours, spec.name, gaveUp)
 	}
 	if err != nil {
 		return fmt.Errorf("%s, %s: %w", w.name, spec.name, err)
@@ -134,7 +137,7 @@ func (b *bench) startPeerWith(ctx context.Context, python string, spec peerSpec)
 	if err := p.process.Start(); err != nil {
 		return nil, err
 	}
-	reply, err := p.ask(map[string]any{"do": "prepare", "config": spec.config})
+	reply, err := p.askWithin(map[string]any{"do": "prepare", "config": spec.config})
 	if err != nil {
 		return nil, errors.Join(err, p.stop())
 	}
@@ -167,17 +170,23 @@ func (p *peer) ask(question any) (peerReply, error) {
 
 // run asks for one run. Other fields of the question, if any, are the peer's own.
 func (p *peer) run(_ context.Context, check bool) (measured, error) {
+	reply, err := p.askWithin(map[string]any{"do": "run", "check": check})
+	return measured{value: reply.Value, answer: reply.answer}, err
+}
+
+// askWithin is ask within the peer's limit; the error is then an [unfinished].
+func (p *peer) askWithin(question any) (peerReply, error) {
 	started := time.Now()
 	release := p.enforceLimit()
-	reply, err := p.ask(map[string]any{"do": "run", "check": check})
+	reply, err := p.ask(question)
 	release()
 	if p.limit != nil && err != nil && outOfMemory.MatchString(err.Error()) {
 		p.gaveUp = &unfinished{after: time.Since(started), reason: "out of memory"}
 	}
 	if p.gaveUp != nil {
-		return measured{}, p.gaveUp
+		return reply, p.gaveUp
 	}
-	return measured{value: reply.Value, answer: reply.answer}, err
+	return reply, err
 }
 
 // outOfMemory is what Python and DuckDB call it.

@@ -82,10 +82,11 @@ func TestAPeerThatTakesTooMuchIsEnded(t *testing.T) {
 		{"memory", peerLimit{time: time.Minute, memory: 1}, "ended at 0 GB"},
 	} {
 		b := benchWithPeers(t)
-		p, err := b.startPeer(t.Context(), peerSpec{module: "endless_peer", limit: &c.limit})
+		p, err := b.startPeer(t.Context(), peerSpec{module: "endless_peer"})
 		if err != nil {
 			t.Fatal(err)
 		}
+		p.limit = &c.limit // getting ready took what it took
 		_, err = p.run(t.Context(), true)
 		if gaveUp := (*unfinished)(nil); !errors.As(err, &gaveUp) || gaveUp.reason != c.want || gaveUp.after <= 0 {
 			t.Errorf("%s: error is %v, want %s", c.name, err, c.want)
@@ -93,6 +94,17 @@ func TestAPeerThatTakesTooMuchIsEnded(t *testing.T) {
 		if err := p.stop(); err != nil {
 			t.Errorf("%s: stop: %v", c.name, err)
 		}
+	}
+}
+
+func TestAPeerThatDoesNotGetReadyIsAnUnfinishedOne(t *testing.T) {
+	b := benchWithPeers(t)
+	spec := peerSpec{name: "endless", module: "endless_peer", config: "prepare", limit: &peerLimit{time: 100 * time.Millisecond}}
+	if err := b.comparePeer(t.Context(), workload{unit: "s"}, fixedSide("Driftline", 5, 1), spec); err != nil {
+		t.Fatal(err)
+	}
+	if len(b.rows) != 1 || b.rows[0].Unfinished == "" {
+		t.Errorf("rows %+v", b.rows)
 	}
 }
 

@@ -28,8 +28,12 @@ var pitParts = []part{
 
 const pitTTL = 30 * 24 * time.Hour
 
-// feastLimit is what Feast may take for one answer.
-var feastLimit = &peerLimit{time: 300 * time.Second, memory: 12e9}
+// What peers may take for one answer. DuckDB gets more: the answers of large joins are
+// compared with its own.
+var (
+	feastLimit  = &peerLimit{time: 300 * time.Second, memory: 12e9}
+	duckdbLimit = &peerLimit{time: 900 * time.Second, memory: 16e9}
+)
 
 // join is one training set: what both sides are asked for.
 type join struct {
@@ -63,8 +67,8 @@ type pitView struct {
 var everyPitPeer = []string{"duckdb", "polars", "feast"}
 
 // pitPeer is a peer that makes the same training set.
-func (b *bench) pitPeer(name string, config pitConfig) peerSpec {
-	spec := peerSpec{name: "DuckDB ASOF", module: "pit_duckdb", config: config}
+func pitPeer(name string, config pitConfig) peerSpec {
+	spec := peerSpec{name: "DuckDB ASOF", module: "pit_duckdb", config: config, limit: duckdbLimit}
 	switch name {
 	case "polars":
 		spec.name, spec.module = "Polars join_asof", "pit_polars"

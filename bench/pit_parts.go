@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"syscall"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -25,7 +26,7 @@ func pitJoin(ctx context.Context, b *bench) error {
 		err := b.withTask(ctx, join{views: []past{usualHistory(b)}, ttl: ttl, spine: usualSpine(b)}, func(t *pitTask) error {
 			for _, peer := range everyPitPeer {
 				w := workload{name: fmt.Sprintf("%s, %s", t.size(), ttlText(ttl)), unit: "s", goal: goals[peer]}
-				if err := b.comparePeer(ctx, w, t.ours("Driftline"), b.pitPeer(peer, t.config)); err != nil {
+				if err := b.comparePeer(ctx, w, t.ours("Driftline"), pitPeer(peer, t.config)); err != nil {
 					return err
 				}
 			}
@@ -71,7 +72,7 @@ func pitCorrected(ctx context.Context, b *bench) error {
 					name += ", known_at"
 				}
 				return errors.Join(
-					b.comparePeer(ctx, workload{name: name, unit: "s"}, t.ours("Driftline"), b.pitPeer("duckdb", t.config)),
+					b.comparePeer(ctx, workload{name: name, unit: "s"}, t.ours("Driftline"), pitPeer("duckdb", t.config)),
 					b.compare(ctx, workload{name: name, unit: "s", goal: atMost(1.2), uncompared: true},
 						t.ours("Driftline"), plain.ours("ours, without corrections")))
 			})
@@ -94,9 +95,9 @@ func pitViews(ctx context.Context, b *bench) error {
 	rows := pick(b, 1_000, 1_000_000)
 	return b.withTask(ctx, join{views: views, ttl: pitTTL, spine: spine(rows, views[0].entities)}, func(t *pitTask) error {
 		w := workload{name: fmt.Sprintf("%s × 5 views of %s, %s", count(rows), count(views[0].rows()), ttlText(t.ttl)), unit: "s", goal: atLeast(1.5)}
-		err := b.comparePeer(ctx, w, t.ours("Driftline"), b.pitPeer("duckdb", t.config))
+		err := b.comparePeer(ctx, w, t.ours("Driftline"), pitPeer("duckdb", t.config))
 		w.goal = atLeast(15)
-		return errors.Join(err, b.comparePeer(ctx, w, t.ours("Driftline"), b.pitPeer("feast", t.config)))
+		return errors.Join(err, b.comparePeer(ctx, w, t.ours("Driftline"), pitPeer("feast", t.config)))
 	})
 }
 
@@ -109,14 +110,14 @@ func pitDense(ctx context.Context, b *bench) error {
 	return b.withTask(ctx, noTTL, func(t *pitTask) error {
 		name := fmt.Sprintf("%s, 1,000 per entity, ", t.size())
 		w := workload{name: name + ttlText(0), unit: "s"}
-		if err := b.comparePeers(ctx, w, t.ours("Driftline"), b.pitPeer("duckdb", t.config), b.pitPeer("feast", t.config)); err != nil {
+		if err := b.comparePeers(ctx, w, t.ours("Driftline"), pitPeer("duckdb", t.config), pitPeer("feast", t.config)); err != nil {
 			return err
 		}
 		withTTL := noTTL
 		withTTL.ttl = pitTTL
 		return b.withTask(ctx, withTTL, func(limited *pitTask) error {
 			w := workload{name: name + ttlText(pitTTL), unit: "s"}
-			if err := b.comparePeer(ctx, w, limited.ours("Driftline"), b.pitPeer("duckdb", limited.config)); err != nil {
+			if err := b.comparePeer(ctx, w, limited.ours("Driftline"), pitPeer("duckdb", limited.config)); err != nil {
 				return err
 			}
 			w = workload{name: name + ttlText(0), unit: "s", goal: atMost(1.3), uncompared: true}
@@ -145,7 +146,7 @@ func pitWide(ctx context.Context, b *bench) error {
 	rows := spine(pick(b, 200, 17_000), wide.entities)
 	return b.withTask(ctx, join{views: []past{wide}, spine: rows}, func(t *pitTask) error {
 		w := workload{name: fmt.Sprintf("%s × %s features", count(rows.rows), count(wide.features)), unit: "s"}
-		if err := b.comparePeers(ctx, w, t.ours("Driftline"), b.pitPeer("duckdb", t.config), b.pitPeer("feast", t.config)); err != nil {
+		if err := b.comparePeers(ctx, w, t.ours("Driftline"), pitPeer("duckdb", t.config), pitPeer("feast", t.config)); err != nil {
 			return err
 		}
 		return b.measureMemory(ctx, t.server, w.name, maxMegabytes, func() error {
@@ -178,10 +179,32 @@ func largeHistory(b *bench) past {
 	return large
 }
 
+// needDisk refuses to begin with a large table where there is not room enough: for the
+// table as we store it, for what merging its files takes meanwhile, for the peers' copy,
+// and for what DuckDB spills.
+func (b *bench) needDisk(table past) error {
+	const copies = 4.5
+	var disk syscall.Statfs_t
+	if err := syscall.Statfs(b.dir, &disk); err != nil {
+		return err
+	}
+	if _, err := os.Stat(b.file(table.view)); err == nil {
+		return nil // an earlier part has made it
+	}
+	free, needed := float64(disk.Bavail)*float64(disk.Bsize), copies*float64(table.rows()*rowBytes)
+	if free < needed {
+		return fmt.Errorf("%s has %.0f GB free and %.0f are needed; set TMPDIR to a folder on a larger disk", b.dir, free/1e9, needed/1e9)
+	}
+	return nil
+}
+
 // pitSelective asks for few rows of a large table: of entities all over it, and of
 // a hundred.
 func pitSelective(ctx context.Context, b *bench) error {
 	large := largeHistory(b)
+	if err := b.needDisk(large); err != nil {
+		return err
+	}
 	rows := pick(b, 100, 10_000)
 	some := pick(b, 10, 100)
 	for _, asked := range []struct {
@@ -193,7 +216,7 @@ func pitSelective(ctx context.Context, b *bench) error {
 	} {
 		err := b.withTask(ctx, join{views: []past{large}, ttl: pitTTL, spine: asked.spine, forms: []string{"filtered", "narrow"}}, func(t *pitTask) error {
 			w := workload{name: fmt.Sprintf("%s, %s", t.size(), asked.entities), unit: "s"}
-			if err := b.comparePeer(ctx, w, t.ours("Driftline"), b.pitPeer("duckdb", t.config)); err != nil {
+			if err := b.comparePeer(ctx, w, t.ours("Driftline"), pitPeer("duckdb", t.config)); err != nil {
 				return err
 			}
 			w.goal, w.uncompared = atLeast(5), true
@@ -237,6 +260,9 @@ func (s *server) scan(name string, table past) side {
 
 // pitGrowth takes ten times as many rows on both sides of the join.
 func pitGrowth(ctx context.Context, b *bench) error {
+	if err := b.needDisk(largeHistory(b)); err != nil {
+		return err
+	}
 	const maxMegabytes = 4_000
 	small := join{views: []past{usualHistory(b)}, ttl: pitTTL, spine: usualSpine(b)}
 	large := join{views: []past{largeHistory(b)}, ttl: pitTTL, spine: spine(10*small.spine.rows, largeHistory(b).entities), forms: []string{"narrow"}}
@@ -244,7 +270,7 @@ func pitGrowth(ctx context.Context, b *bench) error {
 		return b.withTask(ctx, large, func(large *pitTask) error {
 			for _, t := range []*pitTask{small, large} {
 				w := workload{name: growthName(t), unit: "s", pairs: 3}
-				if err := b.comparePeer(ctx, w, t.ours("Driftline"), b.pitPeer("duckdb", t.config)); err != nil {
+				if err := b.comparePeer(ctx, w, t.ours("Driftline"), pitPeer("duckdb", t.config)); err != nil {
 					return err
 				}
 			}

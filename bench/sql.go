@@ -129,7 +129,7 @@ func sqlAttack(ctx context.Context, b *bench) error {
 	var failed []error
 	for _, c := range callers {
 		for _, a := range attacks(table) {
-			w := workload{name: fmt.Sprintf("%s p99, attack on %s", c.name, a.name), unit: "ms", goal: atMost(2), uncompared: true}
+			w := workload{name: fmt.Sprintf("%s p99, attack on %s", c.name, a.name), unit: "ms", goal: atMost(2), pairs: 3, uncompared: true}
 			under := side{name: "Driftline", run: func(ctx context.Context, _ bool) (measured, error) {
 				m, err := s.underAttack(ctx, a, c)
 				_, settled := s.settle(ctx, table.view) // or the next run would not be alone
