@@ -35,6 +35,7 @@ type Options struct {
 	Allocator   memory.Allocator // of every batch; memory.DefaultAllocator
 	MemoryBytes int64            // what queries may use together; 4 GiB
 	Threads     int              // of one query; the number of cores
+	Sources     []string         // folders that views may read a batch source from; none
 }
 
 func (o *Options) withDefaults() Options {
@@ -75,6 +76,7 @@ type Engine struct {
 	tables      keyedMutex    // by table: one committer at a time
 	tail        logTail
 	wakeFlusher chan struct{}
+	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics
 	smallRows   int64
 	failAt      func(step string) error // nil but in tests
@@ -107,6 +109,9 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 			e = nil
 		}
 	}()
+	if e.sourceRoots, err = realFolders(opts.Sources); err != nil {
+		return e, err
+	}
 	if e.kv, err = kv.Open(filepath.Join(dir, "kv"), &kv.Options{Logger: opts.Logger}); err != nil {
 		return e, err
 	}
@@ -225,6 +230,12 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 		return nil, err
 	}
 	defer e.end()
+	if _, err := e.registry.Plan(defs); err != nil {
+		return nil, err
+	}
+	if err := e.checkSources(ctx, defs); err != nil {
+		return nil, err
+	}
 	changes, err := e.registry.Apply(defs)
 	if err != nil {
 		return nil, err
@@ -246,6 +257,9 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 // ensureTable makes a view's table, or adds the features it does not have yet. Views
 // only grow, so a view that has grown since the caller read it is no error.
 func (e *Engine) ensureTable(ctx context.Context, view *driftline.FeatureView) error {
+	if view.Source != nil {
+		return nil
+	}
 	table := viewTable(view.Name)
 	err := e.offline.CreateTable(ctx, table, view.StoredSchema())
 	if driftline.CodeOf(err) == driftline.AlreadyExists {

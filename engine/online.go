@@ -22,6 +22,9 @@ func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entiti
 	if err != nil {
 		return nil, err
 	}
+	if err := checkServed(resolved); err != nil {
+		return nil, err
+	}
 	if req.At.IsZero() {
 		req.At = e.now()
 	}

@@ -10,6 +10,9 @@ import (
 
 // rowsOf returns all acknowledged rows of a view, and the pin that names them.
 func (e *Engine) rowsOf(ctx context.Context, view *driftline.FeatureView) (query.Rows, driftline.Pin, error) {
+	if view.Source != nil {
+		return e.sourceRows(ctx, view)
+	}
 	snapshot, ok, err := e.pin(ctx, view)
 	if err != nil || !ok {
 		return query.Rows{}, driftline.Pin{View: view.Name}, err

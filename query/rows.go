@@ -24,6 +24,10 @@ type Rows struct {
 	// timestamp, write sequence).
 	Sorted bool
 
+	// Unsequenced says that the files are somebody else's and have no write sequence:
+	// rows then count in the order of the files, the first as the oldest.
+	Unsequenced bool
+
 	// Tail is the rows that are in no file, in the view's [driftline.FeatureView.StoredSchema];
 	// zero if there are none. It can be ranged over any number of times.
 	Tail driftline.Batches
@@ -71,7 +75,11 @@ func scanSQL(schema *arrow.Schema, rows Rows) string {
 	if len(rows.Files) == 0 {
 		return empty
 	}
-	return empty + " UNION ALL BY NAME SELECT * FROM " + readParquet(rows)
+	sequence := ""
+	if rows.Unsequenced {
+		sequence = ", row_number() OVER () AS " + quoteName(driftline.SequenceColumn)
+	}
+	return empty + " UNION ALL BY NAME SELECT *" + sequence + " FROM " + readParquet(rows)
 }
 
 func readParquet(rows Rows) string {
@@ -113,4 +121,24 @@ func duckType(dt arrow.DataType) string {
 		return "BLOB"
 	}
 	return "TIMESTAMPTZ"
+}
+
+// FileSchema returns the columns that the files of rows have together.
+func (db *DB) FileSchema(ctx context.Context, rows Rows) (*arrow.Schema, error) {
+	ctx, end, err := db.begin(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer end()
+	s, err := db.newSession(ctx)
+	if err != nil {
+		return nil, err
+	}
+	defer s.close()
+	reader, err := s.query(ctx, "SELECT * FROM "+readParquet(rows)+" LIMIT 0")
+	if err != nil {
+		return nil, err
+	}
+	defer reader.Release()
+	return reader.Schema(), nil
 }

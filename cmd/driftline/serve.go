@@ -72,7 +72,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	}
 	defer flightListener.Close()
 
-	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log})
+	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log, Sources: chosen.AllowSource})
 	if err != nil {
 		return aboutFolder(chosen.Data, err)
 	}

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -137,7 +138,7 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings{Server: "http://127.0.0.1:8816", HTTP: "from-flag:1", Flight: "from-env:1", Data: "from-file", LogFormat: "json", LogLevel: "info"}
-	if got != want {
+	if !reflect.DeepEqual(got, want) {
 		t.Errorf("settings are\n%+v, want\n%+v", got, want)
 	}
 }

@@ -24,13 +24,14 @@ import (
 type settings struct {
 	Server string `koanf:"server"`
 
-	Data         string `koanf:"data"`
-	HTTP         string `koanf:"http"`
-	Flight       string `koanf:"flight"`
-	Insecure     bool   `koanf:"insecure"`
-	LogFormat    string `koanf:"log-format"`
-	LogLevel     string `koanf:"log-level"`
-	OTelEndpoint string `koanf:"otel-endpoint"`
+	Data         string   `koanf:"data"`
+	HTTP         string   `koanf:"http"`
+	Flight       string   `koanf:"flight"`
+	Insecure     bool     `koanf:"insecure"`
+	AllowSource  []string `koanf:"allow-source"`
+	LogFormat    string   `koanf:"log-format"`
+	LogLevel     string   `koanf:"log-level"`
+	OTelEndpoint string   `koanf:"otel-endpoint"`
 }
 
 const (
@@ -48,6 +49,7 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.String("http", "127.0.0.1:8816", "address for HTTP")
 	flags.String("flight", "127.0.0.1:8815", "address for Arrow Flight and Flight SQL")
 	flags.Bool("insecure", false, "allow addresses that other machines can reach, without TLS or token")
+	flags.StringSlice("allow-source", nil, "folder that views may read Parquet files and Iceberg tables from (again for another)")
 	flags.String("log-format", "text", "text or json")
 	flags.String("log-level", "info", "debug, info, warn or error")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")

@@ -27,13 +27,22 @@ type Env struct {
 	Dir    string
 	Clock  *Clock
 	Mem    *memory.CheckedAllocator
+
+	change func(*engine.Options)
 }
 
 // New opens an engine in a fresh folder, its clock at 2013-06-01.
 func New(t testing.TB) *Env {
 	t.Helper()
+	return NewWith(t, func(*engine.Options) {})
+}
+
+// NewWith is [New] with other options.
+func NewWith(t testing.TB, change func(*engine.Options)) *Env {
+	t.Helper()
 	e := &Env{
-		T: t, Dir: t.TempDir(), Mem: memory.NewCheckedAllocator(memory.DefaultAllocator),
+		change: change,
+		T:      t, Dir: t.TempDir(), Mem: memory.NewCheckedAllocator(memory.DefaultAllocator),
 		Clock: &Clock{now: time.Date(2013, 6, 1, 0, 0, 0, 0, time.UTC)},
 	}
 	t.Cleanup(func() {
@@ -48,10 +57,10 @@ func New(t testing.TB) *Env {
 
 func (e *Env) open() {
 	e.T.Helper()
+	opts := engine.Options{Now: e.Clock.Now, Allocator: e.Mem, MemoryBytes: 512 << 20, Threads: 2}
+	e.change(&opts)
 	var err error
-	e.Engine, err = engine.Open(context.Background(), e.Dir, &engine.Options{
-		Now: e.Clock.Now, Allocator: e.Mem, MemoryBytes: 512 << 20, Threads: 2,
-	})
+	e.Engine, err = engine.Open(context.Background(), e.Dir, &opts)
 	if err != nil {
 		e.T.Fatalf("open: %v", err)
 	}
