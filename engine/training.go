@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -26,64 +27,92 @@ func (t *TrainingSet) Report() driftline.HistoricalReport { return t.report() }
 
 // Historical joins features to a spine, point in time: for each spine row the newest
 // values that were true at its time, one output row per spine row, in spine order.
-// One snapshot per view is pinned, and every acknowledged row is in it.
+// One state of each view is pinned, and every acknowledged row is in it.
+//
+// The spine is the rows sent, or what req.Spine names; sent is then zero.
 //
 // If the request has SaveAs, the answer is stored as the next version of that
 // dataset before the first batch is yielded, and the stream reads what was stored.
-func (e *Engine) Historical(ctx context.Context, req driftline.HistoricalRequest, spine driftline.Batches) (*TrainingSet, error) {
-	if req.SaveAs != "" {
-		if err := driftline.CheckIdentifier("dataset", req.SaveAs); err != nil {
-			return nil, err
-		}
+func (e *Engine) Historical(ctx context.Context, req driftline.HistoricalRequest, sent driftline.Batches) (*TrainingSet, error) {
+	if err := checkTraining(&req, sent); err != nil {
+		return nil, err
 	}
 	if err := e.begin(); err != nil {
 		return nil, err
 	}
 	defer e.end()
-	sources, pins, err := e.sources(ctx, req.FeatureSet)
+	resolved, err := e.registry.Resolve(req.FeatureSet)
 	if err != nil {
 		return nil, err
 	}
-	plan, err := query.PlanHistorical(req, spine.Schema, sources)
+	views := e.pinNow(req.SaveAs != "")
+	spine, err := e.openSpine(ctx, &req, sent, resolved, views)
 	if err != nil {
 		return nil, err
 	}
-	answer, err := e.query.Historical(ctx, plan, spine)
+	set, err := e.join(ctx, req, spine, resolved, views)
 	if err != nil {
 		return nil, err
-	}
-	report := func() driftline.HistoricalReport {
-		r := answer.Report()
-		r.Pins, r.SQL = pins, plan.SQL
-		return r
 	}
 	if req.SaveAs == "" {
-		return &TrainingSet{Batches: answer.Batches, report: report}, nil
+		return &TrainingSet{Batches: set.rows, report: set.report}, nil
 	}
-	return e.saveDataset(ctx, req, answer.Batches, report)
+	return e.saveDataset(ctx, set)
 }
 
-// sources resolves a feature set and pins one snapshot for each of its views.
-func (e *Engine) sources(ctx context.Context, set driftline.FeatureSet) ([]query.Source, []driftline.Pin, error) {
-	resolved, err := e.registry.Resolve(set)
-	if err != nil {
-		return nil, nil, err
+func checkTraining(req *driftline.HistoricalRequest, sent driftline.Batches) error {
+	if req.SaveAs != "" {
+		if err := driftline.CheckIdentifier("dataset", req.SaveAs); err != nil {
+			return err
+		}
 	}
-	rows := map[driftline.ViewName]query.Rows{}
-	var pins []driftline.Pin
+	if req.Split != nil && req.SaveAs == "" {
+		return driftline.Errorf(driftline.Invalid, "only a saved training set can be divided").WithHint("add save_as, or leave split out")
+	}
+	if err := checkSplit(req.Split); err != nil {
+		return err
+	}
+	return checkSpine(req.Spine, sent)
+}
+
+// joined is a training set that has not been read yet.
+type joined struct {
+	request     driftline.HistoricalRequest
+	projections []driftline.Projection
+	views       *pinned
+	inputs      []driftline.Ref
+	rows        driftline.Batches
+	report      func() driftline.HistoricalReport
+}
+
+// join plans the features of a spine.
+func (e *Engine) join(ctx context.Context, req driftline.HistoricalRequest, on spine, resolved []registry.Resolved, views *pinned) (*joined, error) {
+	req.EventTimestamp = cmp.Or(req.EventTimestamp, on.time, driftline.DefaultEventTimestamp)
+	set := &joined{request: req, views: views, inputs: append(on.inputs, req.Inputs...)}
 	sources := make([]query.Source, len(resolved))
 	for i, r := range resolved {
-		if _, pinned := rows[r.View.Name]; !pinned {
-			of, pin, err := e.rowsOf(ctx, r.View)
-			if err != nil {
-				return nil, nil, err
-			}
-			rows[r.View.Name] = of
-			pins = append(pins, pin)
+		rows, err := views.rowsOf(ctx, r.View)
+		if err != nil {
+			return nil, err
 		}
-		sources[i] = query.Source{View: r.View, Projection: r.Projection, Rows: rows[r.View.Name]}
+		sources[i] = query.Source{View: r.View, Projection: r.Projection, Rows: rows}
+		set.projections = append(set.projections, r.Projection)
 	}
-	return sources, pins, nil
+	plan, err := query.PlanHistorical(req, on.rows.Schema, sources)
+	if err != nil {
+		return nil, err
+	}
+	answer, err := e.query.Historical(ctx, plan, on.rows)
+	if err != nil {
+		return nil, err
+	}
+	set.rows = answer.Batches
+	set.report = func() driftline.HistoricalReport {
+		r := answer.Report()
+		r.Pins, r.SQL = views.pins, plan.SQL
+		return r
+	}
+	return set, nil
 }
 
 // verifiedPaths checks files against their hashes, once per process, and returns their paths.
@@ -98,40 +127,86 @@ func (e *Engine) verifiedPaths(ctx context.Context, files []offline.File) ([]str
 	return paths, nil
 }
 
-// saveDataset stores rows as the next version of a dataset. A version exists once its
-// ledger line does; a table that a crash left without one is overwritten.
-func (e *Engine) saveDataset(ctx context.Context, req driftline.HistoricalRequest, rows driftline.Batches, report func() driftline.HistoricalReport) (*TrainingSet, error) {
+// saveDataset stores a training set as the next version of a dataset. A version exists
+// once its ledger line does; a table that a crash left without one is overwritten.
+func (e *Engine) saveDataset(ctx context.Context, set *joined) (*TrainingSet, error) {
+	req := set.request
 	unlock := e.tables.lock("datasets." + string(req.SaveAs))
 	defer unlock()
-	table := datasetTable(req.SaveAs, e.nextVersion(req.SaveAs))
-	snapshot, content, err := e.writeTable(ctx, table, rows)
+	rows, end, err := e.toStore(ctx, set)
 	if err != nil {
 		return nil, err
 	}
-	tx := e.registry.Begin()
-	defer tx.Discard()
-	if err := tx.AddSnapshot(snapshotRecord(snapshot, snapshot.Files)); err != nil {
+	stored, err := e.writeTable(ctx, datasetTable(req.SaveAs, e.nextVersion(req.SaveAs)), rows)
+	if err := errors.Join(err, end()); err != nil {
 		return nil, err
 	}
-	asked := req
-	asked.SaveAs, asked.Inputs = "", nil
-	saved, err := tx.AddDataset(driftline.Dataset{
-		Name: req.SaveAs, Snapshot: snapshot.ID, ContentHash: content, Request: asked, Report: report(),
-	}, req.Inputs...)
+	saved, err := e.recordDataset(set, stored)
 	if err != nil {
-		return nil, err
-	}
-	if err := tx.Commit(); err != nil {
 		return nil, err
 	}
 	return &TrainingSet{
-		Batches: e.offline.Read(ctx, snapshot, nil),
+		Batches: e.offline.Read(ctx, stored.snapshot, nil),
 		report: func() driftline.HistoricalReport {
 			r := saved.Report
 			r.Dataset = saved
 			return r
 		},
 	}, nil
+}
+
+// recordDataset writes the ledger line that makes a dataset exist.
+func (e *Engine) recordDataset(set *joined, stored storedTable) (*driftline.Dataset, error) {
+	tx := e.registry.Begin()
+	defer tx.Discard()
+	if err := tx.AddSnapshot(snapshotRecord(stored.snapshot, stored.snapshot.Files)); err != nil {
+		return nil, err
+	}
+	asked := set.request
+	asked.SaveAs, asked.Inputs = "", nil
+	asked.Split = countParts(asked.Split, stored.parts)
+	saved, err := tx.AddDataset(driftline.Dataset{
+		Name: set.request.SaveAs, Snapshot: stored.snapshot.ID, ContentHash: stored.content, Request: asked, Report: set.report(),
+		Views: set.views.views, Projections: set.projections, Statistics: stored.statistics,
+	}, set.inputs...)
+	if err != nil {
+		return nil, err
+	}
+	return saved, tx.Commit()
+}
+
+// toStore yields the rows of a training set as its table will hold them: in stored
+// types, with their parts. The caller calls end when the range is over.
+func (e *Engine) toStore(ctx context.Context, set *joined) (rows driftline.Batches, end func() error, err error) {
+	end = func() error { return nil }
+	rows, err = e.offline.Conformed(ctx, set.rows)
+	split, time := set.request.Split, set.request.EventTimestamp
+	if err != nil || split == nil {
+		return rows, end, err
+	}
+	if rows.Schema.HasField(driftline.SplitColumn) {
+		return rows, end, driftline.Errorf(driftline.Invalid, "the spine has a column %q, which names the parts of a split", driftline.SplitColumn).
+			WithHint("rename the column, or leave split out")
+	}
+	var cuts []int64
+	switch {
+	case splitsAtTimes(split):
+		cuts = untils(split)
+	case split.Kind == driftline.SplitTime:
+		kept, err := e.newSpool(rows, rows.Schema.FieldIndices(time)[0])
+		if err != nil {
+			return rows, end, err
+		}
+		rows, end = kept.batches(), kept.close
+		if cuts, err = kept.cuts(split); err != nil {
+			return rows, end, errors.Join(err, kept.close())
+		}
+	}
+	rule, err := newPartRule(split, rows.Schema, time, cuts)
+	if err != nil {
+		return rows, end, errors.Join(err, end())
+	}
+	return divided(e.mem, rows, split, rule), end, nil
 }
 
 // nextVersion is the version that the next dataset of that name gets. The caller holds
@@ -144,34 +219,61 @@ func (e *Engine) nextVersion(name driftline.DatasetName) int {
 	return newest.Version + 1
 }
 
-// writeTable makes a table of one snapshot that holds rows in their order.
-func (e *Engine) writeTable(ctx context.Context, table offline.TableID, rows driftline.Batches) (offline.Snapshot, string, error) {
+// storedTable is a table that was just written, and what was seen of its rows.
+type storedTable struct {
+	snapshot   offline.Snapshot
+	content    string // hash
+	statistics []driftline.ColumnStatistics
+	parts      map[string]int64 // rows per part
+}
+
+// writeTable makes a table of one snapshot that holds rows, which are in their stored
+// types, in their order.
+func (e *Engine) writeTable(ctx context.Context, table offline.TableID, rows driftline.Batches) (stored storedTable, err error) {
 	if err := e.offline.Drop(ctx, table); err != nil {
-		return offline.Snapshot{}, "", err
+		return stored, err
 	}
 	if err := e.offline.CreateTable(ctx, table, rows.Schema); err != nil {
-		return offline.Snapshot{}, "", err
+		return stored, err
 	}
-	hash := newContentHash(rows.Schema)
-	hashed := driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, e.offline.Drop(context.WithoutCancel(ctx), table))
+		}
+	}()
+	hash, statistics, parts := newContentHash(rows.Schema), newStatistics(rows.Schema), map[string]int64{}
+	files, err := e.offline.Stage(ctx, table, watched(rows, func(b arrow.RecordBatch) {
+		hash.add(b)
+		statistics.add(b)
+		addParts(parts, b)
+	}), offline.Order{})
+	if err != nil {
+		return stored, err
+	}
+	if stored.snapshot, err = e.offline.Commit(ctx, table, files, nil); err != nil {
+		return stored, err
+	}
+	if columns := statistics.numeric(); len(columns) > 0 {
+		if err := statistics.bin(e.offline.Read(ctx, stored.snapshot, columns)); err != nil {
+			return stored, err
+		}
+	}
+	stored.content, stored.statistics, stored.parts = hash.sum(), statistics.report(), parts
+	return stored, nil
+}
+
+// watched yields rows after look has seen them.
+func watched(rows driftline.Batches, look func(arrow.RecordBatch)) driftline.Batches {
+	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		for b, err := range rows.All {
 			if err == nil {
-				hash.add(b)
+				look(b)
 			}
 			if !yield(b, err) {
 				return
 			}
 		}
 	}}
-	files, err := e.offline.Stage(ctx, table, hashed, offline.Order{})
-	if err != nil {
-		return offline.Snapshot{}, "", errors.Join(err, e.offline.Drop(context.WithoutCancel(ctx), table))
-	}
-	snapshot, err := e.offline.Commit(ctx, table, files, nil)
-	if err != nil {
-		return offline.Snapshot{}, "", errors.Join(err, e.offline.Drop(context.WithoutCancel(ctx), table))
-	}
-	return snapshot, hash.sum(), nil
 }
 
 // datasetTable is the table of one dataset version.
@@ -186,7 +288,7 @@ func (e *Engine) ReadDataset(ctx context.Context, name driftline.DatasetName, ve
 	if err != nil {
 		return driftline.Batches{}, err
 	}
-	snapshot, err := e.offline.At(ctx, datasetTable(d.Name, d.Version), d.Snapshot)
+	snapshot, err := e.datasetSnapshot(ctx, d)
 	if err != nil {
 		return driftline.Batches{}, err
 	}
@@ -198,6 +300,9 @@ func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftli
 	view, err := e.registry.View(name)
 	if err != nil {
 		return driftline.Batches{}, err
+	}
+	if view.Source != nil {
+		return e.SQL(ctx, "SELECT "+quotedList(fieldNames(view.Schema()))+" FROM "+schemaFeatures+"."+string(name), nil)
 	}
 	if err := e.begin(); err != nil {
 		return driftline.Batches{}, err

@@ -1,0 +1,120 @@
+package engine
+
+import (
+	"context"
+	"slices"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/storage/offline"
+)
+
+// pinned gives each view that a request reads one state of its rows, however often
+// the request asks for it: in a spine, and in the features of the spine.
+type pinned struct {
+	engine *Engine
+
+	// whole wants snapshots alone, so that their ids name every row that was read.
+	whole bool
+
+	// past is the snapshots to read instead of what there is now; nil for now.
+	past map[driftline.ViewName]driftline.SnapshotID
+
+	rows  map[driftline.ViewName]query.Rows
+	views []driftline.FeatureView // as they were read
+	pins  []driftline.Pin         // one per view
+	held  []func()                // releases the snapshots of the past
+}
+
+func (e *Engine) pinNow(whole bool) *pinned {
+	return &pinned{engine: e, whole: whole, rows: map[driftline.ViewName]query.Rows{}}
+}
+
+// pinPast reads the snapshots of earlier pins. The caller releases them.
+func (e *Engine) pinPast(pins []driftline.Pin) *pinned {
+	p := e.pinNow(true)
+	p.past = map[driftline.ViewName]driftline.SnapshotID{}
+	for _, pin := range pins {
+		p.past[pin.View] = pin.Snapshot
+	}
+	return p
+}
+
+func (p *pinned) release() {
+	for _, release := range p.held {
+		release()
+	}
+}
+
+// rowsOf returns the rows of a view, the same ones each time.
+func (p *pinned) rowsOf(ctx context.Context, view *driftline.FeatureView) (query.Rows, error) {
+	if rows, ok := p.rows[view.Name]; ok {
+		return rows, nil
+	}
+	rows, pin, err := p.look(ctx, view)
+	if err != nil {
+		return query.Rows{}, err
+	}
+	p.rows[view.Name] = rows
+	p.views, p.pins = append(p.views, *view), append(p.pins, pin)
+	return rows, nil
+}
+
+func (p *pinned) look(ctx context.Context, view *driftline.FeatureView) (query.Rows, driftline.Pin, error) {
+	switch {
+	case p.past != nil:
+		return p.lookBack(ctx, view)
+	case p.whole && view.Source == nil:
+		snapshot, ok, err := p.engine.pin(ctx, view)
+		if err != nil || !ok {
+			return query.Rows{}, driftline.Pin{View: view.Name}, err
+		}
+		rows, err := p.engine.rowsAt(ctx, snapshot)
+		return rows, driftline.Pin{View: view.Name, Snapshot: snapshot.ID}, err
+	}
+	return p.engine.rowsOf(ctx, view)
+}
+
+func (p *pinned) lookBack(ctx context.Context, view *driftline.FeatureView) (query.Rows, driftline.Pin, error) {
+	pin := driftline.Pin{View: view.Name, Snapshot: p.past[view.Name]}
+	if view.Source != nil {
+		return query.Rows{}, pin, driftline.Errorf(driftline.FailedPrecondition, "the rows of view %q are in files of somebody else", view.Name).
+			WithRef(driftline.ViewRef(view.Name)).WithHint("only snapshots of our own tables are kept: read the saved rows")
+	}
+	if pin.Snapshot == 0 { // the view had no rows
+		return query.Rows{}, pin, nil
+	}
+	snapshot, err := p.engine.offline.At(ctx, viewTable(view.Name), pin.Snapshot)
+	if err != nil {
+		return query.Rows{}, pin, goneSnapshot(view.Name, pin.Snapshot, err)
+	}
+	p.held = append(p.held, p.engine.offline.Hold(snapshot))
+	rows, err := p.engine.rowsAt(ctx, snapshot)
+	return rows, pin, goneSnapshot(view.Name, pin.Snapshot, err)
+}
+
+// goneSnapshot says of a snapshot that was not found what its absence means.
+func goneSnapshot(view driftline.ViewName, id driftline.SnapshotID, err error) error {
+	if driftline.CodeOf(err) != driftline.NotFound {
+		return err
+	}
+	e := driftline.Errorf(driftline.FailedPrecondition, "snapshot %d of view %q is gone", id, view).
+		WithRef(driftline.SnapshotRef(viewTable(view).String(), id)).
+		WithHint("it has expired, or an erasure removed its rows: read the saved rows of the dataset instead")
+	e.Err = err
+	return e
+}
+
+// view returns a view that was read, by its name.
+func (p *pinned) view(name driftline.ViewName) (*driftline.FeatureView, bool) {
+	at := slices.IndexFunc(p.views, func(v driftline.FeatureView) bool { return v.Name == name })
+	if at < 0 {
+		return nil, false
+	}
+	return &p.views[at], true
+}
+
+// datasetSnapshot returns the snapshot that holds the rows of a dataset.
+func (e *Engine) datasetSnapshot(ctx context.Context, d *driftline.Dataset) (offline.Snapshot, error) {
+	return e.offline.At(ctx, datasetTable(d.Name, d.Version), d.Snapshot)
+}

@@ -1,0 +1,151 @@
+package engine
+
+import (
+	"context"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/offline"
+)
+
+// spine is the rows that features are joined to.
+type spine struct {
+	rows   driftline.Batches
+	time   string          // its time column, if its source knows it
+	inputs []driftline.Ref // what it was made from
+}
+
+// checkSpine checks that there is exactly one spine: rows that were sent, or a source.
+func checkSpine(source *driftline.SpineSource, sent driftline.Batches) error {
+	rows := sent.Schema != nil && sent.Schema.NumFields() > 0
+	if source == nil {
+		if !rows {
+			return driftline.Errorf(driftline.Invalid, "there is no spine").
+				WithHint("send rows of join keys and times, or name a SELECT, a dataset or a time range")
+		}
+		return nil
+	}
+	given := 0
+	for _, is := range []bool{rows, source.SQL != "", source.Dataset != driftline.Ref{}, source.Range != nil} {
+		if is {
+			given++
+		}
+	}
+	if given != 1 {
+		return driftline.Errorf(driftline.Invalid, "there are %d spines, want one", given).
+			WithHint("send rows, or name one of: a SELECT, a dataset, a time range")
+	}
+	return nil
+}
+
+// openSpine finds the spine of a request. Views that it reads are pinned in views.
+func (e *Engine) openSpine(ctx context.Context, req *driftline.HistoricalRequest, sent driftline.Batches, resolved []registry.Resolved, views *pinned) (spine, error) {
+	source := req.Spine
+	switch {
+	case source == nil:
+		return spine{rows: sent}, nil
+	case source.SQL != "":
+		return e.sqlSpine(ctx, source.SQL, views)
+	case source.Range != nil:
+		return e.rangeSpine(ctx, req, resolved, views)
+	}
+	return e.datasetSpine(ctx, source.Dataset)
+}
+
+// sqlSpine runs a SELECT of the user over the pinned views.
+func (e *Engine) sqlSpine(ctx context.Context, text string, views *pinned) (spine, error) {
+	selection, err := e.query.ParseSelect(ctx, text)
+	if err != nil {
+		return spine{}, inSpine(err)
+	}
+	var s spine
+	tables := make([]query.Table, len(selection.Tables))
+	for i, name := range selection.Tables {
+		var input driftline.Ref
+		if tables[i], input, err = e.spineTable(ctx, name, views); err != nil {
+			return spine{}, inSpine(err)
+		}
+		if input != (driftline.Ref{}) {
+			s.inputs = append(s.inputs, input)
+		}
+	}
+	s.rows, err = e.query.Select(ctx, selection, tables, nil)
+	return s, inSpine(err)
+}
+
+// inSpine says that an error of a SELECT is one of the spine.
+func inSpine(err error) error {
+	if err == nil || driftline.CodeOf(err) == driftline.Internal {
+		return err
+	}
+	return driftline.Errorf(driftline.CodeOf(err), "the spine's SELECT: %w", err)
+}
+
+// spineTable finds a table that a spine's SELECT names, and what lineage calls it. A
+// pinned view is an input already.
+func (e *Engine) spineTable(ctx context.Context, name query.TableName, views *pinned) (query.Table, driftline.Ref, error) {
+	switch name.Schema {
+	case schemaFeatures:
+		view, err := e.registry.View(driftline.ViewName(name.Name))
+		if err != nil {
+			return query.Table{}, driftline.Ref{}, err
+		}
+		rows, err := views.rowsOf(ctx, view)
+		return query.Table{Schema: name.Schema, Name: name.Name, Rows: rows, Columns: view.Schema()}, driftline.Ref{}, err
+	case schemaDatasets:
+		base, suffix, _ := strings.Cut(name.Name, "@")
+		version, _ := strconv.Atoi(suffix) // sqlTable says what is wrong with it
+		table, err := e.sqlTable(ctx, name)
+		if err != nil {
+			return table, driftline.Ref{}, err
+		}
+		d, err := e.registry.Dataset(driftline.DatasetName(base), version)
+		if err != nil {
+			return table, driftline.Ref{}, err
+		}
+		return table, d.Ref(), nil
+	}
+	table, err := e.sqlTable(ctx, name)
+	return table, driftline.Ref{}, err
+}
+
+// datasetSpine reads the spine of an earlier dataset again: its rows without its
+// features and its parts.
+func (e *Engine) datasetSpine(ctx context.Context, ref driftline.Ref) (spine, error) {
+	if ref.Kind != driftline.KindDataset {
+		return spine{}, driftline.Errorf(driftline.Invalid, "%q cannot be a spine", ref).WithHint("name a dataset, for example dataset/late_departure@1")
+	}
+	version, err := versionOf(ref)
+	if err != nil {
+		return spine{}, err
+	}
+	d, err := e.registry.Dataset(driftline.DatasetName(ref.Name), version)
+	if err != nil {
+		return spine{}, err
+	}
+	snapshot, err := e.datasetSnapshot(ctx, d)
+	if err != nil {
+		return spine{}, err
+	}
+	return spine{rows: e.readSpine(ctx, d, snapshot), time: d.Request.EventTimestamp, inputs: []driftline.Ref{d.Ref()}}, nil
+}
+
+func (e *Engine) readSpine(ctx context.Context, d *driftline.Dataset, snapshot offline.Snapshot) driftline.Batches {
+	return e.offline.Read(ctx, snapshot, spineColumns(d, snapshot.Schema))
+}
+
+// spineColumns are the columns of a dataset that its spine had: those before the first
+// feature, in order.
+func spineColumns(d *driftline.Dataset, schema *arrow.Schema) []string {
+	after := len(d.Report.Columns)
+	if d.Request.Split != nil {
+		after++
+	}
+	return slices.Clone(fieldNames(schema)[:schema.NumFields()-after])
+}
