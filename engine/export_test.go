@@ -4,6 +4,7 @@ import (
 	"context"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/offline"
 )
 
 // FailAt makes every later write stop with err at a step, as if the process had died
@@ -46,4 +47,33 @@ func (e *Engine) WriteWithLostAnswer(ctx context.Context, view *driftline.Featur
 		return err
 	}
 	return e.execute(ctx, &in, files)
+}
+
+// ForgetSnapshots gives up all snapshots of a view but a new one without rows, as an
+// erasure of everything would.
+func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) error {
+	empty, err := e.offline.Replace(ctx, viewTable(view), nil, nil)
+	if err != nil {
+		return err
+	}
+	_, err = e.offline.Expire(ctx, viewTable(view), func(s offline.Snapshot) bool { return s.ID == empty.ID })
+	return err
+}
+
+// RewriteFiles puts all rows of a view into new files, the old ones left to older snapshots.
+func (e *Engine) RewriteFiles(ctx context.Context, name driftline.ViewName) error {
+	view, err := e.registry.View(name)
+	if err != nil {
+		return err
+	}
+	now, ok, err := e.pin(ctx, view)
+	if err != nil || !ok {
+		return err
+	}
+	files, err := e.offline.Stage(ctx, viewTable(name), e.offline.Read(ctx, now, nil), orderOf(view))
+	if err != nil {
+		return err
+	}
+	_, err = e.offline.Replace(ctx, viewTable(name), files, nil)
+	return err
 }
