@@ -28,8 +28,12 @@ func (t *TrainingSet) Report() driftline.HistoricalReport { return t.report }
 func (t *TrainingSet) Close() { t.exchange.close() }
 
 // Historical joins features to a spine as of each row's time. The spine is sent
-// while the answer is read, from a goroutine that ends when the range ends.
+// while the answer is read, from a goroutine that ends when the range ends. A spine
+// that request names is the server's own, and spine is then zero.
 func (c *Client) Historical(ctx context.Context, request driftline.HistoricalRequest, spine driftline.Batches) (*TrainingSet, error) {
+	if spine.Schema == nil {
+		spine = driftline.BatchesOf(arrow.NewSchema(nil, nil))
+	}
 	x, err := c.startExchange(ctx, struct {
 		Op string `json:"op"`
 		driftline.HistoricalRequest
@@ -102,7 +106,7 @@ func (c *Client) startExchange(ctx context.Context, command any, rows driftline.
 	x := &exchange{cancel: cancel, sent: make(chan struct{})}
 	go func() {
 		defer close(x.sent)
-		if x.failed = sendBatches(stream, descriptor, rows); x.failed != nil {
+		if x.failed = sendBatches(stream, descriptor, rows, nil); x.failed != nil {
 			cancel()
 		}
 	}()

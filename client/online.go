@@ -12,10 +12,20 @@ import (
 	"github.com/driftline/driftline"
 )
 
+// OnlineOption changes what an online read answers.
+type OnlineOption func(*onlineOptions)
+
+type onlineOptions struct{ valuesOnly bool }
+
+// ValuesOnly leaves the statuses and event timestamps out of the answer, which is
+// then a third as wide: the response's Features have names only, and a value that is
+// not there is null.
+func ValuesOnly() OnlineOption { return func(o *onlineOptions) { o.valuesOnly = true } }
+
 // Online returns the newest feature values of the entities, one row per row. A
 // service that asks often keeps an [OnlineStream] open instead.
-func (c *Client) Online(ctx context.Context, request driftline.OnlineRequest, entities arrow.RecordBatch) (*driftline.OnlineResponse, error) {
-	stream, err := c.OpenOnline(ctx, request, entities.Schema())
+func (c *Client) Online(ctx context.Context, request driftline.OnlineRequest, entities arrow.RecordBatch, options ...OnlineOption) (*driftline.OnlineResponse, error) {
+	stream, err := c.OpenOnline(ctx, request, entities.Schema(), options...)
 	if err != nil {
 		return nil, err
 	}
@@ -31,16 +41,22 @@ type OnlineStream struct {
 	writer *flight.Writer
 	reader *flight.Reader
 	cancel context.CancelFunc
+
+	onlineOptions
 }
 
 // OpenOnline starts a stream of online reads of entities with that schema. It
 // lives until Close, or until ctx ends.
-func (c *Client) OpenOnline(ctx context.Context, request driftline.OnlineRequest, entities *arrow.Schema) (*OnlineStream, error) {
+func (c *Client) OpenOnline(ctx context.Context, request driftline.OnlineRequest, entities *arrow.Schema, options ...OnlineOption) (*OnlineStream, error) {
+	var chosen onlineOptions
+	for _, choose := range options {
+		choose(&chosen)
+	}
 	descriptor, err := commandDescriptor(struct {
 		Op string `json:"op"`
 		driftline.OnlineRequest
 		Metadata bool `json:"metadata"`
-	}{"online", request, true})
+	}{"online", request, !chosen.valuesOnly})
 	if err != nil {
 		return nil, err
 	}
@@ -52,7 +68,7 @@ func (c *Client) OpenOnline(ctx context.Context, request driftline.OnlineRequest
 	}
 	writer := flight.NewRecordWriter(stream, ipc.WithSchema(entities))
 	writer.SetFlightDescriptor(descriptor)
-	return &OnlineStream{stream: stream, writer: writer, cancel: cancel}, nil
+	return &OnlineStream{stream: stream, writer: writer, cancel: cancel, onlineOptions: chosen}, nil
 }
 
 // Read returns the values of one batch of entities. The caller releases the
@@ -77,6 +93,9 @@ func (s *OnlineStream) Read(entities arrow.RecordBatch) (*driftline.OnlineRespon
 		return nil, driftline.Errorf(driftline.Unavailable, "the server ended the stream of online reads").
 			WithHint("open a new stream")
 	}
+	if s.valuesOnly {
+		return valuesResponse(s.reader.RecordBatch(), int(entities.NumCols())), nil
+	}
 	return onlineResponse(s.reader.RecordBatch(), int(entities.NumCols()))
 }
 
@@ -92,6 +111,16 @@ func (s *OnlineStream) Close() error {
 		s.reader = nil
 	}
 	return fromStatus(err)
+}
+
+// valuesResponse is an answer without statuses and event timestamps.
+func valuesResponse(answer arrow.RecordBatch, requestColumns int) *driftline.OnlineResponse {
+	answer.Retain()
+	response := &driftline.OnlineResponse{Batch: answer}
+	for i := requestColumns; i < int(answer.NumCols()); i++ {
+		response.Features = append(response.Features, driftline.OnlineColumn{Name: answer.ColumnName(i)})
+	}
+	return response
 }
 
 // onlineResponse takes an answer apart. Its columns are the request's, then one

@@ -31,7 +31,8 @@ func (c *Client) Ingest(ctx context.Context, view driftline.ViewName, idempotenc
 		Op             string             `json:"op"`
 		View           driftline.ViewName `json:"view"`
 		IdempotencyKey string             `json:"idempotency_key,omitempty"`
-	}{"ingest", view, idempotencyKey})
+		Marked         bool               `json:"marked"`
+	}{"ingest", view, idempotencyKey, true})
 	if err != nil {
 		return result, err
 	}
@@ -41,7 +42,7 @@ func (c *Client) Ingest(ctx context.Context, view driftline.ViewName, idempotenc
 	if err != nil {
 		return result, fromStatus(err)
 	}
-	if err := sendBatches(stream, descriptor, rows); err != nil {
+	if err := sendBatches(stream, descriptor, rows, endMarker); err != nil {
 		return result, err
 	}
 	for {
@@ -66,10 +67,14 @@ func (c *Client) Written(ctx context.Context, view driftline.ViewName, idempoten
 	return result, err
 }
 
-// sendBatches sends all rows and ends the sending side. A server that ends the
+// endMarker says that the rows before it are all. Without it the server takes none,
+// because a stream also ends when its source fails.
+var endMarker = []byte(`{"end": true}`)
+
+// sendBatches sends all rows, the marker if there is one, and ends the sending side. A server that ends the
 // call early is no error here: receiving tells why. An error of rows is
 // returned as it is, and the caller cancels the call.
-func sendBatches(stream batchSender, descriptor *flight.FlightDescriptor, rows driftline.Batches) error {
+func sendBatches(stream batchSender, descriptor *flight.FlightDescriptor, rows driftline.Batches, marker []byte) error {
 	writer := flight.NewRecordWriter(stream, ipc.WithSchema(rows.Schema))
 	writer.SetFlightDescriptor(descriptor)
 	for batch, err := range rows.All {
@@ -84,6 +89,11 @@ func sendBatches(stream batchSender, descriptor *flight.FlightDescriptor, rows d
 	}
 	if err := writer.Close(); err != nil {
 		return endedEarly(err)
+	}
+	if marker != nil {
+		if err := stream.Send(&flight.FlightData{AppMetadata: marker}); err != nil {
+			return endedEarly(err)
+		}
 	}
 	return fromStatus(stream.CloseSend())
 }

@@ -13,6 +13,7 @@ import (
 // The ops of commands.
 const (
 	opIngest     = "ingest"
+	opPush       = "push"
 	opDataset    = "dataset"
 	opView       = "view"
 	opOnline     = "online"
@@ -20,10 +21,17 @@ const (
 	opDrift      = "drift"
 )
 
-type ingestCommand struct {
-	Op             string             `json:"op"`
-	View           driftline.ViewName `json:"view"`
-	IdempotencyKey string             `json:"idempotency_key"`
+// putCommand is the descriptor of a DoPut.
+type putCommand struct {
+	Op   string             `json:"op"`
+	View driftline.ViewName `json:"view"`
+
+	// Of op ingest only; a push has a key with each batch.
+	IdempotencyKey string `json:"idempotency_key"`
+
+	// Marked says that the last message will have an end marker, and that without it
+	// nothing is to be written. Of op ingest only.
+	Marked bool `json:"marked"`
 }
 
 // readCommand is the ticket of a dataset or of a view.
@@ -31,6 +39,21 @@ type readCommand struct {
 	Op      string `json:"op"`
 	Name    string `json:"name"`
 	Version int    `json:"version,omitempty"`
+
+	// Of a dataset: one part of it only, or its rows made again from what it pins.
+	Split   string `json:"split,omitempty"`
+	Rebuild bool   `json:"rebuild,omitempty"`
+}
+
+// check refuses options that would be ignored.
+func (c readCommand) check() error {
+	switch {
+	case c.Op == opView && (c.Split != "" || c.Rebuild):
+		return driftline.Errorf(driftline.Invalid, "a view has no parts and cannot be made again").WithHint("leave split and rebuild out")
+	case c.Split != "" && c.Rebuild:
+		return driftline.Errorf(driftline.Invalid, "a dataset is made again as a whole").WithHint("leave split out")
+	}
+	return nil
 }
 
 func (c readCommand) ref() driftline.Ref {
@@ -149,22 +172,27 @@ func readCommandOfPath(path []string) (readCommand, error) {
 		WithHint("paths are features/<view> and datasets/<name>/<version>")
 }
 
-// ingestCommandOf understands the descriptor of a DoPut.
-func ingestCommandOf(descriptor *flight.FlightDescriptor) (ingestCommand, error) {
+// putCommandOf understands the descriptor of a DoPut.
+func putCommandOf(descriptor *flight.FlightDescriptor) (putCommand, error) {
 	if descriptor.GetType() == flight.DescriptorPATH {
 		read, err := readCommandOfPath(descriptor.GetPath())
 		if err == nil && read.Op != opView {
 			err = driftline.Errorf(driftline.Invalid, "rows cannot be put into a dataset").
 				WithHint("datasets are made by a historical request with save_as")
 		}
-		return ingestCommand{Op: opIngest, View: driftline.ViewName(read.Name)}, err
+		return putCommand{Op: opIngest, View: driftline.ViewName(read.Name)}, err
 	}
 	op, err := opOf(descriptor.GetCmd())
 	if err != nil {
-		return ingestCommand{}, err
+		return putCommand{}, err
 	}
-	if op != opIngest {
-		return ingestCommand{}, unknownOp("DoPut", op, opIngest)
+	if op != opIngest && op != opPush {
+		return putCommand{}, unknownOp("DoPut", op, opIngest, opPush)
 	}
-	return parse[ingestCommand](descriptor.GetCmd())
+	command, err := parse[putCommand](descriptor.GetCmd())
+	if err == nil && op == opPush && (command.IdempotencyKey != "" || command.Marked) {
+		err = driftline.Errorf(driftline.Invalid, "a push stream has an idempotency_key with each batch, and no end marker").
+			WithHint(`send {"idempotency_key": "…"} as the metadata of a batch`)
+	}
+	return command, err
 }

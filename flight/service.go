@@ -32,45 +32,6 @@ func newService(e *engine.Engine, statements *statements, lender *lender, versio
 	}
 }
 
-func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
-	ctx := stream.Context()
-	in, descriptor, err := newInbound(stream.Recv)
-	if err != nil {
-		return err
-	}
-	if descriptor.GetType() == flight.DescriptorCMD && !isJSON(descriptor.GetCmd()) {
-		name(ctx, sqlName(descriptor.GetCmd()), driftline.Ref{})
-		return s.flightSQL.DoPut(&verifiedPut{stream, in})
-	}
-	command, err := ingestCommandOf(descriptor)
-	if err != nil {
-		return err
-	}
-	name(ctx, command.Op, driftline.ViewRef(command.View))
-	rows, reader, err := in.batches(s.mem)
-	if err != nil {
-		return err
-	}
-	defer reader.Release()
-	result, err := s.engine.Ingest(ctx, command.View, command.IdempotencyKey, counted(ctx, rows))
-	if err != nil {
-		return err
-	}
-	encoded, err := json.Marshal(result)
-	if err != nil {
-		return driftline.Errorf(driftline.Internal, "cannot write the answer as JSON: %w", err)
-	}
-	return stream.Send(&flight.PutResult{AppMetadata: encoded})
-}
-
-// verifiedPut is a DoPut stream for Flight SQL, which receives through inbound.
-type verifiedPut struct {
-	flight.FlightService_DoPutServer
-	in *inbound
-}
-
-func (p *verifiedPut) Recv() (*flight.FlightData, error) { return p.in.Recv() }
-
 func (s *service) DoGet(ticket *flight.Ticket, stream flight.FlightService_DoGetServer) error {
 	ctx := stream.Context()
 	if !isJSON(ticket.GetTicket()) {
@@ -104,10 +65,13 @@ func (s *service) DoGet(ticket *flight.Ticket, stream flight.FlightService_DoGet
 }
 
 func (s *service) read(ctx context.Context, command readCommand) (driftline.Batches, error) {
+	if err := command.check(); err != nil {
+		return driftline.Batches{}, err
+	}
 	if command.Op == opView {
 		return s.engine.ReadView(ctx, driftline.ViewName(command.Name))
 	}
-	return s.engine.ReadDataset(ctx, driftline.DatasetName(command.Name), command.Version)
+	return s.readDataset(ctx, command)
 }
 
 func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error {

@@ -84,28 +84,32 @@ func statusOf(failure *driftline.Error) error {
 	if failure == nil {
 		return status.Error(codes.Canceled, "the client went away")
 	}
-	shown := failure
-	if failure.Code == driftline.Internal || grpcCode[failure.Code] == codes.OK {
-		shown = errInternal
-	}
+	shown := shownOf(failure)
 	code := grpcCode[shown.Code]
 	if s, ok := status.FromError(failure.Err); ok && s.Code() == codes.Unimplemented {
 		code = codes.Unimplemented
 	}
-	message, hint := clip(shown.Message, maxMessageText), clip(shown.Hint, maxHintText)
-	text := string(shown.Code) + ": " + message
-	if hint != "" {
-		text += "; " + hint
-	}
+	text := string(shown.Code) + ": " + shown.Error()
 	details := &errdetails.ErrorInfo{
 		Domain: "driftline", Reason: strings.ToUpper(string(shown.Code)),
-		Metadata: map[string]string{"hint": hint, "ref": clip(shown.Ref, maxHintText), "op": shown.Op},
+		Metadata: map[string]string{"hint": shown.Hint, "ref": shown.Ref, "op": shown.Op},
 	}
 	s, err := status.New(code, text).WithDetails(details)
 	if err != nil {
 		return status.Error(code, text)
 	}
 	return s.Err()
+}
+
+// shownOf is what users see of a failure: nothing of a bug, and not too much of the others.
+func shownOf(failure *driftline.Error) *driftline.Error {
+	if failure.Code == driftline.Internal || grpcCode[failure.Code] == codes.OK {
+		failure = errInternal
+	}
+	return &driftline.Error{
+		Code: failure.Code, Op: failure.Op, Ref: clip(failure.Ref, maxHintText),
+		Message: clip(failure.Message, maxMessageText), Hint: clip(failure.Hint, maxHintText),
+	}
 }
 
 // Errors travel as gRPC trailers, of which some clients read 8 KB at most.

@@ -28,6 +28,10 @@ type call struct {
 	op   string // "DoPut ingest"
 	ref  string // "view/weather"
 	rows atomic.Int64
+
+	// Of a call of many parts, those that failed; the call itself may not have.
+	failures atomic.Int64
+	failure  atomic.Pointer[driftline.Error] // the first that is the server's own
 }
 
 type callKey struct{}
@@ -51,6 +55,21 @@ func count(ctx context.Context, rows int64) {
 	if c, ok := ctx.Value(callKey{}).(*call); ok {
 		c.rows.Add(rows)
 	}
+}
+
+// countFailure adds one to the failed parts of a call, for its log line.
+func countFailure(ctx context.Context, failure *driftline.Error) {
+	if c, ok := ctx.Value(callKey{}).(*call); ok {
+		c.failures.Add(1)
+		if isOurs(failure.Code) {
+			c.failure.CompareAndSwap(nil, failure)
+		}
+	}
+}
+
+// isOurs reports whether a failure is the server's, not the caller's.
+func isOurs(code driftline.Code) bool {
+	return code == driftline.Internal || code == driftline.DataLoss
 }
 
 func (w *watcher) unary(ctx context.Context, request any, info *grpc.UnaryServerInfo, handler grpc.UnaryHandler) (answer any, err error) {
@@ -114,10 +133,17 @@ func (w *watcher) finish(ctx context.Context, c *call, err error, took time.Dura
 			code = string(failure.Code)
 			attrs = append(attrs, slog.String("error", clip(causes(failure), maxLoggedError)))
 		}
-		if code == string(driftline.Internal) || code == string(driftline.DataLoss) {
+		if isOurs(driftline.Code(code)) {
 			level = slog.LevelError
 			span.SetStatus(otelcodes.Error, code)
 		}
+	}
+	if n := c.failures.Load(); n > 0 {
+		attrs = append(attrs, slog.Int64("failures", n))
+	}
+	if failure := c.failure.Load(); failure != nil {
+		level = slog.LevelError
+		attrs = append(attrs, slog.String("failure", clip(causes(failure), maxLoggedError)))
 	}
 	attrs = append(attrs, slog.String("code", code), slog.Duration("duration", took), slog.Int64("rows", c.rows.Load()))
 	w.log.LogAttrs(ctx, level, "request", attrs...)
