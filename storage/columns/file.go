@@ -169,6 +169,9 @@ func (f *File) Groups() int { return len(f.groups) }
 // Rows returns the number of rows of a row group.
 func (f *File) Rows(group int) int { return f.groups[group].rows }
 
+// Bytes returns how many bytes the columns of a row group take when decompressed.
+func (f *File) Bytes(group int) int64 { return f.meta.RowGroup(group).TotalByteSize() }
+
 // Leaves lists the columns that are not nested.
 func (f *File) Leaves() []Leaf { return f.leaves }
 

@@ -19,8 +19,9 @@ import (
 )
 
 const (
-	// A batch that Read yields has at most so many rows, fewer if they are wide.
-	rowsPerBatch  = 64 << 10
+	// A batch that Read yields has at most so many rows, fewer if they are wide: those
+	// of a page of numbers, which then is a column of the batch where it lies.
+	rowsPerBatch  = bytesPerPage / 8
 	bytesPerBatch = 8 << 20
 
 	// bufferBytes of each column chunk are read at a time.
@@ -30,6 +31,9 @@ const (
 // Read yields the rows of a snapshot, file after file, each verified before its
 // first row. columns are the columns wanted, in order; nil means all. The result
 // can be ranged over any number of times.
+//
+// Files are mapped into memory, and a column of a batch lies in the file where it can.
+// A batch that is retained stays good, also after its file was removed.
 func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) driftline.Batches {
 	schema, stored, err := snapshot.project(columns)
 	if err != nil {
@@ -84,7 +88,11 @@ func (s *Store) readFile(ctx context.Context, f File, plain, stored *arrow.Schem
 	if err := s.Verify(ctx, f); err != nil {
 		return false, err
 	}
-	r, err := s.openFile(ctx, f, stored)
+	open := s.openFile
+	if mappable(stored) {
+		open = s.mapFile
+	}
+	r, err := open(ctx, f, stored)
 	if err != nil {
 		return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
 	}
@@ -105,7 +113,13 @@ func (s *Store) readFile(ctx context.Context, f File, plain, stored *arrow.Schem
 	}
 }
 
-// fileReader reads some columns of one file in batches.
+// rowReader reads some columns of one file in batches.
+type rowReader interface {
+	next(plain *arrow.Schema) (arrow.RecordBatch, error) // io.EOF after the last
+	close()
+}
+
+// fileReader is a rowReader that decodes, for columns of every type.
 type fileReader struct {
 	conformer conformer
 	parquet   *file.Reader
@@ -122,7 +136,7 @@ type wantedColumn struct {
 	typ arrow.DataType
 }
 
-func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ *fileReader, err error) {
+func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ rowReader, err error) {
 	defer recovered(&err, "reading Parquet")
 	in, err := os.Open(s.pathOf(f))
 	if err != nil {
@@ -139,7 +153,7 @@ func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ *
 		conformer: newConformer(ctx, s.mem),
 		parquet:   parquetReader,
 		rows:      parquetReader.NumRows(),
-		batchRows: batchRows(parquetReader),
+		batchRows: batchRows(bytesOf(parquetReader), parquetReader.NumRows()),
 	}
 	if err := r.open(ctx, stored, s.mem); err != nil {
 		return nil, errors.Join(err, parquetReader.Close())
@@ -147,14 +161,17 @@ func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ *
 	return r, nil
 }
 
-// batchRows is how many rows of the file make a batch of at most bytesPerBatch on average.
-func batchRows(r *file.Reader) int64 {
-	var bytes int64
+// batchRows is how many of rows make a batch of at most bytesPerBatch on average.
+func batchRows(bytes, rows int64) int64 {
+	width := max(1, bytes/max(1, rows))
+	return min(rowsPerBatch, max(1, bytesPerBatch/width))
+}
+
+func bytesOf(r *file.Reader) (bytes int64) {
 	for i := range r.NumRowGroups() {
 		bytes += r.MetaData().RowGroup(i).TotalByteSize()
 	}
-	width := max(1, bytes/max(1, r.NumRows()))
-	return min(rowsPerBatch, max(1, bytesPerBatch/width))
+	return bytes
 }
 
 func (r *fileReader) open(ctx context.Context, stored *arrow.Schema, mem memory.Allocator) error {

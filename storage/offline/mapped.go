@@ -1,0 +1,111 @@
+package offline
+
+import (
+	"context"
+	"io"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/driftline/driftline/storage/columns"
+)
+
+// mappedReader is a rowReader of columns that storage/columns reads in place.
+type mappedReader struct {
+	conformer conformer
+	file      *columns.File
+	wanted    []mappedColumn
+	group     int // the row group that is read
+	row       int // in it: the next
+}
+
+// mappedColumn is a column of the answer; leaf is its place in the file, -1 if the
+// file was written before the column was added.
+type mappedColumn struct {
+	leaf   int
+	typ    arrow.DataType
+	reader columns.Reader
+}
+
+// mappable reports whether all columns are of types that storage/columns knows.
+func mappable(stored *arrow.Schema) bool {
+	for _, f := range stored.Fields() {
+		switch f.Type.ID() {
+		case arrow.BOOL, arrow.INT32, arrow.INT64, arrow.FLOAT32, arrow.FLOAT64,
+			arrow.DATE32, arrow.TIME64, arrow.TIMESTAMP, arrow.STRING, arrow.BINARY:
+		default:
+			return false
+		}
+	}
+	return true
+}
+
+func (s *Store) mapFile(ctx context.Context, f File, stored *arrow.Schema) (rowReader, error) {
+	file, err := columns.Open(s.pathOf(f))
+	if err != nil {
+		return nil, err
+	}
+	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, wanted: make([]mappedColumn, stored.NumFields())}
+	for i, field := range stored.Fields() {
+		id, _ := fieldID(field)
+		leaf, ok := file.Find(columns.Column{ID: id, Name: field.Name})
+		if !ok {
+			leaf = -1
+		}
+		r.wanted[i].leaf, r.wanted[i].typ = leaf, field.Type
+	}
+	return r, nil
+}
+
+// next returns the next rows of a row group, or io.EOF. The caller releases them.
+func (r *mappedReader) next(plain *arrow.Schema) (batch arrow.RecordBatch, err error) {
+	if err := r.conformer.ctx.Err(); err != nil {
+		return nil, err
+	}
+	for r.group < r.file.Groups() && r.row == r.file.Rows(r.group) {
+		r.group, r.row = r.group+1, 0
+	}
+	if r.group == r.file.Groups() {
+		return nil, io.EOF
+	}
+	rows := r.file.Rows(r.group)
+	end := min(r.row+int(batchRows(r.file.Bytes(r.group), int64(rows))), rows)
+	err = columns.Guard(func() error {
+		batch, err = r.read(plain, r.row, end)
+		return err
+	})
+	r.row = end
+	return batch, err
+}
+
+func (r *mappedReader) read(plain *arrow.Schema, from, to int) (arrow.RecordBatch, error) {
+	answer := make([]arrow.Array, 0, len(r.wanted))
+	defer func() { releaseArrays(answer) }()
+	for i := range r.wanted {
+		column, err := r.column(&r.wanted[i], from, to)
+		if err != nil {
+			return nil, err
+		}
+		answer = append(answer, column)
+	}
+	return array.NewRecordBatch(plain, answer, int64(to-from)), nil
+}
+
+func (r *mappedReader) column(c *mappedColumn, from, to int) (arrow.Array, error) {
+	if c.leaf < 0 {
+		return array.MakeArrayOfNull(r.conformer.mem, c.typ, to-from), nil
+	}
+	if from == 0 {
+		if err := c.reader.Open(r.file, r.group, c.leaf); err != nil {
+			return nil, err
+		}
+	}
+	found, err := c.reader.Array(r.conformer.mem, from, to)
+	if err != nil {
+		return nil, err
+	}
+	defer found.Release()
+	return r.conformer.array(found, c.typ)
+}
+
+func (r *mappedReader) close() { r.file.Close() }
