@@ -72,7 +72,7 @@ type write struct {
 	view      *driftline.FeatureView
 	key       string // idempotency key, or ""
 	conformer *conformer
-	hash      *contentHash
+	hash      *contentHash // of a write with a key; else nobody will ever compare it
 	first     uint64 // sequence of the first row
 	next      uint64 // sequence after the last row
 	rows      int64
@@ -83,7 +83,19 @@ func (e *Engine) newWrite(view *driftline.FeatureView, key string, input *arrow.
 	if err != nil {
 		return nil, err
 	}
-	return &write{engine: e, view: view, key: key, conformer: c, hash: newContentHash(c.schema)}, nil
+	w := &write{engine: e, view: view, key: key, conformer: c}
+	if key != "" {
+		w.hash = newContentHash(c.schema)
+	}
+	return w, nil
+}
+
+// content is the content hash of the rows so far, "" for a write without a key.
+func (w *write) content() string {
+	if w.hash == nil {
+		return ""
+	}
+	return w.hash.sum()
 }
 
 // run reads rows until it is clear whether the write is small, then takes that path.
@@ -136,7 +148,9 @@ func (w *write) yieldConformed(ctx context.Context, b arrow.RecordBatch, yield f
 		return false
 	}
 	defer fit.Release()
-	w.hash.add(fit)
+	if w.hash != nil {
+		w.hash.add(fit)
+	}
 	first := w.engine.takeSequences(fit.NumRows())
 	if w.rows == 0 {
 		w.first = first
@@ -172,7 +186,7 @@ func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (drift
 	tx := w.engine.registry.BeginWith(batch)
 	defer tx.Discard()
 	result := driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first}
-	if err := w.finish(tx, result, w.hash.sum()); err != nil {
+	if err := w.finish(tx, result, w.content()); err != nil {
 		return driftline.IngestResult{}, err
 	}
 	w.engine.noteLogged(w.view.Name, w.first, len(entry))
@@ -192,7 +206,7 @@ func (w *write) replayed() (result driftline.IngestResult, done bool, err error)
 	if err := json.Unmarshal(raw, &record); err != nil {
 		return result, false, driftline.Errorf(driftline.DataLoss, "the record of idempotency key %q is damaged: %w", w.key, err)
 	}
-	if record.Content != w.hash.sum() {
+	if record.Content != w.content() {
 		return result, false, driftline.Errorf(driftline.Conflict, "view %q: idempotency key %q was used for other rows", w.view.Name, w.key).
 			WithRef(driftline.ViewRef(w.view.Name)).
 			WithHint("use a new key for new rows; the same key is only for sending the same rows again")
@@ -261,7 +275,7 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	defer unlock()
 	in := intent{
 		ID: fmt.Sprintf("write-%d", w.first), View: w.view.Name, Kind: intentWrite, Files: hashes(files),
-		Next: w.next, Key: w.key, Content: w.hash.sum(),
+		Next: w.next, Key: w.key, Content: w.content(),
 		Result: driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first},
 		newest: newest,
 	}
