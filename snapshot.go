@@ -49,24 +49,24 @@ type Maintenance struct {
 	Damaged   []Ref  `json:"damaged,omitempty"`
 }
 
-// ErasureRequest asks that everything about one entity be removed: rows of every view
+// ErasureRequest asks that everything about one thing be removed: rows of every view
 // that has its join keys, online values, and rows of saved datasets.
 type ErasureRequest struct {
-	Entity EntityName     `json:"entity"`
-	Keys   map[string]any `json:"keys"` // one value for each join key of the entity
-	Reason string         `json:"reason,omitempty"`
+	Entity EntityName        `json:"entity"`
+	Keys   map[string]string `json:"keys"` // join key → value as text: a time in RFC 3339, bytes in base64
+	Reason string            `json:"reason,omitempty"`
 }
 
 // Erasure reports what an erasure removed. Rebuilding a dataset that had such rows is
 // no longer possible, and its content hash is that of the rows that are left.
 type Erasure struct {
 	Entity    EntityName    `json:"entity"`
-	Tables    []ErasedTable `json:"tables"`
-	Online    int           `json:"online"`    // values removed
-	Datasets  []Ref         `json:"datasets"`  // that had rows of the entity
-	Snapshots int           `json:"snapshots"` // older snapshots that were given up because their files had rows
+	Tables    []ErasedTable `json:"tables"`             // of views and datasets that had rows
+	Online    int           `json:"online"`             // rows removed from the online store
+	Datasets  []Ref         `json:"datasets,omitempty"` // that had rows
+	Snapshots int           `json:"snapshots"`          // older ones, given up because their files had rows
 	Time      time.Time     `json:"time"`
-	Keys      string        `json:"keys"` // a hash: the ledger must not keep what was to be forgotten
+	Keys      string        `json:"keys"` // salt:hash of the values, which nobody may keep
 	Reason    string        `json:"reason,omitempty"`
 }
 

@@ -52,6 +52,14 @@ func (c *Client) FeatureView(ctx context.Context, name driftline.ViewName) (*dri
 	return get[driftline.FeatureView](ctx, c, path("feature-views", string(name)))
 }
 
+// Erase removes everything about one thing: rows of views and of saved datasets, and
+// online values. It cannot be taken back.
+func (c *Client) Erase(ctx context.Context, req driftline.ErasureRequest) (driftline.Erasure, error) {
+	var done driftline.Erasure
+	err := c.call(ctx, http.MethodPost, path("erasures"), req, &done)
+	return done, err
+}
+
 // FeatureServices lists the registered feature services.
 func (c *Client) FeatureServices(ctx context.Context) ([]driftline.FeatureService, error) {
 	var answer struct {

@@ -47,6 +47,13 @@ const (
 	intentFlush intentKind = "flush" // rows come from the ingest log: they are online already
 )
 
+// summaryCause is the property of a snapshot's summary that says, for people, what made
+// it, where that is not a write or a flush.
+const (
+	summaryCause = "cause"
+	causeErasure = "erasure"
+)
+
 // summaryIntent is the property of a snapshot's summary that names its intent.
 const summaryIntent = "intent"
 

@@ -24,6 +24,7 @@ const (
 	RowsIngested      Kind = "rows.ingested"      // driftline.IngestResult
 	SnapshotCommitted Kind = "snapshot.committed" // Snapshot
 	DatasetSaved      Kind = "dataset.saved"      // driftline.Dataset
+	EntityErased      Kind = "entity.erased"      // erased
 	RunCreated        Kind = "run.created"        // driftline.RunSpec
 	RunLogged         Kind = "run.logged"         // driftline.RunLog without metrics
 	RunFinished       Kind = "run.finished"       // runFinished

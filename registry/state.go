@@ -97,6 +97,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	RowsIngested:      foldIngest,
 	SnapshotCommitted: foldSnapshot,
 	DatasetSaved:      foldDataset,
+	EntityErased:      foldErasure,
 	RunCreated:        foldRunCreated,
 	RunLogged:         foldRunLogged,
 	RunFinished:       foldRunFinished,

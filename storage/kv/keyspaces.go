@@ -8,6 +8,7 @@ package kv
 //	'L'     storage/online  layouts of packed rows
 //	'a'     registry        index of artifacts
 //	'c'     engine          counters, such as the next write sequence
+//	'e'     engine          erasures under way
 //	'g'     registry        ledger lines
 //	'i'     engine          ingest log: acknowledged rows that are not in a file yet
 //	'k'     engine          idempotency keys and their answers
@@ -20,6 +21,7 @@ const (
 	OnlineLayouts   byte = 'L'
 	ArtifactIndex   byte = 'a'
 	Counters        byte = 'c'
+	Erasures        byte = 'e'
 	Ledger          byte = 'g'
 	IngestLog       byte = 'i'
 	IdempotencyKeys byte = 'k'

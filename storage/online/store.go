@@ -61,6 +61,18 @@ func (s *Store) Put(b *kv.Batch, view *driftline.FeatureView, rows arrow.RecordB
 	return nil
 }
 
+// Delete removes the rows of entities from b's view of the store: row i of the key
+// columns, which are in the view's types and without nulls. A row that was put in the
+// meantime goes too.
+func (s *Store) Delete(b *kv.Batch, view *driftline.FeatureView, keys []arrow.Array, rows int) {
+	prefix := keyPrefix(view.JoinKeys)
+	var key []byte
+	for i := range rows {
+		key, _ = appendEntity(append(key[:0], prefix...), keys, i)
+		b.Delete(kv.AppendString(key, string(view.Name)))
+	}
+}
+
 // viewColumns are the columns of a batch, by what they are for.
 type viewColumns struct {
 	keys     []arrow.Array
