@@ -81,13 +81,8 @@ func (s *Store) Append(ctx context.Context, id TableID, rows driftline.Batches, 
 }
 
 func (s *Store) commit(ctx context.Context, id TableID, files []File, summary map[string]string, replace bool) (Snapshot, error) {
-	for _, f := range files {
-		if f.Table != id {
-			return Snapshot{}, driftline.Errorf(driftline.Invalid, "file %s of table %s cannot be committed to table %s", f.Hash, f.Table, id)
-		}
-		if err := s.check(ctx, f, nil); err != nil {
-			return Snapshot{}, err
-		}
+	if err := s.checkStaged(ctx, id, files); err != nil {
+		return Snapshot{}, err
 	}
 	defer s.lock(id)()
 	t, err := s.load(ctx, id)
@@ -111,6 +106,19 @@ func (s *Store) commit(ctx context.Context, id TableID, files []File, summary ma
 		return Snapshot{}, failure("commit to table "+id.String(), err)
 	}
 	return s.snapshot(ctx, id, t, t.CurrentSnapshot())
+}
+
+// checkStaged makes sure that files are the table's and can be read back.
+func (s *Store) checkStaged(ctx context.Context, id TableID, files []File) error {
+	for _, f := range files {
+		if f.Table != id {
+			return driftline.Errorf(driftline.Invalid, "file %s of table %s cannot be committed to table %s", f.Hash, f.Table, id)
+		}
+		if err := s.check(ctx, f, nil); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Store) properties(summary map[string]string) iceberg.Properties {
@@ -210,6 +218,10 @@ func (s *Store) describeOne(t *table.Table, f File) (_ iceberg.DataFile, err err
 	return nil, err
 }
 
+// boundsMode is how much of a long value a manifest keeps as a bound: enough to tell
+// files apart by their join keys, which Iceberg's 16 characters often are not.
+const boundsMode = "truncate(128)"
+
 func dataFileOf(t *table.Table, schema *iceberg.Schema, f File, size int64, footer *metadata.FileMetaData) (iceberg.DataFile, error) {
 	return table.DataFileFromMetadata(table.DataFileArgs{
 		Schema:        schema,
@@ -219,7 +231,7 @@ func dataFileOf(t *table.Table, schema *iceberg.Schema, f File, size int64, foot
 		FilePath:      t.Location() + "/" + dataFolder + "/" + f.Hash + fileSuffix,
 		FileSize:      size,
 		Content:       iceberg.EntryContentData,
-		Properties:    t.Properties(),
+		Properties:    iceberg.Properties{table.DefaultWriteMetricsModeKey: boundsMode},
 		FormatVersion: t.Metadata().Version(),
 	})
 }

@@ -2,11 +2,10 @@ package offline
 
 import (
 	"context"
-	"fmt"
 	"maps"
-	"math/rand/v2"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apache/iceberg-go"
@@ -156,72 +155,18 @@ func (s *Store) Rollback(ctx context.Context, id TableID, to driftline.SnapshotI
 	if target == nil {
 		return Snapshot{}, unknownSnapshot(id, to)
 	}
-	doing := fmt.Sprintf("roll table %s back", id)
-	again, err := s.repeat(ctx, id, t, target, summary)
-	if err != nil {
-		return Snapshot{}, failure(doing, err)
-	}
-	next, err := s.update(ctx, id, t, doing,
-		table.NewAddSnapshotUpdate(again),
-		table.NewSetSnapshotRefUpdate(table.MainBranch, again.SnapshotID, table.BranchRef, 0, 0, 0))
-	if err != nil {
-		return Snapshot{}, err
-	}
-	return s.snapshot(ctx, id, next, next.CurrentSnapshot())
-}
-
-// repeat writes the manifest list of a snapshot that has the manifests of target,
-// on top of the current one.
-func (s *Store) repeat(ctx context.Context, id TableID, t *table.Table, target *table.Snapshot, summary map[string]string) (*table.Snapshot, error) {
-	if _, err := s.list(ctx, id, target); err != nil {
-		return nil, err // what cannot be listed is nothing to go back to
-	}
-	files := tableFiles{dir: s.warehouse.tableDir(id)}
-	manifests, err := target.Manifests(files)
-	if err != nil {
-		return nil, s.damaged(id, err)
-	}
-	current := t.CurrentSnapshot()
-	schema := t.Schema().ID
-	again := &table.Snapshot{
-		SnapshotID:       newSnapshotID(t),
-		ParentSnapshotID: &current.SnapshotID,
-		SequenceNumber:   t.Metadata().LastSequenceNumber() + 1,
-		TimestampMs:      max(time.Now().UnixMilli(), t.Metadata().LastUpdatedMillis()),
-		SchemaID:         &schema,
-		Summary:          &table.Summary{Operation: table.OpOverwrite, Properties: s.properties(summary)},
-	}
+	totals := iceberg.Properties{}
 	for key, value := range target.Summary.Properties {
-		if _, isTotal := totalKeys[key]; isTotal {
-			again.Summary.Properties[key] = value
+		if strings.HasPrefix(key, "total-") {
+			totals[key] = value
 		}
 	}
-	name := fmt.Sprintf("snap-%d-0-%s.avro", again.SnapshotID, t.Metadata().TableUUID())
-	again.ManifestList = t.Location() + "/" + metadataFolder + "/" + name
-	return again, writeManifestList(files, again, manifests)
-}
-
-// totalKeys are the entries of an Iceberg summary that follow from the files of the
-// snapshot alone.
-var totalKeys = map[string]struct{}{
-	"total-data-files":       {},
-	"total-delete-files":     {},
-	"total-equality-deletes": {},
-	"total-files-size":       {},
-	"total-position-deletes": {},
-	"total-records":          {},
-}
-
-func writeManifestList(files tableFiles, of *table.Snapshot, manifests []iceberg.ManifestFile) error {
-	out, err := files.Create(of.ManifestList)
-	if err != nil {
-		return err
+	if _, err := s.list(ctx, id, target); err != nil {
+		return Snapshot{}, err // what cannot be listed is nothing to go back to
 	}
-	err = iceberg.WriteManifestList(2, out, of.SnapshotID, of.ParentSnapshotID, &of.SequenceNumber, 0, manifests)
-	if err != nil {
-		return err // not closed, the file never appears
-	}
-	return out.Close()
+	return s.commitManifests(ctx, id, t, "roll table "+id.String()+" back", totals, summary, func(*table.Snapshot) ([]iceberg.ManifestFile, error) {
+		return target.Manifests(tableFiles{dir: s.warehouse.tableDir(id)})
+	})
 }
 
 // update commits changes of a table's metadata. The caller holds the table's lock.
@@ -239,13 +184,4 @@ func (s *Store) update(ctx context.Context, id TableID, t *table.Table, doing st
 		return nil, failure(doing, err)
 	}
 	return s.load(ctx, id)
-}
-
-// newSnapshotID draws an id that the table does not have.
-func newSnapshotID(t *table.Table) int64 {
-	for {
-		if id := rand.Int64(); id != 0 && t.SnapshotByID(id) == nil {
-			return id
-		}
-	}
 }

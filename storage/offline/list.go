@@ -17,6 +17,7 @@ import (
 type listedFile struct {
 	file     File
 	sequence int64 // of the commit that added it
+	snapshot int64 // likewise
 	data     iceberg.DataFile
 }
 
@@ -121,5 +122,5 @@ func (s *Store) listEntry(id TableID, e iceberg.ManifestEntry) (listedFile, erro
 	}
 	f := File{Table: id, Hash: hash, Rows: data.Count(), Bytes: data.FileSizeBytes()}
 	f.Path = s.pathOf(f)
-	return listedFile{file: f, sequence: e.SequenceNum(), data: data}, nil
+	return listedFile{file: f, sequence: e.SequenceNum(), snapshot: e.SnapshotID(), data: data}, nil
 }
