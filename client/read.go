@@ -3,6 +3,8 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"net/http"
+	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -15,12 +17,35 @@ type readCommand struct {
 	Op      string `json:"op"`
 	Name    string `json:"name"`
 	Version int    `json:"version,omitempty"`
+	Split   string `json:"split,omitempty"`
+	Rebuild bool   `json:"rebuild,omitempty"`
 }
 
 // ReadDataset streams the rows of a saved dataset; version 0 is the newest. The
 // rows can be ranged over any number of times while ctx lives.
 func (c *Client) ReadDataset(ctx context.Context, name driftline.DatasetName, version int) (driftline.Batches, error) {
 	return c.read(ctx, readCommand{Op: "dataset", Name: string(name), Version: version})
+}
+
+// ReadPart streams the rows of one part of a divided dataset, as [Client.ReadDataset] does.
+func (c *Client) ReadPart(ctx context.Context, name driftline.DatasetName, version int, part string) (driftline.Batches, error) {
+	return c.read(ctx, readCommand{Op: "dataset", Name: string(name), Version: version, Split: part})
+}
+
+// ReadRebuilt makes a dataset again on the server, from its spine and the snapshots that
+// it pins, and streams the rows. The range fails at its end if they are not those saved.
+func (c *Client) ReadRebuilt(ctx context.Context, name driftline.DatasetName, version int) (driftline.Batches, error) {
+	return c.read(ctx, readCommand{Op: "dataset", Name: string(name), Version: version, Rebuild: true})
+}
+
+// Rebuild makes a dataset again on the server and says whether it came out the same;
+// version 0 is the newest.
+func (c *Client) Rebuild(ctx context.Context, name driftline.DatasetName, version int) (*driftline.Rebuild, error) {
+	d, err := c.Dataset(ctx, name, version)
+	if err != nil {
+		return nil, err
+	}
+	return ask[driftline.Rebuild](ctx, c, http.MethodPost, path("datasets", string(d.Name), strconv.Itoa(d.Version), "rebuild"), struct{}{})
 }
 
 // ReadView streams the whole history of a feature view, as [Client.ReadDataset] does.

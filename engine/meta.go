@@ -36,6 +36,9 @@ const (
 var metaTables = []metaTable{
 	{"aliases", []metaColumn{{"model", text}, {"alias", text}, {"version", integer}}, aliasRows},
 	{"artifacts", []metaColumn{{"run_id", text}, {"path", text}, {"size", integer}, {"sha256", text}}, artifactRows},
+	{"dataset_columns", []metaColumn{{"name", text}, {"version", integer}, {"column", text}, {"type", text}, {"nulls", integer},
+		{"not_yet_known", integer}, {"min", float}, {"max", float}, {"mean", float}, {"std_dev", float}, {"distinct", integer}}, datasetColumnRows},
+	{"dataset_splits", []metaColumn{{"name", text}, {"version", integer}, {"kind", text}, {"part", text}, {"rows", integer}}, datasetSplitRows},
 	{"datasets", []metaColumn{{"name", text}, {"version", integer}, {"snapshot_id", integer}, {"created", instant},
 		{"rows", integer}, {"content_hash", text}, {"sql", text}}, datasetRows},
 	{"entities", []metaColumn{{"name", text}, {"join_key", text}, {"type", text}, {"description", text}}, entityRows},
@@ -150,6 +153,45 @@ func artifactRows(e *Engine, add func(...any)) error {
 func datasetRows(e *Engine, add func(...any)) error {
 	for _, d := range e.registry.Datasets() {
 		add(string(d.Name), int64(d.Version), int64(d.Snapshot), d.Created, d.Report.Rows, d.ContentHash, d.Report.SQL)
+	}
+	return nil
+}
+
+// datasetColumnRows are the statistics of each column. not_yet_known is null for a
+// column of the spine, distinct for one that has more values than were counted.
+func datasetColumnRows(e *Engine, add func(...any)) error {
+	for _, d := range e.registry.Datasets() {
+		unknown := map[string]any{}
+		for _, c := range d.Report.Columns {
+			unknown[c.Column] = c.NotYetKnown
+		}
+		for _, c := range d.Statistics {
+			var distinct any
+			if c.Top != nil {
+				distinct = c.Distinct
+			}
+			add(string(d.Name), int64(d.Version), c.Column, c.Type, c.Nulls, unknown[c.Column],
+				floatOrNull(c.Min), floatOrNull(c.Max), floatOrNull(c.Mean), floatOrNull(c.StdDev), distinct)
+		}
+	}
+	return nil
+}
+
+func floatOrNull(n *driftline.Number) any {
+	if n == nil {
+		return nil
+	}
+	return float64(*n)
+}
+
+func datasetSplitRows(e *Engine, add func(...any)) error {
+	for _, d := range e.registry.Datasets() {
+		if d.Request.Split == nil {
+			continue
+		}
+		for _, p := range d.Request.Split.Parts {
+			add(string(d.Name), int64(d.Version), string(d.Request.Split.Kind), p.Name, p.Rows)
+		}
 	}
 	return nil
 }

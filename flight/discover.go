@@ -110,18 +110,13 @@ type table struct {
 }
 
 func (s *service) table(ctx context.Context, command readCommand) (table, error) {
+	if err := command.check(); err != nil {
+		return table{}, err
+	}
 	if command.Op == opView {
 		return s.viewTable(ctx, driftline.ViewName(command.Name))
 	}
-	dataset, err := s.engine.Registry().Dataset(driftline.DatasetName(command.Name), command.Version)
-	if err != nil {
-		return table{}, err
-	}
-	rows, err := s.engine.ReadDataset(ctx, dataset.Name, dataset.Version)
-	if err != nil {
-		return table{}, err
-	}
-	return table{schema: rows.Schema, rows: dataset.Report.Rows, version: dataset.Version}, nil
+	return s.datasetTable(ctx, command)
 }
 
 func (s *service) viewTable(ctx context.Context, name driftline.ViewName) (table, error) {

@@ -96,6 +96,14 @@ func (s *Server) dataset(r *http.Request) (*driftline.Dataset, error) {
 	return s.engine.Registry().Dataset(driftline.DatasetName(r.PathValue("name")), version)
 }
 
+func (s *Server) rebuild(r *http.Request) (driftline.Rebuild, error) {
+	version, err := versionOf(r.PathValue("version"))
+	if err != nil {
+		return driftline.Rebuild{}, err
+	}
+	return s.engine.Rebuild(r.Context(), driftline.DatasetName(r.PathValue("name")), version)
+}
+
 // versionOf reads a dataset version of a path; "" is 0, the newest.
 func versionOf(text string) (int, error) {
 	if text == "" {

@@ -50,6 +50,7 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/api/v1/datasets", handle: answer(s.datasets)},
 		{method: "GET", path: "/api/v1/datasets/{name}", handle: answer(s.dataset)},
 		{method: "GET", path: "/api/v1/datasets/{name}/{version}", handle: answer(s.dataset)},
+		{method: "POST", path: "/api/v1/datasets/{name}/{version}/rebuild", handle: answer(s.rebuild), body: small, allow: long},
 
 		{method: "POST", path: "/api/v1/runs", handle: answer(s.createRun), body: small},
 		{method: "GET", path: "/api/v1/runs", handle: answer(s.runs)},
