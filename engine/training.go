@@ -241,6 +241,13 @@ func (e *Engine) writeTable(ctx context.Context, table offline.TableID, rows dri
 			err = errors.Join(err, e.offline.Drop(context.WithoutCancel(ctx), table))
 		}
 	}()
+	return e.fillTable(ctx, table, rows, func(files []offline.File) (offline.Snapshot, error) {
+		return e.offline.Commit(ctx, table, files, nil)
+	})
+}
+
+// fillTable stages rows for a table, commits them, and says what was seen of them.
+func (e *Engine) fillTable(ctx context.Context, table offline.TableID, rows driftline.Batches, commit func([]offline.File) (offline.Snapshot, error)) (stored storedTable, err error) {
 	hash, statistics, parts := newContentHash(rows.Schema), newStatistics(rows.Schema), map[string]int64{}
 	files, err := e.offline.Stage(ctx, table, watched(rows, func(b arrow.RecordBatch) {
 		hash.add(b)
@@ -250,7 +257,7 @@ func (e *Engine) writeTable(ctx context.Context, table offline.TableID, rows dri
 	if err != nil {
 		return stored, err
 	}
-	if stored.snapshot, err = e.offline.Commit(ctx, table, files, nil); err != nil {
+	if stored.snapshot, err = commit(files); err != nil {
 		return stored, err
 	}
 	if columns := statistics.numeric(); len(columns) > 0 {
