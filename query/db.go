@@ -29,6 +29,9 @@ type Options struct {
 
 	// Allocator makes the batches handed out. Default memory.DefaultAllocator.
 	Allocator memory.Allocator
+
+	// SQL is how SELECTs of users run.
+	SQL SQLOptions
 }
 
 func (o *Options) withDefaults() Options {
@@ -45,6 +48,7 @@ func (o *Options) withDefaults() Options {
 	if c.Allocator == nil {
 		c.Allocator = memory.DefaultAllocator
 	}
+	c.SQL = c.SQL.withDefaults()
 	return c
 }
 
@@ -61,12 +65,17 @@ type DB struct {
 
 	parserMu sync.Mutex // guards parser
 	parser   *session   // the scratch database that only ever parses; opened at first use
+
+	workers *workers // nil if SELECTs run in this process
 }
 
 // Open returns a DB. Nil opts mean the defaults.
 func Open(opts *Options) (*DB, error) {
 	db := &DB{opts: opts.withDefaults()}
 	db.stopping, db.stop = context.WithCancel(context.Background())
+	if len(db.opts.SQL.Command) > 0 {
+		db.workers = startWorkers(db.opts.SQL, db.opts.Threads, db.opts.Allocator)
+	}
 	return db, nil
 }
 
@@ -77,6 +86,9 @@ func (db *DB) Close() error {
 	db.closed = true
 	db.mu.Unlock()
 	db.stop()
+	if db.workers != nil {
+		db.workers.close()
+	}
 	db.running.Wait()
 
 	db.parserMu.Lock()

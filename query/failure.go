@@ -44,9 +44,44 @@ func failure(ctx context.Context, err error) error {
 	case duckdb.ErrorTypeInterrupt:
 		return stopped(context.Canceled)
 	}
-	e := driftline.Errorf(driftline.Invalid, "%s", firstLine(theirs.Msg))
+	e := mistake(theirs.Msg)
 	e.Err = err
 	return e
+}
+
+// mistakes are what DuckDB says of names that do not exist, and how we say it. The
+// groups of an expression go into the text; the names that DuckDB offers instead
+// become the hint.
+var mistakes = []struct {
+	says *regexp.Regexp
+	text string
+}{
+	{regexp.MustCompile(`Referenced column "(.+?)" not found in FROM clause`), `column "$1" does not exist`},
+	{regexp.MustCompile(`Referenced column "(.+?)" was not found because the FROM clause is missing`), `column "$1" does not exist, because there is no FROM`},
+	{regexp.MustCompile(`(?:Table|Values list) "(.+?)" does not have a column named "(.+?)"`), `table "$1" has no column "$2"`},
+	{regexp.MustCompile(`Referenced table "(.+?)" not found`), `table "$1" is not in the FROM of this SELECT`},
+	{regexp.MustCompile(`Function with name "?([^\s"]+)"? does not exist`), `function "$1" does not exist`},
+}
+
+var (
+	errorKind = regexp.MustCompile(`^[A-Z][A-Za-z ]* Error: `)
+	offered   = regexp.MustCompile(`(?s)(?:Candidate (?:bindings|tables)|Did you mean|Similar column)[^"]*("[^"\n]+"(?:, "[^"\n]+")*)`)
+)
+
+// mistake is the error of a text that DuckDB refuses.
+func mistake(message string) *driftline.Error {
+	for _, m := range mistakes {
+		match := m.says.FindStringSubmatchIndex(message)
+		if match == nil {
+			continue
+		}
+		e := driftline.Errorf(driftline.Invalid, "%s", m.says.ExpandString(nil, m.text, message, match))
+		if names := offered.FindStringSubmatch(message); names != nil {
+			e = e.WithHint("did you mean %s?", strings.ReplaceAll(names[1], ", ", " or "))
+		}
+		return e
+	}
+	return driftline.Errorf(driftline.Invalid, "%s", errorKind.ReplaceAllString(firstLine(message), ""))
 }
 
 // damagedFile reports whether DuckDB could not read a file. Some of what a broken

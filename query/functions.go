@@ -1,7 +1,9 @@
 package query
 
 import (
+	"encoding/json"
 	"math"
+	"strconv"
 	"strings"
 
 	"github.com/driftline/driftline"
@@ -44,23 +46,27 @@ var patternFunctions = set("~~", "!~~", "~~*", "!~~*", "~~~", "like_escape", "no
 
 const maxWildcards = 8
 
-// checkFunction checks the name and the arguments of a FUNCTION or WINDOW node.
-func checkFunction(node map[string]any) error {
+// checkFunction checks the name and the arguments of a FUNCTION or WINDOW node, which
+// makes a table or a value.
+func (w *walker) checkFunction(node map[string]any, makesTable bool) error {
 	name, _ := node["function_name"].(string)
 	schema, _ := node["schema"].(string)
 	name = strings.ToLower(name)
 	if schema != "" && !strings.EqualFold(schema, "main") && !strings.EqualFold(schema, "pg_catalog") {
 		return refused("function " + schema + "." + name)
 	}
+	if name == pointInTime {
+		return misused("it makes a table, and stands in FROM")
+	}
 	if deniedFunctions[name] || hasDeniedPrefix(name) {
 		return driftline.Errorf(driftline.Permission, "function %q is not allowed in SQL here", name)
 	}
 	arguments, _ := node["children"].([]any)
 	if at, sized := sizedFunctions[name]; sized {
-		return checkSizes(name, at, arguments)
+		return checkSizes(name, at, arguments, makesTable)
 	}
 	if patternFunctions[name] && len(arguments) > 1 {
-		return checkPattern(arguments[1])
+		return w.checkPattern(arguments[1])
 	}
 	return nil
 }
@@ -74,7 +80,7 @@ func hasDeniedPrefix(name string) bool {
 	return false
 }
 
-func checkSizes(name string, at int, arguments []any) error {
+func checkSizes(name string, at int, arguments []any, makesTable bool) error {
 	for i, a := range arguments {
 		if inner := sizedInside(a); inner != "" {
 			return multiplied(inner, name)
@@ -83,6 +89,10 @@ func checkSizes(name string, at int, arguments []any) error {
 			continue
 		}
 		size, known := literalNumber(a)
+		if isTimeLiteral(a) && !makesTable {
+			return driftline.Errorf(driftline.Permission, "a list of times made by %s may be of any size", name).
+				WithHint("make rows of it: SELECT … FROM %s(…)", name)
+		}
 		if !known {
 			return driftline.Errorf(driftline.Permission, "argument %d of %s must be a literal here", i+1, name)
 		}
@@ -129,8 +139,12 @@ func literalNumber(expression any) (float64, bool) {
 	switch node["class"] {
 	case "CONSTANT":
 		value, _ := node["value"].(map[string]any)
-		number, ok := value["value"].(float64)
-		return number, ok
+		number, ok := value["value"].(json.Number)
+		if !ok {
+			return 0, false
+		}
+		size, err := number.Float64()
+		return size, err == nil
 	case "CAST":
 		to, _ := node["cast_type"].(map[string]any)
 		if id, _ := to["id"].(string); isTimeType(id) {
@@ -160,20 +174,39 @@ func isTimeType(id string) bool {
 	return strings.HasPrefix(id, "TIMESTAMP") || id == "DATE" || id == "INTERVAL"
 }
 
-func checkPattern(expression any) error {
+// isTimeLiteral reports whether an argument is a literal time or interval.
+func isTimeLiteral(expression any) bool {
+	node, _ := expression.(map[string]any)
+	switch node["class"] {
+	case "CAST":
+		to, _ := node["cast_type"].(map[string]any)
+		return isTimeType(textOf(to["id"])) || isTimeLiteral(node["child"])
+	case "FUNCTION":
+		return strings.HasPrefix(textOf(node["function_name"]), "to_")
+	}
+	return false
+}
+
+func (w *walker) checkPattern(expression any) error {
 	node, _ := expression.(map[string]any)
 	switch node["class"] {
 	case "PARAMETER":
+		if at, err := strconv.Atoi(textOf(node["identifier"])); err == nil {
+			w.patterns = append(w.patterns, at)
+		}
 		return nil
 	case "CONSTANT":
 		value, _ := node["value"].(map[string]any)
-		pattern, _ := value["value"].(string)
-		if strings.Count(pattern, "%")+strings.Count(pattern, "*")+strings.Count(pattern, "?") > maxWildcards {
-			return driftline.Errorf(driftline.Permission, "a LIKE or GLOB pattern has more than %d wildcards", maxWildcards).
-				WithHint("use regexp_matches")
-		}
-		return nil
+		return checkWildcards(textOf(value["value"]))
 	}
 	return driftline.Errorf(driftline.Permission, "the pattern of LIKE or GLOB must be a literal or a parameter here").
 		WithHint("use contains, starts_with or regexp_matches")
+}
+
+func checkWildcards(pattern string) error {
+	if strings.Count(pattern, "%")+strings.Count(pattern, "*")+strings.Count(pattern, "?") <= maxWildcards {
+		return nil
+	}
+	return driftline.Errorf(driftline.Permission, "a LIKE or GLOB pattern has more than %d wildcards", maxWildcards).
+		WithHint("use regexp_matches")
 }

@@ -3,7 +3,6 @@ package query
 import (
 	"context"
 	"encoding/json"
-	"fmt"
 	"maps"
 	"slices"
 	"strconv"
@@ -17,45 +16,77 @@ import (
 // known shape takes 1.5 s, a 320 KiB one takes gigabytes.
 const maxSQLBytes = 64 << 10
 
-// TableName names a table in a user's SQL. Schema is "" if the text gave none.
-type TableName struct{ Schema, Name string }
-
-// String returns schema.name, or name.
-func (t TableName) String() string {
-	if t.Schema == "" {
-		return t.Name
-	}
-	return t.Schema + "." + t.Name
-}
-
-// same compares as SQL does: without case.
-func (t TableName) same(other TableName) bool {
-	return strings.EqualFold(t.Schema, other.Schema) && strings.EqualFold(t.Name, other.Name)
-}
-
 // Select is one SELECT that passed the gate. It is immutable.
 type Select struct {
 	// Tables are the tables that it reads, each once.
 	Tables []TableName
 
+	// PointInTime are its point-in-time joins, whose answers it reads as tables.
+	PointInTime []PointInTime
+
 	// Parameters is how many values (? or $1, $2, …) it needs.
 	Parameters int
 
-	text string // what runs: the checked syntax tree, written back
+	// Explain asks for the plan instead of the rows.
+	Explain bool
+
+	text     string // what runs: the checked syntax tree, written back
+	patterns []int  // the parameters, from 1, that are patterns of LIKE or GLOB
 }
 
 // ParseSelect checks a user's text and returns what may run of it.
 //
 // The text is parsed by DuckDB's json_serialize_sql, to which it is a parameter: it
 // is never prepared or run, because preparing "DROP TABLE t; SELECT 1" drops t.
-// What is returned comes from the syntax tree and was checked once more.
+// What is returned comes from the syntax tree and was checked once more. If the DB
+// has workers, one of them does all that, so that a parser that hangs or dies is an
+// error like any other.
 //
 // It fails with Invalid if the text is not SQL, and with Permission if it is
-// anything but one SELECT over plain tables with harmless functions.
+// anything but one SELECT over plain tables with harmless functions, or EXPLAIN of one.
 func (db *DB) ParseSelect(ctx context.Context, text string) (*Select, error) {
 	if err := checkText(text); err != nil {
 		return nil, err
 	}
+	text, explain, err := withoutExplain(text)
+	if err != nil {
+		return nil, err
+	}
+	var sel *Select
+	if db.workers != nil {
+		sel, err = db.workers.parse(ctx, text)
+	} else {
+		sel, err = db.parse(ctx, text)
+	}
+	if err != nil {
+		return nil, err
+	}
+	sel.Explain = explain
+	return sel, nil
+}
+
+// withoutExplain takes EXPLAIN from the front of text. DuckDB's parser can show only
+// what follows it.
+func withoutExplain(text string) (rest string, explain bool, err error) {
+	const keyword = "explain"
+	trimmed := strings.TrimSpace(text)
+	if len(trimmed) <= len(keyword) || !strings.EqualFold(trimmed[:len(keyword)], keyword) {
+		return text, false, nil
+	}
+	rest = trimmed[len(keyword):]
+	word := strings.TrimSpace(rest)
+	if rest == word { // EXPLAIN( or a name that begins so
+		return text, false, nil
+	}
+	if first, _, _ := strings.Cut(word, " "); strings.EqualFold(first, "analyze") {
+		return "", false, driftline.Errorf(driftline.Permission, "EXPLAIN ANALYZE is not allowed here, because it runs the statement").
+			WithHint("write EXPLAIN SELECT …")
+	}
+	return word, true, nil
+}
+
+// parse is ParseSelect in this process.
+func (db *DB) parse(ctx context.Context, text string) (*Select, error) {
 	ctx, end, err := db.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -72,6 +103,26 @@ func (db *DB) ParseSelect(ctx context.Context, text string) (*Select, error) {
 		db.parser = nil
 	}
 	return sel, err
+}
+
+// checkArguments checks the values of the parameters.
+func (sel *Select) checkArguments(args []any) error {
+	if len(args) != sel.Parameters {
+		return driftline.Errorf(driftline.Invalid, "the query has %d parameters, %d values were given", sel.Parameters, len(args))
+	}
+	for i, a := range args {
+		if err := checkArgument(i, a); err != nil {
+			return err
+		}
+	}
+	for _, i := range sel.patterns {
+		if pattern, ok := args[i-1].(string); ok {
+			if err := checkWildcards(pattern); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
 func checkText(text string) error {
@@ -104,75 +155,117 @@ func (db *DB) openParser(ctx context.Context) (*session, error) {
 }
 
 func (s *session) parse(ctx context.Context, text string) (*Select, error) {
-	first, err := s.check(ctx, text)
-	if err != nil {
-		return nil, err
-	}
-	written, err := s.text(ctx, "SELECT json_deserialize_sql($1::JSON)", first.tree)
-	if err != nil {
-		return nil, driftline.Errorf(driftline.Invalid, "this SELECT cannot be checked: %w", hidden{err})
-	}
-	second, err := s.check(ctx, written)
-	if err != nil {
-		return nil, err
-	}
-	if !sameTables(first.tables, second.tables) || first.parameters != second.parameters {
-		return nil, driftline.Errorf(driftline.Permission, "this SELECT cannot be checked: it reads differently when written back")
-	}
-	return &Select{Tables: first.tables, Parameters: first.parameters, text: strings.TrimSuffix(strings.TrimSpace(written), ";")}, nil
+	return s.parseNested(ctx, text, false)
 }
 
-func sameTables(a, b []TableName) bool {
-	if len(a) != len(b) {
-		return false
+// parseNested parses the SELECT of a spine if nested is set, and else the user's whole text.
+func (s *session) parseNested(ctx context.Context, text string, nested bool) (*Select, error) {
+	first, err := s.check(ctx, text, walker{nested: nested})
+	if err != nil {
+		return nil, err
 	}
-	for i := range a {
-		if !a[i].same(b[i]) {
-			return false
+	written, err := s.written(ctx, first.tree)
+	if err != nil {
+		return nil, err
+	}
+	second, err := s.check(ctx, written, walker{nested: nested, written: true})
+	if err != nil {
+		return nil, err
+	}
+	if !slices.Equal(first.relations(), second.relations()) || first.parameters != second.parameters {
+		return nil, driftline.Errorf(driftline.Permission, "this SELECT cannot be checked: it reads differently when written back")
+	}
+	sel := &Select{Tables: first.tables, Parameters: first.parameters, text: written, patterns: first.patterns}
+	for _, join := range first.joins {
+		spine, err := s.written(ctx, map[string]any{"error": false, "statements": []any{join.spine}})
+		if err != nil {
+			return nil, err
 		}
+		if join.PointInTime.Spine, err = s.parseNested(ctx, spine, true); err != nil {
+			return nil, aboutSpine(err)
+		}
+		if join.PointInTime.Spine.Parameters > 0 {
+			return nil, misused("its SELECT has parameters, which are only allowed around it")
+		}
+		sel.PointInTime = append(sel.PointInTime, join.PointInTime)
 	}
-	return true
+	return sel, nil
+}
+
+// written returns a syntax tree as text.
+func (s *session) written(ctx context.Context, tree map[string]any) (string, error) {
+	raw, err := json.Marshal(tree)
+	if err != nil {
+		return "", driftline.Errorf(driftline.Invalid, "this SELECT cannot be checked: %w", hidden{err})
+	}
+	text, err := s.text(ctx, "SELECT json_deserialize_sql($1::JSON)", string(raw))
+	if err != nil {
+		return "", driftline.Errorf(driftline.Invalid, "this SELECT cannot be checked: %w", hidden{err})
+	}
+	return strings.TrimSuffix(strings.TrimSpace(text), ";"), nil
 }
 
 // checkedTree is a syntax tree that passed.
 type checkedTree struct {
-	tree       string // JSON, as DuckDB wrote it
+	tree       map[string]any // as DuckDB wrote it, but for what the walker replaced
 	tables     []TableName
+	joins      []join
 	parameters int
+	patterns   []int
 }
 
-// check parses text and walks over its syntax tree.
-func (s *session) check(ctx context.Context, text string) (*checkedTree, error) {
-	tree, err := s.text(ctx, "SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", text)
+// relations are the names under which the written text reads its tables.
+func (c *checkedTree) relations() []string {
+	var names []string
+	add := func(t TableName) {
+		schema, name := t.relation()
+		names = append(names, strings.ToLower(schema+"."+name))
+	}
+	for _, t := range c.tables {
+		add(t)
+	}
+	for _, j := range c.joins {
+		add(j.Table)
+	}
+	slices.Sort(names)
+	return slices.Compact(names)
+}
+
+// check parses text and lets w walk over its syntax tree.
+func (s *session) check(ctx context.Context, text string, w walker) (*checkedTree, error) {
+	raw, err := s.text(ctx, "SELECT json_serialize_sql($1::VARCHAR)::VARCHAR", text)
 	if err != nil {
 		return nil, err
 	}
-	var parsed struct {
-		Error      bool             `json:"error"`
-		Kind       string           `json:"error_type"`
-		Message    string           `json:"error_message"`
-		Position   string           `json:"position"`
-		Statements []map[string]any `json:"statements"`
-	}
-	if err := json.Unmarshal([]byte(tree), &parsed); err != nil {
+	decoder := json.NewDecoder(strings.NewReader(raw))
+	decoder.UseNumber() // places in the text are greater than a float64 can tell apart
+	var tree map[string]any
+	if err := decoder.Decode(&tree); err != nil {
 		return nil, driftline.Errorf(driftline.Invalid, "this SQL cannot be checked: %w", hidden{err})
 	}
-	if parsed.Error {
-		return nil, parseFailure(text, parsed.Kind, parsed.Message, parsed.Position)
+	if failed, _ := tree["error"].(bool); failed {
+		return nil, parseFailure(text, textOf(tree["error_type"]), textOf(tree["error_message"]), textOf(tree["position"]))
 	}
-	if len(parsed.Statements) != 1 {
-		return nil, driftline.Errorf(driftline.Permission, "the text has %d statements, want one SELECT", len(parsed.Statements)).
+	statements, _ := tree["statements"].([]any)
+	if len(statements) != 1 {
+		return nil, driftline.Errorf(driftline.Permission, "the text has %d statements, want one SELECT", len(statements)).
 			WithHint("send one statement at a time")
 	}
-	w := walker{parameters: map[string]bool{}}
-	if err := w.statement(parsed.Statements[0]); err != nil {
+	w.parameters = map[string]bool{}
+	statement, _ := statements[0].(map[string]any)
+	if err := w.statement(statement); err != nil {
 		return nil, err
 	}
 	count, err := w.parameterCount()
 	if err != nil {
 		return nil, err
 	}
-	return &checkedTree{tree: tree, tables: w.tables, parameters: count}, nil
+	return &checkedTree{tree: tree, tables: w.tables, joins: w.joins, parameters: count, patterns: w.patterns}, nil
+}
+
+func textOf(v any) string {
+	text, _ := v.(string)
+	return text
 }
 
 func parseFailure(text, kind, message, position string) error {
@@ -190,8 +283,13 @@ func parseFailure(text, kind, message, position string) error {
 
 // walker visits every node of a syntax tree. What it does not know, it refuses.
 type walker struct {
+	nested  bool // the text is that of a spine
+	written bool // the text is one that was written back, so it may name private tables
+
 	tables     []TableName
+	joins      []join
 	parameters map[string]bool
+	patterns   []int
 }
 
 // scope is the CTE names visible at a node, innermost first.
@@ -249,6 +347,9 @@ func (w *walker) object(node map[string]any, visible *scope) error {
 	if err != nil {
 		return err
 	}
+	if kind == "TABLE_FUNCTION" {
+		return w.tableFunction(node, visible)
+	}
 	if visible, err = w.commonTables(node, visible); err != nil {
 		return err
 	}
@@ -299,6 +400,7 @@ var allowedNodes = set(
 	"SUBQUERY", "JOIN", "EXPRESSION_LIST", "EMPTY", "PIVOT",
 	"ORDER_MODIFIER", "LIMIT_MODIFIER", "LIMIT_PERCENT_MODIFIER", "DISTINCT_MODIFIER",
 	"ORDER_DEFAULT", "ASCENDING", "DESCENDING", "ASC", "DESC",
+	"DECIMAL_TYPE_INFO", "STRING_TYPE_INFO", "LIST_TYPE_INFO", "STRUCT_TYPE_INFO", "ARRAY_TYPE_INFO", "ENUM_TYPE_INFO", "UNBOUND_TYPE_INFO",
 )
 
 func set(names ...string) map[string]bool {
@@ -315,7 +417,7 @@ func (w *walker) reference(kind string, node map[string]any, visible *scope) err
 	case "BASE_TABLE":
 		return w.baseTable(node, visible)
 	case "TABLE_FUNCTION":
-		return w.tableFunction(node)
+		return nil // the caller goes on with it
 	case "SHOW_REF":
 		return driftline.Errorf(driftline.Permission, "SHOW and DESCRIBE are not allowed here").
 			WithHint("list tables and columns with SELECT * FROM meta.views, or through Flight SQL")
@@ -327,20 +429,24 @@ func (w *walker) reference(kind string, node map[string]any, visible *scope) err
 }
 
 func (w *walker) baseTable(node map[string]any, visible *scope) error {
-	catalog, _ := node["catalog_name"].(string)
-	schema, _ := node["schema_name"].(string)
-	name, _ := node["table_name"].(string)
-	if node["at_clause"] != nil {
-		return refused("AT")
-	}
+	catalog, schema, name := textOf(node["catalog_name"]), textOf(node["schema_name"]), textOf(node["table_name"])
 	if catalog != "" {
 		return driftline.Errorf(driftline.NotFound, "table %q does not exist", catalog+"."+schema+"."+name).
 			WithHint("name tables as schema.table")
 	}
-	if schema == "" && visible.has(name) {
+	table := TableName{Schema: schema, Name: name}
+	if at, ok := node["at_clause"].(map[string]any); ok {
+		var err error
+		if table.At, err = parseAt(at); err != nil {
+			return err
+		}
+		table.rename(node)
+	} else if schema == "" && visible.has(name) {
 		return nil
 	}
-	table := TableName{Schema: schema, Name: name}
+	if strings.HasPrefix(schema, "__") && !w.written {
+		return UnknownTable(table, nil)
+	}
 	for _, known := range w.tables {
 		if known.same(table) {
 			return nil
@@ -350,12 +456,28 @@ func (w *walker) baseTable(node map[string]any, visible *scope) error {
 	return nil
 }
 
-func (w *walker) tableFunction(node map[string]any) error {
+// tableFunction checks a function in FROM and what is inside it.
+func (w *walker) tableFunction(node map[string]any, visible *scope) error {
 	function, _ := node["function"].(map[string]any)
-	name, _ := function["function_name"].(string)
-	if !allowedTableFunctions[strings.ToLower(name)] {
+	name := strings.ToLower(textOf(function["function_name"]))
+	if name == pointInTime {
+		return w.pointInTime(node, function)
+	}
+	if !allowedTableFunctions[name] {
 		return driftline.Errorf(driftline.Permission, "table function %q is not allowed in SQL here", name).
-			WithHint("select from tables; range, generate_series and unnest are allowed")
+			WithHint("select from tables; range, generate_series, unnest and point_in_time are allowed")
+	}
+	if err := w.checkFunction(function, true); err != nil {
+		return err
+	}
+	for _, key := range slices.Sorted(maps.Keys(node)) {
+		child := node[key]
+		if key == "function" {
+			child = function["children"]
+		}
+		if err := w.visit(child, visible); err != nil {
+			return err
+		}
 	}
 	return nil
 }
@@ -373,7 +495,7 @@ func (w *walker) expression(class string, node map[string]any) error {
 		name, _ := node["identifier"].(string)
 		w.parameters[name] = true
 	case "FUNCTION", "WINDOW":
-		return checkFunction(node)
+		return w.checkFunction(node, false)
 	case "LAMBDA":
 		if inner := sizedInside(node); inner != "" {
 			return multiplied(inner, "a lambda")
@@ -398,18 +520,4 @@ func (w *walker) parameterCount() (int, error) {
 		}
 	}
 	return len(w.parameters), nil
-}
-
-// UnknownTable is the error for a table that a user's SQL names and nobody has.
-func UnknownTable(name TableName, known []TableName) error {
-	names := make([]string, len(known))
-	for i, k := range known {
-		names[i] = k.String()
-	}
-	for _, k := range known {
-		if name.Schema == "" && strings.EqualFold(k.Name, name.Name) {
-			return driftline.Errorf(driftline.NotFound, "table %q does not exist", name.Name).WithHint("did you mean %q?", k.String())
-		}
-	}
-	return driftline.Unknown("table", fmt.Sprint(name), names)
 }

@@ -57,6 +57,12 @@ func TestParseSelectAccepts(t *testing.T) {
 		{"select grouping(a), sum(b) from m.t group by rollup (a)", "m.t", 0},
 		{"select * from generate_series(timestamp '2020-01-01', timestamp '2020-01-02', interval 1 hour)", "", 0},
 		{"select rpad('x', 10), repeat('ab', 3)", "", 0},
+		{"select a::decimal(9, 2), b::int[], c::struct(d text), e::varchar(3) from m.t", "m.t", 0},
+		{"select * from features.t at (version => 7)", "features.t at (version => 7)", 0},
+		{"select w.a from features.t as w at (version => 'gold'), features.t", "features.t features.t at (version => 'gold')", 0},
+		{"select t.a from features.t at (timestamp => timestamp '2020-01-01')", "features.t at (timestamp => timestamptz '2020-01-01t00:00:00z')", 0},
+		{"select * from datasets.\"d@3\"", "datasets.d@3", 0},
+		{"with s as (select 1) select p.x, sum(y) from point_in_time((select a, t as event_timestamp from features.u), features => ['v:x', 'w:y'], known_at => true) p join m.t using (a) group by all", "m.t", 0},
 	} {
 		sel, err := db.ParseSelect(context.Background(), test.sql)
 		if err != nil {
@@ -93,7 +99,11 @@ var attacks = []struct {
 	{"delete from features.t", driftline.Permission},
 	{"with d as (delete from features.t returning *) select * from d", driftline.Invalid},
 	{"explain analyze delete from features.t", driftline.Permission},
-	{"explain select 1", driftline.Permission},
+	{"explain analyze select 1", driftline.Permission},
+	{"explain drop table features.t", driftline.Permission},
+	{"explain explain select 1", driftline.Permission},
+	{"explain (format json) select 1", driftline.Invalid},
+	{"explain", driftline.Invalid},
 	{"copy (select 1) to '%s.copy'", driftline.Permission},
 	{"copy features.t from '%s'", driftline.Permission},
 	{"export database '%s.dir'", driftline.Permission},
@@ -163,7 +173,49 @@ var attacks = []struct {
 	{"select * from memory.features.t", driftline.NotFound},
 	{"select $name", driftline.Invalid},
 	{"select $2", driftline.Invalid},
-	{"select * from features.t at (version => 1)", driftline.Permission},
+	{"select * from features.t at (version => a)", driftline.Invalid},
+	{"select * from features.t at (version => ?)", driftline.Invalid},
+	{"select * from features.t at (timestamp => 'soon')", driftline.Invalid},
+	{"select * from features.t at (timestamp => now())", driftline.Invalid},
+	{"select * from __at.\"features.t version => 1\"", driftline.NotFound},
+	{"select * from __join.a", driftline.NotFound},
+	{"select * from __inside.\"features.t\"", driftline.NotFound},
+	{"select range(timestamp '2000-01-01', timestamp '2020-01-01', interval 1 microsecond)", driftline.Permission},
+	{"select generate_series(timestamptz '2000-01-01', '2020-01-01', to_seconds(1))", driftline.Permission},
+	{"select point_in_time((select 1), features => ['a:b'])", driftline.Invalid},
+	{"select * from point_in_time()", driftline.Invalid},
+	{"select * from point_in_time(features.t, features => ['a:b'])", driftline.Invalid},
+	{"select * from point_in_time((select 1))", driftline.Invalid},
+	{"select * from point_in_time((select 1), features => ['a:b'], feature_service => 'c')", driftline.Invalid},
+	{"select * from point_in_time((select 1), features => a)", driftline.Invalid},
+	{"select * from point_in_time((select 1), features => [1])", driftline.Invalid},
+	{"select * from point_in_time((select 1), feature => ['a:b'])", driftline.Invalid},
+	{"select * from point_in_time((select 1), ['a:b'])", driftline.Invalid},
+	{"select * from point_in_time((select 1), features => ['a:b'], strict => 'maybe')", driftline.Invalid},
+	{"select * from point_in_time((select ?), features => ['a:b'])", driftline.Invalid},
+	{"select * from point_in_time((select * from read_text('%s')), features => ['a:b'])", driftline.Permission},
+	{"select * from point_in_time((select * from point_in_time((select 1), features => ['a:b'])), features => ['a:b'])", driftline.Permission},
+	{"select * from point_in_time(exists (select 1), features => ['a:b'])", driftline.Invalid},
+}
+
+func TestPointInTimeIsTakenOut(t *testing.T) {
+	db := openDB(t)
+	sel, err := db.ParseSelect(context.Background(), "select * from point_in_time((select a from features.u where a > 1), "+
+		"features => ['v:x', 'w:y'], known_at => true, strict => false, full_feature_names => true, event_timestamp => 'a')")
+	if err != nil || len(sel.PointInTime) != 1 {
+		t.Fatalf("%v, %v", sel, err)
+	}
+	got := sel.PointInTime[0]
+	want := driftline.HistoricalRequest{
+		FeatureSet:     driftline.FeatureSet{Features: []string{"v:x", "w:y"}, FullFeatureNames: true},
+		EventTimestamp: "a", KnownAt: true,
+	}
+	if fmt.Sprint(got.Request) != fmt.Sprint(want) || fmt.Sprint(got.Spine.Tables) != "[features.u]" {
+		t.Errorf("%+v over %v, want %+v", got.Request, got.Spine.Tables, want)
+	}
+	if sel.text != "SELECT * FROM __join.a AS point_in_time" {
+		t.Errorf("what runs is %q", sel.text)
+	}
 }
 
 func TestParseSelectRefuses(t *testing.T) {

@@ -17,6 +17,7 @@ import (
 var files string
 
 func TestMain(m *testing.M) {
+	WorkerMain() // does not return in the processes that tests of workers start
 	var err error
 	if files, err = os.MkdirTemp("", "driftline-query-"); err != nil {
 		panic(err)
@@ -46,12 +47,18 @@ func openDB(t testing.TB) *DB {
 // writeParquet writes batches to a new file and returns its path.
 func writeParquet(t testing.TB, schema *arrow.Schema, batches ...arrow.RecordBatch) string {
 	t.Helper()
+	return writeLayout(t, schema, batches)
+}
+
+// writeLayout is writeParquet with a layout of the file.
+func writeLayout(t testing.TB, schema *arrow.Schema, batches []arrow.RecordBatch, layout ...parquet.WriterProperty) string {
+	t.Helper()
 	f, err := os.CreateTemp(files, "*.parquet")
 	if err != nil {
 		t.Fatal(err)
 	}
 	path := f.Name()
-	w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Uncompressed)), pqarrow.DefaultWriterProps())
+	w, err := pqarrow.NewFileWriter(schema, f, parquet.NewWriterProperties(append([]parquet.WriterProperty{parquet.WithCompression(compress.Codecs.Uncompressed)}, layout...)...), pqarrow.DefaultWriterProps())
 	if err != nil {
 		t.Fatal(err)
 	}

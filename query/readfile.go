@@ -180,6 +180,6 @@ func (db *DB) readCSV(ctx context.Context, path string) (driftline.Batches, erro
 	if err != nil {
 		return driftline.Batches{}, openFailure(filepath.Base(path), err)
 	}
-	sel := &Select{text: "SELECT * FROM read_csv(" + quoteString(path) + ", header = true, sample_size = -1)"}
-	return db.sandboxed(ctx, sandbox{sel: sel, files: []string{path}})
+	text := "SELECT * FROM read_csv(" + quoteString(path) + ", header = true, sample_size = -1)"
+	return db.sandboxed(ctx, sandbox{text: text, files: []string{path}})
 }

@@ -14,54 +14,97 @@ import (
 	"github.com/duckdb/duckdb-go/v2"
 )
 
-// Table is a table that a user's SELECT may read: either the Parquet files of one
-// snapshot, or batches.
+// Table is a table that a user's SELECT may read: either rows of files and of the
+// log's tail, or batches.
 type Table struct {
 	Schema, Name string
+	At           At // which state of it; see [TableName]
 
-	// Columns is the schema of Rows. A column that a file lacks is null. It may be
-	// nil if there is at least one file, which then says it.
+	// Columns is what the user sees of Rows. A column that a file lacks is null. It
+	// may be nil if there is at least one file, which then says it.
 	Columns *arrow.Schema
 	Rows    Rows
+
+	// Latest leaves of each entity of that view only the newest row.
+	Latest *driftline.FeatureView
 
 	// Batches makes the rows of a table that is not in files. It is called once
 	// for each query that reads the table.
 	Batches func() driftline.Batches
 }
 
-func (t *Table) name() TableName { return TableName{t.Schema, t.Name} }
+func (t *Table) name() TableName { return TableName{t.Schema, t.Name, t.At} }
 
 // Select runs sel over tables, of which it reads those that sel names, with one
 // argument per parameter: nil, bool, int64, float64, string, []byte, time.Time and
 // what converts to them without loss.
 //
-// The query runs in a database of its own that can read the given files and
-// nothing else. Every byte that a user's SQL can touch passes through this method:
-// it is the seam behind which a worker process will stand, so it takes and returns
-// nothing but text, names of files, values and batches.
+// The query runs in a database of its own that can read the given files and nothing
+// else; and, if the DB has workers, in a process of its own. An unknown table is
+// NotFound, an unknown column Invalid, both before the range begins.
 //
-// An unknown table is NotFound, an unknown column Invalid, both before the range
-// begins.
+// With workers the query runs when Select is called, and the first range goes on with
+// it; if none has begun after a second, the worker is let go, and a range that begins
+// later runs the query again, as a second one does.
 func (db *DB) Select(ctx context.Context, sel *Select, tables []Table, args []any) (driftline.Batches, error) {
-	if len(args) != sel.Parameters {
-		return driftline.Batches{}, driftline.Errorf(driftline.Invalid, "the query has %d parameters, %d values were given", sel.Parameters, len(args))
+	if err := sel.checkArguments(args); err != nil {
+		return driftline.Batches{}, err
 	}
-	for i, a := range args {
-		if err := checkArgument(i, a); err != nil {
-			return driftline.Batches{}, err
-		}
+	box, err := newSandbox(sel, tables, args)
+	if err != nil {
+		return driftline.Batches{}, err
 	}
-	return db.sandboxed(ctx, sandbox{sel: sel, tables: tables, args: args})
+	if db.workers != nil {
+		return db.workers.run(ctx, box)
+	}
+	return db.sandboxed(ctx, box)
+}
+
+// SelectSchema returns the columns of the answer of sel without running it. The
+// type of a column that is a bare parameter is known only when it has a value.
+func (db *DB) SelectSchema(ctx context.Context, sel *Select, tables []Table) (*arrow.Schema, error) {
+	box, err := newSandbox(sel, tables, make([]any, sel.Parameters))
+	if err != nil {
+		return nil, err
+	}
+	if sel.Explain {
+		return explainSchema, nil
+	}
+	if db.workers != nil {
+		return db.workers.schema(ctx, box)
+	}
+	return db.boxSchema(ctx, box)
 }
 
 // sandbox is what one query may see and do.
 type sandbox struct {
-	sel    *Select
-	tables []Table
-	files  []string // readable besides those of tables
-	args   []any
+	text    string
+	explain bool
+	args    []any
+	files   []string // that it may read
+	setup   []step
+	loads   []func() driftline.Batches // one for each step that loads
 }
 
+// step prepares a database: trusted SQL, or a table to be filled.
+type step struct {
+	SQL  string
+	Load string // the table's name, as SQL
+}
+
+func newSandbox(sel *Select, tables []Table, args []any) (sandbox, error) {
+	used, err := usedTables(sel, tables)
+	if err != nil {
+		return sandbox{}, err
+	}
+	box := sandbox{text: sel.text, explain: sel.Explain, args: args}
+	for i := range used {
+		box.add(&used[i])
+	}
+	return box, nil
+}
+
+// sandboxed runs a query in this process.
 func (db *DB) sandboxed(ctx context.Context, box sandbox) (driftline.Batches, error) {
 	schema, err := db.boxSchema(ctx, box)
 	if err != nil {
@@ -75,13 +118,10 @@ func (db *DB) sandboxed(ctx context.Context, box sandbox) (driftline.Batches, er
 	return driftline.Batches{Schema: schema, All: coalesce(db.opts.Allocator, schema, rows)}, nil
 }
 
-// SelectSchema returns the columns of the answer of sel without running it. The
-// type of a column that is a bare parameter is known only when it has a value.
-func (db *DB) SelectSchema(ctx context.Context, sel *Select, tables []Table) (*arrow.Schema, error) {
-	return db.boxSchema(ctx, sandbox{sel: sel, tables: tables, args: make([]any, sel.Parameters)})
-}
-
 func (db *DB) boxSchema(ctx context.Context, box sandbox) (*arrow.Schema, error) {
+	if box.explain {
+		return explainSchema, nil
+	}
 	ctx, end, err := db.begin(ctx)
 	if err != nil {
 		return nil, err
@@ -92,11 +132,22 @@ func (db *DB) boxSchema(ctx context.Context, box sandbox) (*arrow.Schema, error)
 		return nil, err
 	}
 	defer s.close()
-	names, err := s.columnNames(ctx, box.sel.text)
+	return s.schemaOf(ctx, box.text, box.args)
+}
+
+// explainSchema is what EXPLAIN answers.
+var explainSchema = arrow.NewSchema([]arrow.Field{
+	{Name: "explain_key", Type: arrow.BinaryTypes.String, Nullable: true},
+	{Name: "explain_value", Type: arrow.BinaryTypes.String, Nullable: true},
+}, nil)
+
+// schemaOf returns the columns of a query that is not run.
+func (s *session) schemaOf(ctx context.Context, text string, args []any) (*arrow.Schema, error) {
+	names, err := s.columnNames(ctx, text)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := s.query(ctx, "SELECT * FROM (\n"+box.sel.text+"\n) LIMIT 0", box.args...)
+	reader, err := s.query(ctx, "SELECT * FROM (\n"+text+"\n) LIMIT 0", args...)
 	if err != nil {
 		return nil, err
 	}
@@ -152,11 +203,23 @@ func (db *DB) runBox(ctx context.Context, box sandbox, schema *arrow.Schema, yie
 		return err
 	}
 	defer s.close()
-	reader, err := s.query(ctx, box.sel.text, box.args...)
+	reader, err := s.query(ctx, box.statement(), box.args...)
 	if err != nil {
 		return err
 	}
 	defer reader.Release()
+	return under(ctx, schema, reader, yield)
+}
+
+func (box *sandbox) statement() string {
+	if box.explain {
+		return "EXPLAIN " + box.text
+	}
+	return box.text
+}
+
+// under yields what reader reads under the names of schema.
+func under(ctx context.Context, schema *arrow.Schema, reader array.RecordReader, yield func(arrow.RecordBatch, error) bool) error {
 	for batch, err := range readAll(ctx, reader) {
 		if err != nil {
 			return err
@@ -200,13 +263,9 @@ func sameTypes(a, b *arrow.Schema) bool {
 	return true
 }
 
-// openBox opens a database that holds the tables that the query names, and locks it.
-// Tables of batches are empty unless filled is asked for.
+// openBox opens a database that holds the tables of box, and locks it. Tables of
+// batches are empty unless filled is asked for.
 func (db *DB) openBox(ctx context.Context, box sandbox, filled bool) (_ *session, err error) {
-	used, err := usedTables(box.sel, box.tables)
-	if err != nil {
-		return nil, err
-	}
 	s, err := db.newSession(ctx)
 	if err != nil {
 		return nil, err
@@ -216,14 +275,51 @@ func (db *DB) openBox(ctx context.Context, box sandbox, filled bool) (_ *session
 			s.close()
 		}
 	}()
-	files := box.files
-	for _, t := range used {
-		if err := s.addTable(ctx, t, filled); err != nil {
-			return nil, err
-		}
-		files = append(files[:len(files):len(files)], t.Rows.Files...)
+	loaded := 0
+	next := func() (driftline.Batches, error) {
+		loaded++
+		return box.loads[loaded-1](), nil
 	}
-	return s, s.lock(ctx, files)
+	return s, s.prepare(ctx, box.setup, box.files, filled, next)
+}
+
+// prepare runs the steps, each that loads with the batches that next gives, and locks s.
+func (s *session) prepare(ctx context.Context, setup []step, files []string, filled bool, next func() (driftline.Batches, error)) error {
+	for _, step := range setup {
+		if step.Load == "" {
+			if err := s.exec(ctx, step.SQL); err != nil {
+				return err
+			}
+			continue
+		}
+		batches, err := next()
+		if err != nil {
+			return err
+		}
+		if err := s.load(ctx, step.Load, batches, filled); err != nil {
+			return err
+		}
+	}
+	return s.lock(ctx, files)
+}
+
+// load makes a table of batches, or only its columns if it is not to be filled.
+func (s *session) load(ctx context.Context, table string, batches driftline.Batches, filled bool) error {
+	loader := tableLoader{session: s, table: table, schema: batches.Schema}
+	defer loader.drop()
+	if err := loader.create(ctx); err != nil || !filled {
+		return err
+	}
+	for batch, err := range batches.All {
+		if err != nil {
+			return err
+		}
+		batch.Retain()
+		if err := loader.add(ctx, batch); err != nil {
+			return err
+		}
+	}
+	return loader.flush(ctx)
 }
 
 // usedTables returns the tables that sel names.
@@ -233,8 +329,12 @@ func usedTables(sel *Select, tables []Table) ([]Table, error) {
 	for i := range tables {
 		known[i] = tables[i].name()
 	}
+	names := sel.Tables
+	for _, p := range sel.PointInTime {
+		names = append(names[:len(names):len(names)], p.Table)
+	}
 next:
-	for _, name := range sel.Tables {
+	for _, name := range names {
 		for _, t := range tables {
 			if name.same(t.name()) {
 				used = append(used, t)
@@ -246,39 +346,77 @@ next:
 	return used, nil
 }
 
-// addTable makes t readable under its name.
-func (s *session) addTable(ctx context.Context, t Table, filled bool) error {
-	name := quoteName(t.Name)
-	if t.Schema != "" {
-		name = quoteName(t.Schema) + "." + name
-		if err := s.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+quoteName(t.Schema)); err != nil {
-			return err
-		}
+// insideSchema holds what a view of the user reads. No user's SQL can name it.
+const insideSchema = "__inside"
+
+// add makes t readable in box, under its name.
+func (box *sandbox) add(t *Table) {
+	schema, name := t.name().relation()
+	table := quoteName(name)
+	if schema != "" {
+		table = quoteName(schema) + "." + table
+		box.run("CREATE SCHEMA IF NOT EXISTS " + quoteName(schema))
 	}
+	box.files = append(box.files, t.Rows.Files...)
 	switch {
 	case t.Batches != nil:
-		return s.addBatches(ctx, name, t.Batches(), filled)
+		box.load(table, t.Batches)
 	case t.Columns == nil:
-		return s.exec(ctx, "CREATE VIEW "+name+" AS SELECT * FROM "+readParquet(t.Rows))
+		box.run("CREATE VIEW " + table + " AS SELECT * FROM " + readParquet(t.Rows))
+	default:
+		box.run("CREATE SCHEMA IF NOT EXISTS " + insideSchema)
+		box.addRows(t, table, schema+"."+name)
 	}
-	return s.addColumns(ctx, name, t, filled)
 }
 
-// addColumns makes exactly the columns of t readable: its files and tail may have more.
-func (s *session) addColumns(ctx context.Context, name string, t Table, filled bool) error {
-	const hidden = "__tables" // a schema that no user's SQL can name
-	if err := s.exec(ctx, "CREATE SCHEMA IF NOT EXISTS "+hidden); err != nil {
-		return err
+// addRows makes exactly the columns of t readable: its files and tail may have more.
+func (box *sandbox) addRows(t *Table, table, id string) {
+	whole := insideSchema + "." + quoteName(id)
+	schema := t.Columns
+	if t.Latest != nil {
+		schema = t.Latest.StoredSchema() // which has the sequence
 	}
-	whole := quoteName(t.Schema + "." + t.Name)
-	if err := s.addRows(ctx, hidden+"."+whole, hidden+"."+quoteName(t.Schema+"."+t.Name+" tail"), t.Rows, t.Columns, filled); err != nil {
-		return err
+	scan := scanSQL(schema, t.Rows)
+	if t.Rows.Tail.Schema != nil {
+		tail := insideSchema + "." + quoteName(id+" tail")
+		box.load(tail, func() driftline.Batches { return t.Rows.Tail })
+		scan += " UNION ALL BY NAME SELECT * FROM " + tail
 	}
+	box.run("CREATE VIEW " + whole + " AS " + scan)
 	wanted := make([]string, t.Columns.NumFields())
 	for i, f := range t.Columns.Fields() {
 		wanted[i] = quoteName(f.Name)
 	}
-	return s.exec(ctx, "CREATE VIEW "+name+" AS SELECT "+strings.Join(wanted, ", ")+" FROM "+hidden+"."+whole)
+	box.run("CREATE VIEW " + table + " AS SELECT " + strings.Join(wanted, ", ") + " FROM " + whole + newest(t.Latest))
+}
+
+// newest keeps, of each entity, the row that counts: of the greatest (event, created,
+// sequence).
+func newest(view *driftline.FeatureView) string {
+	if view == nil {
+		return ""
+	}
+	var keys []string
+	for _, k := range view.KeyNames() {
+		keys = append(keys, quoteName(k))
+	}
+	order := []string{quoteName(view.EventTimestamp) + " DESC NULLS LAST"}
+	if view.CreatedTimestamp != "" {
+		order = append(order, quoteName(view.CreatedTimestamp)+" DESC NULLS LAST")
+	}
+	order = append(order, quoteName(driftline.SequenceColumn)+" DESC NULLS LAST")
+	partition := ""
+	if len(keys) > 0 {
+		partition = "PARTITION BY " + strings.Join(keys, ", ") + " "
+	}
+	return " QUALIFY row_number() OVER (" + partition + "ORDER BY " + strings.Join(order, ", ") + ") = 1"
+}
+
+func (box *sandbox) run(sql string) { box.setup = append(box.setup, step{SQL: sql}) }
+
+func (box *sandbox) load(table string, batches func() driftline.Batches) {
+	box.setup = append(box.setup, step{Load: table})
+	box.loads = append(box.loads, batches)
 }
 
 // checkArgument lets through what DuckDB binds as it is. Binding anything else is

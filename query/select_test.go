@@ -138,10 +138,13 @@ func TestSelectErrors(t *testing.T) {
 		{"select * from information_schema.tables", nil, `not_found: table "information_schema.tables" does not exist; known: features.damaged, features.numbers`},
 		{"select * from sqlite_master", nil, `not_found: table "sqlite_master" does not exist; known: features.damaged, features.numbers`},
 		{"select * from '" + file + "'", nil, `not_found: table "` + file + `" does not exist; known: features.damaged, features.numbers`},
-		{"select nam from features.numbers", nil, `invalid: Binder Error: Referenced column "nam" not found in FROM clause! Candidate bindings: "name"`},
-		{"select n + name from features.numbers", nil, `invalid: Binder Error: No function matches`},
-		{"select cast(name as int) from features.numbers", nil, `invalid: Conversion Error: Could not convert string 'row 0' to INT32`},
-		{"select nosuch(1)", nil, `invalid: Catalog Error: Scalar Function with name nosuch does not exist`},
+		{"select nam from features.numbers", nil, `invalid: column "nam" does not exist; did you mean "name"`},
+		{"select w.nam from features.numbers w", nil, `invalid: table "w" has no column "nam"`},
+		{"select v.n from features.numbers w", nil, `invalid: table "v" is not in the FROM of this SELECT; did you mean "w"?`},
+		{"select medain(n) from features.numbers", nil, `invalid: function "medain" does not exist; did you mean "median"?`},
+		{"select n + name from features.numbers", nil, `invalid: No function matches`},
+		{"select cast(name as int) from features.numbers", nil, `invalid: Could not convert string 'row 0' to INT32`},
+		{"select nosuch(1)", nil, `invalid: function "nosuch" does not exist`},
 		{"select n from features.numbers where n = ?", nil, `invalid: the query has 1 parameters, 0 values were given`},
 		{"select ?", []any{struct{}{}}, `invalid: value 1 is a struct {}, want a number, string, bytes, time or null`},
 		{"select * from features.damaged", nil, `data_loss: a stored file cannot be read: see the log of the server`},
@@ -180,7 +183,7 @@ func TestSandboxHolds(t *testing.T) {
 		"set enable_external_access = true",
 		"export database '" + dir + "'",
 	} {
-		sel := &Select{Tables: []TableName{{"features", "numbers"}}, text: sql}
+		sel := &Select{Tables: []TableName{{Schema: "features", Name: "numbers"}}, text: sql}
 		batches, err := db.Select(context.Background(), sel, tables, nil)
 		if err == nil {
 			_, _, err = batches.Collect()

@@ -1,0 +1,169 @@
+package query
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"syscall"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// procAttr makes a worker a process group of its own, so that Ctrl-C at a terminal is
+// the server's to handle, and ends it with the thread that started it.
+func procAttr() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+}
+
+// confineThread takes from the calling thread, and so from the process that it starts,
+// every file but those below the given folders, which can be read, and what a program
+// needs to start; and TCP. It says what it did. The thread must die afterwards: it
+// cannot be freed again.
+func confineThread(readable []string, program string) string {
+	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
+	if errno != 0 || abi < 1 {
+		return "no Landlock"
+	}
+	rules, err := newRuleset(int(abi))
+	if err != nil {
+		return "no Landlock"
+	}
+	defer unix.Close(rules)
+	const read = unix.LANDLOCK_ACCESS_FS_READ_FILE | unix.LANDLOCK_ACCESS_FS_READ_DIR
+	const run = read | unix.LANDLOCK_ACCESS_FS_EXECUTE
+	for _, dir := range readable {
+		allowBelow(rules, dir, read)
+	}
+	for _, dir := range []string{"/lib", "/lib64", "/usr/lib", "/usr/lib64", "/usr/local/lib", program} {
+		allowBelow(rules, dir, run)
+	}
+	// /proc is there because DuckDB dies without /proc/self/cgroup, and whose "self" is
+	// not known before the process is. Landlock itself keeps memory and environment of
+	// processes outside from it.
+	for _, dir := range []string{"/etc/ld.so.cache", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/proc"} {
+		allowBelow(rules, dir, read)
+	}
+	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
+		return "no Landlock"
+	}
+	if _, _, errno := unix.Syscall(unix.SYS_LANDLOCK_RESTRICT_SELF, uintptr(rules), 0, 0); errno != 0 {
+		return "no Landlock"
+	}
+	return fmt.Sprintf("Landlock %d", abi)
+}
+
+// newRuleset handles everything that the kernel's version of Landlock knows: what is
+// handled and not allowed is forbidden.
+func newRuleset(abi int) (int, error) {
+	bits := 13 // of version 1
+	switch {
+	case abi >= 5:
+		bits = 16
+	case abi >= 3:
+		bits = 15
+	case abi == 2:
+		bits = 14
+	}
+	attr := struct{ fs, net, scoped uint64 }{fs: 1<<bits - 1}
+	size := unsafe.Sizeof(attr.fs)
+	if abi >= 4 {
+		attr.net, size = 3, 2*size // bind and connect TCP
+	}
+	if abi >= 6 {
+		attr.scoped, size = 3, unsafe.Sizeof(attr) // signals and abstract sockets of others
+	}
+	fd, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, uintptr(unsafe.Pointer(&attr)), size, 0)
+	if errno != 0 {
+		return 0, errno
+	}
+	return int(fd), nil
+}
+
+// allowBelow leaves out what does not exist: it cannot be read anyway.
+func allowBelow(rules int, path string, access uint64) {
+	fd, err := unix.Open(path, unix.O_PATH|unix.O_CLOEXEC, 0)
+	if err != nil {
+		return
+	}
+	defer unix.Close(fd)
+	var stat unix.Stat_t
+	if err := unix.Fstat(fd, &stat); err != nil {
+		return
+	}
+	if stat.Mode&unix.S_IFMT != unix.S_IFDIR {
+		access &^= unix.LANDLOCK_ACCESS_FS_READ_DIR
+	}
+	beneath := unix.LandlockPathBeneathAttr{Allowed_access: access, Parent_fd: int32(fd)}
+	unix.Syscall6(unix.SYS_LANDLOCK_ADD_RULE, uintptr(rules), unix.LANDLOCK_RULE_PATH_BENEATH, uintptr(unsafe.Pointer(&beneath)), 0, 0, 0)
+	runtime.KeepAlive(&beneath)
+}
+
+// limitProcess sets what the kernel lets a worker have beyond what it has at its
+// start. The server does it from outside, so that nothing in the worker can be late.
+func limitProcess(pid int, memoryBytes, cpuSeconds int64) error {
+	size, data, err := processSize(pid)
+	if err != nil {
+		return err
+	}
+	set := func(resource int, limit uint64) error {
+		return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
+	}
+	return errors.Join(
+		set(unix.RLIMIT_DATA, data+uint64(memoryBytes)),
+		set(unix.RLIMIT_AS, size+2*uint64(memoryBytes)+8<<30), // address space that is not memory: arenas, stacks
+		set(unix.RLIMIT_CPU, uint64(cpuSeconds)),
+		set(unix.RLIMIT_FSIZE, 0),
+		set(unix.RLIMIT_CORE, 0),
+		set(unix.RLIMIT_NOFILE, 4096),
+	)
+}
+
+// processSize returns the address space and the private writable memory of a process.
+func processSize(pid int) (size, data uint64, err error) {
+	raw, err := os.ReadFile(filepath.Join("/proc", strconv.Itoa(pid), "status"))
+	if err != nil {
+		return 0, 0, err
+	}
+	for line := range strings.Lines(string(raw)) {
+		name, rest, _ := strings.Cut(line, ":")
+		fields := strings.Fields(rest)
+		if len(fields) != 2 || fields[1] != "kB" {
+			continue
+		}
+		kib, err := strconv.ParseUint(fields[0], 10, 64)
+		if err != nil {
+			continue
+		}
+		switch name {
+		case "VmSize":
+			size = kib << 10
+		case "VmData":
+			data = kib << 10
+		}
+	}
+	return size, data, nil
+}
+
+// humble makes this process, a worker, the first to wait for a processor and the
+// first to go if the machine runs out of memory.
+func humble() {
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
+	if f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0); err == nil {
+		_, _ = f.WriteString("1000")
+		_ = f.Close()
+	}
+}
+
+// usedCPU is the processor time of this process.
+func usedCPU() (seconds int64) {
+	var usage unix.Rusage
+	if unix.Getrusage(unix.RUSAGE_SELF, &usage) != nil {
+		return 0
+	}
+	return usage.Utime.Sec + usage.Stime.Sec
+}

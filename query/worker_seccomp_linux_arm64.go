@@ -1,0 +1,3 @@
+package query
+
+var deniedOnlyHere []uint32

@@ -1,0 +1,350 @@
+package query
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/driftline/driftline"
+)
+
+// openWorkers returns a DB whose SELECTs run in processes, whose batches must all be
+// released and whose processes must be gone when the test ends.
+func openWorkers(t testing.TB, opts SQLOptions) *DB {
+	t.Helper()
+	var err error
+	if opts.Command, err = WorkerCommand(); err != nil {
+		t.Fatal(err)
+	}
+	opts.Readable = append(opts.Readable, files)
+	mem := memory.NewCheckedAllocator(memory.NewGoAllocator())
+	db, err := Open(&Options{Allocator: mem, Threads: 2, SQL: opts})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+		if n := len(db.workers.all); n > 0 {
+			t.Errorf("%d processes are left", n)
+		}
+		mem.AssertSize(t, 0)
+	})
+	return db
+}
+
+// TestWorkersAnswerAsTheProcessItself runs the same SELECTs in both ways.
+func TestWorkersAnswerAsTheProcessItself(t *testing.T) {
+	apart, inside := openWorkers(t, SQLOptions{}), openDB(t)
+	file, schema := numbers(t, 50_000)
+	tail := func() driftline.Batches {
+		batch, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(`[{"n": 50000, "name": "of the log"}]`))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return driftline.BatchesOf(schema, batch)
+	}
+	tables := []Table{
+		{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}, Tail: tail()}},
+		{Schema: "meta", Name: "runs", Batches: tail},
+		{Name: "local", Rows: Rows{Files: []string{file}}},
+	}
+	for _, test := range []struct {
+		sql  string
+		args []any
+	}{
+		{"select n, name from features.numbers where n > 49990 order by n", nil},
+		{"select count(*), sum(n), max(name) from features.numbers", nil},
+		{"select a.n, b.n from meta.runs a, META.Runs b", nil},
+		{"select max(n) m from local", nil},
+		{"select n from features.numbers where name = ? and n < $2", []any{"row 3", int64(4)}},
+		{"select ?::timestamptz t, $2::blob b, $3 x, $4::double f", []any{time.UnixMicro(1), []byte{1}, nil, 2.5}},
+		{"select 1 a, 2 a, 'it''s' b, [1, 2] l, {'a': 1, 'b': ['x']} s, 1.5::decimal(9, 2) d, null v, true w, uuid '00000000-0000-0000-0000-000000000001' u", nil},
+		{"select date '2020-01-01' d, time '12:00' t, interval 1 day i, 'a'::enum('a', 'b') e, 1::hugeint h, x'00' b", nil},
+		{"select n from features.numbers where false", nil},
+		{"select * from features.number", nil},
+		{"select nam from features.numbers", nil},
+		{"select cast(name as int) from features.numbers", nil},
+		{"select n from features.numbers where n = ?", nil},
+		{"drop table features.numbers", nil},
+		{"selec", nil},
+		{"explain select 1", nil},
+	} {
+		want, wantErr := answer(inside, test.sql, tables, test.args...)
+		got, err := answer(apart, test.sql, tables, test.args...)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || driftline.CodeOf(err) != driftline.CodeOf(wantErr) || err == nil && got != want {
+			t.Errorf("%s:\n%s, %v\nin process:\n%s, %v", test.sql, got, err, want, wantErr)
+		}
+		sel, err := apart.ParseSelect(context.Background(), test.sql)
+		if err != nil || wantErr != nil {
+			continue
+		}
+		names, err := apart.SelectSchema(context.Background(), sel, tables)
+		wantNames, wantErr := inside.SelectSchema(context.Background(), sel, tables)
+		if fmt.Sprint(err) != fmt.Sprint(wantErr) || err == nil && !names.Equal(wantNames) {
+			t.Errorf("%s: schema %v, %v; in process %v, %v", test.sql, names, err, wantNames, wantErr)
+		}
+	}
+}
+
+// hostile are texts that pass the gate, or would if it had a hole, and what their
+// caller is told. %s is a file that may not be read.
+var hostile = []struct {
+	name, sql string
+	want      []driftline.Code
+}{
+	{"work without end", "select sum(hash(a.range * b.range * c.range)) from range(1000000) a, range(1000000) b, range(1000000) c", []driftline.Code{driftline.Deadline}},
+	{"recursion without end", "with recursive r as (select 1 x union all select x + 1 from r) select count(*) from r", []driftline.Code{driftline.Deadline, driftline.Exhausted}},
+	{"rows without end", "select a.range from range(1000000) a, range(1000000) b", []driftline.Code{driftline.Exhausted, driftline.Deadline}},
+	{"a list of everything", "select list(a.range) from range(1000000) a, range(1000) b group by b.range", []driftline.Code{driftline.Exhausted}},
+	{"text of gigabytes", "select repeat('x', 4000000000)", []driftline.Code{driftline.Exhausted, driftline.Invalid, driftline.Internal}},
+	{"text of text", "select repeat(repeat('x', 1000000), 1000000)", []driftline.Code{driftline.Exhausted, driftline.Invalid, driftline.Internal}},
+	{"a padded text", "select lpad('x', 2000000000, 'y')", []driftline.Code{driftline.Deadline, driftline.Exhausted, driftline.Invalid, driftline.Internal}},
+	{"a list of gigabytes", "select len(range(3000000000))", []driftline.Code{driftline.Exhausted, driftline.Invalid, driftline.Internal}},
+	{"lists in a lambda", "select sum(len(list_transform(range(1000000), x -> range(1000000))))", []driftline.Code{driftline.Exhausted, driftline.Invalid, driftline.Internal, driftline.Deadline}},
+	{"a list resized", "select list_resize([1], 3000000000)", []driftline.Code{driftline.Exhausted, driftline.Invalid, driftline.Internal}},
+	{"a number printed wide", "select printf('%1500000000d', 1)", []driftline.Code{driftline.Exhausted, driftline.Invalid, driftline.Internal}},
+	{"an edit distance", "select levenshtein(repeat('a', 1000000), repeat('b', 1000000))", []driftline.Code{driftline.Exhausted, driftline.Deadline, driftline.Internal, driftline.Invalid}},
+	{"a pattern that explodes", "select repeat('a', 100000) like '%a%a%a%a%a%a%a%a%a%a%a%a%a%a%ab%ac'", []driftline.Code{driftline.Deadline, ""}},
+	{"mode of everything", "select mode(repeat('x', 100000) || range) from range(1000000)", []driftline.Code{driftline.Exhausted, driftline.Internal, driftline.Deadline}},
+	{"mode over nothing", "select mode(x) over (rows between 1 following and 1 preceding) from (select null::int x from range(10))", []driftline.Code{driftline.Internal, driftline.Invalid, ""}},
+	{"a file of the system", "select * from read_text('/etc/passwd')", []driftline.Code{driftline.Permission}},
+	{"a file beside the tables", "select * from read_text('%s')", []driftline.Code{driftline.Permission}},
+	{"a copy", "copy (select 1) to '%s.copy'", []driftline.Code{driftline.Permission}},
+	{"a database", "attach '%s.db'", []driftline.Code{driftline.Permission}},
+	{"an extension", "install httpfs", []driftline.Code{driftline.Permission, driftline.DataLoss, driftline.Invalid}},
+	{"the memory limit", "set memory_limit = '100GB'", []driftline.Code{driftline.Invalid, driftline.Permission}},
+}
+
+// TestHostileSelects checks that what the gate lets through, or would through a hole,
+// ends with a clear error for its caller, and that another caller is answered meanwhile.
+func TestHostileSelects(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the deadlines of its queries")
+	}
+	db := openWorkers(t, SQLOptions{MemoryBytes: 256 << 20, Timeout: 2 * time.Second, MaxRows: 5_000_000})
+	secret := filepath.Join(t.TempDir(), "secret.csv")
+	if err := os.WriteFile(secret, []byte("a\n1\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	file, schema := numbers(t, 5)
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
+	for _, test := range hostile {
+		t.Run(test.name, func(t *testing.T) {
+			honest, stop := context.WithCancel(context.Background())
+			var others sync.WaitGroup
+			others.Go(func() {
+				for once := true; once || honest.Err() == nil; once = false {
+					if got, err := answer(db, "select sum(n) s from features.numbers", tables); err != nil || got != "s\n10" {
+						t.Errorf("another caller: %q, %v", got, err)
+						return
+					}
+				}
+			})
+			batches, err := db.Select(context.Background(), &Select{text: strings.ReplaceAll(test.sql, "%s", secret)}, nil, nil)
+			if err == nil {
+				for _, err = range batches.All {
+					if err != nil {
+						break
+					}
+				}
+			}
+			stop()
+			others.Wait()
+			code := driftline.CodeOf(err)
+			t.Log(code, err)
+			for _, want := range test.want {
+				if code == want {
+					return
+				}
+			}
+			t.Errorf("%v (%s), want one of %v", err, code, test.want)
+		})
+	}
+	if entries, err := os.ReadDir(filepath.Dir(secret)); err != nil || len(entries) != 1 {
+		t.Errorf("files were written: %v, %v", entries, err)
+	}
+}
+
+func TestAKilledWorkerIsReplaced(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 2})
+	for range 3 {
+		if got, err := answer(db, "select 1 a", nil); err != nil || got != "a\n1" {
+			t.Fatalf("%q, %v", got, err)
+		}
+		db.workers.mu.Lock()
+		for w := range db.workers.all {
+			w.cmd.Process.Kill()
+		}
+		db.workers.mu.Unlock()
+		// A caller may be given a process that is dying. It alone is told.
+		for {
+			got, err := answer(db, "select 1 a", nil)
+			if err == nil {
+				if got != "a\n1" {
+					t.Errorf("%q", got)
+				}
+				break
+			}
+			if driftline.CodeOf(err) != driftline.Internal {
+				t.Fatal(err)
+			}
+		}
+	}
+}
+
+func TestAProgramThatIsNoWorker(t *testing.T) {
+	for _, command := range [][]string{{"/nonexistent"}, {"/bin/true"}, {"/bin/echo", "hello"}} {
+		db, err := Open(&Options{SQL: SQLOptions{Command: command}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := db.ParseSelect(context.Background(), "select 1"); driftline.CodeOf(err) != driftline.Unavailable {
+			t.Errorf("%v: %v (%s)", command, err, driftline.CodeOf(err))
+		}
+		if err := db.Close(); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+func TestSelectsWaitAndAreRefused(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1, Waiting: 1, Timeout: 20 * time.Second})
+	endless, cancel := context.WithCancel(context.Background())
+	running := make(chan error, 1)
+	go func() {
+		_, err := db.Select(endless, &Select{text: "select sum(hash(a.range * b.range)) from range(1000000) a, range(1000000) b"}, nil, nil)
+		running <- err
+	}()
+	until(t, func() bool { db.workers.mu.Lock(); defer db.workers.mu.Unlock(); return db.workers.busy[0] == 1 })
+	waited := make(chan error, 1)
+	go func() {
+		_, err := db.ParseSelect(context.Background(), "select 1")
+		waited <- err
+	}()
+	until(t, func() bool { db.workers.mu.Lock(); defer db.workers.mu.Unlock(); return len(db.workers.queue) == 1 })
+	if _, err := db.ParseSelect(context.Background(), "select 1"); driftline.CodeOf(err) != driftline.Exhausted {
+		t.Errorf("the third: %v (%s)", err, driftline.CodeOf(err))
+	}
+	cancel()
+	if err := <-running; driftline.CodeOf(err) != driftline.Unavailable || !errors.Is(err, context.Canceled) {
+		t.Errorf("cancelled: %v (%s)", err, driftline.CodeOf(err))
+	}
+	if err := <-waited; err != nil {
+		t.Errorf("the second, once the first had gone: %v", err)
+	}
+}
+
+func until(t *testing.T, condition func() bool) {
+	t.Helper()
+	for range 10_000 {
+		if condition() {
+			return
+		}
+		time.Sleep(time.Millisecond)
+	}
+	t.Fatal("it never came to be")
+}
+
+// TestAnAnswerNobodyReads leaves ranges early, late, and not begun at all.
+func TestAnAnswerNobodyReads(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 2})
+	file, schema := numbers(t, 300_000)
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
+	sel, err := db.ParseSelect(context.Background(), "select n, name, name || name twice from features.numbers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var kept driftline.Batches
+	for range 4 {
+		if kept, err = db.Select(context.Background(), sel, tables, nil); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range kept.All {
+		break
+	}
+	for range 2 { // the second range is a second query
+		rows := int64(0)
+		for batch, err := range kept.All {
+			if err != nil {
+				t.Fatal(err)
+			}
+			rows += batch.NumRows()
+		}
+		if rows != 300_000 {
+			t.Errorf("%d rows", rows)
+		}
+	}
+}
+
+func TestASlowReaderIsLeft(t *testing.T) {
+	db := openWorkers(t, SQLOptions{ReaderTimeout: 20 * time.Millisecond})
+	sel := &Select{text: "select a.range, b.range from range(1000000) a, range(10) b"}
+	batches, err := db.Select(context.Background(), sel, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, err = range batches.All {
+		if err != nil {
+			break
+		}
+		time.Sleep(100 * time.Millisecond)
+	}
+	if driftline.CodeOf(err) != driftline.Deadline {
+		t.Errorf("%v (%s)", err, driftline.CodeOf(err))
+	}
+}
+
+// TestAHostileWorker reads what a worker that was taken over may write.
+func TestAHostileWorker(t *testing.T) {
+	for _, written := range []string{
+		"", "a", "a\xff\xff\xff\xff", "a\x04\x00\x00\x00\xff\xff\xff\xff", "e\x00\x00\x00\x00", "z\x00\x00\x00\x00",
+		"a\x08\x00\x00\x00\x04\x00\x00\x00\xff\xff\xff\x7f", "f\x02\x00\x00\x00{}",
+	} {
+		receiver := &arrowReceiver{r: strings.NewReader(written), mem: memory.DefaultAllocator}
+		if message, err := receiver.Message(); err == nil {
+			t.Errorf("%q is a message: %v", written, message)
+		}
+	}
+}
+
+func BenchmarkSelect(b *testing.B) {
+	file, schema := numbers(b, 1000)
+	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
+	run := func(b *testing.B, db *DB) {
+		for b.Loop() {
+			if _, err := answer(db, "select sum(n) s from features.numbers", tables); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+	b.Run("in process", func(b *testing.B) { run(b, openDB(b)) })
+	b.Run("in a worker", func(b *testing.B) { run(b, openWorkers(b, SQLOptions{})) })
+}
+
+func BenchmarkStartWorker(b *testing.B) {
+	command, err := WorkerCommand()
+	if err != nil {
+		b.Fatal(err)
+	}
+	opts := SQLOptions{Command: command, Readable: []string{files}}.withDefaults()
+	for b.Loop() {
+		w, err := startWorker(opts, 2)
+		if err != nil {
+			b.Fatal(err)
+		}
+		b.Log(w.limits)
+		w.end(nil)
+		<-w.dead
+	}
+}
