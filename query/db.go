@@ -54,7 +54,9 @@ func (o *Options) withDefaults() Options {
 
 // DB runs queries. It holds no data.
 type DB struct {
-	opts Options
+	opts   Options
+	memory *admission
+	path   joinPath // of tests
 
 	stopping context.Context // done once Close has begun
 	stop     context.CancelFunc
@@ -72,6 +74,7 @@ type DB struct {
 // Open returns a DB. Nil opts mean the defaults.
 func Open(opts *Options) (*DB, error) {
 	db := &DB{opts: opts.withDefaults()}
+	db.memory = newAdmission(db.opts.MemoryBytes, mostWaiting, longestWait)
 	db.stopping, db.stop = context.WithCancel(context.Background())
 	if len(db.opts.SQL.Command) > 0 {
 		db.workers = startWorkers(db.opts.SQL, db.opts.Threads, db.opts.Allocator)

@@ -2,10 +2,12 @@ package query
 
 import (
 	"context"
+	"errors"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/query/internal/merge"
+	"github.com/driftline/driftline/storage/columns"
 )
 
 // Answer is a training set on its way.
@@ -22,9 +24,14 @@ type Answer struct {
 func (a *Answer) Report() driftline.HistoricalReport { return a.report }
 
 // Historical answers plan for the rows of spine. Nothing is read before the range
-// over the answer begins; the range holds the whole spine in memory, as it came.
+// over the answer begins.
 //
-// ctx bounds the whole range: when it ends, the query is interrupted and the range
+// The spine is answered in chunks, so that memory is bounded however long it is: a chunk
+// is read, each view is joined to it, and its rows are yielded before the next chunk is
+// read. The rows of a view that are sorted are merged with the chunk (see package merge);
+// for those that are not, DuckDB runs the view's SQL over the chunk.
+//
+// ctx bounds the whole range: when it ends, the join is interrupted and the range
 // fails with Deadline or Unavailable.
 func (db *DB) Historical(ctx context.Context, plan *HistoricalPlan, spine driftline.Batches) (*Answer, error) {
 	if !spine.Schema.Equal(plan.spine.schema) {
@@ -36,10 +43,7 @@ func (db *DB) Historical(ctx context.Context, plan *HistoricalPlan, spine driftl
 			yield(nil, err)
 		}
 	}
-	a.Batches = driftline.Batches{
-		Schema: plan.Schema,
-		All:    coalesce(db.opts.Allocator, plan.Schema, rows),
-	}
+	a.Batches = driftline.Batches{Schema: plan.Schema, All: rows}
 	return a, nil
 }
 
@@ -53,193 +57,266 @@ func (p *HistoricalPlan) emptyReport() driftline.HistoricalReport {
 	return report
 }
 
-// historical runs plan and yields its rows in pieces of any size. It returns an
-// error that has not been yielded yet.
-func (db *DB) historical(ctx context.Context, plan *HistoricalPlan, spine driftline.Batches, a *Answer, yield func(arrow.RecordBatch, error) bool) error {
+// historical yields the rows of the answer. It returns an error that has not been
+// yielded yet.
+func (db *DB) historical(ctx context.Context, plan *HistoricalPlan, spine driftline.Batches, a *Answer, yield func(arrow.RecordBatch, error) bool) (err error) {
 	ctx, end, err := db.begin(ctx)
 	if err != nil {
 		return err
 	}
 	defer end()
-	s, err := db.newSession(ctx)
+	release, err := db.admit(ctx, db.opts.requestBytes())
 	if err != nil {
 		return err
 	}
-	defer s.close()
-	return s.historical(ctx, plan, spine, a, yield)
-}
-
-// historical runs plan in s, replacing the tables of a plan that ran there before.
-func (s *session) historical(ctx context.Context, plan *HistoricalPlan, spine driftline.Batches, a *Answer, yield func(arrow.RecordBatch, error) bool) error {
-	held, err := s.loadSpine(ctx, plan, spine)
-	defer func() { driftline.ReleaseAll(held) }()
-	if err != nil || len(held) == 0 {
+	defer release()
+	j := joiner{db: db, plan: plan, answer: a}
+	defer func() { err = errors.Join(err, j.close()) }()
+	if err := j.open(ctx); err != nil {
 		return err
 	}
-	cursors := make([]*cursor, 0, len(plan.views))
-	defer func() {
-		for _, c := range cursors {
-			c.release()
-		}
-	}()
-	for i := range plan.views {
-		c, err := s.startView(ctx, &plan.views[i])
-		if err != nil {
+	return j.run(ctx, spine, yield)
+}
+
+// joinPath is how training sets are joined.
+type joinPath int
+
+const (
+	bestPath   joinPath = iota // as suits the rows
+	onlyDuckDB                 // by DuckDB even where rows could be merged
+)
+
+// joiner answers one plan.
+type joiner struct {
+	db      *DB
+	plan    *HistoricalPlan
+	answer  *Answer
+
+	session  *session // nil if no view needs DuckDB
+	borrowed bool     // session is the caller's to close
+
+	merged  []int // the views that are merged, and how
+	join    *merge.Join
+	queried []int // the views that DuckDB answers
+	files   []*columns.File
+}
+
+// open decides how each view is answered.
+func (j *joiner) open(ctx context.Context) error {
+	views, rows, err := j.mergeable()
+	if err != nil {
+		return err
+	}
+	if len(views) > 0 {
+		if j.join, err = merge.New(j.db.opts.Allocator, j.db.opts.Threads, views, rows); err != nil {
 			return err
 		}
-		cursors = append(cursors, c)
 	}
-	return zip(plan, held, cursors, a, yield)
-}
-
-// loadSpine creates and fills the table spine, and returns the spine's batches
-// retained, without empty ones. The caller releases them, also after an error.
-func (s *session) loadSpine(ctx context.Context, plan *HistoricalPlan, spine driftline.Batches) (held []arrow.RecordBatch, err error) {
-	loader := tableLoader{session: s, table: "spine", schema: plan.spine.tableSchema()}
-	defer loader.drop()
-	if err := loader.create(ctx); err != nil {
-		return nil, err
+	if len(j.queried) == 0 {
+		return nil
 	}
-	var rows int64
-	for batch, err := range spine.All {
-		if err != nil {
-			return held, err
+	if j.session == nil {
+		if j.session, err = j.db.newSession(ctx); err != nil {
+			return err
 		}
-		if batch.NumRows() == 0 {
-			continue
-		}
-		batch.Retain()
-		held = append(held, batch)
-		table, err := plan.spine.tableRows(s.mem, batch, rows)
-		if err != nil {
-			return held, err
-		}
-		if err := loader.add(ctx, table); err != nil {
-			return held, err
-		}
-		rows += batch.NumRows()
 	}
-	return held, loader.flush(ctx)
-}
-
-// startView makes the view's rows readable under its table name and runs its SELECT.
-func (s *session) startView(ctx context.Context, v *viewPlan) (*cursor, error) {
-	if err := s.addRows(ctx, v.table, v.table+"_tail", v.source.Rows, v.source.View.StoredSchema(), true); err != nil {
-		return nil, err
-	}
-	reader, err := s.query(ctx, v.sql)
-	if err != nil {
-		return nil, err
-	}
-	return &cursor{view: v, reader: reader}, nil
-}
-
-// cursor walks over the answer of one view.
-type cursor struct {
-	view   *viewPlan
-	reader array.RecordReader
-	batch  arrow.RecordBatch // the reader's; nil before the first
-	offset int64             // of the next row in batch
-}
-
-func (c *cursor) release() { c.reader.Release() }
-
-// remaining returns how many rows of the present batch are left, moving to the
-// next batch if none is.
-func (c *cursor) remaining() (int64, error) {
-	for c.batch == nil || c.offset == c.batch.NumRows() {
-		if !c.reader.Next() {
-			if err := c.reader.Err(); err != nil {
-				return 0, failure(context.Background(), err)
-			}
-			return 0, driftline.Errorf(driftline.Internal, "view %q answered fewer rows than the spine has", c.view.source.View.Name)
-		}
-		c.batch, c.offset = c.reader.RecordBatch(), 0
-	}
-	return c.batch.NumRows() - c.offset, nil
-}
-
-// zip lays the spine and the answers of the views side by side. All hold the same
-// rows in the same order, cut into batches at different places.
-func zip(plan *HistoricalPlan, spine []arrow.RecordBatch, cursors []*cursor, a *Answer, yield func(arrow.RecordBatch, error) bool) error {
-	for _, batch := range spine {
-		for from := int64(0); from < batch.NumRows(); {
-			n := batch.NumRows() - from
-			for _, c := range cursors {
-				left, err := c.remaining()
-				if err != nil {
-					return err
-				}
-				n = min(n, left)
-			}
-			piece, err := zipPiece(plan, batch, from, n, cursors, a)
-			if err != nil {
-				return err
-			}
-			more := yield(piece, nil)
-			piece.Release()
-			if !more {
-				return nil
-			}
-			from += n
+	for _, i := range j.queried {
+		v := &j.plan.views[i]
+		if err := j.session.addRows(ctx, v.table, v.table+"_tail", v.source.Rows, v.source.View.StoredSchema(), true); err != nil {
+			return err
 		}
 	}
 	return nil
 }
 
-// zipPiece makes the next n rows of the answer, which lie in one batch of the spine
-// and of each cursor, and counts them. The caller releases the result.
-func zipPiece(plan *HistoricalPlan, spine arrow.RecordBatch, from, n int64, cursors []*cursor, a *Answer) (arrow.RecordBatch, error) {
-	columns := make([]arrow.Array, 0, plan.Schema.NumFields())
-	defer func() {
-		for _, column := range columns {
-			column.Release()
-		}
-	}()
-	for _, column := range spine.Columns() {
-		columns = append(columns, array.NewSlice(column, from, from+n))
-	}
-	reports := a.report.Columns
-	for _, c := range cursors {
-		if first := c.batch.Column(0).(*array.Int64).Value(int(c.offset)); first != a.report.Rows {
-			return nil, driftline.Errorf(driftline.Internal, "view %q answered row %d where row %d was due", c.view.source.View.Name, first, a.report.Rows)
-		}
-		features := c.take(n)
-		columns = append(columns, features...)
-		c.count(features, reports[:len(features)], n)
-		reports = reports[len(features):]
-		c.offset += n
-	}
-	a.report.Rows += n
-	return array.NewRecordBatch(plan.Schema, columns, n), nil
-}
-
-// take returns the feature columns of the next n rows; the caller releases them.
-func (c *cursor) take(n int64) []arrow.Array {
-	features := make([]arrow.Array, len(c.view.features))
-	for i := range features {
-		features[i] = array.NewSlice(c.batch.Column(1+i), c.offset, c.offset+n)
-	}
-	return features
-}
-
-// count adds the next n rows to the reports of their columns.
-func (c *cursor) count(features []arrow.Array, reports []driftline.ColumnReport, n int64) {
-	for i, f := range features {
-		reports[i].Nulls += int64(f.NullN())
-	}
-	if !c.view.countsUnknown {
-		return
-	}
-	unknown := c.batch.Column(1 + len(features)).(*array.Boolean)
-	for row := range int(n) {
-		if !unknown.Value(int(c.offset) + row) {
+// mergeable returns the views whose rows can be merged, with their files opened, and
+// leaves the others to DuckDB.
+func (j *joiner) mergeable() (views []*merge.View, rows []merge.Rows, err error) {
+	opened := map[string]*columns.File{} // a view may be used more than once
+	for i := range j.plan.views {
+		v := &j.plan.views[i]
+		if j.db.path == onlyDuckDB || len(v.source.Rows.Files) > 0 && !v.source.Rows.Sorted {
+			j.queried = append(j.queried, i)
 			continue
 		}
-		for i, f := range features {
-			if f.IsValid(row) {
-				reports[i].NotYetKnown++
+		of := merge.Rows{Tail: v.source.Rows.Tail}
+		for _, path := range v.source.Rows.Files {
+			if opened[path] == nil {
+				if opened[path], err = columns.Open(path); err != nil {
+					return nil, nil, err
+				}
+				j.files = append(j.files, opened[path])
 			}
+			of.Files = append(of.Files, opened[path])
+		}
+		view := v.merging()
+		if !merge.Understands(view, of.Files) {
+			j.queried = append(j.queried, i)
+			continue
+		}
+		j.merged, views, rows = append(j.merged, i), append(views, view), append(rows, of)
+	}
+	return views, rows, nil
+}
+
+func (j *joiner) close() error {
+	for _, f := range j.files {
+		f.Close()
+	}
+	if j.session == nil || j.borrowed {
+		return nil
+	}
+	return j.session.close()
+}
+
+// run answers the spine chunk by chunk.
+func (j *joiner) run(ctx context.Context, spine driftline.Batches, yield func(arrow.RecordBatch, error) bool) error {
+	if len(j.queried) > 0 {
+		// What DuckDB hands out is cut at places of its own.
+		return j.collected(yield, func(yield func(arrow.RecordBatch, error) bool) error { return j.chunks(ctx, spine, yield) })
+	}
+	return j.chunks(ctx, spine, yield)
+}
+
+// collected runs chunks and yields its batches put together to a good size.
+func (j *joiner) collected(yield func(arrow.RecordBatch, error) bool, chunks func(func(arrow.RecordBatch, error) bool) error) error {
+	var failed error
+	rows := coalesce(j.db.opts.Allocator, j.plan.Schema, func(yield func(arrow.RecordBatch, error) bool) { failed = chunks(yield) })
+	for batch, err := range rows {
+		if !yield(batch, err) {
+			return nil
 		}
 	}
+	return failed
+}
+
+func (j *joiner) chunks(ctx context.Context, spine driftline.Batches, yield func(arrow.RecordBatch, error) bool) error {
+	c := chunker{mem: j.db.opts.Allocator, schema: spine.Schema, limit: j.limits()}
+	for chunk, err := range c.chunks(spine.All) {
+		if err != nil {
+			return err
+		}
+		if more, err := j.answerChunk(ctx, chunk, yield); err != nil || !more {
+			return err
+		}
+	}
+	return nil
+}
+
+// A chunk is at first small, so that the first rows come soon, where a view is not
+// scanned as a whole for each chunk.
+const (
+	firstChunkRows = 64 << 10
+	chunkGrowth    = 16
+	mostChunkRows  = 4 << 20
+)
+
+// limits says how many rows the first chunk and all later ones have.
+func (j *joiner) limits() (limit chunkLimits) {
+	perRow := int64(64) // sorting, and finding the rows
+	for _, v := range j.plan.views {
+		perRow += 24
+		for _, f := range v.features {
+			perRow += valueBytes(f.Type)
+		}
+	}
+	limit.bytes = j.db.opts.requestBytes()
+	limit.perRow = perRow
+	limit.most = mostChunkRows
+	limit.first = firstChunkRows
+	if len(j.queried) > 0 {
+		limit.first = limit.most
+	}
+	return limit
+}
+
+// valueBytes is about what a value of an answer takes.
+func valueBytes(t driftline.Type) int64 {
+	switch t {
+	case driftline.String, driftline.Bytes:
+		return 64
+	case driftline.Bool:
+		return 2
+	}
+	return 9
+}
+
+// answerChunk joins all views to a chunk and yields its rows. It returns whether yield
+// wants more.
+func (j *joiner) answerChunk(ctx context.Context, chunk *chunk, yield func(arrow.RecordBatch, error) bool) (more bool, err error) {
+	cursors := make([]cursor, len(j.plan.views))
+	defer func() {
+		for _, c := range cursors {
+			if c != nil {
+				c.release()
+			}
+		}
+	}()
+	spine, err := j.plan.spine.read(j.db.opts.Allocator, chunk)
+	if err != nil {
+		return false, err
+	}
+	defer spine.release()
+	if err := j.startMerged(ctx, spine, cursors); err != nil {
+		return false, err
+	}
+	if err := j.startQueried(ctx, spine, cursors); err != nil {
+		return false, err
+	}
+	z := zipper{plan: j.plan, answer: j.answer, cursors: cursors, yield: yield}
+	return z.chunk(chunk)
+}
+
+// startMerged merges the views that can be, with the chunk.
+func (j *joiner) startMerged(ctx context.Context, spine *spineChunk, cursors []cursor) error {
+	if len(j.merged) == 0 {
+		return nil
+	}
+	keys := make([][]int, len(j.merged))
+	for k, i := range j.merged {
+		keys[k] = j.plan.views[i].keyColumns
+	}
+	answers, err := j.join.Run(ctx, spine.merging(), keys)
+	if err != nil {
+		return failure(ctx, err)
+	}
+	for k, i := range j.merged {
+		cursors[i] = &mergeCursor{view: &j.plan.views[i], answer: answers[k]}
+	}
+	return nil
+}
+
+// startQueried runs the SQL of the other views over the chunk.
+func (j *joiner) startQueried(ctx context.Context, spine *spineChunk, cursors []cursor) error {
+	if len(j.queried) == 0 {
+		return nil
+	}
+	if err := j.session.loadSpine(ctx, j.plan, spine); err != nil {
+		return err
+	}
+	for _, i := range j.queried {
+		v := &j.plan.views[i]
+		reader, err := j.session.query(ctx, v.sql)
+		if err != nil {
+			return err
+		}
+		cursors[i] = &queryCursor{ctx: ctx, view: v, reader: reader}
+	}
+	return nil
+}
+
+// loadSpine fills the table spine with a chunk.
+func (s *session) loadSpine(ctx context.Context, plan *HistoricalPlan, spine *spineChunk) error {
+	loader := tableLoader{session: s, table: "spine", schema: plan.spine.tableSchema()}
+	defer loader.drop()
+	if err := loader.create(ctx); err != nil {
+		return err
+	}
+	for _, rows := range spine.tables {
+		rows.Retain()
+		if err := loader.add(ctx, rows); err != nil {
+			return err
+		}
+	}
+	return loader.flush(ctx)
 }

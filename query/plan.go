@@ -32,11 +32,14 @@ type Source struct {
 // EventTimeColumn is the column that [Source.EventTime] adds.
 const EventTimeColumn = "__event_timestamp"
 
-// HistoricalPlan is how a training set is computed: what is asked of DuckDB, and
-// what the answer looks like. It is immutable.
+// HistoricalPlan is how a training set is computed, and what it looks like. It is
+// immutable.
 type HistoricalPlan struct {
-	// SQL is what runs, one SELECT per view, over the tables spine and v0, v1, …
-	// It depends on the request, the views and the types of the spine only.
+	// SQL says what the answer is: one SELECT per view, over the tables spine and v0, v1,
+	// … It is the meaning of the plan, and what DuckDB runs where it answers a view. Where
+	// the rows of a view are sorted they are merged with the spine instead, with the same
+	// answer (see [DB.Historical]). It depends on the request, the views and the types of
+	// the spine only.
 	SQL string
 
 	// Schema is the spine's schema with one nullable column per feature appended.
@@ -54,8 +57,13 @@ type viewPlan struct {
 	features []driftline.Field
 	outputs  []string // the features' names in the answer
 	keys     []string // columns of the table spine, one per join key of the view
-	knownAt  bool
-	strict   bool
+
+	keyColumns []int // the same as places among the keys of the table spine
+	knownAt    bool
+	strict     bool
+	lag        int64 // microseconds
+	ahead      bool  // a label view, which knows neither of the three
+	horizon    int64 // of a label view, in microseconds
 
 	// countsUnknown says that the SELECT has a last column that is true where the
 	// row was created after the spine's time.
@@ -109,10 +117,15 @@ func planView(i int, req driftline.HistoricalRequest, s Source, columns spineCol
 	v := viewPlan{
 		source:  s,
 		table:   fmt.Sprintf("v%d", i),
-		knownAt: (req.KnownAt || s.View.KnownAt) && s.View.CreatedTimestamp != "",
-		strict:  req.Strict,
+		ahead:   s.View.Horizon > 0,
+		horizon: s.View.Horizon.Microseconds(),
 	}
-	v.countsUnknown = !v.knownAt && s.View.CreatedTimestamp != ""
+	if !v.ahead {
+		v.lag = s.Projection.Lag.Microseconds()
+		v.strict = req.Strict
+		v.knownAt = (req.KnownAt || s.View.KnownAt) && s.View.CreatedTimestamp != ""
+		v.countsUnknown = !v.knownAt && s.View.CreatedTimestamp != ""
+	}
 	if len(s.Projection.Features) == 0 {
 		return v, driftline.Errorf(driftline.Internal, "view %q was planned without features", s.View.Name)
 	}
@@ -127,7 +140,8 @@ func planView(i int, req driftline.HistoricalRequest, s Source, columns spineCol
 		v.features = append(v.features, driftline.Field{Name: EventTimeColumn, Type: driftline.Timestamp})
 	}
 	for _, k := range s.View.JoinKeys {
-		v.keys = append(v.keys, columns.keyTable(s.Projection.KeyColumn(k.Name)))
+		at := columns.keyAt(s.Projection.KeyColumn(k.Name))
+		v.keys, v.keyColumns = append(v.keys, keyName(at)), append(v.keyColumns, at)
 	}
 	return v, nil
 }
@@ -170,6 +184,12 @@ func (v *viewPlan) comment() string {
 	var notes []string
 	if v.source.Projection.Role != "" {
 		notes = append(notes, fmt.Sprintf("as %q", v.source.Projection.Role))
+	}
+	if v.lag > 0 {
+		notes = append(notes, v.source.Projection.Lag.String()+" earlier")
+	}
+	if v.ahead {
+		notes = append(notes, "the first in the "+v.source.View.Horizon.String()+" ahead")
 	}
 	if v.source.View.TTL > 0 {
 		notes = append(notes, "at most "+v.source.View.TTL.String()+" old")

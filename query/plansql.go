@@ -16,7 +16,11 @@ import (
 func (v *viewPlan) selectSQL() string {
 	found := v.rowsSQL()
 	order := v.orderCondition()
-	if v.knownAt {
+	switch {
+	case v.ahead:
+		found = v.outcomesSQL()
+		order = "spine.time < found.__event"
+	case v.knownAt:
 		found = v.standingSQL()
 		order = "spine.time >= found.__available"
 	}
@@ -25,14 +29,14 @@ func (v *viewPlan) selectSQL() string {
 	for i, f := range v.features {
 		value := v.valid("found." + quoteName(f.Name))
 		if f.Name == EventTimeColumn {
-			value = "CASE WHEN found.__event <= spine.time THEN make_timestamptz(found.__event) END"
+			value = fmt.Sprintf("CASE WHEN %s THEN make_timestamptz(found.__event) END", v.onTheRightSide())
 		}
 		fmt.Fprintf(&b, ",\n       %s AS %s", value, quoteName(v.outputs[i]))
 	}
 	if v.countsUnknown {
 		b.WriteString(",\n       coalesce(found.__created > spine.time, false) AS __not_yet_known")
 	}
-	fmt.Fprintf(&b, "\nFROM spine ASOF LEFT JOIN (\n%s\n) AS found\n  ON %s", indent(found), order)
+	fmt.Fprintf(&b, "\nFROM %s ASOF LEFT JOIN (\n%s\n) AS found\n  ON %s", v.spineSQL(), indent(found), order)
 	for i, k := range v.source.View.JoinKeys {
 		fmt.Fprintf(&b, "\n  AND spine.%s = found.%s", v.keys[i], quoteName(k.Name))
 	}
@@ -40,19 +44,58 @@ func (v *viewPlan) selectSQL() string {
 	return b.String()
 }
 
-// valid wraps a value of the chosen row in the TTL test. The chosen row has the
-// greatest event time, so testing it is the same as never seeing older rows.
-// greatest keeps the subtraction from passing the least int64.
-//
-// The upper bound is what makes the value of a null time null: DuckDB's ASOF sorts
-// null as the greatest time, unless the left side is small.
+// spineSQL is the spine with the time that is asked about, which a lag moves back. There
+// is nothing before the least time.
+func (v *viewPlan) spineSQL() string {
+	if v.lag == 0 {
+		return "spine"
+	}
+	return fmt.Sprintf("(\n  SELECT * REPLACE (CASE WHEN time >= %d THEN time - %d END AS time) FROM spine\n) AS spine",
+		int64(math.MinInt64)+v.lag, v.lag)
+}
+
+// onTheRightSide is what makes the value of a null time null: DuckDB's ASOF sorts null as
+// the greatest time, unless the left side is small.
+func (v *viewPlan) onTheRightSide() string {
+	if v.ahead {
+		return "found.__event > spine.time"
+	}
+	return "found.__event <= spine.time"
+}
+
+// valid wraps a value of the chosen row in the test of the view's reach. Looking back, the
+// chosen row has the greatest event time, so testing it is the same as never seeing older
+// rows; and looking ahead likewise. greatest and least keep the sums within int64.
 func (v *viewPlan) valid(value string) string {
 	ttl := v.source.View.TTL.Microseconds()
-	if v.source.View.TTL <= 0 {
-		return fmt.Sprintf("CASE WHEN found.__event <= spine.time THEN %s END", value)
+	switch {
+	case v.ahead:
+		return fmt.Sprintf("CASE WHEN found.__event > spine.time AND found.__event <= least(spine.time, %d) + %d THEN %s END",
+			math.MaxInt64-v.horizon, v.horizon, value)
+	case v.source.View.TTL <= 0:
+		return fmt.Sprintf("CASE WHEN %s THEN %s END", v.onTheRightSide(), value)
 	}
 	return fmt.Sprintf("CASE WHEN found.__event BETWEEN greatest(spine.time, %d) - %d AND spine.time THEN %s END",
 		int64(math.MinInt64)+ttl, ttl, value)
+}
+
+// outcomesSQL is rowsSQL with one row for each entity and event time: the last one written.
+func (v *viewPlan) outcomesSQL() string {
+	same := append(v.keyNames(), "__event")
+	order := "__sequence DESC"
+	if v.source.View.CreatedTimestamp != "" {
+		order = "__created DESC NULLS LAST, " + order
+	}
+	return fmt.Sprintf("SELECT *\nFROM (\n%s\n)\nQUALIFY row_number() OVER (PARTITION BY %s ORDER BY %s) = 1",
+		indent(v.rowsSQL()), strings.Join(same, ", "), order)
+}
+
+func (v *viewPlan) keyNames() []string {
+	keys := make([]string, len(v.source.View.JoinKeys))
+	for i, k := range v.source.View.JoinKeys {
+		keys[i] = quoteName(k.Name)
+	}
+	return keys
 }
 
 // rowsSQL reads the columns that the join needs, times as microseconds. An infinite
@@ -77,7 +120,7 @@ func (v *viewPlan) rowsSQL() string {
 	if v.knownAt {
 		present = append(present, "__created IS NOT NULL")
 	}
-	if v.knownAt || !v.source.Unique {
+	if v.knownAt || v.ahead || !v.source.Unique {
 		columns = append(columns, column(driftline.SequenceColumn))
 	}
 	for _, f := range view.Features {
@@ -130,10 +173,7 @@ func (v *viewPlan) standingSQL() string {
 	if v.strict {
 		event = "__event + 1"
 	}
-	keys := make([]string, len(v.source.View.JoinKeys))
-	for i, k := range v.source.View.JoinKeys {
-		keys[i] = quoteName(k.Name)
-	}
+	keys := v.keyNames()
 	partition := ""
 	if len(keys) > 0 {
 		partition = "PARTITION BY " + strings.Join(keys, ", ") + " "

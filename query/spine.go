@@ -99,15 +99,18 @@ func typeWord(dt arrow.DataType) string {
 	return dt.String()
 }
 
-// keyTable returns the column of the table spine that carries the spine's column.
-func (c *spineColumns) keyTable(column string) string {
+// keyAt returns the place among the keys of the spine's column.
+func (c *spineColumns) keyAt(column string) int {
 	for i, k := range c.keys {
 		if k.name == column {
-			return fmt.Sprintf("key%d", i)
+			return i
 		}
 	}
 	panic("query: key column was not planned: " + column)
 }
+
+// keyName is the column of the table spine that carries a key.
+func keyName(at int) string { return fmt.Sprintf("key%d", at) }
 
 // comment describes the table spine for people.
 func (c *spineColumns) comment() string {

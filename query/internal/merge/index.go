@@ -1,0 +1,171 @@
+package merge
+
+import (
+	"cmp"
+	"slices"
+	"sort"
+
+	"github.com/apache/arrow-go/v18/arrow"
+)
+
+// index is the rows of a spine by key: rows with a key and a time, in the order of keys.
+type index[K key] struct {
+	keys  []K     // distinct, ascending
+	first []int32 // of each key its first place in rows; and, last, their number
+	rows  []int32 // row numbers of the answer
+	times []int64 // of each place, the time of its row
+
+	ordered []bool // of each key: its places are in the order of time
+}
+
+// A key of at least so many rows has them put in the order of time, so that one search
+// goes on where the last one ended.
+const manyRows = 256
+
+// at returns the key of a place.
+func (x *index[K]) at(place int32) int {
+	return sort.Search(len(x.keys), func(k int) bool { return x.first[k+1] > place })
+}
+
+// pair is a number to sort by and the row that it belongs to.
+type pair struct {
+	by  uint64
+	row int32
+}
+
+// sortPairs sorts by number, equal ones as they came, and returns the sorted one of pairs
+// and spare. It looks at 11 bits at a time and leaves out those that all numbers share.
+func sortPairs(pairs, spare []pair) []pair {
+	if len(pairs) < 64 {
+		slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(a.by, b.by) })
+		return pairs
+	}
+	all, some := ^uint64(0), uint64(0)
+	for _, p := range pairs {
+		all &= p.by
+		some |= p.by
+	}
+	const bits = 11
+	for shift := 0; shift < 64; shift += bits {
+		if (all^some)>>shift&(1<<bits-1) == 0 {
+			continue
+		}
+		var counts [1 << bits]int32
+		for _, p := range pairs {
+			counts[p.by>>shift&(1<<bits-1)]++
+		}
+		sum := int32(0)
+		for i, n := range counts {
+			counts[i] = sum
+			sum += n
+		}
+		for _, p := range pairs {
+			to := &counts[p.by>>shift&(1<<bits-1)]
+			spare[*to] = p
+			*to++
+		}
+		pairs, spare = spare, pairs
+	}
+	return pairs
+}
+
+// indexNumbers makes the index of keys that are numbers. It takes over pairs.
+func indexNumbers(pairs []pair, times []int64) *index[uint64] {
+	spare := make([]pair, len(pairs))
+	pairs = sortPairs(pairs, spare)
+	x := &index[uint64]{rows: make([]int32, len(pairs))}
+	for i, p := range pairs {
+		if i == 0 || p.by != pairs[i-1].by {
+			x.keys = append(x.keys, p.by)
+			x.first = append(x.first, int32(i))
+		}
+		x.rows[i] = p.row
+	}
+	x.finish(times)
+	return x
+}
+
+// indexTexts makes the index of keys that are texts: each row's number of its key, in the
+// order in which the keys were met; -1 for none.
+func indexTexts(keys []string, keyOf []int32, times []int64) *index[string] {
+	order := make([]int32, len(keys))
+	for i := range order {
+		order[i] = int32(i)
+	}
+	slices.SortFunc(order, func(a, b int32) int { return cmp.Compare(keys[a], keys[b]) })
+	rank := make([]int32, len(keys))
+	x := &index[string]{keys: make([]string, len(keys)), first: make([]int32, len(keys)+1)}
+	for i, k := range order {
+		x.keys[i], rank[k] = keys[k], int32(i)
+	}
+	n := int32(0)
+	for _, k := range keyOf {
+		if k >= 0 {
+			x.first[rank[k]+1]++
+			n++
+		}
+	}
+	for i := range keys {
+		x.first[i+1] += x.first[i]
+	}
+	next := slices.Clone(x.first)
+	x.rows = make([]int32, n)
+	for row, k := range keyOf {
+		if k >= 0 {
+			x.rows[next[rank[k]]] = int32(row)
+			next[rank[k]]++
+		}
+	}
+	x.first = x.first[:len(keys)]
+	x.finish(times)
+	return x
+}
+
+// finish adds what follows from keys, first and rows.
+func (x *index[K]) finish(times []int64) {
+	x.first = append(x.first, int32(len(x.rows)))
+	x.ordered = make([]bool, len(x.keys))
+	x.times = make([]int64, len(x.rows))
+	for i, row := range x.rows {
+		x.times[i] = times[row]
+	}
+	var pairs, spare []pair
+	for k := range x.keys {
+		from, to := x.first[k], x.first[k+1]
+		if to-from < manyRows {
+			continue
+		}
+		x.ordered[k] = true
+		pairs = pairs[:0]
+		for i := from; i < to; i++ {
+			pairs = append(pairs, pair{by: uint64(x.times[i]) ^ signBit, row: x.rows[i]})
+		}
+		if len(spare) < len(pairs) {
+			spare = make([]pair, len(pairs))
+		}
+		sorted := sortPairs(pairs, spare[:len(pairs)])
+		for i, p := range sorted {
+			x.times[int(from)+i], x.rows[int(from)+i] = int64(p.by^signBit), p.row
+		}
+	}
+}
+
+// Spine is the rows that a join is made for: their times and the columns of their keys.
+// Rows of the answer are numbered as the spine's rows are, from [Piece.First] on.
+type Spine struct {
+	Rows   int // of the answer, with the gaps between pieces
+	Pieces []Piece
+
+	times []int64
+	none  []bool // rows without a time
+
+	numbers map[string]func() *index[uint64] // by key mapping
+	texts   map[string]func() *index[string]
+}
+
+// Piece is a stretch of the rows of a spine. Its columns are borrowed.
+type Piece struct {
+	First int         // its first row in the answer
+	Times arrow.Array // int64, microseconds
+	Keys  []arrow.Array
+}

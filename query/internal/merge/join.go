@@ -1,0 +1,266 @@
+package merge
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline/storage/columns"
+)
+
+// Join is some uses of views, whose rows are open, that can be joined to any number of
+// spines, one after the other.
+type Join struct {
+	mem     memory.Allocator
+	threads int
+	tables  []joinable
+	views   []*View
+}
+
+// New makes ready to join. Each view [Understands] its files. They are the caller's to
+// close, after the join is no longer used.
+func New(mem memory.Allocator, threads int, views []*View, rows []Rows) (*Join, error) {
+	j := &Join{mem: mem, threads: max(threads, 1), views: views}
+	for i, v := range views {
+		err := columns.Guard(func() error {
+			t, err := newJoinable(v, rows[i])
+			j.tables = append(j.tables, t)
+			return err
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return j, nil
+}
+
+// joinable is a table of either kind of key.
+type joinable interface {
+	// tasks returns what is to be done to join the table to a spine.
+	tasks(s *Spine, keys []int, mapping string, a *Answer, parts []stretch) []task
+}
+
+// task is a part of a join that one worker does.
+type task func(ctx context.Context, w *scratch) error
+
+// scratch is what a worker keeps from task to task.
+type scratch struct {
+	wanted wanted
+	column column
+}
+
+func newJoinable(v *View, rows Rows) (joinable, error) {
+	if v.textKeys() {
+		return newTable[string](v, rows)
+	}
+	return newTable[uint64](v, rows)
+}
+
+// stretch is a part of the places of an index, as fractions of it.
+type stretch struct{ number, of int }
+
+func (p stretch) places(n int) (from, to int32) {
+	return int32(n * p.number / p.of), int32(n * (p.number + 1) / p.of)
+}
+
+// taskRows is the least number of rows that is worth a task of its own.
+const taskRows = 4096
+
+// Run joins the views to a spine. keys says, for each view and each of its join keys,
+// which column of [Piece.Keys] has it. The caller releases the answers.
+func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) (answers []*Answer, err error) {
+	defer func() {
+		if err != nil {
+			for _, a := range answers {
+				a.Release()
+			}
+			answers = nil
+		}
+	}()
+	s.read()
+	// A few parts per thread even out that some are more work. More of them would decode
+	// the pages that lie between two of them more often.
+	parts := min(4*j.threads, s.Rows/taskRows+1)
+	stretches := make([]stretch, parts)
+	for i := range stretches {
+		stretches[i] = stretch{i, parts}
+	}
+	var tasks []task
+	for i, t := range j.tables {
+		a := newAnswer(j.mem, j.views[i], s.Rows, parts)
+		answers = append(answers, a)
+		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, stretches)...)
+	}
+	if err := j.do(ctx, tasks); err != nil {
+		return answers, err
+	}
+	finish := make([]task, len(answers))
+	for i, a := range answers {
+		finish[i] = func(context.Context, *scratch) error {
+			a.finish(j.mem)
+			return nil
+		}
+	}
+	return answers, j.do(ctx, finish)
+}
+
+// mappingOf names an index: views with the same keys of the same types share one.
+func mappingOf(v *View, keys []int) string {
+	var b strings.Builder
+	for i, k := range keys {
+		fmt.Fprintf(&b, "%d %s;", k, v.Keys[i].Type)
+	}
+	return b.String()
+}
+
+// do runs tasks, as many at a time as there are threads, and ends with the first error.
+func (j *Join) do(ctx context.Context, tasks []task) error {
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
+	next := make(chan task, len(tasks))
+	for _, t := range tasks {
+		next <- t
+	}
+	close(next)
+	var workers sync.WaitGroup
+	for range min(j.threads, len(tasks)) {
+		workers.Go(func() {
+			var w scratch
+			for t := range next {
+				if ctx.Err() != nil {
+					return
+				}
+				if err := columns.Guard(func() error { return t(ctx, &w) }); err != nil {
+					cancel(err)
+					return
+				}
+			}
+		})
+	}
+	workers.Wait()
+	return context.Cause(ctx)
+}
+
+func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, parts []stretch) []task {
+	x := indexOf[K](s, t.view, keys, mapping)
+	tasks := make([]task, 0, len(parts))
+	for i, part := range parts {
+		tasks = append(tasks, func(ctx context.Context, own *scratch) error {
+			x := x()
+			from, to := part.places(len(x.rows))
+			if from == to || len(t.segments) == 0 {
+				return nil
+			}
+			w := newWorker(t, x)
+			if err := w.match(ctx, from, to); err != nil {
+				return err
+			}
+			w.settle(&own.wanted, a)
+			return w.gather(ctx, &own.wanted, a, &own.column, i)
+		})
+	}
+	return tasks
+}
+
+// read makes the times of the spine.
+func (s *Spine) read() {
+	if s.times != nil {
+		return
+	}
+	s.times, s.none = make([]int64, s.Rows), make([]bool, s.Rows)
+	for i := range s.none {
+		s.none[i] = true // the gaps between pieces
+	}
+	for _, p := range s.Pieces {
+		times := p.Times.(*array.Int64)
+		copy(s.times[p.First:], times.Int64Values())
+		for i := range times.Len() {
+			s.none[p.First+i] = times.IsNull(i)
+		}
+	}
+	s.numbers, s.texts = map[string]func() *index[uint64]{}, map[string]func() *index[string]{}
+}
+
+// indexOf returns a function that returns the index of the spine by those keys. The first
+// one to call it makes the index.
+func indexOf[K key](s *Spine, v *View, keys []int, mapping string) func() *index[K] {
+	types := make([]arrow.DataType, len(keys))
+	for i, k := range v.Keys {
+		types[i] = k.Type
+	}
+	var known any
+	switch any(*new(K)).(type) {
+	case uint64:
+		if s.numbers[mapping] == nil {
+			s.numbers[mapping] = sync.OnceValue(func() *index[uint64] { return s.indexNumbers(keys, types) })
+		}
+		known = s.numbers[mapping]
+	default:
+		if s.texts[mapping] == nil {
+			s.texts[mapping] = sync.OnceValue(func() *index[string] { return s.indexTexts(keys, types) })
+		}
+		known = s.texts[mapping]
+	}
+	return known.(func() *index[K])
+}
+
+func (s *Spine) indexNumbers(keys []int, types []arrow.DataType) *index[uint64] {
+	codes, dropped := make([]uint64, s.Rows), make([]bool, s.Rows)
+	if len(keys) > 0 {
+		for _, p := range s.Pieces {
+			a := p.Keys[keys[0]]
+			numbers(a, types[0], codes[p.First:][:a.Len()], func(row int) { dropped[p.First+row] = true })
+		}
+	}
+	pairs := make([]pair, 0, s.Rows)
+	for row, code := range codes {
+		if !s.none[row] && !dropped[row] {
+			pairs = append(pairs, pair{by: code, row: int32(row)})
+		}
+	}
+	return indexNumbers(pairs, s.times)
+}
+
+func (s *Spine) indexTexts(keys []int, types []arrow.DataType) *index[string] {
+	keyOf := make([]int32, s.Rows)
+	for i := range keyOf {
+		keyOf[i] = -1
+	}
+	numberOf := map[string]int32{}
+	var texts []string
+	var text []byte
+	for _, p := range s.Pieces {
+		parts := make([]func(to []byte, row int) ([]byte, bool), len(keys))
+		for i, k := range keys {
+			parts[i] = textCoder(p.Keys[k], types[i], i == len(keys)-1)
+		}
+		for row := range p.Times.Len() {
+			if s.none[p.First+row] {
+				continue
+			}
+			text = text[:0]
+			ok := true
+			for _, part := range parts {
+				if text, ok = part(text, row); !ok {
+					break
+				}
+			}
+			if !ok {
+				continue
+			}
+			number, known := numberOf[string(text)]
+			if !known {
+				number = int32(len(texts))
+				texts = append(texts, string(text))
+				numberOf[texts[number]] = number
+			}
+			keyOf[p.First+row] = number
+		}
+	}
+	return indexTexts(texts, keyOf, s.times)
+}
