@@ -12,6 +12,7 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
 )
 
 // ingestParts measure writes. Ours ends when rows are durable, in the history and
@@ -91,30 +92,64 @@ func (b *bench) pushes(ctx context.Context, writers, rows int) error {
 		return err
 	}
 	config.Writers = writers
-	w := workload{name: fmt.Sprintf("durable push, writers: %d", writers), unit: "rows/s"}
 	single := oneRowEach(batches)
 	defer driftline.ReleaseAll(single)
 	var p99 []float64
-	ours := s.intoNewViews("push", func(ctx context.Context, view driftline.ViewName) (float64, error) {
-		result, err := s.push(ctx, view, writers, single)
-		p99 = append(p99, result.percentile(99))
-		return result.rate(), err
-	})
+	pushing := func(prefix string, push pushFunc) side {
+		return s.intoNewViews(prefix, func(ctx context.Context, view driftline.ViewName) (float64, error) {
+			result, err := push(ctx, view, writers, single)
+			p99 = append(p99, result.percentile(99))
+			return result.rate(), err
+		})
+	}
+	streams, calls := pushing("push", s.pushStreams), pushing("call", s.pushCalls)
+	w := workload{name: fmt.Sprintf("durable push, writers: %d", writers), unit: "rows/s"}
+	byCalls := workload{name: fmt.Sprintf("durable push, a call each, writers: %d", writers), unit: "rows/s"}
 	sqlite := peerSpec{name: "SQLite WAL, synchronous=FULL", module: "ingest_sqlite", config: config}
-	err = errors.Join(b.comparePeer(ctx, w, ours, sqlite), b.compareRedis(ctx, w, ours, writers, single))
+	err = errors.Join(
+		b.comparePeer(ctx, w, streams, sqlite), b.compareRedis(ctx, w, streams, writers, single),
+		b.compareRedis(ctx, byCalls, calls, writers, single))
 	if err != nil || writers == 1 {
 		return err
 	}
 	p99 = nil
-	err = b.within(ctx, w, ours, push64Rate)
+	err = b.within(ctx, w, streams, push64Rate)
 	b.keepLimit(workload{name: w.name + ", p99", unit: "ms"}, p99, push64P99)
 	return err
 }
 
-// push sends rows to one view, one by one.
-func (s *server) push(ctx context.Context, view driftline.ViewName, writers int, rows []arrow.RecordBatch) (loadResult, error) {
+// pushFunc sends rows to one view, one by one, from so many writers.
+type pushFunc func(ctx context.Context, view driftline.ViewName, writers int, rows []arrow.RecordBatch) (loadResult, error)
+
+// pushCalls makes a call for each row.
+func (s *server) pushCalls(ctx context.Context, view driftline.ViewName, writers int, rows []arrow.RecordBatch) (loadResult, error) {
 	return pushAll(ctx, writers, rows, func(ctx context.Context, row arrow.RecordBatch) error {
 		_, err := s.client.Ingest(ctx, view, "", driftline.BatchesOf(row.Schema(), row))
+		return err
+	})
+}
+
+// pushStreams gives each writer a stream of its own, as if they were programs of their
+// own. Like Redis's connections they are open before time is taken.
+func (s *server) pushStreams(ctx context.Context, view driftline.ViewName, writers int, rows []arrow.RecordBatch) (result loadResult, err error) {
+	free := make(chan *client.Pusher, writers)
+	defer func() {
+		close(free)
+		for pusher := range free {
+			err = errors.Join(err, pusher.Close())
+		}
+	}()
+	for range writers {
+		pusher, err := s.client.OpenPusher(ctx, view, rows[0].Schema())
+		if err != nil {
+			return result, err
+		}
+		free <- pusher
+	}
+	return pushAll(ctx, writers, rows, func(ctx context.Context, row arrow.RecordBatch) error {
+		pusher := <-free
+		defer func() { free <- pusher }()
+		_, err := pusher.Push(ctx, "", row)
 		return err
 	})
 }
@@ -138,7 +173,7 @@ func ingestFiles(ctx context.Context, b *bench) error {
 	if _, err := s.client.Apply(ctx, definitions(view)); err != nil {
 		return err
 	}
-	if _, err := s.push(ctx, view.Name, 64, single); err != nil {
+	if _, err := s.pushStreams(ctx, view.Name, 64, single); err != nil {
 		return err
 	}
 	state, err := s.flushed(ctx, string(view.Name), rows)
