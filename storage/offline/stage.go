@@ -76,7 +76,7 @@ func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, o
 }
 
 // StageNewest is [Store.Stage] that shows what it sorted: newest is called once for
-// each file, in turn. Its error is Stage's.
+// each file, in turn. Its error ends the staging.
 func (s *Store) StageNewest(ctx context.Context, id TableID, rows driftline.Batches, order Order, newest Newest) (files []File, err error) {
 	t, err := s.load(ctx, id)
 	if err != nil {
