@@ -74,7 +74,10 @@ type Engine struct {
 	sequence    atomic.Uint64 // of the next row written
 	writes      keyedMutex    // by view and idempotency key
 	tables      keyedMutex    // by table: one committer at a time
-	tail        logTail
+	heads       heads
+	pushes      pushes
+	written     sync.Map // driftline.ViewName → *writtenView
+	layouts     logLayouts
 	wakeFlusher chan struct{}
 	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics
@@ -100,7 +103,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	}
 	e = &Engine{
 		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
-		tail:        logTail{views: map[driftline.ViewName]*viewTail{}},
+		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows,
 	}
 	defer func() {
@@ -153,7 +156,7 @@ func (e *Engine) load(ctx context.Context) error {
 	if err := e.loadSequence(); err != nil {
 		return err
 	}
-	return e.loadTail()
+	return e.loadHeads(ctx)
 }
 
 // loadSequence reads the sequence of the next row. It follows recover, which moves it

@@ -3,6 +3,8 @@ package engine
 import (
 	"context"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/offline"
 )
@@ -32,11 +34,23 @@ func (e *Engine) Flush(ctx context.Context, view *driftline.FeatureView) error {
 // WriteWithLostAnswer carries out a bulk write whose commit to the table succeeds but
 // reports an error: here because the same files were committed under its name already.
 func (e *Engine) WriteWithLostAnswer(ctx context.Context, view *driftline.FeatureView, rows driftline.Batches) error {
-	w, err := e.newWrite(view, "", rows.Schema)
+	written, err := e.writtenView(view.Name)
 	if err != nil {
 		return err
 	}
-	staged := driftline.Batches{Schema: view.StoredSchema(), All: w.conformed(ctx, rows)}
+	w, err := e.newWrite(written, "", rows.Schema)
+	if err != nil {
+		return err
+	}
+	staged := driftline.Batches{Schema: view.StoredSchema(), All: func(yield func(arrow.RecordBatch, error) bool) {
+		for b, err := range w.conformed(ctx, rows) {
+			if err != nil {
+				yield(nil, err)
+			} else if !w.yieldSequenced(b, yield) {
+				return
+			}
+		}
+	}}
 	files, err := e.offline.Stage(ctx, viewTable(view.Name), staged, orderOf(view))
 	if err != nil {
 		return err
@@ -74,6 +88,9 @@ func (e *Engine) RewriteFiles(ctx context.Context, name driftline.ViewName) erro
 	if err != nil {
 		return err
 	}
-	_, err = e.offline.Replace(ctx, viewTable(name), files, nil)
+	replaced, err := e.offline.Replace(ctx, viewTable(name), files, nil)
+	if err == nil {
+		e.heads.committed(name, replaced, nil)
+	}
 	return err
 }

@@ -1,19 +1,13 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"fmt"
-	"iter"
-	"maps"
-	"slices"
-	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
@@ -21,90 +15,26 @@ import (
 	"github.com/driftline/driftline/storage/offline"
 )
 
-// The ingest log of a view holds small writes until they are flushed to Parquet.
-// Readers of the offline store flush first, so that a snapshot id is all they need
-// to name what they read; a background loop flushes what nobody reads.
+// The ingest log of a view holds small writes until they are flushed to Parquet, in few
+// and large files: readers see the log beside the files, see [Engine.rowsOf].
 const (
-	flushEvery = time.Minute
-	flushBytes = 64 << 20 // flush at once when a view's log is this long
+	flushEvery    = time.Minute
+	flushBytes    = 16 << 20       // flush at once when a view's log is this long,
+	flushRows     = 1 << 18        // or has so many rows,
+	throttleBytes = 8 * flushBytes // and let writers wait for it here
 )
-
-// logTail knows which log entries of each view are not in a snapshot yet.
-// It mirrors the keys in kv, so that a read with nothing to flush costs no scan.
-type logTail struct {
-	mu    sync.Mutex
-	views map[driftline.ViewName]*viewTail
-}
-
-// viewTail is the tail of one view's log.
-type viewTail struct {
-	entries map[uint64]int // first sequence → bytes
-	bytes   int            // of all entries
-}
-
-// noteLogged records a new log entry and wakes the flusher if the log is long.
-func (e *Engine) noteLogged(view driftline.ViewName, first uint64, size int) {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	tail := e.tail.views[view]
-	if tail == nil {
-		tail = &viewTail{entries: map[uint64]int{}}
-		e.tail.views[view] = tail
-	}
-	tail.entries[first] = size
-	if tail.bytes += size; tail.bytes >= flushBytes {
-		select {
-		case e.wakeFlusher <- struct{}{}:
-		default: // it is awake already
-		}
-	}
-}
-
-func (e *Engine) noteFlushed(view driftline.ViewName, entries []uint64) {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	tail := e.tail.views[view]
-	if tail == nil {
-		return // while recovering: the tail is not loaded yet
-	}
-	for _, first := range entries {
-		tail.bytes -= tail.entries[first]
-		delete(tail.entries, first)
-	}
-}
 
 // unflushed returns the first sequences of a view's log entries, ascending.
 func (e *Engine) unflushed(view driftline.ViewName) []uint64 {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	tail := e.tail.views[view]
-	if tail == nil {
-		return nil
-	}
-	return slices.Sorted(maps.Keys(tail.entries))
+	return firsts(e.heads.of(view).log)
 }
 
-// hasUnflushed reports whether a view's log has entries.
-func (e *Engine) hasUnflushed(view driftline.ViewName) bool {
-	e.tail.mu.Lock()
-	defer e.tail.mu.Unlock()
-	tail := e.tail.views[view]
-	return tail != nil && len(tail.entries) > 0
-}
-
-// loadTail finds the log entries that the last process left.
-func (e *Engine) loadTail() error {
-	for pair, err := range e.kv.ScanPrefix([]byte{kv.IngestLog}) {
-		if err != nil {
-			return err
-		}
-		view, first, err := parseLogKey(pair.Key)
-		if err != nil {
-			return err
-		}
-		e.noteLogged(view, first, len(pair.Value))
+func firsts(entries []logEntry) []uint64 {
+	out := make([]uint64, len(entries))
+	for i, entry := range entries {
+		out[i] = entry.first
 	}
-	return nil
+	return out
 }
 
 // pin flushes a view's log and returns the snapshot that then holds every
@@ -113,85 +43,44 @@ func (e *Engine) pin(ctx context.Context, view *driftline.FeatureView) (snapshot
 	if err := e.flush(ctx, view); err != nil {
 		return offline.Snapshot{}, false, err
 	}
-	return e.offline.Current(ctx, viewTable(view.Name))
+	now := e.heads.of(view.Name)
+	return now.snapshot, now.exists, nil
 }
 
 // flush moves the entries that are in a view's log now into one snapshot.
 func (e *Engine) flush(ctx context.Context, view *driftline.FeatureView) error {
-	if !e.hasUnflushed(view.Name) {
+	if len(e.heads.of(view.Name).log) == 0 {
 		return nil
 	}
-	table := viewTable(view.Name)
-	unlock := e.tables.lock(table.String())
+	unlock := e.tables.lock(viewTable(view.Name).String())
 	defer unlock()
-	entries := e.unflushed(view.Name) // again: another reader may have flushed them
+	return e.flushLocked(ctx, view.Name)
+}
+
+// flushLocked is flush by a caller who holds the table's lock.
+func (e *Engine) flushLocked(ctx context.Context, name driftline.ViewName) error {
+	entries := e.heads.of(name).log // again: somebody else may have flushed them
 	if len(entries) == 0 {
 		return nil
 	}
 	// The caller may have resolved the view before it grew, and the entries after.
-	view, err := e.registry.View(view.Name)
+	view, err := e.registry.View(name)
 	if err != nil {
 		return err
 	}
 	if err := e.ensureTable(ctx, view); err != nil {
 		return err
 	}
-	rows := driftline.Batches{Schema: view.StoredSchema(), All: e.readLog(ctx, view, entries)}
-	files, err := e.offline.Stage(ctx, table, rows, orderOf(view))
+	files, err := e.offline.Stage(ctx, viewTable(name), e.rowsOfEntries(ctx, view, entries), orderOf(view))
 	if err != nil {
 		return err
 	}
+	flushed := firsts(entries)
 	in := intent{
-		ID: fmt.Sprintf("flush-%s-%d-%d", view.Name, entries[0], entries[len(entries)-1]), Kind: intentFlush,
-		View: view.Name, Files: hashes(files), Next: e.sequence.Load(), Entries: entries,
+		ID: fmt.Sprintf("flush-%s-%d-%d", name, flushed[0], flushed[len(flushed)-1]), Kind: intentFlush,
+		View: name, Files: hashes(files), Next: e.sequence.Load(), Entries: flushed,
 	}
 	return e.execute(ctx, &in, files)
-}
-
-// readLog yields the rows of log entries in the view's present stored schema: features
-// added since an entry was written are null in it.
-func (e *Engine) readLog(ctx context.Context, view *driftline.FeatureView, entries []uint64) iter.Seq2[arrow.RecordBatch, error] {
-	schema := view.StoredSchema()
-	return func(yield func(arrow.RecordBatch, error) bool) {
-		for _, first := range entries {
-			raw, err := e.kv.Get(logKey(view.Name, first))
-			if err == nil && raw == nil {
-				err = driftline.Errorf(driftline.DataLoss, "view %q: ingest log entry %d is missing", view.Name, first)
-			}
-			if err == nil {
-				err = context.Cause(ctx)
-			}
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			if !e.yieldEntry(raw, schema, yield) {
-				return
-			}
-		}
-	}
-}
-
-func (e *Engine) yieldEntry(raw []byte, schema *arrow.Schema, yield func(arrow.RecordBatch, error) bool) bool {
-	r, err := ipc.NewReader(bytes.NewReader(raw), ipc.WithAllocator(e.mem))
-	if err != nil {
-		yield(nil, driftline.Errorf(driftline.DataLoss, "an ingest log entry is damaged: %w", err))
-		return false
-	}
-	defer r.Release()
-	for r.Next() {
-		b := project(e.mem, r.RecordBatch(), schema)
-		more := yield(b, nil)
-		b.Release()
-		if !more {
-			return false
-		}
-	}
-	if err := r.Err(); err != nil {
-		yield(nil, driftline.Errorf(driftline.DataLoss, "an ingest log entry is damaged: %w", err))
-		return false
-	}
-	return true
 }
 
 // project returns the columns of b that schema has, in its order, with nulls for those

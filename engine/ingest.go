@@ -1,7 +1,6 @@
 package engine
 
 import (
-	"bytes"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -11,7 +10,6 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
@@ -34,11 +32,11 @@ const (
 // content the write changes nothing and answers as it did the first time; with other
 // content it is a Conflict. An empty key makes every call a write of its own.
 func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
-	view, err := e.registry.View(name)
+	view, err := e.writtenView(name)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	if err := checkWritable(view); err != nil {
+	if err := checkWritable(view.view); err != nil {
 		return driftline.IngestResult{}, err
 	}
 	if len(idempotencyKey) > maxKeyBytes {
@@ -69,28 +67,29 @@ const maxKeyBytes = 256
 // write is one call of Ingest.
 type write struct {
 	engine    *Engine
+	written   *writtenView
 	view      *driftline.FeatureView
 	key       string // idempotency key, or ""
 	conformer *conformer
-	hash      *contentHash // of a write with a key; else nobody will ever compare it
-	first     uint64 // sequence of the first row
-	next      uint64 // sequence after the last row
+	hash      *contentHash // nil without a key: nobody will ask
+	first     uint64       // sequence of the first row
+	next      uint64       // sequence after the last row
 	rows      int64
 }
 
-func (e *Engine) newWrite(view *driftline.FeatureView, key string, input *arrow.Schema) (*write, error) {
-	c, err := newConformer(view, input, e.mem)
+func (e *Engine) newWrite(view *writtenView, key string, input *arrow.Schema) (*write, error) {
+	c, err := view.conformer(e, input)
 	if err != nil {
 		return nil, err
 	}
-	w := &write{engine: e, view: view, key: key, conformer: c}
+	w := &write{engine: e, written: view, view: view.view, key: key, conformer: c}
 	if key != "" {
 		w.hash = newContentHash(c.schema)
 	}
 	return w, nil
 }
 
-// content is the content hash of the rows so far, "" for a write without a key.
+// content is the hash of the rows so far, "" if nobody will ask for it.
 func (w *write) content() string {
 	if w.hash == nil {
 		return ""
@@ -120,7 +119,7 @@ func (w *write) run(ctx context.Context, rows driftline.Batches) (driftline.Inge
 	return w.writeBulk(ctx, head, next)
 }
 
-// conformed yields the rows in the stored schema, with their sequences, hashed on the way.
+// conformed yields the rows in the view's schema, hashed on the way.
 func (w *write) conformed(ctx context.Context, rows driftline.Batches) iter.Seq2[arrow.RecordBatch, error] {
 	return func(yield func(arrow.RecordBatch, error) bool) {
 		for b, err := range rows.All {
@@ -151,19 +150,24 @@ func (w *write) yieldConformed(ctx context.Context, b arrow.RecordBatch, yield f
 	if w.hash != nil {
 		w.hash.add(fit)
 	}
+	w.rows += fit.NumRows()
+	return yield(fit, nil)
+}
+
+// yieldSequenced gives the rows of a batch their write sequences.
+func (w *write) yieldSequenced(fit arrow.RecordBatch, yield func(arrow.RecordBatch, error) bool) bool {
 	first := w.engine.takeSequences(fit.NumRows())
-	if w.rows == 0 {
+	if w.next == 0 {
 		w.first = first
 	}
-	w.rows += fit.NumRows()
 	w.next = first + uint64(fit.NumRows())
 	stored := withSequence(w.engine.mem, fit, first)
 	defer stored.Release()
 	return yield(stored, nil)
 }
 
-// writeSmall commits one kv batch: {ingest log entry, online merges, idempotency
-// record, ledger line}, with one fsync.
+// writeSmall commits the rows in one kv batch, which it shares with the writes of others:
+// {ingest log entry, online merges, idempotency record, ledger line}, with one fsync.
 func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (driftline.IngestResult, error) {
 	if result, done, err := w.replayed(); done || err != nil {
 		return result, err
@@ -171,26 +175,22 @@ func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (drift
 	if w.rows == 0 {
 		return driftline.IngestResult{View: w.view.Name}, nil
 	}
-	entry, err := encodeLogEntry(w.view.StoredSchema(), rows)
+	if err := w.engine.throttle(ctx, w.view); err != nil {
+		return driftline.IngestResult{}, err
+	}
+	p, err := w.engine.encodePush(w.written, rows)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	batch := w.engine.kv.NewBatch()
-	defer batch.Close()
-	batch.Set(logKey(w.view.Name, w.first), entry)
-	for _, b := range rows {
-		if err := w.engine.putOnline(batch, w.view, b); err != nil {
-			return driftline.IngestResult{}, err
-		}
-	}
-	tx := w.engine.registry.BeginWith(batch)
-	defer tx.Discard()
-	result := driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first}
-	if err := w.finish(tx, result, w.content()); err != nil {
+	p.key, p.content = w.key, w.content()
+	if err := w.engine.push(p); err != nil {
 		return driftline.IngestResult{}, err
 	}
-	w.engine.noteLogged(w.view.Name, w.first, len(entry))
-	return result, nil
+	if p.stale {
+		return driftline.IngestResult{}, driftline.Errorf(driftline.Conflict, "view %q: its columns changed while the rows were on their way", w.view.Name).
+			WithRef(driftline.ViewRef(w.view.Name)).WithHint("look at the view and send the rows again")
+	}
+	return p.result, nil
 }
 
 // replayed answers a write whose idempotency key was used before.
@@ -245,13 +245,17 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	e, table := w.engine, viewTable(w.view.Name)
 	all := driftline.Batches{Schema: w.view.StoredSchema(), All: func(yield func(arrow.RecordBatch, error) bool) {
 		for _, b := range head {
-			if !yield(b, nil) {
+			if !w.yieldSequenced(b, yield) {
 				return
 			}
 		}
 		for {
 			b, err, ok := next()
-			if !ok || !yield(b, err) {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			if !ok || !w.yieldSequenced(b, yield) {
 				return
 			}
 		}
@@ -332,20 +336,4 @@ func withSequence(mem memory.Allocator, b arrow.RecordBatch, first uint64) arrow
 	defer column.Release()
 	fields := append(b.Schema().Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
 	return array.NewRecordBatch(arrow.NewSchema(fields, nil), append(b.Columns()[:b.NumCols():b.NumCols()], column), b.NumRows())
-}
-
-// encodeLogEntry writes rows as one Arrow IPC stream, schema first, so that an entry
-// can be read after the view has changed.
-func encodeLogEntry(schema *arrow.Schema, rows []arrow.RecordBatch) ([]byte, error) {
-	var buf bytes.Buffer
-	out := ipc.NewWriter(&buf, ipc.WithSchema(schema))
-	for _, b := range rows {
-		if err := out.Write(b); err != nil {
-			return nil, err
-		}
-	}
-	if err := out.Close(); err != nil {
-		return nil, err
-	}
-	return buf.Bytes(), nil
 }

@@ -81,6 +81,7 @@ func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) 
 	if err != nil {
 		return e.settle(ctx, in, files, err)
 	}
+	e.heads.committed(in.View, snapshot, in.Entries)
 	if err := e.reached(stepCommitted); err != nil {
 		return err
 	}
@@ -111,6 +112,7 @@ func (e *Engine) settle(ctx context.Context, in *intent, files []offline.File, e
 	case lookErr != nil:
 		return errors.Join(err, lookErr) // the intent stays, for recover to carry out
 	case committed:
+		e.heads.committed(in.View, snapshot, in.Entries)
 		return e.complete(ctx, in, snapshot)
 	}
 	return errors.Join(err, e.abandon(in, files))
@@ -159,11 +161,7 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 		return err
 	}
 	if in.Kind == intentFlush {
-		if err := tx.Commit(); err != nil {
-			return err
-		}
-		e.noteFlushed(in.View, in.Entries)
-		return nil
+		return tx.Commit()
 	}
 	in.Result.Snapshot = snapshot.ID
 	w := write{engine: e, view: &driftline.FeatureView{Name: in.View}, key: in.Key, next: in.Next}

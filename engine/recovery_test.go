@@ -62,8 +62,15 @@ func TestACrashWhileFlushingLosesAndRepeatsNothing(t *testing.T) {
 				env.Ingest("weather", `[{"origin": "JFK", "event_timestamp": "2013-06-01T10:00:00Z", "temp": 1}]`)
 			}
 			env.Engine.FailAt(step, errCrash)
-			if _, err := env.Engine.ReadView(context.Background(), "weather"); !errors.Is(err, errCrash) {
+			view, err := env.Engine.Registry().View("weather")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := env.Engine.Flush(context.Background(), view); !errors.Is(err, errCrash) {
 				t.Fatalf("the flush did not reach the step: %v", err)
+			}
+			if n := countRows(t, env.Engine, "weather"); n != 3 {
+				t.Errorf("%d rows before the restart, want 3", n)
 			}
 			env.Reopen()
 			if n := countRows(t, env.Engine, "weather"); n != 3 {

@@ -3,26 +3,73 @@ package engine
 import (
 	"context"
 
+	"github.com/apache/arrow-go/v18/arrow"
+
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/storage/offline"
 )
 
-// rowsOf returns all acknowledged rows of a view, and the pin that names them.
+// rowsOf returns all acknowledged rows of a view, those in files and those that are in
+// the ingest log only, and the pin that names them. It writes nothing.
 func (e *Engine) rowsOf(ctx context.Context, view *driftline.FeatureView) (query.Rows, driftline.Pin, error) {
 	if view.Source != nil {
 		return e.sourceRows(ctx, view)
 	}
-	snapshot, ok, err := e.pin(ctx, view)
-	if err != nil || !ok {
-		return query.Rows{}, driftline.Pin{View: view.Name}, err
+	now := e.heads.of(view.Name)
+	rows, pin := query.Rows{}, driftline.Pin{View: view.Name}
+	if now.exists {
+		e.holdWhile(ctx, now.snapshot)
+		var err error
+		if rows, err = e.rowsAt(ctx, now.snapshot); err != nil {
+			return query.Rows{}, driftline.Pin{}, err
+		}
+		pin.Snapshot = now.snapshot.ID
 	}
-	rows, err := e.rowsAt(ctx, snapshot)
-	return rows, driftline.Pin{View: view.Name, Snapshot: snapshot.ID}, err
+	if len(now.log) > 0 {
+		rows.Tail = e.rowsOfEntries(ctx, view, now.log)
+		pin.Through = now.log[len(now.log)-1].last
+	}
+	return rows, pin, nil
+}
+
+// holdWhile keeps the files of a snapshot until the request of ctx is over. A ctx that
+// never ends holds nothing: its reader relies on how long snapshots are kept.
+func (e *Engine) holdWhile(ctx context.Context, snapshot offline.Snapshot) {
+	if ctx.Done() != nil {
+		context.AfterFunc(ctx, e.offline.Hold(snapshot))
+	}
 }
 
 // rowsAt returns the rows of one snapshot of a view, its files verified.
 func (e *Engine) rowsAt(ctx context.Context, snapshot offline.Snapshot) (query.Rows, error) {
 	files, err := e.verifiedPaths(ctx, snapshot.Files)
 	return query.Rows{Files: files, Columns: snapshot.Columns(), Sorted: true}, err
+}
+
+// readView yields all acknowledged rows of a view, without their sequences: those in
+// files, and then those that are in the ingest log only.
+func (e *Engine) readView(ctx context.Context, view *driftline.FeatureView) driftline.Batches {
+	now, schema := e.heads.of(view.Name), view.Schema()
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		if now.exists {
+			for b, err := range e.readAs(ctx, now.snapshot, schema).All {
+				if !yield(b, err) || err != nil {
+					return
+				}
+			}
+		}
+		for b, err := range e.rowsOfEntries(ctx, view, now.log).All {
+			if err != nil {
+				yield(nil, err)
+				return
+			}
+			plain := project(e.mem, b, schema)
+			more := yield(plain, nil)
+			plain.Release()
+			if !more {
+				return
+			}
+		}
+	}}
 }

@@ -14,19 +14,19 @@ type ViewStatus struct {
 	Bytes     int64                // of those files
 	Snapshot  driftline.SnapshotID // 0 if the view has none
 	Written   time.Time            // when the snapshot was committed; zero if there is none
-	Unflushed int                  // writes that are in the ingest log only
+	Unflushed int                  // rows that are in the ingest log only
 }
 
 // ViewStatus describes the stored rows of a view. It does not flush.
-func (e *Engine) ViewStatus(ctx context.Context, name driftline.ViewName) (ViewStatus, error) {
+func (e *Engine) ViewStatus(_ context.Context, name driftline.ViewName) (ViewStatus, error) {
 	view, err := e.registry.View(name)
 	if err != nil {
 		return ViewStatus{}, err
 	}
-	status := ViewStatus{Unflushed: len(e.unflushed(view.Name))}
-	snapshot, ok, err := e.offline.Current(ctx, viewTable(view.Name))
-	if err != nil || !ok {
-		return status, err
+	now := e.heads.of(view.Name)
+	snapshot, status := now.snapshot, ViewStatus{Unflushed: now.rows}
+	if !now.exists {
+		return status, nil
 	}
 	status.Rows, status.Files, status.Snapshot, status.Written = snapshot.Rows, len(snapshot.Files), snapshot.ID, snapshot.Time
 	for _, f := range snapshot.Files {

@@ -315,14 +315,7 @@ func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftli
 		return driftline.Batches{}, err
 	}
 	defer e.end()
-	snapshot, ok, err := e.pin(ctx, view)
-	if err != nil {
-		return driftline.Batches{}, err
-	}
-	if !ok {
-		return driftline.BatchesOf(view.Schema()), nil
-	}
-	return e.readAs(ctx, snapshot, view.Schema()), nil
+	return e.readView(ctx, view), nil
 }
 
 // readAs yields the rows of a view's snapshot in a schema of the view. Features that

@@ -83,7 +83,7 @@ func TestATrainingSetReportsWhatItIsMadeOf(t *testing.T) {
 	if got != joined {
 		t.Errorf("rows:\n%s\nwant:\n%s", got, joined)
 	}
-	if report.Rows != 5 || len(report.Pins) != 1 || report.Pins[0].Snapshot == 0 || report.SQL == "" {
+	if report.Rows != 5 || len(report.Pins) != 1 || report.Pins[0].Through == 0 || report.SQL == "" {
 		t.Errorf("report = %+v", report)
 	}
 	temp, wind := report.Columns[0], report.Columns[1]

@@ -111,6 +111,18 @@ func (r *Registry) View(name driftline.ViewName) (*driftline.FeatureView, error)
 	return cloneView(found), nil
 }
 
+// SharedView returns one feature view without copying it: the caller must not change it.
+// It is another one when the view was applied again with another definition.
+func (r *Registry) SharedView(name driftline.ViewName) (found *driftline.FeatureView, err error) {
+	r.read(func(s *state) { found, err = s.view(name) })
+	return found, err
+}
+
+// SharedView is [Registry.SharedView] as the transaction sees it.
+func (tx *Tx) SharedView(name driftline.ViewName) (*driftline.FeatureView, error) {
+	return tx.r.head.view(name)
+}
+
 // View is [Registry.View] as the transaction sees it. It stays so until the transaction ends.
 func (tx *Tx) View(name driftline.ViewName) (*driftline.FeatureView, error) {
 	view, err := tx.r.head.view(name)

@@ -51,13 +51,29 @@ func (tx *Tx) AddIngest(result driftline.IngestResult, inputs ...driftline.Ref) 
 	return err
 }
 
+// AddIngests records several writes to one view, which came at the same time, in one
+// line: sum has the rows of all and the sequence of the first.
+func (tx *Tx) AddIngests(sum driftline.IngestResult, writes int) error {
+	if _, err := tx.r.head.view(sum.View); err != nil {
+		return err
+	}
+	_, err := tx.add(RowsIngested, driftline.ViewRef(sum.View), nil, ingested{IngestResult: sum, Writes: int64(writes)})
+	return err
+}
+
+// ingested is the body of a line that reports writes.
+type ingested struct {
+	driftline.IngestResult
+	Writes int64 `json:"writes,omitempty"` // 0 in lines of one write
+}
+
 func foldIngest(s *state, line *Line) ([]effect, error) {
-	result, err := body[driftline.IngestResult](line)
+	result, err := body[ingested](line)
 	if err != nil {
 		return nil, err
 	}
 	sum := s.ingests[result.View]
-	sum.Writes, sum.Rows, sum.Last = sum.Writes+1, sum.Rows+result.Rows, line.Time
+	sum.Writes, sum.Rows, sum.Last = sum.Writes+max(1, result.Writes), sum.Rows+result.Rows, line.Time
 	table := func(s *state) map[driftline.ViewName]Ingests { return s.ingests }
 	return []effect{put(table, result.View, sum)}, nil
 }

@@ -21,7 +21,7 @@ const (
 	EntityApplied     Kind = "entity.applied"     // driftline.Entity
 	ViewApplied       Kind = "view.applied"       // driftline.FeatureView
 	ServiceApplied    Kind = "service.applied"    // driftline.FeatureService
-	RowsIngested      Kind = "rows.ingested"      // driftline.IngestResult
+	RowsIngested      Kind = "rows.ingested"      // driftline.IngestResult, and the number of writes if it is not 1
 	SnapshotCommitted Kind = "snapshot.committed" // Snapshot
 	DatasetSaved      Kind = "dataset.saved"      // driftline.Dataset
 	EntityErased      Kind = "entity.erased"      // erased

@@ -11,6 +11,7 @@ package kv
 //	'e'     engine          erasures under way
 //	'g'     registry        ledger lines
 //	'i'     engine          ingest log: acknowledged rows that are not in a file yet
+//	'j'     engine          layouts of the ingest log's rows
 //	'k'     engine          idempotency keys and their answers
 //	'm'     registry        metric points of runs
 //	'n'     engine          intents: effects decided and not yet done
@@ -24,6 +25,7 @@ const (
 	Erasures        byte = 'e'
 	Ledger          byte = 'g'
 	IngestLog       byte = 'i'
+	LogLayouts      byte = 'j'
 	IdempotencyKeys byte = 'k'
 	MetricPoints    byte = 'm'
 	Intents         byte = 'n'

@@ -27,6 +27,11 @@ func appendHeader(value []byte, event, created, sequence int64) []byte {
 	return kv.AppendInt64(value, sequence)
 }
 
+// setSequence gives a value that has none yet its write sequence.
+func setSequence(value []byte, sequence int64) {
+	binary.BigEndian.PutUint64(value[headerBytes-8:], uint64(sequence)^(1<<63))
+}
+
 // appendFeatures adds the layout's id, and row i of the feature columns, which
 // have the layout's types in its order.
 func (l *layout) appendFeatures(value []byte, columns []arrow.Array, i int) []byte {

@@ -34,9 +34,12 @@ func New(db *kv.DB) *Store { return &Store{db: db} }
 // A null or unrepresentable key or time gives Invalid, naming column and row; b
 // then holds a part of the rows and must not be committed.
 func (s *Store) Put(b *kv.Batch, view *driftline.FeatureView, rows arrow.RecordBatch, sequences []int64) error {
-	columns, err := columnsOf(view, rows, sequences)
+	columns, err := columnsOf(view, rows)
 	if err != nil {
 		return err
+	}
+	if int(rows.NumRows()) != len(sequences) {
+		return driftline.Errorf(driftline.Internal, "view %q: %d rows for %d sequences", view.Name, rows.NumRows(), len(sequences))
 	}
 	l, err := s.layoutToWrite(b, view)
 	if err != nil {
@@ -81,16 +84,31 @@ type viewColumns struct {
 	features []arrow.Array
 }
 
-func columnsOf(view *driftline.FeatureView, rows arrow.RecordBatch, sequences []int64) (c viewColumns, err error) {
-	want := view.Schema()
-	if int(rows.NumCols()) != want.NumFields() || int(rows.NumRows()) != len(sequences) {
-		return c, driftline.Errorf(driftline.Internal, "view %q: %d columns and %d rows for %d columns and %d sequences",
-			view.Name, rows.NumCols(), rows.NumRows(), want.NumFields(), len(sequences))
-	}
-	for i, f := range want.Fields() {
-		if got := rows.Column(i).DataType(); !arrow.TypeEqual(got, f.Type) {
-			return c, driftline.Errorf(driftline.Internal, "view %q: column %q is %s, want %s", view.Name, f.Name, got, f.Type)
+func columnsOf(view *driftline.FeatureView, rows arrow.RecordBatch) (c viewColumns, err error) {
+	at := 0
+	take := func(name string, want driftline.Type) {
+		if at < int(rows.NumCols()) && err == nil {
+			if got := rows.Column(at).DataType(); !arrow.TypeEqual(got, want.Arrow()) {
+				err = driftline.Errorf(driftline.Internal, "view %q: column %q is %s, want %s", view.Name, name, got, want)
+			}
 		}
+		at++
+	}
+	for _, k := range view.JoinKeys {
+		take(k.Name, k.Type)
+	}
+	take(view.EventTimestamp, driftline.Timestamp)
+	if view.CreatedTimestamp != "" {
+		take(view.CreatedTimestamp, driftline.Timestamp)
+	}
+	for _, f := range view.Features {
+		take(f.Name, f.Type)
+	}
+	if err == nil && at != int(rows.NumCols()) {
+		err = driftline.Errorf(driftline.Internal, "view %q: %d columns, want %d", view.Name, rows.NumCols(), at)
+	}
+	if err != nil {
+		return c, err
 	}
 	columns := rows.Columns()
 	keys := len(view.JoinKeys)
@@ -132,13 +150,17 @@ func (s *Store) layoutToWrite(b *kv.Batch, view *driftline.FeatureView) (*layout
 	if err != nil {
 		return nil, driftline.Errorf(driftline.Internal, "view %q has no layout: %w", view.Name, err)
 	}
+	return l, s.writeLayout(b, view, l)
+}
+
+func (s *Store) writeLayout(b *kv.Batch, view *driftline.FeatureView, l *layout) error {
 	if _, ok := s.stored.Load(l.id); ok {
-		return l, nil
+		return nil
 	}
 	key := layoutKey(l.id)
 	text, err := s.db.Get(key)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	switch {
 	case text == nil:
@@ -146,10 +168,10 @@ func (s *Store) layoutToWrite(b *kv.Batch, view *driftline.FeatureView) (*layout
 	case bytes.Equal(text, l.text):
 		s.stored.Store(l.id, l)
 	default:
-		return nil, driftline.Errorf(driftline.DataLoss, "view %q: the stored layout %016x is damaged", view.Name, l.id).
+		return driftline.Errorf(driftline.DataLoss, "view %q: the stored layout %016x is damaged", view.Name, l.id).
 			WithHint("restore the data folder from a backup")
 	}
-	return l, nil
+	return nil
 }
 
 func (s *Store) layoutOfView(view *driftline.FeatureView) (*layout, error) {
@@ -182,3 +204,63 @@ func (s *Store) layout(id uint64) (*layout, error) {
 }
 
 func layoutKey(id uint64) []byte { return kv.AppendUint64([]byte{kv.OnlineLayouts}, id) }
+
+// Rows are rows of one view, encoded before their write sequences are known, so that
+// writers can do it at the same time.
+type Rows struct {
+	view   *driftline.FeatureView
+	prefix []byte
+	layout *layout
+	text   []byte // keys and values in turn
+	ends   []int  // of each of them in text
+}
+
+// Encode begins rows of a view.
+func (s *Store) Encode(view *driftline.FeatureView) (*Rows, error) {
+	l, err := s.layoutOfView(view)
+	if err != nil {
+		return nil, driftline.Errorf(driftline.Internal, "view %q has no layout: %w", view.Name, err)
+	}
+	return &Rows{view: view, prefix: keyPrefix(view.JoinKeys), layout: l}, nil
+}
+
+// Append adds the rows of a batch that has the columns of view.Schema(). A null or
+// unrepresentable key or time gives Invalid, naming column and row.
+func (r *Rows) Append(rows arrow.RecordBatch) error {
+	columns, err := columnsOf(r.view, rows)
+	if err != nil {
+		return err
+	}
+	for i := range int(rows.NumRows()) {
+		var null int
+		if r.text, null = appendEntity(append(r.text, r.prefix...), columns.keys, i); null >= 0 {
+			return rowError(r.view, r.view.JoinKeys[null].Name, i, "null")
+		}
+		r.text = kv.AppendString(r.text, string(r.view.Name))
+		r.ends = append(r.ends, len(r.text))
+		event, created, err := columns.times(r.view, i)
+		if err != nil {
+			return err
+		}
+		r.text = appendHeader(r.text, event, created, 0)
+		r.text = r.layout.appendFeatures(r.text, columns.features, i)
+		r.ends = append(r.ends, len(r.text))
+	}
+	return nil
+}
+
+// Add is [Store.Put] of rows that were encoded before. The first of them was written
+// with the sequence first, and the others with those that follow.
+func (s *Store) Add(b *kv.Batch, r *Rows, first int64) error {
+	if err := s.writeLayout(b, r.view, r.layout); err != nil {
+		return err
+	}
+	start := 0
+	for i := 0; i < len(r.ends); i += 2 {
+		key, value := r.text[start:r.ends[i]], r.text[r.ends[i]:r.ends[i+1]]
+		setSequence(value, first+int64(i/2))
+		b.Max(key, value)
+		start = r.ends[i+1]
+	}
+	return nil
+}

@@ -1,0 +1,144 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"sync"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
+	"github.com/driftline/driftline/storage/offline"
+)
+
+// heads knows, of each view, the newest snapshot of its table and the entries of its
+// ingest log that are in no file of that snapshot. Both change in one step, so whoever
+// looks sees every acknowledged row once: also while a flush moves rows from the log
+// into files.
+type heads struct {
+	mu    sync.Mutex
+	views map[driftline.ViewName]*head
+}
+
+// head is what there is of one view.
+type head struct {
+	snapshot offline.Snapshot
+	exists   bool // whether there is a snapshot
+	log      []logEntry
+	bytes    int // of log
+	rows     int // of log
+}
+
+// logEntry is an entry of a view's ingest log. It never changes.
+type logEntry struct {
+	first uint64 // sequence of its first row
+	last  uint64 // of its last row
+	raw   []byte
+}
+
+// of returns the head of a view as it is now. The caller must not change it.
+func (h *heads) of(view driftline.ViewName) head {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if found := h.views[view]; found != nil {
+		return *found
+	}
+	return head{}
+}
+
+func (h *heads) get(view driftline.ViewName) *head {
+	found := h.views[view]
+	if found == nil {
+		found = &head{}
+		h.views[view] = found
+	}
+	return found
+}
+
+// logged adds an entry that is durable, and returns what the log is then.
+func (h *heads) logged(view driftline.ViewName, entry logEntry) (bytes, rows int) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of := h.get(view)
+	if n := len(of.log); n == 0 || of.log[n-1].first < entry.first {
+		of.log = append(of.log, entry) // readers see the part that was there when they looked
+	} else {
+		at, _ := slices.BinarySearchFunc(of.log, entry.first, func(e logEntry, first uint64) int { return cmp.Compare(e.first, first) })
+		of.log = slices.Insert(slices.Clone(of.log), at, entry)
+	}
+	of.bytes += len(entry.raw)
+	of.rows += entry.rows()
+	return of.bytes, of.rows
+}
+
+func (e *logEntry) rows() int { return int(e.last - e.first + 1) }
+
+// committed puts a snapshot in the place of the one before, and takes the entries that
+// are in its files off the log.
+func (h *heads) committed(view driftline.ViewName, snapshot offline.Snapshot, flushed []uint64) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	of := h.get(view)
+	of.snapshot, of.exists = snapshot, true
+	if len(flushed) == 0 {
+		return
+	}
+	left := make([]logEntry, 0, max(0, len(of.log)-len(flushed)))
+	of.bytes, of.rows = 0, 0
+	for _, entry := range of.log {
+		if _, gone := slices.BinarySearch(flushed, entry.first); !gone {
+			left = append(left, entry)
+			of.bytes += len(entry.raw)
+			of.rows += entry.rows()
+		}
+	}
+	of.log = left
+}
+
+// loadHeads reads the newest snapshots, and the log entries that the last process left.
+func (e *Engine) loadHeads(ctx context.Context) error {
+	for _, view := range e.registry.Views() {
+		if view.Source != nil {
+			continue
+		}
+		snapshot, ok, err := e.offline.Current(ctx, viewTable(view.Name))
+		if err != nil {
+			return err
+		}
+		if ok {
+			e.heads.committed(view.Name, snapshot, nil)
+		}
+	}
+	for pair, err := range e.kv.ScanPrefix([]byte{kv.IngestLog}) {
+		if err != nil {
+			return err
+		}
+		view, first, err := parseLogKey(pair.Key)
+		if err != nil {
+			return err
+		}
+		entry := logEntry{first: first, raw: slices.Clone(pair.Value)}
+		rows, err := e.countEntry(entry.raw)
+		if err != nil {
+			return inView(err, view)
+		}
+		entry.last = first + uint64(rows) - 1
+		e.heads.logged(view, entry)
+	}
+	return nil
+}
+
+// countEntry checks an entry and counts its rows.
+func (e *Engine) countEntry(raw []byte) (rows int, err error) {
+	if isOwnEntry(raw) {
+		_, rows, _, err = openEntry(raw)
+		return rows, err
+	}
+	for b, err := range streamed(e, raw) {
+		if err != nil {
+			return 0, err
+		}
+		rows += int(b.NumRows())
+	}
+	return rows, nil
+}

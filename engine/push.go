@@ -1,0 +1,275 @@
+package engine
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+	"sync"
+
+	"github.com/apache/arrow-go/v18/arrow"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/online"
+)
+
+// pushes gathers the small writes that come at the same time, so that they share one
+// transaction: one ledger line and one log entry per view, and one fsync. The first
+// writer of a group commits it for all; while a group is being committed the next one
+// gathers. A writer brings its rows encoded, so little is done one behind the other.
+type pushes struct {
+	mu         sync.Mutex
+	gathering  *pushGroup // nil: the next writer begins one
+	committing sync.Mutex
+}
+
+// pushGroup is writes that are committed together, or not at all.
+type pushGroup struct {
+	members []*push
+	bytes   int
+	done    chan struct{}
+	err     error
+}
+
+// push is one small write, checked and encoded.
+type push struct {
+	view    *writtenView
+	rows    int
+	log     []byte       // the rows as they are in a log entry
+	online  *online.Rows // and as they are in the online store
+	key     string       // idempotency key, or ""
+	content string       // content hash, if there is a key
+
+	result driftline.IngestResult
+	stale  bool // the view changed before the group was committed: the write was left out
+}
+
+// groupBytes ends the gathering of a group.
+const groupBytes = 8 << 20
+
+// push commits a small write, together with those of other callers. An error is that of
+// the whole group: what is wrong with one write only was found before.
+func (e *Engine) push(p *push) error {
+	q := &e.pushes
+	q.mu.Lock()
+	group, first := q.gathering, false
+	if group == nil {
+		group, first = &pushGroup{done: make(chan struct{})}, true
+		q.gathering = group
+	}
+	group.members = append(group.members, p)
+	if group.bytes += len(p.log); group.bytes >= groupBytes {
+		q.gathering = nil
+	}
+	q.mu.Unlock()
+	if !first {
+		<-group.done
+		return group.err
+	}
+	q.committing.Lock()
+	q.mu.Lock()
+	if q.gathering == group {
+		q.gathering = nil
+	}
+	q.mu.Unlock()
+	group.err = e.commitPushes(group.members)
+	q.committing.Unlock()
+	close(group.done)
+	return group.err
+}
+
+// commitPushes writes the log entries, online rows, idempotency records and ledger lines
+// of a group in one transaction, and then shows the rows to readers.
+func (e *Engine) commitPushes(members []*push) error {
+	tx := e.registry.Begin()
+	defer tx.Discard()
+	type part struct {
+		view  *writtenView
+		entry logEntry
+	}
+	var parts []part
+	for view, of := range byView(tx, members) {
+		entry, err := e.addPushes(tx, view, of)
+		if err != nil {
+			return err
+		}
+		parts = append(parts, part{view, entry})
+	}
+	if len(parts) == 0 {
+		return nil
+	}
+	tx.Batch().Max(sequenceKey, binary.BigEndian.AppendUint64(nil, parts[len(parts)-1].entry.last+1))
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	for _, p := range parts {
+		e.layouts.written(p.view.layout)
+		e.showLogged(p.view.view.Name, p.entry)
+	}
+	return nil
+}
+
+// byView groups the members by view, in the order of each view's first. It marks those
+// whose view has other columns by now: their rows would not fit.
+func byView(tx *registry.Tx, members []*push) func(yield func(*writtenView, []*push) bool) {
+	return func(yield func(*writtenView, []*push) bool) {
+		rest := slices.Clone(members)
+		for len(rest) > 0 {
+			view := rest[0].view
+			var same, others []*push
+			for _, p := range rest {
+				if p.view == view {
+					same = append(same, p)
+				} else {
+					others = append(others, p)
+				}
+			}
+			rest = others
+			if now, err := tx.SharedView(view.view.Name); err != nil || !sameShape(now, view.view) {
+				for _, p := range same {
+					p.stale = true
+				}
+				continue
+			}
+			if !yield(view, same) {
+				return
+			}
+		}
+	}
+}
+
+// sameShape reports whether two definitions of a view have the same columns.
+func sameShape(a, b *driftline.FeatureView) bool {
+	same := func(x, y driftline.Field) bool { return x.Name == y.Name && x.Type == y.Type }
+	return a == b || slices.EqualFunc(a.Features, b.Features, same) // the others never change
+}
+
+// addPushes adds the writes to one view to a transaction.
+func (e *Engine) addPushes(tx *registry.Tx, view *writtenView, of []*push) (logEntry, error) {
+	rows, size := 0, 0
+	for _, p := range of {
+		rows += p.rows
+		size += len(p.log)
+	}
+	first := e.takeSequences(int64(rows))
+	raw, next := view.layout.newEntry(rows, size), first
+	for _, p := range of {
+		raw = append(raw, p.log...)
+		if err := e.online.Add(tx.Batch(), p.online, int64(next)); err != nil {
+			return logEntry{}, err
+		}
+		p.result = driftline.IngestResult{View: view.view.Name, Rows: int64(p.rows), Sequence: next}
+		if err := p.remember(tx); err != nil {
+			return logEntry{}, err
+		}
+		next += uint64(p.rows)
+	}
+	raw = sealEntry(raw)
+	e.layouts.write(tx.Batch(), view.layout)
+	tx.Batch().Set(logKey(view.view.Name, first), raw)
+	sum := driftline.IngestResult{View: view.view.Name, Rows: int64(rows), Sequence: first}
+	return logEntry{first: first, last: next - 1, raw: raw}, tx.AddIngests(sum, len(of))
+}
+
+// remember adds the record of the write's idempotency key.
+func (p *push) remember(tx *registry.Tx) error {
+	if p.key == "" {
+		return nil
+	}
+	record, err := json.Marshal(idempotencyRecord{Content: p.content, Result: p.result})
+	if err != nil {
+		return err
+	}
+	tx.Batch().Set(idempotencyKey(p.view.view.Name, p.key), record)
+	return nil
+}
+
+// showLogged makes a durable log entry visible to readers, and wakes the flusher if the
+// log is long.
+func (e *Engine) showLogged(view driftline.ViewName, entry logEntry) {
+	bytes, rows := e.heads.logged(view, entry)
+	if bytes >= flushBytes || rows >= flushRows {
+		select {
+		case e.wakeFlusher <- struct{}{}:
+		default: // it is awake already
+		}
+	}
+}
+
+// writtenView is what writes to a view need of it, made once per definition.
+type writtenView struct {
+	view   *driftline.FeatureView // as it is registered; shared, never changed
+	schema *arrow.Schema
+	layout *logLayout
+
+	mu      sync.Mutex
+	input   *arrow.Schema // of the write before
+	columns []int         // where the view's columns are in it
+}
+
+// writtenView returns what writes to a view need, for its present definition.
+func (e *Engine) writtenView(name driftline.ViewName) (*writtenView, error) {
+	view, err := e.registry.SharedView(name)
+	if err != nil {
+		return nil, err
+	}
+	if known, ok := e.written.Load(name); ok && known.(*writtenView).view == view {
+		return known.(*writtenView), nil
+	}
+	layout, err := newLogLayout(view)
+	if err != nil {
+		return nil, err
+	}
+	w := &writtenView{view: view, schema: view.Schema(), layout: layout}
+	e.written.Store(name, w)
+	return w, nil
+}
+
+// conformer returns the conformer of a write with that schema. Writers send the same
+// schema again and again, so the last one is remembered.
+func (v *writtenView) conformer(e *Engine, input *arrow.Schema) (*conformer, error) {
+	v.mu.Lock()
+	known, columns := v.input, v.columns
+	v.mu.Unlock()
+	if known != nil && (known == input || known.Equal(input)) {
+		return &conformer{view: v.view, schema: v.schema, columns: columns, mem: e.mem}, nil
+	}
+	c, err := newConformer(v.view, input, e.mem)
+	if err != nil {
+		return nil, err
+	}
+	c.schema = v.schema
+	v.mu.Lock()
+	v.input, v.columns = input, c.columns
+	v.mu.Unlock()
+	return c, nil
+}
+
+// encodePush encodes the rows of a small write.
+func (e *Engine) encodePush(view *writtenView, rows []arrow.RecordBatch) (*push, error) {
+	encoded, err := e.online.Encode(view.view)
+	if err != nil {
+		return nil, err
+	}
+	p := &push{view: view, online: encoded}
+	for _, b := range rows {
+		if p.log, err = view.layout.appendRows(p.log, b); err != nil {
+			return nil, err
+		}
+		if err := p.online.Append(b); err != nil {
+			return nil, err
+		}
+		p.rows += int(b.NumRows())
+	}
+	return p, nil
+}
+
+// throttle makes a writer flush whose view's log is far longer than the flusher should
+// have let it become, so that the log never outgrows memory.
+func (e *Engine) throttle(ctx context.Context, view *driftline.FeatureView) error {
+	if e.heads.of(view.Name).bytes < throttleBytes {
+		return nil
+	}
+	return e.flush(ctx, view)
+}
