@@ -29,6 +29,7 @@ from driftline.definitions import (
     Field,
     IcebergSource,
     ParquetSource,
+    lag,
 )
 from driftline.drift import ColumnDrift, DriftReport
 from driftline.errors import (
@@ -48,11 +49,14 @@ from driftline.errors import (
 )
 from driftline.lineage import Lineage
 from driftline.retrieval import (
+    ColumnStatistics,
     Dataset,
     HistoricalReport,
     IngestResult,
     OnlineResponse,
+    Rebuild,
     RetrievalJob,
+    Split,
 )
 from driftline.store import FeatureStore
 from driftline.tracking import Artifact, Metric, ModelVersion, Run
@@ -112,6 +116,7 @@ __all__ = [
     "Change",
     "Changes",
     "ColumnDrift",
+    "ColumnStatistics",
     "ConflictError",
     "DataLossError",
     "Dataset",
@@ -138,11 +143,14 @@ __all__ = [
     "OnlineResponse",
     "ParquetSource",
     "PermissionDeniedError",
+    "Rebuild",
     "RetrievalJob",
     "Run",
+    "Split",
     "UnauthenticatedError",
     "UnavailableError",
     "ValueType",
     "connect",
     "init",
+    "lag",
 ]

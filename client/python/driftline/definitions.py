@@ -574,6 +574,37 @@ def as_projection(thing: Projectable | str) -> FeatureViewProjection:
     )
 
 
+def lag(
+    feature: Projectable | str, by: timedelta | str, name: str | None = None
+) -> FeatureViewProjection:
+    """Returns features as they were known some time earlier, under a name of their own.
+
+    Example:
+        >>> features = ["weather:temp", driftline.lag("weather:temp", "1h")]
+        >>> store.get_historical_features(flights, features).to_arrow().column_names
+        ['origin', 'event_timestamp', 'temp', 'weather_lag_1h__temp']
+
+    Args:
+        feature: ``view:feature``, a view or a projection.
+        by: How much earlier: ``"1h"``, ``"7d"`` or a timedelta.
+        name: What the columns begin with; the view's name and the lag by default.
+    """
+    projection = as_projection(feature).with_lag(by)
+    if not projection.lag:
+        raise ValueError("a lag of nothing is the feature itself: leave the lag out")
+    text = by if isinstance(by, str) else _short_duration(projection.lag)
+    return projection.with_name(name or f"{projection.role or projection.view}_lag_{text}")
+
+
+def _short_duration(value: timedelta) -> str:
+    """Writes ``1h30m`` where the server writes ``1h30m0s``."""
+    text = format_duration(value)
+    for zero in ("0s", "0m"):
+        if text.endswith(zero) and not text[: -len(zero)].endswith(tuple("0123456789")):
+            text = text[: -len(zero)]
+    return text
+
+
 def _parse_feature_ref(text: str) -> FeatureViewProjection:
     view, _, feature = text.partition(":")
     if not view or not feature:

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
 from driftline import _html
 from driftline._flight import Exchange
 from driftline.errors import FailedPreconditionError
-from driftline.times import parse_time
+from driftline.times import format_time, parse_time
+
+if TYPE_CHECKING:
+    from driftline.store import FeatureStore
 
 
 @dataclass(frozen=True)
@@ -80,6 +83,144 @@ class HistoricalReport:
 
 
 @dataclass(frozen=True)
+class Split:
+    """How the rows of a saved training set are divided: the same rows, always the same way.
+
+    Example:
+        >>> Split.random({"train": 0.8, "test": 0.2}, seed=7)
+        >>> Split.by_group("customer", {"train": 0.8, "test": 0.2}, seed=7)
+        >>> Split.by_time({"train": 0.8, "test": 0.2})
+        >>> Split.by_time({"train": "2013-09-01", "validation": "2013-11-01", "test": None})
+
+    Attributes:
+        kind: ``random``, ``group`` or ``time``.
+        parts: The server's form of each part, in order.
+        seed: What random and group splits depend on, besides the rows.
+        column: Of a group split: equal values of it are never torn apart.
+    """
+
+    kind: str
+    parts: tuple[dict[str, Any], ...]
+    seed: int = 0
+    column: str = ""
+
+    @classmethod
+    def random(cls, parts: Mapping[str, float], seed: int = 0) -> Split:
+        """Divides row by row; ``parts`` are fractions that add up to 1."""
+        return cls("random", _fractions(parts), seed)
+
+    @classmethod
+    def by_group(cls, column: str, parts: Mapping[str, float], seed: int = 0) -> Split:
+        """Keeps all rows of equal ``column`` in one part: all flights of one aircraft."""
+        return cls("group", _fractions(parts), seed, column)
+
+    @classmethod
+    def by_time(cls, parts: Mapping[str, float | datetime | str | None]) -> Split:
+        """Divides by event time, the first part the oldest.
+
+        Args:
+            parts: Fractions; or the time before which the rows of each part are, and None
+                for the last part.
+        """
+        if all(isinstance(v, (int, float)) for v in parts.values()):
+            return cls("time", _fractions(parts))
+        until = ({"until": format_time(t)} if t is not None else {} for t in parts.values())
+        return cls("time", tuple({"name": n, **u} for n, u in zip(parts, until, strict=True)))
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Split:
+        """Reads the server's form."""
+        parts = tuple(dict(p) for p in body["parts"])
+        return cls(body["kind"], parts, body.get("seed", 0), body.get("column", ""))
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        body = {"kind": self.kind, "parts": list(self.parts)}
+        options = {"seed": self.seed, "column": self.column}
+        return body | {name: value for name, value in options.items() if value}
+
+    @property
+    def rows(self) -> dict[str, int]:
+        """From each part to how many rows it has, once it is saved."""
+        return {p["name"]: p.get("rows", 0) for p in self.parts}
+
+
+def _fractions(parts: Mapping[str, Any]) -> tuple[dict[str, Any], ...]:
+    if not isinstance(parts, Mapping):
+        raise TypeError('parts are a dict from name to fraction: {"train": 0.8, "test": 0.2}')
+    return tuple({"name": name, "fraction": float(value)} for name, value in parts.items())
+
+
+@dataclass(frozen=True)
+class ColumnStatistics:
+    """The values of one column of a saved training set.
+
+    Attributes:
+        column: The column's name.
+        type: Its Arrow type.
+        rows: How many rows there are.
+        nulls: How many of them are null.
+        min: The least value; of numbers and times (in microseconds) only, as are
+            ``max``, ``mean``, ``std_dev``, ``edges`` and ``counts``.
+        max: The greatest value.
+        mean: The mean.
+        std_dev: The standard deviation of the sample.
+        zeros: How many values are 0.
+        not_finite: How many values are NaN or infinite, which all others leave out.
+        edges: The limits of the histogram's bins.
+        counts: How many values are in each bin.
+        distinct: How many different texts there are, or that there are more than so many.
+        more_distinct: Whether there are more than ``distinct``.
+        top: The most frequent texts, and how often each occurs.
+    """
+
+    column: str
+    type: str
+    rows: int
+    nulls: int
+    min: float | None = None
+    max: float | None = None
+    mean: float | None = None
+    std_dev: float | None = None
+    zeros: int = 0
+    not_finite: int = 0
+    edges: tuple[float, ...] = ()
+    counts: tuple[int, ...] = ()
+    distinct: int = 0
+    more_distinct: bool = False
+    top: dict[str, int] = field(default_factory=dict)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ColumnStatistics:
+        """Reads the server's form."""
+        values = dict(body)
+        for name in ("min", "max", "mean", "std_dev"):
+            if name in values:
+                values[name] = float(values[name])
+        values["edges"] = tuple(float(e) for e in body.get("edges") or ())
+        values["counts"] = tuple(body.get("counts") or ())
+        values["top"] = {t["value"]: t["count"] for t in body.get("top") or ()}
+        return cls(**{name: v for name, v in values.items() if name in cls.__dataclass_fields__})
+
+
+@dataclass(frozen=True)
+class Rebuild:
+    """What came out when a dataset was made again.
+
+    Attributes:
+        dataset: Its reference.
+        rows: How many rows were made.
+        content_hash: A hash of their schema and values.
+        equal: Whether they are the dataset's own, byte for byte.
+    """
+
+    dataset: str
+    rows: int
+    content_hash: str
+    equal: bool
+
+
+@dataclass(frozen=True)
 class Dataset:
     """One saved version of a training set. It never changes.
 
@@ -90,8 +231,10 @@ class Dataset:
         created: When it was saved.
         content_hash: A hash of its schema and values.
         request: Which features were asked for, and how: ``event_timestamp``, ``known_at``,
-            ``strict``.
+            ``strict``, ``spine``.
         report: What is known of its rows.
+        split: How it is divided, and how many rows each part has; None if it is not.
+        statistics: What is known of the values of each column, the spine's too.
     """
 
     name: str
@@ -101,23 +244,64 @@ class Dataset:
     content_hash: str
     request: dict[str, Any] = field(repr=False)
     report: HistoricalReport = field(repr=False)
+    split: Split | None = None
+    statistics: dict[str, ColumnStatistics] = field(default_factory=dict, repr=False)
+    _store: FeatureStore | None = field(default=None, repr=False, compare=False)
 
     @property
     def ref(self) -> str:
         """Its name everywhere: ``dataset/late_departure@1``."""
         return f"dataset/{self.name}@{self.version}"
 
+    def to_arrow(self, split: str | None = None) -> pa.Table:
+        """Returns its rows, or those of one part, as an Arrow table."""
+        return self._server().read_dataset(self.name, self.version, split=split)
+
+    def to_df(self, split: str | None = None) -> Any:
+        """Returns its rows, or those of one part, as a pandas DataFrame."""
+        return self.to_arrow(split).to_pandas()
+
+    def to_polars(self, split: str | None = None) -> Any:
+        """Returns its rows, or those of one part, as a polars DataFrame."""
+        import polars as pl
+
+        return pl.from_arrow(self.to_arrow(split))
+
+    def rebuild(self) -> Rebuild:
+        """Makes it again on the server, from its spine and the snapshots that it pins.
+
+        Example:
+            >>> store.dataset("late_departure", 1).rebuild().equal
+            True
+
+        Raises:
+            FailedPreconditionError: If a snapshot has expired or was erased.
+        """
+        return self._server().rebuild_dataset(self.name, self.version)
+
+    def _server(self) -> FeatureStore:
+        if self._store is None:
+            raise FailedPreconditionError(
+                f"{self.ref} does not know its server", "get it from store.dataset(name, version)"
+            )
+        return self._store
+
     @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Dataset:
+    def from_json(cls, body: Mapping[str, Any], store: FeatureStore | None = None) -> Dataset:
         """Reads the server's form."""
+        request = body.get("request") or {}
+        columns = (ColumnStatistics.from_json(c) for c in body.get("statistics") or ())
         return cls(
             name=body["name"],
             version=body["version"],
             snapshot=body.get("snapshot", 0),
             created=parse_time(body.get("created")),
             content_hash=body.get("content_hash", ""),
-            request=body.get("request") or {},
+            request=request,
             report=HistoricalReport.from_json(body.get("report") or {}),
+            split=Split.from_json(request["split"]) if request.get("split") else None,
+            statistics={c.column: c for c in columns},
+            _store=store,
         )
 
 
@@ -134,8 +318,9 @@ class RetrievalJob:
         336776
     """
 
-    def __init__(self, begin: Callable[[], Exchange]) -> None:
+    def __init__(self, begin: Callable[[], Exchange], store: FeatureStore | None = None) -> None:
         self._begin = begin
+        self._store = store
         self._exchange: Exchange | None = None
         self._table: pa.Table | None = None
 
@@ -177,7 +362,7 @@ class RetrievalJob:
         Joins the training set if that has not happened yet.
         """
         saved = self._metadata().get("dataset")
-        return Dataset.from_json(saved) if saved else None
+        return Dataset.from_json(saved, self._store) if saved else None
 
     def __arrow_c_stream__(self, requested_schema: Any = None) -> Any:
         return self.to_arrow().__arrow_c_stream__(requested_schema)

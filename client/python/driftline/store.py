@@ -27,7 +27,14 @@ from driftline.definitions import (
 from driftline.drift import DriftReport
 from driftline.errors import DriftlineError, from_status
 from driftline.lineage import Lineage
-from driftline.retrieval import Dataset, IngestResult, OnlineResponse, RetrievalJob
+from driftline.retrieval import (
+    Dataset,
+    IngestResult,
+    OnlineResponse,
+    Rebuild,
+    RetrievalJob,
+    Split,
+)
 from driftline.times import format_time
 from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
 from driftline.types import Type
@@ -182,14 +189,17 @@ class FeatureStore:
 
     def get_historical_features(
         self,
-        entity_df: Any,
-        features: Features,
+        entity_df: Any = None,
+        features: Features = (),
         full_feature_names: bool = False,
+        start_date: datetime | str | None = None,
+        end_date: datetime | str | None = None,
         *,
-        event_timestamp: str = "event_timestamp",
+        event_timestamp: str | None = None,
         known_at: bool = False,
         strict: bool = False,
         save_as: str | None = None,
+        split: Split | None = None,
         inputs: Sequence[Any] = (),
     ) -> RetrievalJob:
         """Asks for the features of each row of a table, as of the time of the row.
@@ -204,48 +214,60 @@ class FeatureStore:
             ...     event_timestamp="scheduled_departure",
             ... )
             >>> job.to_df()
+            >>> store.get_historical_features(
+            ...     entity_df="SELECT origin, event_timestamp, late FROM features.departures",
+            ...     features=["weather:temp", driftline.lag("weather:temp", "1h")],
+            ...     save_as="late_departure",
+            ...     split=Split.by_time({"train": 0.8, "test": 0.2}),
+            ... )
+            >>> store.get_historical_features(
+            ...     features="delay_model", start_date="2013-01-01", end_date="2013-02-01"
+            ... )
 
         Args:
             entity_df: The spine: join keys, a time, and any other columns such as labels,
-                as any kind of table that ``ingest`` takes.
+                as any kind of table that ``ingest`` takes; a SELECT that the server runs;
+                or a saved Dataset (or its reference), whose spine is taken. With
+                ``start_date`` and ``end_date`` instead there is one row for each (join
+                keys, event time) that the views have in between, both included.
             features: A feature service or its name; or references ``view:feature``, views
                 and projections (``weather[["temp"]]``), one or several in a list.
             full_feature_names: Whether features are called ``view__feature``.
-            event_timestamp: The spine's column with the time.
+            start_date: Where a range without a spine begins; open if left out.
+            end_date: Where it ends; open if left out.
+            event_timestamp: The spine's column with the time; ``event_timestamp`` by
+                default, or that of the dataset that is the spine.
             known_at: Whether rows that were created after the row's time are ignored, in
                 every view that has a created timestamp.
             strict: Whether only rows of a time before the row's are used, not equal to it.
             save_as: The dataset to keep the answer in, as its next version.
+            split: How to divide the saved dataset.
             inputs: What the spine was made from (datasets or references), for lineage.
 
         Returns:
             The training set; nothing is sent until its rows are asked for.
         """
-        if isinstance(entity_df, str):
-            raise TypeError(
-                "entity_df is a text; a spine by SQL is not supported yet, "
-                "so give the table: entity_df=store.sql(query)"
-            )
-        command: dict[str, Any] = {
-            "op": "historical",
-            **feature_set_json(features),
-            "event_timestamp": event_timestamp,
-        }
+        command: dict[str, Any] = {"op": "historical", **feature_set_json(features)}
+        spine = _server_spine(entity_df, start_date, end_date)
         options = {
+            "event_timestamp": event_timestamp,
             "full_feature_names": full_feature_names,
             "known_at": known_at,
             "strict": strict,
+            "spine": spine,
+            "split": split.to_json() if split is not None else None,
             "save_as": save_as,
             "inputs": [ref_of(i) for i in inputs],
         }
         command |= {name: value for name, value in options.items() if value}
-        source = open_source(entity_df)
-        if event_timestamp not in source.schema.names:
+        source = open_source(pa.table({}) if spine else entity_df)
+        time = event_timestamp or "event_timestamp"
+        if not spine and time not in source.schema.names:
             raise ValueError(
-                f"the entity dataframe has no column {event_timestamp!r}; "
+                f"the entity dataframe has no column {time!r}; "
                 f"name its time by event_timestamp=, one of {source.schema.names}"
             )
-        return RetrievalJob(lambda: self._flight.exchange(command, source, "training set"))
+        return RetrievalJob(lambda: self._flight.exchange(command, source, "training set"), self)
 
     def get_online_features(
         self,
@@ -305,17 +327,36 @@ class FeatureStore:
 
     def datasets(self) -> list[Dataset]:
         """Returns the saved datasets."""
-        return [Dataset.from_json(d) for d in self._http.get("datasets")["datasets"] or ()]
+        body = self._http.get("datasets")
+        return [Dataset.from_json(d, self) for d in body["datasets"] or ()]
 
     def dataset(self, name: str, version: int | None = None) -> Dataset:
         """Returns what is known of a saved dataset, the newest version by default."""
         path = ("datasets", name) if version is None else ("datasets", name, str(version))
-        return Dataset.from_json(self._http.get(*path))
+        return Dataset.from_json(self._http.get(*path), self)
 
-    def read_dataset(self, name: str, version: int | None = None) -> pa.Table:
-        """Returns the rows of a saved dataset, the newest version by default."""
+    def read_dataset(
+        self, name: str, version: int | None = None, *, split: str | None = None
+    ) -> pa.Table:
+        """Returns the rows of a saved dataset, the newest version by default.
+
+        Example:
+            >>> train = store.read_dataset("late_departure", split="train")
+
+        Args:
+            name: The dataset's name.
+            version: Its version.
+            split: The part to read, if it is divided; its rows come without ``__split``.
+        """
         version = version or self.dataset(name).version
-        return self._flight.get({"op": "dataset", "name": name, "version": version})
+        ticket = {"op": "dataset", "name": name, "version": version}
+        return self._flight.get(ticket | ({"split": split} if split else {}))
+
+    def rebuild_dataset(self, name: str, version: int | None = None) -> Rebuild:
+        """Makes a dataset again on the server and says whether it came out the same."""
+        version = version or self.dataset(name).version
+        body = self._http.post("datasets", name, str(version), "rebuild", body={})
+        return Rebuild(body["dataset"], body["rows"], body["content_hash"], body["equal"])
 
     def read_feature_view(self, name: str) -> pa.Table:
         """Returns the whole history of a feature view."""
@@ -567,6 +608,25 @@ class FeatureStore:
         fields += [(name, "timestamp") for name in times if name]
         fields += [(f.name, f.dtype) for f in registered.schema]
         return pa.schema([(name, Type.parse(type_).to_arrow()) for name, type_ in fields])
+
+
+def _server_spine(entity_df: Any, start: Any, end: Any) -> dict[str, Any] | None:
+    """Returns the server's form of a spine that it has itself, or None for a table."""
+    if start is not None or end is not None:
+        if entity_df is not None:
+            raise ValueError("give entity_df, or start_date and end_date, but not both")
+        bounds = {"start": start, "end": end}
+        return {"range": {k: format_time(t) for k, t in bounds.items() if t is not None}}
+    if entity_df is None:
+        raise ValueError("there is no spine: give entity_df, or start_date and end_date")
+    if isinstance(entity_df, Dataset):
+        return {"dataset": entity_df.ref}
+    if not isinstance(entity_df, str):
+        return None
+    text = entity_df.strip()
+    if text.startswith("dataset/"):
+        return {"dataset": text}
+    return {"sql": text}
 
 
 def _view_name(view: FeatureView | str) -> str:

@@ -202,11 +202,6 @@ def test_a_spine_that_does_not_fit(filled, asked, words):
         job.to_arrow()
 
 
-def test_sql_text_is_not_a_spine_yet(filled):
-    with pytest.raises(TypeError, match="sql"):
-        filled.store.get_historical_features("SELECT 1", [filled.ref("count")])
-
-
 def test_saved_datasets_never_change(filled):
     store, name = filled.store, f"set_of_{filled.name}"
     asked = spine(("a", NOON), ("b", NOON))
