@@ -36,6 +36,10 @@ type Options struct {
 	MemoryBytes int64            // what queries may use together; 4 GiB
 	Threads     int              // of one query; the number of cores
 	Sources     []string         // folders that views may read a batch source from; none
+
+	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
+	// are the engine's to say.
+	SQL query.SQLOptions
 }
 
 func (o *Options) withDefaults() Options {
@@ -128,7 +132,10 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now}); err != nil {
 		return e, err
 	}
+	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse")}, e.sourceRoots...)
+	opts.SQL.Logger = opts.Logger
 	if e.query, err = query.Open(&query.Options{
+		SQL:         opts.SQL,
 		MemoryBytes: opts.MemoryBytes, Threads: opts.Threads,
 		TempDir: filepath.Join(dir, "tmp"), Allocator: opts.Allocator,
 	}); err != nil {

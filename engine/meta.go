@@ -1,14 +1,17 @@
 package engine
 
 import (
+	"context"
 	"maps"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/offline"
 )
 
 // metaTable is one table of the schema meta: what the registry knows, as rows.
@@ -52,9 +55,21 @@ var metaTables = []metaTable{
 	{"params", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, paramRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
 		{"started", instant}, {"ended", instant}}, runRows},
+	{"snapshot_tags", []metaColumn{{"table", text}, {"tag", text}, {"snapshot_id", integer}}, snapshotTagRows},
+	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
+		{"rows", integer}, {"files", integer}}, snapshotRows},
 	{"tags", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, tagRows},
 	{"views", []metaColumn{{"name", text}, {"entities", text}, {"event_timestamp", text}, {"created_timestamp", text},
 		{"ttl_seconds", float}, {"features", integer}, {"description", text}, {"owner", text}}, viewRows},
+}
+
+// The tables about tables are added here, because they are among what they list.
+func init() {
+	metaTables = append(metaTables,
+		metaTable{"columns", []metaColumn{{"schema", text}, {"table", text}, {"position", integer}, {"name", text}, {"type", text}}, columnRows},
+		metaTable{"tables", []metaColumn{{"schema", text}, {"name", text}, {"columns", integer}}, tableRows},
+	)
+	slices.SortFunc(metaTables, func(a, b metaTable) int { return strings.Compare(a.name, b.name) })
 }
 
 func metaNames() []string {
@@ -113,6 +128,57 @@ func appendMeta(b array.Builder, v any) {
 	}
 }
 
+func tableRows(e *Engine, add func(...any)) error {
+	tables, err := e.Tables(context.Background())
+	for _, t := range tables {
+		add(t.Schema, t.Name, int64(t.Columns.NumFields()))
+	}
+	return err
+}
+
+func columnRows(e *Engine, add func(...any)) error {
+	tables, err := e.Tables(context.Background())
+	for _, t := range tables {
+		for i, f := range t.Columns.Fields() {
+			add(t.Schema, t.Name, int64(i+1), f.Name, f.Type.String())
+		}
+	}
+	return err
+}
+
+// eachViewTable visits the tables of views that have rows of their own.
+func eachViewTable(e *Engine, visit func(offline.TableID) error) error {
+	for _, v := range e.registry.Views() {
+		if v.Source != nil {
+			continue
+		}
+		if err := visit(viewTable(v.Name)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func snapshotRows(e *Engine, add func(...any)) error {
+	return eachViewTable(e, func(id offline.TableID) error {
+		snapshots, err := e.offline.Snapshots(context.Background(), id)
+		for _, s := range snapshots {
+			add(id.String(), int64(s.ID), int64(s.Parent), s.Time, s.Rows, int64(len(s.Files)))
+		}
+		return err
+	})
+}
+
+func snapshotTagRows(e *Engine, add func(...any)) error {
+	return eachViewTable(e, func(id offline.TableID) error {
+		tags, err := e.offline.Tags(context.Background(), id)
+		for _, name := range slices.Sorted(maps.Keys(tags)) {
+			add(id.String(), name, int64(tags[name]))
+		}
+		return err
+	})
+}
+
 func aliasRows(e *Engine, add func(...any)) error {
 	return eachModelVersion(e, func(m *driftline.ModelVersion) {
 		for _, alias := range m.Aliases {
@@ -160,7 +226,11 @@ func datasetRows(e *Engine, add func(...any)) error {
 // datasetColumnRows are the statistics of each column. not_yet_known is null for a
 // column of the spine, distinct for one that has more values than were counted.
 func datasetColumnRows(e *Engine, add func(...any)) error {
-	for _, d := range e.registry.Datasets() {
+	for _, version := range e.registry.Datasets() {
+		d, err := e.registry.Dataset(version.Name, version.Version) // with its statistics
+		if err != nil {
+			return err
+		}
 		unknown := map[string]any{}
 		for _, c := range d.Report.Columns {
 			unknown[c.Column] = c.NotYetKnown

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -11,14 +12,19 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/storage/offline"
 )
 
-// The schemas that SQL can read.
+// The schemas that SQL can read. Their names, and those of tables, are read without case.
 const (
-	schemaFeatures = "features" // one table per view: its whole history
+	schemaFeatures = "features" // per view: <view>, its whole history, and <view>_latest
 	schemaDatasets = "datasets" // name: the newest version; "name@3": one version
 	schemaMeta     = "meta"     // what the registry knows, as tables
 )
+
+// latestSuffix makes a view's name that of the table of the newest row of each entity.
+// A view that is really called so comes first.
+const latestSuffix = "_latest"
 
 // TableInfo describes one table that SQL can read.
 type TableInfo struct {
@@ -32,6 +38,9 @@ func (e *Engine) Tables(ctx context.Context) ([]TableInfo, error) {
 	var tables []TableInfo
 	for _, view := range e.registry.Views() {
 		tables = append(tables, TableInfo{schemaFeatures, string(view.Name), view.Schema()})
+		if _, err := e.registry.View(view.Name + latestSuffix); err != nil {
+			tables = append(tables, TableInfo{schemaFeatures, string(view.Name) + latestSuffix, view.Schema()})
+		}
 	}
 	newest := map[driftline.DatasetName]int{}
 	for _, d := range e.registry.Datasets() {
@@ -59,10 +68,11 @@ func (e *Engine) Tables(ctx context.Context) ([]TableInfo, error) {
 	return tables, nil
 }
 
-// SQL runs one SELECT of a user over features.*, datasets.* and meta.*. It sees every
-// row acknowledged before the call. args is nil, or one row of positional parameters.
+// SQL runs one SELECT of a user over features.*, datasets.* and meta.*, or EXPLAINs it.
+// It sees every row acknowledged before the call. args is nil, or one row of positional
+// parameters.
 func (e *Engine) SQL(ctx context.Context, text string, args arrow.RecordBatch) (driftline.Batches, error) {
-	selection, tables, err := e.parseSQL(ctx, text)
+	selection, err := e.query.ParseSelect(ctx, text)
 	if err != nil {
 		return driftline.Batches{}, err
 	}
@@ -72,54 +82,95 @@ func (e *Engine) SQL(ctx context.Context, text string, args arrow.RecordBatch) (
 			return driftline.Batches{}, err
 		}
 	}
+	return e.runSelect(ctx, selection, values)
+}
+
+func (e *Engine) runSelect(ctx context.Context, selection *query.Select, values []any) (driftline.Batches, error) {
+	tables, err := e.sqlTables(ctx, selection)
+	if err != nil {
+		return driftline.Batches{}, err
+	}
 	return e.query.Select(ctx, selection, tables, values)
 }
 
 // SQLSchema returns the schema that the SELECT's answer has.
 func (e *Engine) SQLSchema(ctx context.Context, text string) (*arrow.Schema, error) {
-	selection, tables, err := e.parseSQL(ctx, text)
+	selection, err := e.query.ParseSelect(ctx, text)
+	if err != nil {
+		return nil, err
+	}
+	return e.selectSchema(ctx, selection)
+}
+
+func (e *Engine) selectSchema(ctx context.Context, selection *query.Select) (*arrow.Schema, error) {
+	tables, err := e.sqlTables(ctx, selection)
 	if err != nil {
 		return nil, err
 	}
 	return e.query.SelectSchema(ctx, selection, tables)
 }
 
-// parseSQL passes text through the gate and finds the tables that it names.
-func (e *Engine) parseSQL(ctx context.Context, text string) (*query.Select, []query.Table, error) {
-	selection, err := e.query.ParseSelect(ctx, text)
-	if err != nil {
-		return nil, nil, err
-	}
+// sqlTables finds the tables that a SELECT names.
+func (e *Engine) sqlTables(ctx context.Context, selection *query.Select) ([]query.Table, error) {
 	if err := e.begin(); err != nil {
-		return nil, nil, err
+		return nil, err
 	}
 	defer e.end()
-	tables := make([]query.Table, len(selection.Tables))
-	for i, name := range selection.Tables {
-		if tables[i], err = e.sqlTable(ctx, name); err != nil {
-			return nil, nil, err
+	var tables []query.Table
+	for _, name := range selection.Tables {
+		table, err := e.sqlTable(ctx, name)
+		if err != nil {
+			return nil, err
 		}
+		tables = append(tables, table)
 	}
-	return selection, tables, nil
+	for _, join := range selection.PointInTime {
+		table, err := e.joinTable(ctx, join)
+		if err != nil {
+			return nil, err
+		}
+		tables = append(tables, table)
+	}
+	return tables, nil
 }
 
 // sqlTable finds one table by its schema and name.
-func (e *Engine) sqlTable(ctx context.Context, name query.TableName) (query.Table, error) {
-	switch name.Schema {
+func (e *Engine) sqlTable(ctx context.Context, name query.TableName) (table query.Table, err error) {
+	switch strings.ToLower(name.Schema) {
 	case schemaFeatures:
-		return e.featuresTable(ctx, name)
+		table, err = e.featuresTable(ctx, name)
 	case schemaDatasets:
-		return e.datasetsTable(ctx, name)
-	case schemaMeta:
-		for _, m := range metaTables {
-			if m.name == name.Name {
-				return query.Table{Schema: name.Schema, Name: name.Name, Batches: func() driftline.Batches { return m.read(e) }}, nil
-			}
+		if table, err = e.datasetsTable(ctx, name); err == nil {
+			err = onlyNewest(name, "a dataset does not change", `datasets."name@version" is one version`)
 		}
-		return query.Table{}, driftline.Unknown("table", schemaMeta+"."+name.Name, metaNames())
+	case schemaMeta:
+		if table, err = e.metaTable(name); err == nil {
+			err = onlyNewest(name, "what the registry knew is not kept as a table", "meta.ledger has every change")
+		}
+	default:
+		return query.Table{}, e.unknownTable(name)
 	}
-	return query.Table{}, driftline.Errorf(driftline.NotFound, "table %q does not exist", qualified(name)).
-		WithHint("tables are features.<view>, datasets.<name>, datasets.\"<name>@<version>\" and meta.<table>")
+	table.Schema, table.Name, table.At = name.Schema, name.Name, name.At
+	return table, err
+}
+
+func onlyNewest(name query.TableName, why, hint string) error {
+	if name.At == (query.At{}) {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "AT is for features.* only: %s", why).WithHint("%s", hint)
+}
+
+// unknownTable is the error for a table of none of the schemas.
+func (e *Engine) unknownTable(name query.TableName) error {
+	if name.Schema == "" {
+		if _, ok := e.viewCalled(name.Name); ok {
+			return driftline.Errorf(driftline.NotFound, "table %q does not exist", name.Name).WithHint("did you mean %q?", schemaFeatures+"."+name.Name)
+		}
+	}
+	return driftline.Errorf(driftline.NotFound, "table %q does not exist", qualified(name)).
+		WithHint("tables are features.<view>, features.<view>_latest, datasets.<name>, datasets.\"<name>@<version>\" and meta.<table>; " +
+			"SELECT * FROM meta.tables lists them")
 }
 
 func qualified(name query.TableName) string {
@@ -129,13 +180,117 @@ func qualified(name query.TableName) string {
 	return name.Schema + "." + name.Name
 }
 
+func (e *Engine) metaTable(name query.TableName) (query.Table, error) {
+	for _, m := range metaTables {
+		if strings.EqualFold(m.name, name.Name) {
+			return query.Table{Batches: func() driftline.Batches { return m.read(e) }}, nil
+		}
+	}
+	return query.Table{}, driftline.Unknown("table", schemaMeta+"."+name.Name, metaNames())
+}
+
+// viewCalled finds a view by the name that SQL gives it, without case.
+func (e *Engine) viewCalled(name string) (*driftline.FeatureView, bool) {
+	if view, err := e.registry.View(driftline.ViewName(name)); err == nil {
+		return view, true
+	}
+	for _, view := range e.registry.Views() {
+		if strings.EqualFold(string(view.Name), name) {
+			return &view, true
+		}
+	}
+	return nil, false
+}
+
+// featuresTable is the history of a view, or the newest row of each of its entities.
 func (e *Engine) featuresTable(ctx context.Context, name query.TableName) (query.Table, error) {
-	view, err := e.registry.View(driftline.ViewName(name.Name))
+	view, found := e.viewCalled(name.Name)
+	latest := false
+	if cut := len(name.Name) - len(latestSuffix); !found && cut > 0 && strings.EqualFold(name.Name[cut:], latestSuffix) {
+		view, latest = e.viewCalled(name.Name[:cut])
+		found = latest
+	}
+	if !found {
+		_, err := e.registry.View(driftline.ViewName(name.Name)) // which says what there is
+		return query.Table{}, err
+	}
+	table, err := e.historyTable(ctx, view, name)
+	if latest {
+		table.Latest = view
+	}
+	return table, err
+}
+
+// historyTable is all rows of a view, of the state that name asks for. The rows of the
+// ingest log belong to the newest state only: no snapshot has them yet.
+func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, name query.TableName) (query.Table, error) {
+	if name.At == (query.At{}) {
+		rows, _, err := e.rowsOf(ctx, view)
+		return query.Table{Rows: rows, Columns: view.Schema()}, err
+	}
+	if view.Source != nil {
+		return query.Table{}, driftline.Errorf(driftline.FailedPrecondition, "view %q reads files of somebody else, whose earlier states nobody keeps", view.Name).
+			WithHint("leave AT out, or ingest the files")
+	}
+	var snapshot offline.Snapshot
+	var err error
+	switch at, table := name.At, viewTable(view.Name); {
+	case at.Snapshot != 0:
+		snapshot, err = e.offline.At(ctx, table, driftline.SnapshotID(at.Snapshot))
+	case at.Tag != "":
+		snapshot, err = e.offline.ByTag(ctx, table, at.Tag)
+	default:
+		snapshot, err = e.offline.AsOf(ctx, table, at.Time)
+	}
 	if err != nil {
 		return query.Table{}, err
 	}
-	rows, _, err := e.rowsOf(ctx, view)
-	return query.Table{Schema: name.Schema, Name: name.Name, Rows: rows, Columns: view.Schema()}, err
+	rows, err := e.rowsAt(ctx, snapshot)
+	visible := slices.DeleteFunc(slices.Clone(snapshot.Schema.Fields()), func(f arrow.Field) bool { return f.Name == driftline.SequenceColumn })
+	return query.Table{Rows: rows, Columns: arrow.NewSchema(visible, nil)}, err
+}
+
+// joinTable is the answer of a point-in-time join, which is made anew for each query
+// that reads it.
+func (e *Engine) joinTable(ctx context.Context, join query.PointInTime) (query.Table, error) {
+	ctx = query.WithinSelect(ctx)
+	schema, err := e.selectSchema(ctx, join.Spine)
+	if err != nil {
+		return query.Table{}, aboutJoin(err)
+	}
+	shape, err := e.Historical(ctx, join.Request, driftline.BatchesOf(schema))
+	if err != nil {
+		return query.Table{}, aboutJoin(err)
+	}
+	answer := shape.Batches.Schema
+	rows := func(yield func(arrow.RecordBatch, error) bool) {
+		spine, err := e.runSelect(ctx, join.Spine, nil)
+		if err != nil {
+			yield(nil, aboutJoin(err))
+			return
+		}
+		set, err := e.Historical(ctx, join.Request, spine)
+		if err != nil {
+			yield(nil, aboutJoin(err))
+			return
+		}
+		set.Batches.All(yield)
+	}
+	return query.Table{
+		Schema: join.Table.Schema, Name: join.Table.Name,
+		Batches: func() driftline.Batches { return driftline.Batches{Schema: answer, All: rows} },
+	}, nil
+}
+
+// aboutJoin says which part of the text a failure is about.
+func aboutJoin(err error) error {
+	var failure *driftline.Error
+	if !errors.As(err, &failure) {
+		return err
+	}
+	about := *failure
+	about.Message = "point_in_time: " + failure.Message
+	return &about
 }
 
 func (e *Engine) datasetsTable(ctx context.Context, name query.TableName) (query.Table, error) {
@@ -157,7 +312,7 @@ func (e *Engine) datasetsTable(ctx context.Context, name query.TableName) (query
 		return query.Table{}, err
 	}
 	files, err := e.verifiedPaths(ctx, snapshot.Files)
-	table := query.Table{Schema: name.Schema, Name: name.Name, Rows: query.Rows{Files: files}}
+	table := query.Table{Rows: query.Rows{Files: files}}
 	if len(files) == 0 { // else they say it: a spine has columns of types that no view has
 		table.Columns = snapshot.Schema
 	}

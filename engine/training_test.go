@@ -200,7 +200,7 @@ func TestSQLSeesViewsDatasetsAndMeta(t *testing.T) {
 		code      driftline.Code
 	}{
 		{`SELECT * FROM features.wether`, `did you mean "weather"`, driftline.NotFound},
-		{`SELECT * FROM weather`, `tables are features.<view>`, driftline.NotFound},
+		{`SELECT * FROM weather`, `did you mean "features.weather"?`, driftline.NotFound},
 		{`SELECT tmp FROM features.weather`, `tmp`, driftline.Invalid},
 		{`SELECT * FROM datasets."late_departure@x"`, `no version number`, driftline.Invalid},
 		{`SELECT * FROM meta.run`, `did you mean "meta.runs"`, driftline.NotFound},

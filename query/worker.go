@@ -110,7 +110,7 @@ func (w *worker) start(command []string) error {
 	}
 	defer childOut.Close()
 	w.cmd = &exec.Cmd{
-		Path: command[0], Args: command, Dir: "/",
+		Path: command[0], Args: command,
 		Env:   []string{"TZ=UTC", "GOTRACEBACK=single", "MALLOC_ARENA_MAX=2"},
 		Stdin: childIn, Stdout: childOut, Stderr: w.stderr, SysProcAttr: procAttr(),
 	}
