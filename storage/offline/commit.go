@@ -239,19 +239,27 @@ func dataFileOf(t *table.Table, schema *iceberg.Schema, f File, size int64, foot
 // Current returns the newest snapshot of a table; false if nothing was ever
 // committed to it, also because it does not exist.
 func (s *Store) Current(ctx context.Context, id TableID) (Snapshot, bool, error) {
+	current, err := untilSteady(func() (*Snapshot, error) { return s.current(ctx, id) })
+	if err != nil || current == nil {
+		return Snapshot{}, false, err
+	}
+	return *current, true, nil
+}
+
+func (s *Store) current(ctx context.Context, id TableID) (*Snapshot, error) {
 	t, err := s.load(ctx, id)
 	if driftline.CodeOf(err) == driftline.NotFound {
-		return Snapshot{}, false, nil
+		return nil, nil
 	}
 	if err != nil {
-		return Snapshot{}, false, err
+		return nil, err
 	}
 	current := t.CurrentSnapshot()
 	if current == nil {
-		return Snapshot{}, false, nil
+		return nil, nil
 	}
 	snapshot, err := s.snapshot(ctx, id, t, current)
-	return snapshot, err == nil, err
+	return &snapshot, err
 }
 
 // At returns the snapshot of that id.
@@ -269,6 +277,10 @@ func (s *Store) At(ctx context.Context, id TableID, snapshot driftline.SnapshotI
 
 // Snapshots returns all snapshots of a table, oldest first.
 func (s *Store) Snapshots(ctx context.Context, id TableID) ([]Snapshot, error) {
+	return untilSteady(func() ([]Snapshot, error) { return s.snapshots(ctx, id) })
+}
+
+func (s *Store) snapshots(ctx context.Context, id TableID) ([]Snapshot, error) {
 	t, err := s.load(ctx, id)
 	if err != nil {
 		return nil, err

@@ -46,7 +46,7 @@ func (s *Store) Ranges(ctx context.Context, snapshot Snapshot, order Order) ([]F
 	}
 	entries, err := s.entriesOf(ctx, snapshot.Table, from)
 	if err != nil {
-		return nil, s.damaged(snapshot.Table, err)
+		return nil, s.unlisted(ctx, snapshot.Table, from, err)
 	}
 	_, stored, err := snapshot.project(order.columns())
 	if err != nil {
@@ -264,7 +264,7 @@ func (c *compaction) sequences(ctx context.Context, files []File) ([]sequence, e
 	}
 	if ok && current.Schema.Equal(c.plain) {
 		ranges, err := c.store.Ranges(ctx, current, c.order)
-		if err != nil {
+		if err != nil && driftline.CodeOf(err) != driftline.NotFound { // it expired since
 			return nil, err
 		}
 		for _, r := range ranges {

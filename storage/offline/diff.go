@@ -65,7 +65,7 @@ func (s *Store) countRows(ctx context.Context, id TableID, t *table.Table, d *Di
 	for _, step := range steps {
 		added, err := s.filesAdded(ctx, id, step)
 		if err != nil {
-			return s.damaged(id, err)
+			return err
 		}
 		d.added = append(d.added, added...)
 	}
@@ -105,7 +105,7 @@ func (s *Store) filesAdded(ctx context.Context, id TableID, step step) ([]listed
 	if step.from != nil {
 		entries, err := s.entriesOf(ctx, id, step.from)
 		if err != nil {
-			return nil, err
+			return nil, s.unlisted(ctx, id, step.from, err)
 		}
 		for _, e := range entries {
 			had[e.file.Hash] = true
@@ -113,7 +113,7 @@ func (s *Store) filesAdded(ctx context.Context, id TableID, step step) ([]listed
 	}
 	entries, err := s.entriesOf(ctx, id, step.to)
 	if err != nil {
-		return nil, err
+		return nil, s.unlisted(ctx, id, step.to, err)
 	}
 	var added []listedFile
 	for _, e := range entries {

@@ -135,7 +135,7 @@ func (s *Store) reachOf(ctx context.Context, id TableID, snapshots []table.Snaps
 		r.metadata[list] = struct{}{}
 		manifests, err := snapshot.Manifests(files)
 		if err != nil {
-			return r, s.damaged(id, err)
+			return r, s.unlisted(ctx, id, &snapshot, err)
 		}
 		for _, m := range manifests {
 			path, err := files.local(m.FilePath())
@@ -148,7 +148,7 @@ func (s *Store) reachOf(ctx context.Context, id TableID, snapshots []table.Snaps
 			r.metadata[path] = struct{}{}
 			entries, err := s.readManifest(id, files, m)
 			if err != nil {
-				return r, s.damaged(id, err)
+				return r, s.unlisted(ctx, id, &snapshot, err)
 			}
 			for _, e := range entries {
 				r.data[e.file.Path] = e.file

@@ -157,7 +157,7 @@ func TestExpiryRunsBesideReadersAndWriters(t *testing.T) {
 			}
 		})
 	}
-	for n := range 30 {
+	for n := range 15 {
 		append1(t, s, weather, "JFK", n)
 		replace1(t, s, "EWR", n)
 		expire(t, s, none)

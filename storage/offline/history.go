@@ -16,6 +16,10 @@ import (
 
 // AsOf returns the snapshot that was the newest at a time, by the store's clock.
 func (s *Store) AsOf(ctx context.Context, id TableID, at time.Time) (Snapshot, error) {
+	return untilSteady(func() (Snapshot, error) { return s.asOf(ctx, id, at) })
+}
+
+func (s *Store) asOf(ctx context.Context, id TableID, at time.Time) (Snapshot, error) {
 	t, err := s.load(ctx, id)
 	if err != nil {
 		return Snapshot{}, err
@@ -137,7 +141,7 @@ func tagsOf(t *table.Table) map[string]driftline.SnapshotID {
 	return tags
 }
 
-func unknownSnapshot(id TableID, snapshot driftline.SnapshotID) error {
+func unknownSnapshot(id TableID, snapshot driftline.SnapshotID) *driftline.Error {
 	return driftline.Errorf(driftline.NotFound, "table %s has no snapshot %d", id, snapshot).
 		WithHint("list its snapshots; older ones expire")
 }

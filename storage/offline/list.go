@@ -3,7 +3,9 @@ package offline
 import (
 	"cmp"
 	"context"
+	"errors"
 	"fmt"
+	"io/fs"
 	"path/filepath"
 	"slices"
 	"strconv"
@@ -11,6 +13,8 @@ import (
 
 	"github.com/apache/iceberg-go"
 	"github.com/apache/iceberg-go/table"
+
+	"github.com/driftline/driftline"
 )
 
 // listedFile is a data file as a manifest has it.
@@ -26,7 +30,7 @@ type listedFile struct {
 func (s *Store) list(ctx context.Context, id TableID, from *table.Snapshot) ([]File, error) {
 	entries, err := s.entriesOf(ctx, id, from)
 	if err != nil {
-		return nil, s.damaged(id, err)
+		return nil, s.unlisted(ctx, id, from, err)
 	}
 	files := make([]File, len(entries))
 	var rows int64
@@ -38,6 +42,36 @@ func (s *Store) list(ctx context.Context, id TableID, from *table.Snapshot) ([]F
 		return nil, s.damaged(id, fmt.Errorf("snapshot %d: manifests do not match the summary", from.SnapshotID))
 	}
 	return files, nil
+}
+
+// errExpired is in the error of one who looked at a snapshot while it expired.
+var errExpired = errors.New("the snapshot expired")
+
+// unlisted is the error of a snapshot whose files cannot be listed.
+func (s *Store) unlisted(ctx context.Context, id TableID, from *table.Snapshot, cause error) error {
+	if !errors.Is(cause, fs.ErrNotExist) {
+		return s.damaged(id, cause)
+	}
+	now, err := s.load(ctx, id)
+	if err != nil {
+		return err
+	}
+	if now.SnapshotByID(from.SnapshotID) != nil {
+		return s.damaged(id, cause)
+	}
+	e := unknownSnapshot(id, driftline.SnapshotID(from.SnapshotID))
+	e.Err = errExpired
+	return e
+}
+
+// untilSteady repeats what looks at the newest snapshots if one of them expired
+// meanwhile: then there are newer ones.
+func untilSteady[T any](look func() (T, error)) (T, error) {
+	for {
+		if found, err := look(); !errors.Is(err, errExpired) {
+			return found, err
+		}
+	}
 }
 
 // total reads a number of a snapshot's summary; -1 if it has none of that name.

@@ -14,11 +14,13 @@ import (
 // out of it. An error is one of the scrub itself: the metadata is damaged, or the
 // context ended.
 func (s *Store) Scrub(ctx context.Context, id TableID, bytesPerSecond int64) (checked int, damaged []File, err error) {
-	t, err := s.load(ctx, id)
-	if err != nil {
-		return 0, nil, err
-	}
-	has, err := s.reachOf(ctx, id, t.Metadata().Snapshots())
+	has, err := untilSteady(func() (reach, error) {
+		t, err := s.load(ctx, id)
+		if err != nil {
+			return reach{}, err
+		}
+		return s.reachOf(ctx, id, t.Metadata().Snapshots())
+	})
 	if err != nil {
 		return 0, nil, err
 	}
