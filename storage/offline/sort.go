@@ -15,28 +15,34 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// sortedOrder returns the row numbers of columns in sorted order: by the first
-// column, then by the next, and equal rows as they came; nil if that is the order in
-// which they are. Nulls come first, -0 equals 0, and NaN comes after +Inf.
-func sortedOrder(columns []arrow.Array, names []string) ([]int32, error) {
+// sorted is the order of a chunk's rows.
+type sorted struct {
+	order  []int32 // row numbers in sorted order; nil if that is the order in which they are
+	prefix prefixes
+}
+
+// sortRows sorts the rows of columns: by the first column, then by the next, and equal
+// rows as they came. Nulls come first, -0 equals 0, and NaN comes after +Inf.
+func sortRows(columns []arrow.Array, names []string) (sorted, error) {
 	compares, err := comparers(columns, names)
 	if err != nil {
-		return nil, err
+		return sorted{}, err
 	}
-	packed, exact := prefixes(columns)
+	prefix := prefixesOf(columns)
+	exact := prefix.hold(len(columns))
 	compare := func(a, b int32) int { return compareRows(compares, a, b) }
-	if inOrder(packed, exact, compare) {
-		return nil, nil
+	if inOrder(prefix.of, exact, compare) {
+		return sorted{prefix: prefix}, nil
 	}
-	rows := radixSort(packed)
+	rows := radixSort(prefix.of)
 	if !exact {
 		sortTies(rows, compare)
 	}
 	order := make([]int32, len(rows))
 	for i, r := range rows {
-		order[i] = r.row
+		order[i], prefix.of[i] = r.row, r.prefix
 	}
-	return order, nil
+	return sorted{order: order, prefix: prefix}, nil
 }
 
 func comparers(columns []arrow.Array, names []string) ([]func(i, j int32) int, error) {
@@ -131,47 +137,64 @@ func sortTies(rows []sortRow, compare func(a, b int32) int) {
 }
 
 // runEnds returns the positions in the sorted order at which runs of equal keys end.
-func runEnds(keys []arrow.Array, order []int32, rows int) ([]int32, error) {
-	compares, err := comparers(keys, make([]string, len(keys)))
+func (s sorted) runEnds(keys []arrow.Array) ([]int32, error) {
+	differ, err := s.differ(keys)
 	if err != nil {
 		return nil, err
 	}
-	rowAt := func(position int) int32 {
-		if order == nil {
-			return int32(position)
-		}
-		return order[position]
-	}
 	var ends []int32
-	for i := range rows {
-		if i == rows-1 || compareRows(compares, rowAt(i), rowAt(i+1)) != 0 {
+	last := len(s.prefix.of) - 1
+	for i := range s.prefix.of {
+		if i == last || differ(i, i+1) {
 			ends = append(ends, int32(i))
 		}
 	}
 	return ends, nil
 }
 
-// prefixes returns a number for each row such that rows of different numbers are
-// in their order. It is the codes of the columns side by side, as many as fit:
+// differ tells whether the keys at two positions differ: by the prefixes if they hold
+// the keys, and by the columns if not.
+func (s sorted) differ(keys []arrow.Array) (func(i, j int) bool, error) {
+	if s.prefix.hold(len(keys)) {
+		shift := 64 - s.prefix.bits[len(keys)-1]
+		return func(i, j int) bool { return s.prefix.of[i]>>shift != s.prefix.of[j]>>shift }, nil
+	}
+	compares, err := comparers(keys, make([]string, len(keys)))
+	if err != nil {
+		return nil, err
+	}
+	if s.order == nil {
+		return func(i, j int) bool { return compareRows(compares, int32(i), int32(j)) != 0 }, nil
+	}
+	return func(i, j int) bool { return compareRows(compares, s.order[i], s.order[j]) != 0 }, nil
+}
+
+// prefixes are a number for each row such that rows of different numbers are in
+// their order. It is the codes of the columns side by side, as many as fit:
 //
 //	| first column's bits | second column's bits | … | 0 |
-//
-// exact says that rows of equal numbers are equal.
-func prefixes(columns []arrow.Array) (packed []uint64, exact bool) {
-	packed = make([]uint64, columns[0].Len())
-	room := 64
-	for i, column := range columns {
+type prefixes struct {
+	of   []uint64
+	bits []int // up to the end of each column that is there whole
+}
+
+// hold reports whether rows of equal prefixes are equal in the first columns.
+func (p prefixes) hold(columns int) bool { return columns > 0 && len(p.bits) >= columns }
+
+func prefixesOf(columns []arrow.Array) prefixes {
+	p, room := prefixes{of: make([]uint64, columns[0].Len())}, 64
+	for _, column := range columns {
 		code := codeOf(column)
-		code.addTo(packed, room)
-		room -= code.bits
-		if !code.exact || room < 0 {
-			return packed, false
+		if code.bits > 0 && room == 0 {
+			break
 		}
-		if room == 0 {
-			return packed, i == len(columns)-1
+		code.addTo(p.of, room)
+		if room -= code.bits; !code.exact || room < 0 {
+			break
 		}
+		p.bits = append(p.bits, 64-room)
 	}
-	return packed, true
+	return p
 }
 
 // code maps the values of one column to numbers of so many bits: smaller values

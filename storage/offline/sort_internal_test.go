@@ -34,9 +34,9 @@ func TestRowsInOrderAreSeenToBe(t *testing.T) {
 		{"told apart by what no prefix holds", []int64{0, wide, wide}, []int64{0, wide, wide + 1}, true},
 		{"not by what no prefix holds", []int64{0, wide, wide}, []int64{0, wide + 1, wide}, false},
 	} {
-		order, err := sortedOrder([]arrow.Array{int64s(test.key...), int64s(test.event...)}, []string{"key", "event"})
-		if err != nil || (order == nil) != test.inOrder {
-			t.Errorf("%s: the order is %v, %v; in order: %v", test.name, order, err, test.inOrder)
+		rows, err := sortRows([]arrow.Array{int64s(test.key...), int64s(test.event...)}, []string{"key", "event"})
+		if err != nil || (rows.order == nil) != test.inOrder {
+			t.Errorf("%s: the order is %v, %v; in order: %v", test.name, rows.order, err, test.inOrder)
 		}
 	}
 }
@@ -49,7 +49,8 @@ func TestRadixSortIsAStableSort(t *testing.T) {
 		for i := range key {
 			key[i], event[i] = random.Int64()>>bits, random.Int64N(3)<<(bits/2)
 		}
-		order, err := sortedOrder([]arrow.Array{int64s(key...), int64s(event...)}, []string{"key", "event"})
+		keys := []arrow.Array{int64s(key...), int64s(event...)}
+		rows, err := sortRows(keys, []string{"key", "event"})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -57,14 +58,32 @@ func TestRadixSortIsAStableSort(t *testing.T) {
 		for i := range want {
 			want[i] = int32(i)
 		}
-		if order == nil {
-			order = slices.Clone(want)
+		if rows.order == nil {
+			rows.order = slices.Clone(want)
 		}
 		slices.SortStableFunc(want, func(a, b int32) int {
 			return cmp.Or(cmp.Compare(key[a], key[b]), cmp.Compare(event[a], event[b]))
 		})
-		if !slices.Equal(order, want) {
+		if !slices.Equal(rows.order, want) {
 			t.Fatalf("keys of %d bits are in another order", 63-bits)
 		}
+		for n := 1; n <= len(keys); n++ { // the first key alone, and both
+			ends, err := rows.runEnds(keys[:n])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if wantEnds := endsOf(want, key, event, n); !slices.Equal(ends, wantEnds) {
+				t.Fatalf("runs of %d keys of %d bits end at %v, want %v", n, 63-bits, ends, wantEnds)
+			}
+		}
 	}
+}
+
+func endsOf(order []int32, key, event []int64, keys int) (ends []int32) {
+	for i := range order {
+		if i == len(order)-1 || key[order[i]] != key[order[i+1]] || keys == 2 && event[order[i]] != event[order[i+1]] {
+			ends = append(ends, int32(i))
+		}
+	}
+	return ends
 }

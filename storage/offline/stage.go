@@ -256,11 +256,12 @@ func (w *stager) sort(c *chunk) (order, ends []int32, err error) {
 		}
 		columns = append(columns, column)
 	}
-	if order, err = sortedOrder(columns, names); err != nil || w.newest == nil {
-		return order, nil, err
+	rows, err := sortRows(columns, names)
+	if err != nil || w.newest == nil {
+		return rows.order, nil, err
 	}
-	ends, err = runEnds(columns[:len(w.order.Keys)], order, int(c.rows))
-	return order, ends, err
+	ends, err = rows.runEnds(columns[:len(w.order.Keys)])
+	return rows.order, ends, err
 }
 
 // fail explains an error of writing; one that has a code already is somebody's own.
