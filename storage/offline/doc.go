@@ -9,6 +9,15 @@
 // the two leaves files that no snapshot has: they cost space and nothing else.
 // When Commit has returned, the snapshot survives power loss.
 //
+// # A life
+//
+// Snapshots are found by id, time or tag, and compared: [Store.At], [Store.AsOf],
+// [Store.ByTag], [Store.Diff]. [Store.Evolve] changes columns and no file.
+// [Store.Rollback], [Store.ReplaceFiles] and the commits above make new snapshots;
+// [Store.Compact] and [Store.Erase] stage the files for that. [Store.Expire] gives up
+// old snapshots and [Store.Orphans] what crashes left. Whoever opens files by path
+// keeps them on disk meanwhile with [Store.Hold]. [Store.Scrub] looks for damage.
+//
 // # The folder
 //
 //	<dir>/
@@ -31,7 +40,9 @@
 //     file list from metadata that does not match its checksums and totals. The
 //     error is DataLoss and names table and file.
 //   - A snapshot's rows, schema, files and summary never change, whatever is
-//     committed, extended or replaced after it.
+//     committed, evolved or replaced after it.
+//   - A file is removed only after the commit that no longer needs it is durable, and
+//     not while somebody holds it.
 //   - Columns are tied by field id between file and table, never by name or place.
 //   - Nothing outside the table's folder is opened, whatever its metadata says.
 //
