@@ -32,6 +32,13 @@ const (
 // content the write changes nothing and answers as it did the first time; with other
 // content it is a Conflict. An empty key makes every call a write of its own.
 func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
+	return e.IngestInOrder(ctx, name, idempotencyKey, rows, nil)
+}
+
+// IngestInOrder is [Engine.Ingest] for a caller whose writes overlap and keep an order
+// nevertheless. It calls placed, at most once, as soon as a write that begins then comes
+// after this one. For one that is not small that is when it returns, without a call.
+func (e *Engine) IngestInOrder(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches, placed func()) (driftline.IngestResult, error) {
 	view, err := e.writtenView(name)
 	if err != nil {
 		return driftline.IngestResult{}, err
@@ -54,6 +61,7 @@ func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotenc
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
+	w.placed = placed
 	result, err := w.run(ctx, rows)
 	if err == nil && !result.Duplicate {
 		e.observeIngest(result)
@@ -75,6 +83,7 @@ type write struct {
 	first     uint64       // sequence of the first row
 	next      uint64       // sequence after the last row
 	rows      int64
+	placed    func() // see IngestInOrder; nil if nobody asks
 }
 
 func (e *Engine) newWrite(view *writtenView, key string, input *arrow.Schema) (*write, error) {
@@ -182,7 +191,7 @@ func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (drift
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	p.key, p.content = w.key, w.content()
+	p.key, p.content, p.placed = w.key, w.content(), w.placed
 	if err := w.engine.push(p); err != nil {
 		return driftline.IngestResult{}, err
 	}

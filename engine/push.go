@@ -40,6 +40,7 @@ type push struct {
 	online  *online.Rows // and as they are in the online store
 	key     string       // idempotency key, or ""
 	content string       // content hash, if there is a key
+	placed  func()       // called when the write has its place among the others; nil if nobody asks
 
 	result driftline.IngestResult
 	stale  bool // the view changed before the group was committed: the write was left out
@@ -63,6 +64,9 @@ func (e *Engine) push(p *push) error {
 		q.gathering = nil
 	}
 	q.mu.Unlock()
+	if p.placed != nil {
+		p.placed()
+	}
 	if !first {
 		<-group.done
 		return group.err

@@ -98,7 +98,7 @@ func (p *pushes) begin(ctx context.Context, batch arrow.RecordBatch, metadata []
 	return nil
 }
 
-// write calls placed as soon as the engine has numbered the rows, if it comes so far.
+// write calls placed as soon as the write has its place, if it comes so far.
 func (p *pushes) write(ctx context.Context, batch arrow.RecordBatch, metadata []byte, placed func()) (result driftline.IngestResult, err error) {
 	err = recovered(func() error {
 		var note pushNote
@@ -110,11 +110,8 @@ func (p *pushes) write(ctx context.Context, batch arrow.RecordBatch, metadata []
 		if err := ipcverify.Values(batch); err != nil {
 			return err
 		}
-		rows := driftline.Batches{Schema: batch.Schema(), All: func(yield func(arrow.RecordBatch, error) bool) {
-			defer placed()
-			yield(batch, nil)
-		}}
-		result, err = p.service.engine.Ingest(ctx, p.view, note.IdempotencyKey, rows)
+		rows := driftline.BatchesOf(batch.Schema(), batch)
+		result, err = p.service.engine.IngestInOrder(ctx, p.view, note.IdempotencyKey, rows, placed)
 		return err
 	})
 	return result, err
