@@ -37,6 +37,8 @@ type Options struct {
 	Threads     int              // of one query; the number of cores
 	Sources     []string         // folders that views may read a batch source from; none
 
+	Retention driftline.Retention // which snapshots of a table upkeep keeps; DefaultRetention
+
 	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
 	// are the engine's to say.
 	SQL query.SQLOptions
@@ -55,6 +57,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if opts.Allocator == nil {
 		opts.Allocator = memory.DefaultAllocator
+	}
+	if opts.Retention == (driftline.Retention{}) {
+		opts.Retention = DefaultRetention
 	}
 	if opts.MemoryBytes == 0 {
 		opts.MemoryBytes = 4 << 30
@@ -86,6 +91,7 @@ type Engine struct {
 	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics
 	smallRows   int64
+	retention   driftline.Retention
 	failAt      func(step string) error // nil but in tests
 
 	calls  sync.RWMutex // held for reading by every call that writes
@@ -108,7 +114,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	e = &Engine{
 		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
-		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows,
+		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
 	}
 	defer func() {
 		if err != nil {
@@ -147,6 +153,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	background, stop := context.WithCancel(context.WithoutCancel(ctx))
 	e.stop = stop
 	e.work.Go(func() { e.flushLoop(background) })
+	e.work.Go(func() { e.maintainLoop(background) })
 	return e, nil
 }
 

@@ -122,16 +122,11 @@ func (e *Engine) flushLoop(ctx context.Context) {
 //
 //	'i' ∥ view ∥ 0x00 ∥ first sequence (8 bytes, big endian)
 func logKey(view driftline.ViewName, first uint64) []byte {
-	key := append([]byte{kv.IngestLog}, view...)
-	return binary.BigEndian.AppendUint64(append(key, 0), first)
+	return binary.BigEndian.AppendUint64(logPrefix(view), first)
 }
 
-func parseLogKey(key []byte) (driftline.ViewName, uint64, error) {
-	n := len(key) - 9
-	if n < 1 || key[n] != 0 {
-		return "", 0, driftline.Errorf(driftline.DataLoss, "a key of the ingest log is damaged")
-	}
-	return driftline.ViewName(key[1:n]), binary.BigEndian.Uint64(key[n+1:]), nil
+func logPrefix(view driftline.ViewName) []byte {
+	return append(append([]byte{kv.IngestLog}, view...), 0)
 }
 
 // idempotencyKey is 'k' ∥ view ∥ 0x00 ∥ the client's key.

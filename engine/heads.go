@@ -3,11 +3,11 @@ package engine
 import (
 	"cmp"
 	"context"
+	"encoding/binary"
 	"slices"
 	"sync"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
 )
 
@@ -109,23 +109,38 @@ func (e *Engine) loadHeads(ctx context.Context) error {
 			e.heads.committed(view.Name, snapshot, nil)
 		}
 	}
-	for pair, err := range e.kv.ScanPrefix([]byte{kv.IngestLog}) {
+	for _, view := range e.registry.Views() {
+		entries, err := e.storedEntries(view.Name)
 		if err != nil {
 			return err
 		}
-		view, first, err := parseLogKey(pair.Key)
-		if err != nil {
-			return err
+		for _, entry := range entries {
+			e.heads.logged(view.Name, entry)
 		}
-		entry := logEntry{first: first, raw: slices.Clone(pair.Value)}
-		rows, err := e.countEntry(entry.raw)
-		if err != nil {
-			return inView(err, view)
-		}
-		entry.last = first + uint64(rows) - 1
-		e.heads.logged(view, entry)
 	}
 	return nil
+}
+
+// storedEntries reads a view's ingest log from kv.
+func (e *Engine) storedEntries(view driftline.ViewName) ([]logEntry, error) {
+	var entries []logEntry
+	prefix := logPrefix(view)
+	for pair, err := range e.kv.ScanPrefix(prefix) {
+		if err != nil {
+			return nil, err
+		}
+		if len(pair.Key) != len(prefix)+8 {
+			return nil, damagedEntry("its key has the wrong length")
+		}
+		entry := logEntry{first: binary.BigEndian.Uint64(pair.Key[len(prefix):]), raw: slices.Clone(pair.Value)}
+		rows, err := e.countEntry(entry.raw)
+		if err != nil {
+			return nil, inView(err, view)
+		}
+		entry.last = entry.first + uint64(rows) - 1
+		entries = append(entries, entry)
+	}
+	return entries, nil
 }
 
 // countEntry checks an entry and counts its rows.

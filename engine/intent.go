@@ -38,6 +38,10 @@ type intent struct {
 
 	// of a flush: the first sequences of the log entries that the files hold
 	Entries []uint64 `json:"entries,omitempty"`
+
+	removed []offline.File // by a compaction: the files that the new ones stand for
+
+	To driftline.SnapshotID `json:"to,omitempty"` // of a rollback
 }
 
 type intentKind string
@@ -45,6 +49,9 @@ type intentKind string
 const (
 	intentWrite intentKind = "write" // rows come from a bulk write: they must go online too
 	intentFlush intentKind = "flush" // rows come from the ingest log: they are online already
+
+	intentCompaction intentKind = "compaction" // rows were in other files: they are online already
+	intentRollback   intentKind = "rollback"   // rows are those of an older snapshot: online is rebuilt
 )
 
 // summaryCause is the property of a snapshot's summary that says, for people, what made
@@ -74,10 +81,7 @@ func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) 
 	}
 	// From here on the client's hanging up must not leave work half done.
 	ctx = context.WithoutCancel(ctx)
-	snapshot, err := e.offline.Commit(ctx, viewTable(in.View), files, map[string]string{
-		summaryIntent:   in.ID,
-		"next-sequence": strconv.FormatUint(in.Next, 10),
-	})
+	snapshot, err := e.commit(ctx, in, files)
 	if err != nil {
 		return e.settle(ctx, in, files, err)
 	}
@@ -86,6 +90,22 @@ func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) 
 		return err
 	}
 	return e.complete(ctx, in, snapshot)
+}
+
+// commit makes the snapshot of an intent.
+func (e *Engine) commit(ctx context.Context, in *intent, files []offline.File) (offline.Snapshot, error) {
+	table := viewTable(in.View)
+	summary := map[string]string{summaryIntent: in.ID}
+	switch in.Kind {
+	case intentCompaction:
+		summary[summaryCause] = causeCompaction
+		return e.offline.ReplaceFiles(ctx, table, in.removed, files, summary)
+	case intentRollback:
+		summary[summaryCause] = causeRollback
+		return e.offline.Rollback(ctx, table, in.To, summary)
+	}
+	summary["next-sequence"] = strconv.FormatUint(in.Next, 10)
+	return e.offline.Commit(ctx, table, files, summary)
 }
 
 // The steps between which a crash is mended by recover. Tests stop writes at each.
@@ -143,8 +163,13 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 	files := slices.DeleteFunc(slices.Clone(snapshot.Files), func(f offline.File) bool {
 		return !slices.Contains(in.Files, f.Hash)
 	})
-	if in.Kind == intentWrite {
+	switch in.Kind {
+	case intentWrite:
 		if err := e.bringOnline(ctx, in, snapshot, files); err != nil {
+			return err
+		}
+	case intentRollback:
+		if err := e.rebuildOnline(ctx, in.View, snapshot); err != nil {
 			return err
 		}
 	}
@@ -160,7 +185,7 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 	if err := tx.AddSnapshot(snapshotRecord(snapshot, files)); err != nil {
 		return err
 	}
-	if in.Kind == intentFlush {
+	if in.Kind != intentWrite {
 		return tx.Commit()
 	}
 	in.Result.Snapshot = snapshot.ID

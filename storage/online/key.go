@@ -62,3 +62,25 @@ func equalBits(f float64) float64 {
 	}
 	return f
 }
+
+// viewOfKey returns the name of the view that a key, without its prefix, is of.
+func viewOfKey(key []byte, joinKeys []driftline.Field) (string, error) {
+	for _, k := range joinKeys {
+		var err error
+		switch k.Type {
+		case driftline.String, driftline.Bytes:
+			_, key, err = kv.TakeBytes(key)
+		case driftline.Float32, driftline.Float64:
+			_, key, err = kv.TakeFloat64(key)
+		case driftline.Bool:
+			_, key, err = kv.TakeBool(key)
+		default:
+			_, key, err = kv.TakeInt64(key)
+		}
+		if err != nil {
+			return "", err
+		}
+	}
+	name, _, err := kv.TakeString(key)
+	return name, err
+}

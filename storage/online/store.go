@@ -2,6 +2,7 @@ package online
 
 import (
 	"bytes"
+	"errors"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -74,6 +75,37 @@ func (s *Store) Delete(b *kv.Batch, view *driftline.FeatureView, keys []arrow.Ar
 		key, _ = appendEntity(append(key[:0], prefix...), keys, i)
 		b.Delete(kv.AppendString(key, string(view.Name)))
 	}
+}
+
+// deletedAtOnce bounds a batch of [Store.DeleteView].
+const deletedAtOnce = 50_000
+
+// DeleteView removes all rows of a view. Nobody may put rows of it meanwhile. After an
+// error a part of them is gone.
+func (s *Store) DeleteView(view *driftline.FeatureView) error {
+	prefix := keyPrefix(view.JoinKeys)
+	b, pending := s.db.NewBatch(), 0
+	defer func() { b.Close() }()
+	for pair, err := range s.db.ScanPrefix(prefix) {
+		if err != nil {
+			return err
+		}
+		name, err := viewOfKey(pair.Key[len(prefix):], view.JoinKeys)
+		if err != nil {
+			return err
+		}
+		if name != string(view.Name) {
+			continue
+		}
+		b.Delete(pair.Key)
+		if pending++; pending%deletedAtOnce == 0 {
+			if err := errors.Join(b.Commit(), b.Close()); err != nil {
+				return err
+			}
+			b = s.db.NewBatch()
+		}
+	}
+	return b.Commit()
 }
 
 // viewColumns are the columns of a batch, by what they are for.
