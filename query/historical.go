@@ -88,9 +88,9 @@ const (
 
 // joiner answers one plan.
 type joiner struct {
-	db      *DB
-	plan    *HistoricalPlan
-	answer  *Answer
+	db     *DB
+	plan   *HistoricalPlan
+	answer *Answer
 
 	session  *session // nil if no view needs DuckDB
 	borrowed bool     // session is the caller's to close

@@ -3,6 +3,8 @@ package query
 import (
 	"context"
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -23,7 +25,7 @@ func oneView(t testing.TB) Source {
 	}
 	file := writeRows(t, view, []row{{keys: []any{int64(1)}, event: 1, values: []any{2.5}}})
 	view.Features = append(view.Features, driftline.Field{Name: "added", Type: driftline.String})
-	return Source{View: view, Projection: driftline.Projection{View: "weather", Features: []string{"added", "f0"}}, Rows: Rows{Files: []string{file}}}
+	return Source{View: view, Projection: driftline.Projection{View: "weather", Features: []string{"added", "f0"}}, Rows: Rows{Files: []string{file}, Sorted: true}}
 }
 
 func oneSpine() arrow.RecordBatch {
@@ -61,7 +63,15 @@ func TestColumnsThatAreNewerThanAFileAreNull(t *testing.T) {
 }
 
 func TestHistoricalFailures(t *testing.T) {
-	db := openDB(t)
+	t.Run("merged", func(t *testing.T) { testHistoricalFailures(t, openDB(t)) })
+	t.Run("by DuckDB", func(t *testing.T) {
+		db := openDB(t)
+		db.path = onlyDuckDB
+		testHistoricalFailures(t, db)
+	})
+}
+
+func testHistoricalFailures(t *testing.T, db *DB) {
 	good := driftline.BatchesOf(worldSpine, oneSpine())
 	broken := errors.New("the client went away")
 	failing := driftline.Batches{Schema: worldSpine, All: func(yield func(arrow.RecordBatch, error) bool) {
@@ -132,4 +142,160 @@ func TestPanicAbandonsTheSession(t *testing.T) {
 	if err := s.close(); err != nil {
 		t.Error(err)
 	}
+}
+
+// TestLongSpines joins more rows than are cut from one piece, on both paths. Each column
+// must come out the same, whatever the batches are.
+func TestLongSpines(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 5))
+	w := &world{keys: map[string]driftline.Type{"a": driftline.Int64, "b": driftline.String}}
+	view := &driftline.FeatureView{
+		Name: "view0", EventTimestamp: "event", CreatedTimestamp: "created", TTL: 3000,
+		JoinKeys: []driftline.Field{{Name: "b", Type: driftline.String}, {Name: "a", Type: driftline.Int64}},
+	}
+	for i, typ := range driftline.Types {
+		view.Features = append(view.Features, driftline.Field{Name: fmt.Sprintf("f%d", i), Type: typ})
+	}
+	var rows []row
+	for i := range 5000 {
+		r := row{keys: []any{someKey(rng, driftline.String), rng.Int64N(20)}, event: rng.Int64N(1000), sequence: int64(i)}
+		created := r.event + rng.Int64N(10)
+		r.created = &created
+		for _, f := range view.Features {
+			r.values = append(r.values, someValue(rng, f.Type))
+		}
+		rows = append(rows, r)
+	}
+	for range 70_000 {
+		at := rng.Int64N(1000)
+		w.spine = append(w.spine, spineRow{time: &at, keys: map[string]any{"a": rng.Int64N(21), "b": someKey(rng, driftline.String), "a2": nil}})
+	}
+	w.as = worldSpine
+	small := w.spineBatches(rng) // of five rows on average
+	defer driftline.ReleaseAll(small)
+	whole, err := joinBatches(memory.DefaultAllocator, worldSpine, small)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer whole.Release()
+	source := Source{View: view, Projection: driftline.Projection{View: view.Name, Features: view.FeatureNames()}}
+	source.Rows = w.store(t, rng, view, rows)
+	want := ""
+	for _, spine := range []driftline.Batches{
+		driftline.BatchesOf(worldSpine, small...), driftline.BatchesOf(worldSpine, whole),
+		driftline.BatchesOf(worldSpine, whole.NewSlice(0, 20_001), whole.NewSlice(20_001, 20_003), whole.NewSlice(20_003, 70_000)),
+	} {
+		for _, path := range []joinPath{bestPath, onlyDuckDB} {
+			db := openDB(t)
+			db.path = path
+			got, err := collect(db, context.Background(), source, spine)
+			if want == "" {
+				want = got
+			}
+			if err != nil || got != want {
+				t.Errorf("path %d: the answer of the same spine in other batches differs (%v): %s", path, err, difference(got, want))
+			}
+		}
+	}
+}
+
+// TestChunksHoldTheSpine cuts spines in all ways: nothing is lost, moved or aligned badly.
+func TestChunksHoldTheSpine(t *testing.T) {
+	rng := rand.New(rand.NewPCG(6, 6))
+	for range 50 {
+		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+		var batches []arrow.RecordBatch
+		schema := arrow.NewSchema([]arrow.Field{{Name: "n", Type: arrow.PrimitiveTypes.Int64}}, nil)
+		rows := int64(0)
+		for range rng.IntN(30) {
+			n := []int{0, 1, rng.IntN(100), smallPiece, rng.IntN(3 * smallPiece)}[rng.IntN(5)]
+			numbers := rowNumbers(mem, rows, n)
+			batches = append(batches, array.NewRecordBatch(schema, []arrow.Array{numbers}, int64(n)))
+			numbers.Release()
+			rows += int64(n)
+		}
+		c := chunker{mem: mem, schema: schema, limit: chunkLimits{first: 1 + rng.IntN(smallPiece), most: 4 * smallPiece, bytes: 1 << 30, perRow: 64}}
+		next := int64(0)
+		for chunk, err := range c.chunks(driftline.BatchesOf(schema, batches...).All) {
+			if err != nil || chunk.before != next || chunk.count == 0 || chunk.count > 6*smallPiece {
+				t.Fatalf("a chunk of %d rows after %d, want after %d (%v)", chunk.count, chunk.before, next, err)
+			}
+			for i, piece := range chunk.pieces {
+				if chunk.first[i]%pieceAlignment != 0 || chunk.first[i]+int(piece.NumRows()) > chunk.rows {
+					t.Fatalf("a piece of %d rows begins at %d of %d", piece.NumRows(), chunk.first[i], chunk.rows)
+				}
+				for _, v := range piece.Column(0).(*array.Int64).Int64Values() {
+					if v != next {
+						t.Fatalf("row %d where %d was due", v, next)
+					}
+					next++
+				}
+			}
+		}
+		if next != rows {
+			t.Errorf("%d rows, want %d", next, rows)
+		}
+		driftline.ReleaseAll(batches)
+		mem.AssertSize(t, 0)
+	}
+}
+
+// TestLeavingEndsEverything leaves a long answer, and one whose context ends, on both paths.
+func TestLeavingEndsEverything(t *testing.T) {
+	for _, path := range []joinPath{bestPath, onlyDuckDB} {
+		db := openDB(t)
+		db.path = path
+		one := oneSpine()
+		rows := 0
+		endless := driftline.Batches{Schema: worldSpine, All: func(yield func(arrow.RecordBatch, error) bool) {
+			for yield(one, nil) {
+				rows++
+			}
+		}}
+		plan, err := PlanHistorical(driftline.HistoricalRequest{}, worldSpine, []Source{oneView(t)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		answer, err := db.Historical(ctx, plan, driftline.Batches{Schema: worldSpine, All: func(yield func(arrow.RecordBatch, error) bool) {
+			for batch, err := range endless.All {
+				if rows == 200_000 {
+					cancel()
+				}
+				if !yield(batch, err) {
+					return
+				}
+			}
+		}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		_, err = drain(answer.Batches)
+		if code := driftline.CodeOf(err); code != driftline.Unavailable {
+			t.Errorf("path %d: %v (%s)", path, err, code)
+		}
+		cancel()
+		one.Release()
+	}
+}
+
+func drain(b driftline.Batches) (rows int64, err error) {
+	for batch, err := range b.All {
+		if err != nil {
+			return rows, err
+		}
+		rows += batch.NumRows()
+	}
+	return rows, nil
+}
+
+// difference is the first line in which two texts differ.
+func difference(got, want string) string {
+	g, w := strings.Split(got, "\n"), strings.Split(want, "\n")
+	for i := range min(len(g), len(w)) {
+		if g[i] != w[i] {
+			return fmt.Sprintf("line %d is\n%s, want\n%s", i, g[i], w[i])
+		}
+	}
+	return fmt.Sprintf("%d lines, want %d", len(g), len(w))
 }

@@ -34,12 +34,18 @@ type spineRow struct {
 	keys map[string]any // by spine column; nil is null
 }
 
-// choose is the definition of the point-in-time join: the values of view at one
-// spine row, nil where null, and whether they were not yet known at its time.
-func choose(view *driftline.FeatureView, p driftline.Projection, rows []row, s spineRow, knownAt, strict bool) (values []any, notYetKnown bool) {
-	values = make([]any, len(view.Features))
+// chosen is what a view gives for one spine row.
+type chosen struct {
+	values      []any // nil where null
+	event       any   // of the row chosen, whether or not it counts; nil if there is none
+	notYetKnown bool
+}
+
+// choose is the definition of the point-in-time join.
+func choose(view *driftline.FeatureView, p driftline.Projection, rows []row, s spineRow, knownAt, strict bool) (c chosen) {
+	c.values = make([]any, len(view.Features))
 	if s.time == nil {
-		return values, false
+		return c
 	}
 	asked := newInstant(*s.time).add(-p.Lag.Microseconds())
 	ahead := view.Horizon > 0
@@ -65,14 +71,17 @@ next:
 		}
 	}
 	if best == nil {
-		return values, false
+		return c
 	}
+	c.event = best.event
 	event := newInstant(best.event)
 	if ahead && event.compare(asked.add(view.Horizon.Microseconds())) > 0 ||
 		view.TTL > 0 && event.compare(asked.add(-view.TTL.Microseconds())) < 0 {
-		return values, false
+		return c
 	}
-	return best.values, !ahead && best.created != nil && newInstant(*best.created).compare(asked) > 0
+	c.values = best.values
+	c.notYetKnown = !ahead && best.created != nil && newInstant(*best.created).compare(asked) > 0
+	return c
 }
 
 // instant is a time that sums cannot pass the ends of: high and low half of 128 bits.
@@ -126,6 +135,8 @@ type world struct {
 	spine []spineRow
 	as    *arrow.Schema // of the spine
 	req   driftline.HistoricalRequest
+
+	eventTime bool // the first use shows it
 }
 
 // generate makes a case of tiny domains, so that ties, duplicates and nulls are frequent.
@@ -140,6 +151,7 @@ func generate(rng *rand.Rand, spineRows int) *world {
 	}
 	w.as = w.spineSchema(rng)
 	w.req.KnownAt, w.req.Strict = rng.IntN(3) == 0, rng.IntN(3) == 0
+	w.eventTime = rng.IntN(4) == 0
 	for v := range 1 + rng.IntN(3) {
 		w.views = append(w.views, w.randomView(rng, v))
 		w.rows = append(w.rows, w.randomRows(rng, w.views[v]))
@@ -317,7 +329,7 @@ func (w *world) sources(t testing.TB, rng *rand.Rand) []Source {
 	sources := make([]Source, len(w.uses))
 	for i, p := range w.uses {
 		view, rows := w.views[w.of[i]], w.rows[w.of[i]]
-		sources[i] = Source{View: view, Projection: p, Unique: unique(rows) && rng.IntN(2) == 0}
+		sources[i] = Source{View: view, Projection: p, Unique: unique(rows) && rng.IntN(2) == 0, EventTime: i == 0 && w.eventTime}
 		if i > 0 && w.of[i] == w.of[i-1] {
 			sources[i].Rows = sources[i-1].Rows
 			continue
@@ -595,6 +607,10 @@ func compareCases(t *testing.T, shard, cases int) {
 		if i%20 == 0 {
 			run = nil
 		}
+		merging.opts.MemoryBytes = 1 << 30
+		if !slices.ContainsFunc(plan.views, func(v viewPlan) bool { return !v.source.Rows.Sorted }) && rng.IntN(2) == 0 {
+			merging.opts.MemoryBytes = 200 << 10 // in many chunks
+		}
 		if err := w.compare(merging, nil, plan, spine); err != nil {
 			t.Errorf("case %d of shard %d, merged: %v", i, shard, err)
 		}
@@ -651,14 +667,18 @@ func (w *world) compareRows(got []arrow.RecordBatch, report driftline.Historical
 			for u, p := range w.uses {
 				view := w.views[w.of[u]]
 				knownAt := (w.req.KnownAt || view.KnownAt) && view.CreatedTimestamp != ""
-				values, late := choose(view, p, w.rows[w.of[u]], w.spine[at], knownAt, w.req.Strict)
+				c := choose(view, p, w.rows[w.of[u]], w.spine[at], knownAt, w.req.Strict)
+				values := c.values
+				if u == 0 && w.eventTime {
+					values = append(slices.Clone(values), c.event)
+				}
 				for _, want := range values {
 					if have := cellOf(batch.Column(w.as.NumFields()+column), i); have != want {
 						return fmt.Errorf("row %d, %s: %v, want %v\n%+v\n%s", at, plan.Schema.Field(w.as.NumFields()+column).Name, have, want, w.spine[at], plan.SQL)
 					}
 					if want == nil {
 						nulls[column]++
-					} else if late && !(w.req.KnownAt || view.KnownAt) {
+					} else if c.notYetKnown && !knownAt {
 						unknown[column]++
 					}
 					column++

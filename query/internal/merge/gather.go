@@ -256,7 +256,9 @@ func (c *Column) copyPage(how copying, p *columns.Page, rows, answer []int32) {
 		return
 	}
 	for i, row := range rows {
-		if p.Null(int(row) - first) {
+		if p.Null(int(row) - first) { // what stands in its place is anything
+			at := int(answer[i])
+			clear(out[c.width*at:][:c.width])
 			c.setNull(answer[i])
 		}
 	}
