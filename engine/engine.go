@@ -170,7 +170,10 @@ func (e *Engine) load(ctx context.Context) error {
 	if err := e.loadSequence(); err != nil {
 		return err
 	}
-	return e.loadHeads(ctx)
+	if err := e.loadHeads(ctx); err != nil {
+		return err
+	}
+	return e.resumeErasures(ctx)
 }
 
 // loadSequence reads the sequence of the next row. It follows recover, which moves it

@@ -159,7 +159,11 @@ func (tx *Tx) AddDataset(dataset driftline.Dataset, inputs ...driftline.Ref) (*d
 	dataset.Version, dataset.Created = next, tx.time
 	dataset.Report.Dataset = nil // the report of a saved set points back at it
 	made := append(datasetInputs(&dataset), resolved...)
-	if _, err := tx.add(DatasetSaved, dataset.Ref(), distinct(made), dataset); err != nil {
+	line, err := tx.keepStatistics(dataset)
+	if err != nil {
+		return nil, err
+	}
+	if _, err := tx.add(DatasetSaved, dataset.Ref(), distinct(made), line); err != nil {
 		return nil, err
 	}
 	return cloneDataset(&dataset), nil
@@ -213,10 +217,12 @@ func (r *Registry) Dataset(name driftline.DatasetName, version int) (*driftline.
 	if err != nil {
 		return nil, err
 	}
-	return cloneDataset(found), nil
+	out := cloneDataset(found)
+	return out, r.withStatistics(out)
 }
 
-// Datasets returns every version of every dataset, by name and version.
+// Datasets returns every version of every dataset, by name and version, without its
+// column statistics.
 func (r *Registry) Datasets() []driftline.Dataset {
 	found := []driftline.Dataset{}
 	r.read(func(s *state) {

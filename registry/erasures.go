@@ -23,6 +23,14 @@ func (tx *Tx) AddErasure(erasure driftline.Erasure, amended []driftline.Dataset)
 	for _, table := range erasure.Tables {
 		touched = append(touched, driftline.SnapshotRef(table.Table, table.Snapshot))
 	}
+	amended = slices.Clone(amended)
+	for i := range amended {
+		without, err := tx.keepStatistics(amended[i])
+		if err != nil {
+			return erasure, err
+		}
+		amended[i] = without
+	}
 	_, err := tx.add(EntityErased, driftline.EntityRef(erasure.Entity), touched, erased{Erasure: erasure, Datasets: amended})
 	return erasure, err
 }

@@ -68,6 +68,14 @@ func (s *Server) written(r *http.Request) (driftline.IngestResult, error) {
 	return s.engine.Written(driftline.ViewName(r.PathValue("name")), r.PathValue("key"))
 }
 
+func (s *Server) erase(r *http.Request) (driftline.Erasure, error) {
+	req, err := readJSON[driftline.ErasureRequest](r)
+	if err != nil {
+		return driftline.Erasure{}, err
+	}
+	return s.engine.Erase(r.Context(), req)
+}
+
 type serviceList struct {
 	FeatureServices []driftline.FeatureService `json:"feature_services"`
 }

@@ -8,6 +8,7 @@ package kv
 //	'L'     storage/online  layouts of packed rows
 //	'a'     registry        index of artifacts
 //	'c'     engine          counters, such as the next write sequence
+//	'd'     registry        column statistics of datasets
 //	'e'     engine          erasures under way
 //	'g'     registry        ledger lines
 //	'i'     engine          ingest log: acknowledged rows that are not in a file yet
@@ -19,17 +20,18 @@ package kv
 const (
 	internal byte = 0x00
 
-	OnlineLayouts   byte = 'L'
-	ArtifactIndex   byte = 'a'
-	Counters        byte = 'c'
-	Erasures        byte = 'e'
-	Ledger          byte = 'g'
-	IngestLog       byte = 'i'
-	LogLayouts      byte = 'j'
-	IdempotencyKeys byte = 'k'
-	MetricPoints    byte = 'm'
-	Intents         byte = 'n'
-	OnlineRows      byte = 'o'
+	OnlineLayouts     byte = 'L'
+	ArtifactIndex     byte = 'a'
+	Counters          byte = 'c'
+	DatasetStatistics byte = 'd'
+	Erasures          byte = 'e'
+	Ledger            byte = 'g'
+	IngestLog         byte = 'i'
+	LogLayouts        byte = 'j'
+	IdempotencyKeys   byte = 'k'
+	MetricPoints      byte = 'm'
+	Intents           byte = 'n'
+	OnlineRows        byte = 'o'
 )
 
 // commitKey holds the number of the newest commit: 8 bytes, big-endian.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
@@ -184,6 +185,33 @@ class FeatureStore:
     write_to_offline_store = ingest
     write_to_online_store = ingest
     push = ingest
+
+    def erase(
+        self, entity: Entity | str, keys: Mapping[str, Any], reason: str = ""
+    ) -> dict[str, Any]:
+        """Removes everything about one thing; it cannot be taken back.
+
+        Its rows go from every view that has its join keys, from the online store and from
+        saved datasets, and older snapshots that had them are given up.
+
+        Example:
+            >>> store.erase("passenger", {"passenger_id": 4711}, reason="request of May 3rd")
+
+        Args:
+            entity: The entity, or its name.
+            keys: A value for each of its join keys.
+            reason: Why, for the ledger. It stays there, so name nobody in it.
+
+        Returns:
+            What was removed: ``tables``, ``online``, ``datasets``, ``snapshots``.
+
+        Raises:
+            NotFoundError: If there is no such entity.
+            InvalidError: If a join key is missing, unknown or of the wrong type.
+        """
+        name = entity.name if isinstance(entity, Entity) else entity
+        texts = {key: _key_text(value) for key, value in keys.items()}
+        return self._http.post("erasures", body={"entity": name, "keys": texts, "reason": reason})
 
     # Reading
 
@@ -651,3 +679,12 @@ def _drift_source(side: Any) -> dict[str, str] | None:
     raise ValueError(
         f"{side!r} is neither a reference (dataset/name@version, view/name) nor a SELECT"
     )
+
+
+def _key_text(value: Any) -> str:
+    """Writes a join key's value as text, as the server reads it."""
+    if isinstance(value, datetime):
+        return format_time(value)
+    if isinstance(value, bytes):
+        return base64.b64encode(value).decode()
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -146,3 +146,19 @@ def test_an_older_row_does_not_replace_a_newer_one_online(world):
         [world.ref("temp")], [{"station": "s1"}], at=NOON + timedelta(hours=2)
     )
     assert online.to_dict()["temp"] == [7.0]
+
+
+def test_what_is_erased_is_gone_everywhere(filled):
+    store = filled.store
+    done = store.erase(filled.entity, {"station": "a"}, reason="a test")
+    assert [(t["table"], t["rows"]) for t in done["tables"]] == [(f"features.{filled.name}", 3)]
+    assert done["online"] == 1
+    assert done["reason"] == "a test"
+    left = store.sql(f"SELECT station FROM features.{filled.name}").column("station")
+    assert left.to_pylist() == ["b"]
+    answer = store.get_online_features(
+        features=[filled.ref("temp")], entity_rows=[{"station": "a"}]
+    )
+    assert answer.to_dict()["temp"] == [None]
+    with pytest.raises(driftline.InvalidError, match="no join key"):
+        store.erase(filled.entity, {"station": "a", "town": "b"})
