@@ -46,6 +46,22 @@ $(VENV)/.stamp: client/python/requirements.lock client/python/pyproject.toml
 venv: deps
 	@$(MAKE) --no-print-directory $(VENV)/.stamp
 
+# The JDBC driver, for one test; without a JDK there is nothing to test with it.
+JDBC_VERSION := 18.3.0
+JDBC_SHA256  := 3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c
+JDBC_JAR     := flight-sql-jdbc-driver-$(JDBC_VERSION).jar
+JDBC_URL     := https://repo1.maven.org/maven2/org/apache/arrow/flight-sql-jdbc-driver/$(JDBC_VERSION)/$(JDBC_JAR)
+
+build/jdbc/$(JDBC_JAR):
+	@mkdir -p build/jdbc
+	curl -fsSL --retry 3 -o $@.part $(JDBC_URL)
+	echo "$(JDBC_SHA256)  $@.part" | sha256sum --check --quiet
+	@mv $@.part $@
+
+.PHONY: jdbc
+jdbc:
+	@! command -v javac >/dev/null || $(MAKE) --no-print-directory build/jdbc/$(JDBC_JAR)
+
 # --- build ----------------------------------------------------------------------
 
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null || echo unknown)
@@ -62,7 +78,7 @@ demo: build venv
 	$(PY) examples/flights/demo.py --bin $(BIN) --out build/demo
 
 .PHONY: test
-test: build venv
+test: build venv jdbc
 	@mkdir -p build && rm -f build/test-summary.txt
 	DRIFTLINE_BIN=$(CURDIR)/$(BIN) ./scripts/test
 

@@ -46,9 +46,10 @@ var definitions = driftline.Definitions{
 // programs do that know nothing of Driftline.
 type door struct {
 	*testenv.Env
-	flight arrowflight.Client
-	sql    *flightsql.Client
-	log    *lines
+	flight  arrowflight.Client
+	sql     *flightsql.Client
+	log     *lines
+	address string
 }
 
 // lines is a log that can be read while it is written.
@@ -83,7 +84,8 @@ func open(t *testing.T) *door {
 	server := flight.New(d.Engine, &flight.Options{Version: "test", Logger: slog.New(slog.NewTextHandler(d.log, nil))})
 	served := make(chan error, 1)
 	go func() { served <- server.Serve(l) }()
-	d.flight, err = arrowflight.NewClientWithMiddleware(l.Addr().String(), nil, nil, grpc.WithTransportCredentials(insecure.NewCredentials()))
+	d.address = l.Addr().String()
+	d.flight, err = arrowflight.NewClientWithMiddleware(d.address, nil, nil, grpc.WithTransportCredentials(insecure.NewCredentials()))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -320,6 +322,10 @@ func TestSQLMetadata(t *testing.T) {
 	equal(t, "tables", read(d.sql.GetTables(ctx, &flightsql.GetTablesOpts{TableNameFilterPattern: &one})), []string{" features weather TABLE"})
 	equal(t, "tables of another type", read(d.sql.GetTables(ctx, &flightsql.GetTablesOpts{TableTypes: []string{"VIEW"}})), nil)
 	equal(t, "primary keys", read(d.sql.GetPrimaryKeys(ctx, flightsql.TableRef{Table: "weather"})), nil)
+	schema := "features"
+	equal(t, "primary keys of newest rows", read(d.sql.GetPrimaryKeys(ctx, flightsql.TableRef{DBSchema: &schema, Table: "weather_latest"})),
+		[]string{" features weather_latest origin 1 (null)"})
+	equal(t, "primary keys elsewhere", read(d.sql.GetPrimaryKeys(ctx, flightsql.TableRef{DBSchema: &schema, Table: "wether_latest"})), nil)
 	number := int32(12)
 	if types := read(d.sql.GetXdbcTypeInfo(ctx, &number)); len(types) != 1 || !strings.HasPrefix(types[0], "VARCHAR 12 ") {
 		t.Errorf("types %q", types)
@@ -638,4 +644,42 @@ func TestAnswersThatAreNotReadToTheirEnd(t *testing.T) {
 	if _, err := stream.Recv(); err != nil {
 		t.Fatal(err)
 	} // and the connection is closed by open's cleanup
+}
+
+// A query runs once for each row of its parameters.
+func TestSeveralRowsOfParameters(t *testing.T) {
+	d := open(t)
+	ctx := t.Context()
+	prepared, err := d.sql.Prepare(ctx, "SELECT origin, temp FROM features.weather WHERE origin = ? ORDER BY origin")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := prepared.ParameterSchema(); got.NumFields() != 1 || got.Field(0).Type.ID() != arrow.STRING {
+		t.Errorf("parameters: %v", got)
+	}
+	run := func(rows string) ([]string, error) {
+		batch, _, err := array.RecordFromJSON(memory.DefaultAllocator, prepared.ParameterSchema(), strings.NewReader(rows))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer batch.Release()
+		prepared.SetParameters(batch)
+		info, err := prepared.Execute(ctx)
+		if err != nil {
+			return nil, err
+		}
+		return d.get(info.Endpoint[0].Ticket.Ticket)
+	}
+	got, err := run(`[{"1": "LGA"}, {"1": "EWR"}, {"1": "JFK"}, {"1": null}, {"1": "LGA"}]`)
+	if err != nil {
+		t.Fatal(err)
+	}
+	equal(t, "answers", got, []string{"LGA 19", "JFK 20.5", "LGA 19"})
+	if _, err := run("[" + strings.Repeat(`{"1": "LGA"},`, 1000) + `{"1": "LGA"}]`); status.Code(err) != codes.ResourceExhausted ||
+		!strings.Contains(err.Error(), "join it") {
+		t.Errorf("too many: %v", err)
+	}
+	if err := prepared.Close(ctx); err != nil {
+		t.Error(err)
+	}
 }

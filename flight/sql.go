@@ -11,6 +11,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/internal/ipcverify"
+	"google.golang.org/grpc/metadata"
 	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/types/known/anypb"
 )
@@ -66,20 +67,47 @@ func (s *service) doGetSQL(ticket *flight.Ticket, stream flight.FlightService_Do
 		if err != nil {
 			return err
 		}
-		if arguments != nil {
-			defer arguments.Release()
-		}
+		defer driftline.ReleaseAll(arguments)
 		return s.runQuery(ctx, query, arguments, stream)
 	}
 	return s.flightSQL.DoGet(ticket, stream)
 }
 
-func (s *service) runQuery(ctx context.Context, query string, arguments arrow.RecordBatch, stream frameStream) error {
-	rows, err := s.engine.SQL(ctx, query, arguments)
+func (s *service) runQuery(ctx context.Context, query string, arguments []arrow.RecordBatch, stream frameStream) error {
+	rows, err := s.sql.run(ctx, query, arguments)
 	if err != nil {
 		return err
 	}
 	return s.writeBatches(ctx, stream, rows)
+}
+
+// run is the answer of a query, or, if it has several rows of arguments, its answers to
+// each, one after the other. It runs when it is ranged over.
+func (s *sqlService) run(ctx context.Context, query string, arguments []arrow.RecordBatch) (driftline.Batches, error) {
+	if len(arguments) == 0 {
+		return s.engine.SQL(ctx, query, nil)
+	}
+	first, err := s.engine.SQL(ctx, query, arguments[0])
+	if err != nil || len(arguments) == 1 {
+		return first, err
+	}
+	return driftline.Batches{Schema: first.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for i, row := range arguments {
+			answer := first
+			if i > 0 {
+				var err error
+				if answer, err = s.engine.SQL(ctx, query, row); err != nil {
+					yield(nil, err)
+					return
+				}
+			}
+			for batch, err := range answer.All {
+				if !yield(batch, err) || err != nil {
+					return
+				}
+			}
+		}
+	}}, nil
 }
 
 // CloseSession has nothing to close; drivers call it whenever they disconnect.
@@ -110,10 +138,18 @@ func (s *sqlService) GetSchemaStatement(ctx context.Context, command flightsql.S
 }
 
 func (s *sqlService) statementSchema(ctx context.Context, command flightsql.StatementQuery) (*arrow.Schema, error) {
-	if len(command.GetTransactionId()) > 0 {
-		return nil, driftline.Errorf(driftline.Invalid, "there are no transactions").WithHint("each SELECT reads one consistent state")
+	if err := outsideTransactions(command); err != nil {
+		return nil, err
 	}
-	return s.engine.SQLSchema(ctx, command.GetQuery())
+	answer, _, err := s.engine.SQLPrepare(ctx, command.GetQuery())
+	return answer, err
+}
+
+func outsideTransactions(command interface{ GetTransactionId() []byte }) error {
+	if len(command.GetTransactionId()) > 0 {
+		return driftline.Errorf(driftline.Invalid, "there are no transactions").WithHint("each SELECT reads one consistent state")
+	}
+	return nil
 }
 
 func (s *sqlService) info(descriptor *flight.FlightDescriptor, ticket []byte, schema *arrow.Schema) *flight.FlightInfo {
@@ -126,17 +162,37 @@ func (s *sqlService) info(descriptor *flight.FlightDescriptor, ticket []byte, sc
 	}
 }
 
-// CreatePreparedStatement checks a query and keeps it.
+// CreatePreparedStatement checks a query and keeps it. Its parameters are named by
+// their numbers.
 func (s *sqlService) CreatePreparedStatement(ctx context.Context, request flightsql.ActionCreatePreparedStatementRequest) (flightsql.ActionCreatePreparedStatementResult, error) {
 	var result flightsql.ActionCreatePreparedStatementResult
-	schema, err := s.statementSchema(ctx, request)
+	if err := outsideTransactions(request); err != nil {
+		return result, err
+	}
+	answer, parameters, err := s.engine.SQLPrepare(ctx, request.GetQuery())
 	if err != nil {
 		return result, err
 	}
 	isUpdate := false
-	result.DatasetSchema, result.IsUpdate = schema, &isUpdate
+	result.DatasetSchema, result.ParameterSchema, result.IsUpdate = answer, parametersFor(ctx, parameters), &isUpdate
 	result.Handle, err = s.statements.create(request.GetQuery())
 	return result, err
+}
+
+// parametersFor is how a client should send its arguments. The JDBC driver, up to 18.3 at
+// least, sends times as milliseconds whatever unit it is told, so it is told that.
+func parametersFor(ctx context.Context, parameters *arrow.Schema) *arrow.Schema {
+	incoming, _ := metadata.FromIncomingContext(ctx)
+	if agent := strings.Join(incoming.Get("user-agent"), " "); !strings.Contains(agent, "grpc-java") {
+		return parameters
+	}
+	fields := parameters.Fields()
+	for i, field := range fields {
+		if t, ok := field.Type.(*arrow.TimestampType); ok {
+			fields[i].Type = &arrow.TimestampType{Unit: arrow.Millisecond, TimeZone: t.TimeZone}
+		}
+	}
+	return arrow.NewSchema(fields, nil)
 }
 
 // ClosePreparedStatement forgets a prepared query.
@@ -145,44 +201,31 @@ func (s *sqlService) ClosePreparedStatement(_ context.Context, request flightsql
 	return nil
 }
 
-// DoPutPreparedStatementQuery binds one row of arguments to a prepared query.
+// DoPutPreparedStatementQuery binds arguments to a prepared query, which then runs once
+// for each of their rows.
 func (s *sqlService) DoPutPreparedStatementQuery(_ context.Context, command flightsql.PreparedStatementQuery, reader flight.MessageReader, _ flight.MetadataWriter) ([]byte, error) {
 	handle := command.GetPreparedStatementHandle()
-	var arguments arrow.RecordBatch
-	defer func() {
-		if arguments != nil {
-			arguments.Release()
-		}
-	}()
+	var arguments []arrow.RecordBatch
+	defer func() { driftline.ReleaseAll(arguments) }()
+	var bytes int64
 	for reader.Next() {
 		batch := reader.RecordBatch()
 		if err := ipcverify.Values(batch); err != nil {
 			return nil, err
 		}
-		if batch.NumRows() == 0 {
-			continue
+		bytes += driftline.BatchBytes(batch)
+		if bytes > maxArgumentBytes || int64(len(arguments))+batch.NumRows() > maxArgumentRows {
+			return nil, driftline.Errorf(driftline.Exhausted, "more than %d rows or %d MiB of parameters", maxArgumentRows, maxArgumentBytes>>20).
+				WithHint("bind fewer rows, or put the values into a view and join it")
 		}
-		if arguments != nil || batch.NumRows() > 1 {
-			return nil, driftline.Errorf(driftline.Invalid, "more than one row of parameters").
-				WithHint("bind one row, and run the query once for each")
+		for row := range batch.NumRows() {
+			arguments = append(arguments, batch.NewSlice(row, row+1))
 		}
-		arguments = batch
-		arguments.Retain()
 	}
 	if err := reader.Err(); err != nil {
 		return nil, err
 	}
-	if arguments != nil && argumentBytes(arguments) > maxArgumentBytes {
-		return nil, driftline.Errorf(driftline.Exhausted, "the parameters are larger than %d MiB", maxArgumentBytes>>20)
-	}
 	return handle, s.statements.bind(handle, arguments)
-}
-
-func argumentBytes(arguments arrow.RecordBatch) (bytes uint64) {
-	for _, column := range arguments.Columns() {
-		bytes += column.Data().SizeInBytes()
-	}
-	return bytes
 }
 
 // GetFlightInfoPreparedStatement describes the answer of a prepared query with the
@@ -209,10 +252,11 @@ func (s *sqlService) preparedSchema(ctx context.Context, command flightsql.Prepa
 	if err != nil {
 		return nil, err
 	}
-	if arguments == nil {
-		return s.engine.SQLSchema(ctx, query)
+	defer driftline.ReleaseAll(arguments)
+	if len(arguments) == 0 {
+		answer, _, err := s.engine.SQLPrepare(ctx, query)
+		return answer, err
 	}
-	defer arguments.Release()
-	rows, err := s.engine.SQL(ctx, query, arguments) // runs when ranged over, which it is not
+	rows, err := s.run(ctx, query, arguments)
 	return rows.Schema, err
 }

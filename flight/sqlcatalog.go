@@ -199,15 +199,48 @@ func like(pattern *string, name string) bool {
 	return err == nil && matched
 }
 
-// GetFlightInfoPrimaryKeys, and the other keys below, have no rows: tables are
-// histories, in which no column is unique.
+// GetFlightInfoPrimaryKeys describes DoGetPrimaryKeys.
 func (s *sqlService) GetFlightInfoPrimaryKeys(_ context.Context, _ flightsql.TableRef, d *flight.FlightDescriptor) (*flight.FlightInfo, error) {
 	return s.described(d, schema_ref.PrimaryKeys)
 }
 
-// DoGetPrimaryKeys has no rows.
-func (s *sqlService) DoGetPrimaryKeys(context.Context, flightsql.TableRef) (*arrow.Schema, <-chan flight.StreamChunk, error) {
-	return s.rows(schema_ref.PrimaryKeys, func(*array.RecordBuilder) {})
+// DoGetPrimaryKeys lists the join keys of the tables that have one row for each
+// entity. A view's history has no key: a correction is a row of the same entity and
+// time, and a tool that was told otherwise would count wrong. For the same reason no
+// table refers to another.
+func (s *sqlService) DoGetPrimaryKeys(ctx context.Context, ref flightsql.TableRef) (*arrow.Schema, <-chan flight.StreamChunk, error) {
+	var columns []string
+	if inCatalog(ref.Catalog) && (ref.DBSchema == nil || *ref.DBSchema == featuresSchema) {
+		columns = s.latestKeys(ref.Table)
+	}
+	return s.rows(schema_ref.PrimaryKeys, func(b *array.RecordBuilder) {
+		for i, column := range columns {
+			for field, value := range []string{catalogName, featuresSchema, ref.Table, column} {
+				text(b, field).Append(value)
+			}
+			b.Field(4).(*array.Int32Builder).Append(int32(i + 1))
+			text(b, 5).AppendNull() // the key has no name
+		}
+	})
+}
+
+// The tables of the newest row of each entity.
+const (
+	featuresSchema = "features"
+	latestSuffix   = "_latest"
+)
+
+// latestKeys are the join keys of a view, if table is that of its newest rows.
+func (s *sqlService) latestKeys(table string) []string {
+	name, latest := strings.CutSuffix(table, latestSuffix)
+	if _, err := s.engine.Registry().View(driftline.ViewName(table)); err == nil || !latest {
+		return nil // a view may be called so itself
+	}
+	view, err := s.engine.Registry().View(driftline.ViewName(name))
+	if err != nil {
+		return nil
+	}
+	return view.KeyNames()
 }
 
 // GetFlightInfoExportedKeys describes DoGetExportedKeys.

@@ -2,6 +2,7 @@ package flight
 
 import (
 	"crypto/rand"
+	"slices"
 	"sync"
 	"time"
 
@@ -14,6 +15,7 @@ const (
 	maxStatements     = 1024
 	statementLifetime = time.Hour // since the last use
 	maxArgumentBytes  = 1 << 20   // bound to one statement
+	maxArgumentRows   = 1000      // of which each is a run of the query
 )
 
 // statements are the prepared statements that are open. A handle is 128 random
@@ -28,7 +30,7 @@ type statements struct {
 
 type statement struct {
 	query     string
-	arguments arrow.RecordBatch // one row, or nil
+	arguments []arrow.RecordBatch // of one row each; none if none are bound
 	used      time.Time
 }
 
@@ -55,36 +57,33 @@ func (s *statements) create(query string) (handle []byte, err error) {
 	return []byte(text), nil
 }
 
-// get returns a statement's query and arguments; the caller releases the arguments
-// if they are not nil.
-func (s *statements) get(handle []byte) (query string, arguments arrow.RecordBatch, err error) {
+// get returns a statement's query and arguments; the caller releases the arguments.
+func (s *statements) get(handle []byte) (query string, arguments []arrow.RecordBatch, err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, err := s.find(handle)
 	if err != nil {
 		return "", nil, err
 	}
-	if found.arguments != nil {
-		found.arguments.Retain()
+	for _, row := range found.arguments {
+		row.Retain()
 	}
-	return found.query, found.arguments, nil
+	return found.query, slices.Clone(found.arguments), nil
 }
 
-// bind gives a statement its arguments in place of those it had; nil for none.
-func (s *statements) bind(handle []byte, arguments arrow.RecordBatch) error {
+// bind gives a statement its arguments in place of those it had.
+func (s *statements) bind(handle []byte, arguments []arrow.RecordBatch) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	found, err := s.find(handle)
 	if err != nil {
 		return err
 	}
-	if found.arguments != nil {
-		found.arguments.Release()
+	driftline.ReleaseAll(found.arguments)
+	for _, row := range arguments {
+		row.Retain()
 	}
-	if arguments != nil {
-		arguments.Retain()
-	}
-	found.arguments = arguments
+	found.arguments = slices.Clone(arguments)
 	return nil
 }
 
@@ -118,8 +117,8 @@ func (s *statements) find(handle []byte) (*statement, error) {
 }
 
 func (s *statements) drop(handle string) {
-	if old, ok := s.byHandle[handle]; ok && old.arguments != nil {
-		old.arguments.Release()
+	if old, ok := s.byHandle[handle]; ok {
+		driftline.ReleaseAll(old.arguments)
 	}
 	delete(s.byHandle, handle)
 }

@@ -63,7 +63,7 @@ func TestStatementsOwnTheirArguments(t *testing.T) {
 	bind := func(handle []byte) {
 		batch := row()
 		defer batch.Release()
-		if err := s.bind(handle, batch); err != nil {
+		if err := s.bind(handle, []arrow.RecordBatch{batch}); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -75,10 +75,10 @@ func TestStatementsOwnTheirArguments(t *testing.T) {
 	}
 	s.close(closed)
 	s.close(closed)
-	if got := arguments.Column(0).(*array.Int64).Value(0); got != 7 {
+	if got := arguments[0].Column(0).(*array.Int64).Value(0); got != 7 {
 		t.Errorf("arguments in use were released: %d", got)
 	}
-	arguments.Release()
+	driftline.ReleaseAll(arguments)
 	if err := s.bind(closed, nil); driftline.CodeOf(err) != driftline.NotFound {
 		t.Errorf("binding a closed statement: %v", err)
 	}

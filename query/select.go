@@ -106,10 +106,11 @@ func newSandbox(sel *Select, tables []Table, args []any) (sandbox, error) {
 
 // sandboxed runs a query in this process.
 func (db *DB) sandboxed(ctx context.Context, box sandbox) (driftline.Batches, error) {
-	schema, err := db.boxSchema(ctx, box)
+	described, err := db.boxSchema(ctx, box)
 	if err != nil {
 		return driftline.Batches{}, err
 	}
+	schema, _ := Parameters(described)
 	rows := func(yield func(arrow.RecordBatch, error) bool) {
 		if err := db.runBox(ctx, box, schema, yield); err != nil {
 			yield(nil, err)
@@ -143,7 +144,7 @@ var explainSchema = arrow.NewSchema([]arrow.Field{
 
 // schemaOf returns the columns of a query that is not run.
 func (s *session) schemaOf(ctx context.Context, text string, args []any) (*arrow.Schema, error) {
-	names, err := s.columnNames(ctx, text)
+	names, parameters, err := s.describe(ctx, text)
 	if err != nil {
 		return nil, err
 	}
@@ -152,31 +153,44 @@ func (s *session) schemaOf(ctx context.Context, text string, args []any) (*arrow
 		return nil, err
 	}
 	defer reader.Release()
-	return renamed(reader.Schema(), names), nil
+	return withParameters(renamed(reader.Schema(), names), parameters), nil
 }
 
 // columnNames returns the names as the query gives them; a subquery would number
 // those that occur twice.
 func (s *session) columnNames(ctx context.Context, sql string) (names []string, err error) {
+	names, _, err = s.describe(ctx, sql)
+	return names, err
+}
+
+// describe returns the names of a query's columns and the types of its parameters.
+func (s *session) describe(ctx context.Context, sql string) (names []string, parameters []duckdb.Type, err error) {
 	defer s.recoverTo(&err)
 	prepared, err := s.conn.PrepareContext(ctx, sql)
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, nil, failure(ctx, err)
 	}
 	defer prepared.Close()
 	statement := prepared.(*duckdb.Stmt)
 	n, err := statement.ColumnCount()
 	if err != nil {
-		return nil, failure(ctx, err)
+		return nil, nil, failure(ctx, err)
 	}
 	for i := range n {
 		name, err := statement.ColumnName(i)
 		if err != nil {
-			return nil, failure(ctx, err)
+			return nil, nil, failure(ctx, err)
 		}
 		names = append(names, name)
 	}
-	return names, nil
+	for i := range statement.NumInput() {
+		parameter, err := statement.ParamType(i + 1)
+		if err != nil {
+			return nil, nil, failure(ctx, err)
+		}
+		parameters = append(parameters, parameter)
+	}
+	return names, parameters, nil
 }
 
 // renamed returns schema under the given names, if there are as many: DuckDB does
