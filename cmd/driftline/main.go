@@ -19,9 +19,12 @@ import (
 	"os/signal"
 	"syscall"
 	"time"
+
+	"github.com/driftline/driftline/query"
 )
 
 func main() {
+	query.WorkerMain() // does not return in the processes in which the server runs SELECTs
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	go func() {
 		<-ctx.Done()

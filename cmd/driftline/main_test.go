@@ -16,11 +16,16 @@ import (
 	"github.com/cockroachdb/datadriven"
 	"github.com/driftline/driftline/flight"
 	"github.com/driftline/driftline/internal/testenv"
+	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/web"
 	"go.uber.org/goleak"
 )
 
 func TestMain(m *testing.M) {
+	query.WorkerMain() // as main does
+	if os.Getenv(asShell) != "" {
+		runAsShell()
+	}
 	if data := os.Getenv(asServer); data != "" {
 		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: func() []string { return nil }}
 		os.Exit(a.run(context.Background(), []string{"serve", "--data", data, "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--log-level", "error"}))

@@ -14,6 +14,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/flight"
+	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/web"
 	"github.com/spf13/cobra"
 	"go.opentelemetry.io/otel"
@@ -72,12 +73,22 @@ func (a *app) serve(ctx context.Context) (err error) {
 	}
 	defer flightListener.Close()
 
-	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log, Sources: chosen.AllowSource})
+	limits, err := chosen.sqlOptions()
+	if err != nil {
+		return err
+	}
+	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log, Sources: chosen.AllowSource, SQL: limits})
 	if err != nil {
 		return aboutFolder(chosen.Data, err)
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
 	return a.answerUntil(ctx, e, log, chosen.Data, httpListener, flightListener)
+}
+
+// sqlOptions make SELECTs run in processes of this program.
+func (s *settings) sqlOptions() (query.SQLOptions, error) {
+	command, err := query.WorkerCommand()
+	return query.SQLOptions{Command: command, Workers: s.SQLWorkers, MemoryBytes: s.SQLMemory << 20, Timeout: s.SQLTimeout}, err
 }
 
 // aboutFolder names the folder as the user did; the engine's messages name no path,

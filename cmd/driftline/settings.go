@@ -8,6 +8,7 @@ import (
 	"os"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
@@ -32,6 +33,10 @@ type settings struct {
 	LogFormat    string   `koanf:"log-format"`
 	LogLevel     string   `koanf:"log-level"`
 	OTelEndpoint string   `koanf:"otel-endpoint"`
+
+	SQLWorkers int           `koanf:"sql-workers"`
+	SQLMemory  int64         `koanf:"sql-memory"` // MiB
+	SQLTimeout time.Duration `koanf:"sql-timeout"`
 }
 
 const (
@@ -52,6 +57,9 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.StringSlice("allow-source", nil, "folder that views may read Parquet files and Iceberg tables from (again for another)")
 	flags.String("log-format", "text", "text or json")
 	flags.String("log-level", "info", "debug, info, warn or error")
+	flags.Int("sql-workers", 4, "how many SELECTs run at a time, each in a process of its own")
+	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
+	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 
@@ -147,6 +155,9 @@ func (s *settings) check(k *koanf.Koanf) error {
 	}
 	if _, err := s.level(); err != nil {
 		return usagef("log-level is %q, want debug, info, warn or error", s.LogLevel)
+	}
+	if s.SQLWorkers < 1 || s.SQLMemory < 64 || s.SQLTimeout <= 0 {
+		return usagef("sql-workers is %d, sql-memory %d, sql-timeout %s; want at least 1, 64 MiB, and more than 0", s.SQLWorkers, s.SQLMemory, s.SQLTimeout)
 	}
 	return nil
 }
