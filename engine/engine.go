@@ -81,12 +81,14 @@ type Engine struct {
 	registry *registry.Registry
 
 	sequence    atomic.Uint64 // of the next row written
+	unrecovered uint64        // sequence after the rows of intents that are damaged, or whose view is
 	writes      keyedMutex    // by view and idempotency key
 	tables      keyedMutex    // by table: one committer at a time
 	heads       heads
 	pushes      pushes
 	written     sync.Map // driftline.ViewName → *writtenView
 	layouts     logLayouts
+	quarantine  quarantine
 	wakeFlusher chan struct{}
 	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics
@@ -160,7 +162,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 // load finishes what a crash left behind and reads the state that lives in memory.
 func (e *Engine) load(ctx context.Context) error {
 	for _, view := range e.registry.Views() {
-		if err := e.ensureTable(ctx, &view); err != nil {
+		if err := e.isolate(view.Name, e.ensureTable(ctx, &view)); err != nil {
 			return err
 		}
 	}
@@ -185,9 +187,9 @@ func (e *Engine) loadSequence() error {
 	}
 	if len(raw) == 8 {
 		e.sequence.Store(binary.BigEndian.Uint64(raw))
-	} else {
-		e.sequence.Store(1) // 0 is no sequence
 	}
+	// 0 is no sequence, and those of writes that could not be recovered are taken.
+	e.sequence.Store(max(1, e.sequence.Load(), e.unrecovered))
 	return nil
 }
 

@@ -2,10 +2,13 @@ package engine
 
 import (
 	"context"
+	"slices"
+	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
 )
 
@@ -96,4 +99,25 @@ func (e *Engine) RewriteFiles(ctx context.Context, name driftline.ViewName) erro
 		e.heads.committed(name, replaced, nil)
 	}
 	return err
+}
+
+// Damage spoils the log entries of weather, or the intents, and counts them.
+func (e *Engine) Damage(t testing.TB, what string) (n int) {
+	prefix := logPrefix("weather")
+	if what == "intent" {
+		prefix = []byte{kv.Intents}
+	}
+	b := e.kv.NewBatch()
+	defer b.Close()
+	for pair, err := range e.kv.ScanPrefix(prefix) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		b.Set(pair.Key, append(slices.Clone(pair.Value), '!'))
+		n++
+	}
+	if err := b.Commit(); err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

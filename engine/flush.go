@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"fmt"
 	"time"
 
@@ -40,7 +41,7 @@ func firsts(entries []logEntry) []uint64 {
 // pin flushes a view's log and returns the snapshot that then holds every
 // acknowledged row. ok is false if the view has no rows yet.
 func (e *Engine) pin(ctx context.Context, view *driftline.FeatureView) (snapshot offline.Snapshot, ok bool, err error) {
-	if err := e.flush(ctx, view); err != nil {
+	if err := errors.Join(e.checkHealthy(view.Name), e.flush(ctx, view)); err != nil {
 		return offline.Snapshot{}, false, err
 	}
 	now := e.heads.of(view.Name)

@@ -98,25 +98,30 @@ func (h *heads) committed(view driftline.ViewName, snapshot offline.Snapshot, fl
 // loadHeads reads the newest snapshots, and the log entries that the last process left.
 func (e *Engine) loadHeads(ctx context.Context) error {
 	for _, view := range e.registry.Views() {
-		if view.Source != nil {
+		if view.Source != nil || e.checkHealthy(view.Name) != nil {
 			continue
 		}
-		snapshot, ok, err := e.offline.Current(ctx, viewTable(view.Name))
-		if err != nil {
+		if err := e.isolate(view.Name, e.loadHead(ctx, view.Name)); err != nil {
 			return err
-		}
-		if ok {
-			e.heads.committed(view.Name, snapshot, nil)
 		}
 	}
-	for _, view := range e.registry.Views() {
-		entries, err := e.storedEntries(view.Name)
-		if err != nil {
-			return err
-		}
-		for _, entry := range entries {
-			e.heads.logged(view.Name, entry)
-		}
+	return nil
+}
+
+func (e *Engine) loadHead(ctx context.Context, view driftline.ViewName) error {
+	snapshot, ok, err := e.offline.Current(ctx, viewTable(view))
+	if err != nil {
+		return err
+	}
+	entries, err := e.storedEntries(view)
+	if err != nil {
+		return err
+	}
+	if ok {
+		e.heads.committed(view, snapshot, nil)
+	}
+	for _, entry := range entries {
+		e.heads.logged(view, entry)
 	}
 	return nil
 }

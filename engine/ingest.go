@@ -43,7 +43,7 @@ func (e *Engine) IngestInOrder(ctx context.Context, name driftline.ViewName, ide
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	if err := checkWritable(view.view); err != nil {
+	if err := errors.Join(checkWritable(view.view), e.checkHealthy(name)); err != nil {
 		return driftline.IngestResult{}, err
 	}
 	if len(idempotencyKey) > maxKeyBytes {

@@ -326,15 +326,40 @@ func (e *Engine) recover(ctx context.Context) error {
 		}
 		var in intent
 		if err := json.Unmarshal(pair.Value, &in); err != nil {
-			return driftline.Errorf(driftline.DataLoss, "an intent in the data folder is damaged: %w", err)
+			if err := e.isolateIntent(pair.Key[1:]); err != nil {
+				return err
+			}
+			continue
 		}
 		left = append(left, in)
 	}
 	for i := range left {
-		if err := e.recoverIntent(ctx, &left[i]); err != nil {
+		e.unrecovered = max(e.unrecovered, left[i].Next)
+		if err := e.isolate(left[i].View, e.recoverIntent(ctx, &left[i])); err != nil {
 			return err
 		}
 	}
+	return nil
+}
+
+// isolateIntent puts the view of an intent that cannot be read into quarantine: that of
+// its snapshot, if there is one. Without a snapshot it never happened, and its files are
+// orphans.
+func (e *Engine) isolateIntent(id []byte) error {
+	damage := driftline.Errorf(driftline.DataLoss, "the record of an unfinished write (%q) is damaged", id)
+	for _, view := range e.registry.Views() {
+		_, committed, err := e.snapshotOf(context.Background(), &intent{ID: string(id), View: view.Name})
+		if driftline.CodeOf(err) == driftline.NotFound || driftline.CodeOf(err) == driftline.DataLoss {
+			continue // it is in quarantine for that
+		}
+		if err != nil {
+			return err
+		}
+		if committed {
+			return e.isolate(view.Name, damage)
+		}
+	}
+	e.log.Error("the record of a write that was not committed is damaged", "intent", string(id))
 	return nil
 }
 

@@ -25,6 +25,11 @@ func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entiti
 	if err := checkServed(resolved); err != nil {
 		return nil, err
 	}
+	for _, r := range resolved {
+		if err := e.checkHealthy(r.View.Name); err != nil {
+			return nil, err
+		}
+	}
 	if req.At.IsZero() {
 		req.At = e.now()
 	}

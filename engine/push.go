@@ -21,13 +21,15 @@ import (
 type pushes struct {
 	mu         sync.Mutex
 	gathering  *pushGroup // nil: the next writer begins one
-	committing sync.Mutex
+	newest     *pushGroup // of all
+	committing sync.Mutex // held while a group is committed
 }
 
 // pushGroup is writes that are committed together, or not at all.
 type pushGroup struct {
 	members []*push
 	bytes   int
+	before  *pushGroup // the one that is committed before; nil for the first
 	done    chan struct{}
 	err     error
 }
@@ -56,8 +58,8 @@ func (e *Engine) push(p *push) error {
 	q.mu.Lock()
 	group, first := q.gathering, false
 	if group == nil {
-		group, first = &pushGroup{done: make(chan struct{})}, true
-		q.gathering = group
+		group, first = &pushGroup{before: q.newest, done: make(chan struct{})}, true
+		q.gathering, q.newest = group, group
 	}
 	group.members = append(group.members, p)
 	if group.bytes += len(p.log); group.bytes >= groupBytes {
@@ -70,6 +72,10 @@ func (e *Engine) push(p *push) error {
 	if !first {
 		<-group.done
 		return group.err
+	}
+	if group.before != nil { // groups keep their order
+		<-group.before.done
+		group.before = nil
 	}
 	q.committing.Lock()
 	q.mu.Lock()

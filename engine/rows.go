@@ -16,6 +16,9 @@ func (e *Engine) rowsOf(ctx context.Context, view *driftline.FeatureView) (query
 	if view.Source != nil {
 		return e.sourceRows(ctx, view)
 	}
+	if err := e.checkHealthy(view.Name); err != nil {
+		return query.Rows{}, driftline.Pin{}, err
+	}
 	now := e.heads.of(view.Name)
 	rows, pin := query.Rows{}, driftline.Pin{View: view.Name}
 	if now.exists {

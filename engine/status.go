@@ -14,6 +14,7 @@ type ViewStatus struct {
 	Bytes     int64                // of those files
 	Snapshot  driftline.SnapshotID // 0 if the view has none
 	Written   time.Time            // when the snapshot was committed; zero if there is none
+	Damaged   error                // why the view is not served; nil if it is
 	Unflushed int                  // rows that are in the ingest log only
 }
 
@@ -24,7 +25,7 @@ func (e *Engine) ViewStatus(_ context.Context, name driftline.ViewName) (ViewSta
 		return ViewStatus{}, err
 	}
 	now := e.heads.of(view.Name)
-	snapshot, status := now.snapshot, ViewStatus{Unflushed: now.rows}
+	snapshot, status := now.snapshot, ViewStatus{Unflushed: now.rows, Damaged: e.checkHealthy(name)}
 	if !now.exists {
 		return status, nil
 	}

@@ -315,6 +315,9 @@ func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftli
 		return driftline.Batches{}, err
 	}
 	defer e.end()
+	if err := e.checkHealthy(name); err != nil {
+		return driftline.Batches{}, err
+	}
 	return e.readView(ctx, view), nil
 }
 

@@ -32,7 +32,7 @@ func newMetrics(e *engine.Engine, f *freshness) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
 		}, []string{"route", "code"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, newViewCollector(e, f), ingestCounter(e),
+	m.registry.MustRegister(m.requests, m.duration, newViewCollector(e, f), ingestCounter(e), damageGauge(e),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m
@@ -43,6 +43,15 @@ func ingestCounter(e *engine.Engine) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{
 		Name: "driftline_ingested_rows_total", Help: "Rows acknowledged since the server started.",
 	}, func() float64 { return float64(e.RowsIngested()) })
+}
+
+// damageGauge counts what is not served because it is damaged.
+func damageGauge(e *engine.Engine) prometheus.Collector {
+	return prometheus.NewGaugeFunc(prometheus.GaugeOpts{
+		Name: "driftline_damaged", Help: "Feature views in quarantine, and data files found damaged or missing.",
+	}, func() float64 {
+		return float64(len(e.Quarantined()) + len(e.DamagedFiles(context.Background())))
+	})
 }
 
 func (m *metrics) observe(route string, status int, took time.Duration) {
