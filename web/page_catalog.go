@@ -269,22 +269,3 @@ func (s *Server) servicePage(w http.ResponseWriter, r *http.Request) error {
 	return s.render(w, "service", page{Title: string(service.Name), Section: "catalogue",
 		Body: servicePage{Service: service, HTTP: "http://" + r.Host}})
 }
-
-func (s *Server) datasetsPage(w http.ResponseWriter, r *http.Request) error {
-	return s.render(w, "datasets", page{Title: "Datasets", Section: "datasets", Body: s.engine.Registry().Datasets()})
-}
-
-type datasetPage struct {
-	*driftline.Dataset
-	Ref    driftline.Ref
-	Flight string
-}
-
-func (s *Server) datasetPage(w http.ResponseWriter, r *http.Request) error {
-	dataset, err := s.dataset(r)
-	if err != nil {
-		return err
-	}
-	return s.render(w, "dataset", page{Title: fmt.Sprintf("%s @%d", dataset.Name, dataset.Version), Section: "datasets",
-		Body: datasetPage{Dataset: dataset, Ref: dataset.Ref(), Flight: s.options.FlightAddress}})
-}

@@ -1,9 +1,12 @@
 package web_test
 
 import (
+	"context"
 	"net/http"
 	"strings"
 	"testing"
+
+	"github.com/driftline/driftline"
 )
 
 // train logs a run with hostile names, registers a model from it, and so gives
@@ -16,6 +19,19 @@ func (s *site) train(t testing.TB) {
 	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
 	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/aliases/champion", `{"version": 1}`)
 	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other"}`)
+	s.save(t)
+}
+
+// save keeps a divided training set whose spine is a SELECT with hostile values.
+func (s *site) save(t testing.TB) {
+	t.Helper()
+	request := driftline.HistoricalRequest{SaveAs: "late", Spine: &driftline.SpineSource{SQL: `
+		SELECT airport, event_timestamp, '<b>bold</b>' AS note, NULL::DOUBLE AS fare FROM features.weather`},
+		Split: &driftline.SplitSpec{Kind: driftline.SplitTime, Parts: []driftline.SplitPart{{Name: "train", Fraction: 0.75}, {Name: "test", Fraction: 0.25}}}}
+	request.Features = []string{"weather:temp", "weather:sky"}
+	if _, err := s.Engine.Historical(context.Background(), request, driftline.Batches{}); err != nil {
+		t.Fatal(err)
+	}
 }
 
 // stockedPages are the pages of a server with something in it, each with what it must show.
@@ -23,7 +39,12 @@ var stockedPages = []struct{ path, want string }{
 	{"/", `<a href="/views/weather">weather</a>`},
 	{"/views/weather", `aria-label="Histogram of temp from 39.02 to 41.5"`},
 	{"/services/delay_model", `<code>temp</code>`},
-	{"/datasets", "No training set has been saved yet"},
+	{"/datasets", `<a href="/datasets/late/1">late</a>`},
+	{"/datasets/late/1", `aria-label="Histogram of temp from 39.02 to 41.5"`},
+	{"/datasets/late/1", `aria-label="Histogram of event_timestamp from 2013-01-31 09:00 to 2013-01-31 15:30"`},
+	{"/datasets/late/1", `<span>JFK</span><b>2</b>`},
+	{"/datasets/late/1", `<td><code>train</code></td><td class="n">3</td><td class="n">75.0 %</td>`},
+	{"/datasets/late/1", `The SELECT of its spine`},
 	{"/runs", `<a href="/runs/late-departure-1">late-departure-1</a>`},
 	{"/runs?experiment=other", `<a href="/runs/other-1">other-1</a>`},
 	{"/runs?sort=auc", `auc ↓`},

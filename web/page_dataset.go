@@ -1,0 +1,142 @@
+package web
+
+import (
+	"fmt"
+	"net/http"
+	"strings"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+func (s *Server) datasetsPage(w http.ResponseWriter, r *http.Request) error {
+	return s.render(w, "datasets", page{Title: "Datasets", Section: "datasets", Body: s.engine.Registry().Datasets()})
+}
+
+type datasetPage struct {
+	*driftline.Dataset
+	Ref     driftline.Ref
+	Columns []columnPicture
+	Parts   []partRow
+	Flight  string
+}
+
+func (s *Server) datasetPage(w http.ResponseWriter, r *http.Request) error {
+	dataset, err := s.dataset(r)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "dataset", page{Title: fmt.Sprintf("%s @%d", dataset.Name, dataset.Version), Section: "datasets",
+		Body: datasetPage{Dataset: dataset, Ref: dataset.Ref(), Columns: columnPictures(dataset), Parts: partRows(dataset),
+			Flight: s.options.FlightAddress}})
+}
+
+// partRow is one part of a divided dataset.
+type partRow struct {
+	driftline.SplitPart
+	Percent float64 // of all rows
+}
+
+func partRows(d *driftline.Dataset) []partRow {
+	if d.Request.Split == nil {
+		return nil
+	}
+	rows := make([]partRow, len(d.Request.Split.Parts))
+	for i, p := range d.Request.Split.Parts {
+		rows[i] = partRow{SplitPart: p, Percent: percent(p.Rows, d.Report.Rows)}
+	}
+	return rows
+}
+
+func percent(n, of int64) float64 {
+	if of == 0 {
+		return 0
+	}
+	return 100 * float64(n) / float64(of)
+}
+
+// columnPicture is what a dataset's page shows of a column. It is drawn from what was
+// seen when the dataset was saved: no row is read.
+type columnPicture struct {
+	Column, Type string
+	Spine        bool // it came with the spine
+	Nulls        int64
+	NotYetKnown  int64
+	NotFinite    int64
+
+	// Of numbers and times.
+	Bars                    []bar
+	Low, Mean, High, Spread string
+
+	// Of text and truth values.
+	Top      []topValue
+	Others   int64 // values that Top leaves out
+	Distinct string
+}
+
+// topValue is a frequent value and the bar that shows how frequent.
+type topValue struct {
+	Value string
+	Count int64
+	Width float64 // of a bar, in the units of its viewBox
+}
+
+// shownTop is how many of a column's frequent values fit beside a histogram.
+const shownTop = 5
+
+func columnPictures(d *driftline.Dataset) []columnPicture {
+	unknown := map[string]int64{}
+	for _, c := range d.Report.Columns {
+		unknown[c.Column] = c.NotYetKnown
+	}
+	var pictures []columnPicture
+	for _, c := range d.Statistics {
+		late, feature := unknown[c.Column]
+		p := columnPicture{Column: c.Column, Type: c.Type, Spine: !feature && c.Column != driftline.SplitColumn,
+			Nulls: c.Nulls, NotYetKnown: late, NotFinite: c.NotFinite}
+		if c.Min != nil {
+			p.Bars = bars(c.Counts)
+			p.Low, p.Mean, p.High = columnValue(c, c.Min), columnValue(c, c.Mean), columnValue(c, c.Max)
+			if c.StdDev != nil && !isTimeType(c.Type) {
+				p.Spread = numberText(*c.StdDev)
+			}
+		}
+		p.addTop(c)
+		pictures = append(pictures, p)
+	}
+	return pictures
+}
+
+func (p *columnPicture) addTop(c driftline.ColumnStatistics) {
+	switch {
+	case c.MoreDistinct:
+		p.Distinct = "more than " + countText(c.Distinct) + " different values"
+	case c.Distinct == 1:
+		p.Distinct = "one value"
+	case c.Distinct > 1:
+		p.Distinct = countText(c.Distinct) + " different values"
+	}
+	p.Others = c.Rows - c.Nulls
+	for i, v := range c.Top {
+		if i == shownTop {
+			break
+		}
+		p.Top = append(p.Top, topValue{Value: v.Value, Count: v.Count, Width: histogramWidth * float64(v.Count) / float64(c.Top[0].Count)})
+		p.Others -= v.Count
+	}
+}
+
+func isTimeType(arrowType string) bool {
+	return strings.HasPrefix(arrowType, "timestamp") || strings.HasPrefix(arrowType, "date")
+}
+
+// columnValue is a number for people, or the time that it stands for.
+func columnValue(c driftline.ColumnStatistics, n *driftline.Number) string {
+	switch {
+	case n == nil:
+		return ""
+	case isTimeType(c.Type):
+		return stampText(time.UnixMicro(int64(*n)))
+	}
+	return numberText(*n)
+}
