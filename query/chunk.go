@@ -39,9 +39,9 @@ func (c *chunk) add(batch arrow.RecordBatch) {
 
 // chunkLimits says when a chunk is full.
 type chunkLimits struct {
-	first, most int   // rows of the first chunk, and of any
-	bytes       int64 // of a chunk and its answer
-	perRow      int64 // what a row takes beside its own bytes
+	first, most       int   // rows of the first chunk, and of any
+	firstBytes, bytes int64 // of the same, with the answer
+	perRow            int64 // what a row takes beside its own bytes
 }
 
 // chunker cuts a spine into chunks.
@@ -95,6 +95,7 @@ func (c *chunker) chunks(batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[
 // room returns how many rows of batch, from from on, the chunk has room for.
 func (c *chunker) room(batch arrow.RecordBatch, from, rows int64) int64 {
 	left := batch.NumRows() - from
+	rows = min(rows, max(c.mostBytes()/c.limit.perRow, 1))
 	if have := c.next.count + c.held; have+left > rows {
 		// A rest that is small is not worth a chunk of its own.
 		if n := rows - have; left-n > smallPiece {
@@ -133,9 +134,18 @@ func (c *chunker) join() {
 	}
 }
 
+// mostBytes is what the chunk at hand may take.
+func (c *chunker) mostBytes() int64 {
+	if c.next.before == 0 {
+		return c.limit.firstBytes
+	}
+	return c.limit.bytes
+}
+
 // full reports whether the chunk has the rows that it is to have, or as many as fit.
 func (c *chunker) full(rows int64) bool {
-	if c.next.count+c.held >= rows || c.next.bytes+(c.next.count+c.held)*c.limit.perRow >= c.limit.bytes {
+	have := c.next.count + c.held
+	if have >= rows || c.next.bytes+have*c.limit.perRow >= c.mostBytes() {
 		c.join()
 		return true
 	}

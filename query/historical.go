@@ -65,11 +65,6 @@ func (db *DB) historical(ctx context.Context, plan *HistoricalPlan, spine driftl
 		return err
 	}
 	defer end()
-	release, err := db.admit(ctx, db.opts.requestBytes())
-	if err != nil {
-		return err
-	}
-	defer release()
 	j := joiner{db: db, plan: plan, answer: a}
 	defer func() { err = errors.Join(err, j.close()) }()
 	if err := j.open(ctx); err != nil {
@@ -99,6 +94,9 @@ type joiner struct {
 	join    *merge.Join
 	queried []int // the views that DuckDB answers
 	files   []*columns.File
+
+	bytes   int64 // of memory that were admitted
+	release func()
 }
 
 // open decides how each view is answered.
@@ -114,6 +112,9 @@ func (j *joiner) open(ctx context.Context) error {
 	}
 	if len(j.queried) == 0 {
 		return nil
+	}
+	if err := j.admit(ctx, j.db.opts.requestBytes()); err != nil {
+		return err
 	}
 	if j.session == nil {
 		if j.session, err = j.db.newSession(ctx); err != nil {
@@ -163,6 +164,9 @@ func (j *joiner) close() error {
 	for _, f := range j.files {
 		f.Close()
 	}
+	if j.release != nil {
+		j.release()
+	}
 	if j.session == nil || j.borrowed {
 		return nil
 	}
@@ -192,9 +196,17 @@ func (j *joiner) collected(yield func(arrow.RecordBatch, error) bool, chunks fun
 
 func (j *joiner) chunks(ctx context.Context, spine driftline.Batches, yield func(arrow.RecordBatch, error) bool) error {
 	c := chunker{mem: j.db.opts.Allocator, schema: spine.Schema, limit: j.limits()}
+	if err := j.admit(ctx, c.limit.firstBytes); err != nil {
+		return err
+	}
 	for chunk, err := range c.chunks(spine.All) {
 		if err != nil {
 			return err
+		}
+		if chunk.before > 0 {
+			if err := j.admit(ctx, c.limit.bytes); err != nil {
+				return err
+			}
 		}
 		if more, err := j.answerChunk(ctx, chunk, yield); err != nil || !more {
 			return err
@@ -203,29 +215,46 @@ func (j *joiner) chunks(ctx context.Context, spine driftline.Batches, yield func
 	return nil
 }
 
-// A chunk is at first small, so that the first rows come soon, where a view is not
-// scanned as a whole for each chunk.
+// admit waits for so much memory, if less was admitted before. What was is given back
+// first: if requests held memory while they wait for more, none might ever get it.
+func (j *joiner) admit(ctx context.Context, bytes int64) (err error) {
+	if j.bytes >= bytes {
+		return nil
+	}
+	if j.release != nil {
+		j.release()
+	}
+	j.bytes, j.release = 0, nil
+	if j.release, err = j.db.admit(ctx, bytes); err == nil {
+		j.bytes = bytes
+	}
+	return err
+}
+
+// The first chunk is small, so that the first rows come soon and a short spine takes
+// little memory from others.
 const (
-	firstChunkRows = 64 << 10
-	chunkGrowth    = 16
-	mostChunkRows  = 4 << 20
+	firstChunkRows  = 64 << 10
+	firstChunkShare = 16 // of the memory of a request: 1 in so many
+	chunkGrowth     = 16
+	mostChunkRows   = 4 << 20
 )
 
 // limits says how many rows the first chunk and all later ones have.
-func (j *joiner) limits() (limit chunkLimits) {
-	perRow := int64(64) // sorting, and finding the rows
+func (j *joiner) limits() chunkLimits {
+	limit := chunkLimits{
+		first: firstChunkRows, most: mostChunkRows,
+		firstBytes: j.db.opts.requestBytes() / firstChunkShare, bytes: j.db.opts.requestBytes(),
+		perRow: 64, // for the index
+	}
 	for _, v := range j.plan.views {
-		perRow += 24
+		limit.perRow += 24 // for the rows found
 		for _, f := range v.features {
-			perRow += valueBytes(f.Type)
+			limit.perRow += valueBytes(f.Type)
 		}
 	}
-	limit.bytes = j.db.opts.requestBytes()
-	limit.perRow = perRow
-	limit.most = mostChunkRows
-	limit.first = firstChunkRows
-	if len(j.queried) > 0 {
-		limit.first = limit.most
+	if len(j.queried) > 0 { // DuckDB reads a view as a whole for each chunk
+		limit.first, limit.firstBytes = limit.most, limit.bytes
 	}
 	return limit
 }

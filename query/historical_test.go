@@ -214,7 +214,7 @@ func TestChunksHoldTheSpine(t *testing.T) {
 			numbers.Release()
 			rows += int64(n)
 		}
-		c := chunker{mem: mem, schema: schema, limit: chunkLimits{first: 1 + rng.IntN(smallPiece), most: 4 * smallPiece, bytes: 1 << 30, perRow: 64}}
+		c := chunker{mem: mem, schema: schema, limit: chunkLimits{first: 1 + rng.IntN(smallPiece), most: 4 * smallPiece, firstBytes: 1 << 30, bytes: 1 << 30, perRow: 64}}
 		next := int64(0)
 		for chunk, err := range c.chunks(driftline.BatchesOf(schema, batches...).All) {
 			if err != nil || chunk.before != next || chunk.count == 0 || chunk.count > 6*smallPiece {

@@ -3,6 +3,7 @@ package query
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -18,21 +19,22 @@ import (
 
 // TestScripts runs testdata/historical. The commands are
 //
-//	view NAME keys=(airport:string) [created] [ttl=3h] [known_at]
+//	view NAME keys=(airport:string) [created] [ttl=3h] [known_at] [horizon=7d]
 //	  a header of columns, then rows; the columns that are neither keys nor times
 //	  are features. A row's write sequence is its line.
 //
-//	historical use=(VIEW, VIEW/ROLE, VIEW/ROLE/key=column) [known_at] [strict] [full]
-//	  a spine; prints the training set, and what was not yet known
+//	historical use=(VIEW, VIEW/ROLE, VIEW/ROLE/key=column) [lag=(VIEW=1h)] [known_at] [strict] [full]
+//	  a spine; prints the training set, and what was not yet known. It is the same
+//	  wherever the rows of the views are kept (see [keeps]).
 //
-//	sql use=(…) [known_at] [strict] [full] [unique]
+//	sql use=(…) [lag=…] [known_at] [strict] [full] [unique]
 //	  a header; prints the plan's SQL
 //
 // A column is name or name:type, of type string, or timestamp if its name says so.
 // Times are of 2013-01-01 UTC; a value "-" is null.
 func TestScripts(t *testing.T) {
 	datadriven.Walk(t, "testdata/historical", func(t *testing.T, path string) {
-		s := script{db: openDB(t), sources: map[string]Source{}}
+		s := script{db: openDB(t), sources: map[string]Source{}, rows: map[string][]row{}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
 			out, err := s.run(t, d)
 			if err != nil {
@@ -45,7 +47,51 @@ func TestScripts(t *testing.T) {
 
 type script struct {
 	db      *DB
-	sources map[string]Source
+	sources map[string]Source // without rows
+	rows    map[string][]row
+}
+
+// keeps are the ways in which the rows of a view can be kept. The first one is answered by
+// DuckDB.
+var keeps = []struct {
+	name string
+	keep func(t *testing.T, view *driftline.FeatureView, rows []row) Rows
+}{
+	{"in a file that is not sorted", func(t *testing.T, view *driftline.FeatureView, rows []row) Rows {
+		return Rows{Files: []string{writeRows(t, view, rows)}}
+	}},
+	{"in a sorted file", func(t *testing.T, view *driftline.FeatureView, rows []row) Rows {
+		return Rows{Files: []string{writeSorted(t, view, rows)}, Sorted: true}
+	}},
+	{"in the log", func(t *testing.T, view *driftline.FeatureView, rows []row) Rows {
+		return Rows{Tail: driftline.BatchesOf(view.StoredSchema(), rowBatch(view, rows))}
+	}},
+	{"half in a file and half in the log", func(t *testing.T, view *driftline.FeatureView, rows []row) Rows {
+		file, log := halves(rows)
+		return Rows{Files: []string{writeSorted(t, view, file)}, Sorted: true, Tail: driftline.BatchesOf(view.StoredSchema(), rowBatch(view, log))}
+	}},
+	{"in two files", func(t *testing.T, view *driftline.FeatureView, rows []row) Rows {
+		one, other := halves(rows)
+		return Rows{Files: []string{writeSorted(t, view, other), writeSorted(t, view, one)}, Sorted: true}
+	}},
+}
+
+// halves deals rows out like cards.
+func halves(rows []row) (one, other []row) {
+	for i, r := range rows {
+		if i%2 == 0 {
+			one = append(one, r)
+		} else {
+			other = append(other, r)
+		}
+	}
+	return one, other
+}
+
+func writeSorted(t *testing.T, view *driftline.FeatureView, rows []row) string {
+	rows = slices.Clone(rows)
+	slices.SortStableFunc(rows, compareStored)
+	return writeRows(t, view, rows)
 }
 
 func (s *script) run(t *testing.T, d *datadriven.TestData) (string, error) {
@@ -82,6 +128,12 @@ func (s *script) view(t *testing.T, d *datadriven.TestData) error {
 			d.Fatalf(t, "%v", err)
 		}
 	}
+	for _, horizon := range values(d, "horizon") {
+		var err error
+		if view.Horizon, err = driftline.ParseDuration(horizon); err != nil {
+			d.Fatalf(t, "%v", err)
+		}
+	}
 	given := parseTable(t, d, view.JoinKeys)
 	for _, f := range given.Schema().Fields() {
 		if _, isKey := find(view.JoinKeys, f.Name); !isKey && !strings.HasSuffix(f.Name, "_timestamp") {
@@ -89,22 +141,31 @@ func (s *script) view(t *testing.T, d *datadriven.TestData) error {
 			view.Features = append(view.Features, driftline.Field{Name: f.Name, Type: typ})
 		}
 	}
-	s.sources[string(view.Name)] = Source{View: view, Rows: Rows{Files: []string{store(t, view, given)}}}
+	s.sources[string(view.Name)] = Source{View: view}
+	s.rows[string(view.Name)] = rowsOf(view, given)
 	return nil
 }
 
-// store writes the rows of a view as its file, in the view's order of columns.
-func store(t *testing.T, view *driftline.FeatureView, given arrow.RecordBatch) string {
-	schema := view.StoredSchema()
-	columns := make([]arrow.Array, schema.NumFields())
-	for i, f := range schema.Fields() {
-		if f.Name == driftline.SequenceColumn {
-			columns[i] = rowNumbers(memory.DefaultAllocator, 1, int(given.NumRows()))
-			continue
+// rowsOf reads a table as rows of a view.
+func rowsOf(view *driftline.FeatureView, given arrow.RecordBatch) []row {
+	rows := make([]row, given.NumRows())
+	for i := range rows {
+		cell := func(name string) any { return cellOf(given.Column(given.Schema().FieldIndices(name)[0]), i) }
+		r := row{sequence: int64(i + 1), event: cell(view.EventTimestamp).(int64)}
+		for _, k := range view.JoinKeys {
+			r.keys = append(r.keys, cell(k.Name))
 		}
-		columns[i] = given.Column(given.Schema().FieldIndices(f.Name)[0])
+		if view.CreatedTimestamp != "" {
+			if created, ok := cell(view.CreatedTimestamp).(int64); ok {
+				r.created = &created
+			}
+		}
+		for _, f := range view.Features {
+			r.values = append(r.values, cell(f.Name))
+		}
+		rows[i] = r
 	}
-	return writeParquet(t, schema, array.NewRecordBatch(schema, columns, given.NumRows()))
+	return rows
 }
 
 func find(fields []driftline.Field, name string) (driftline.Field, bool) {
@@ -143,6 +204,16 @@ func (s *script) plan(t *testing.T, d *datadriven.TestData) (*HistoricalPlan, ar
 			key, column, _ := strings.Cut(parts[2], "=")
 			p.JoinKeyMap = map[string]string{key: column}
 		}
+		for _, lag := range values(d, "lag") {
+			of, duration, _ := strings.Cut(lag, "=")
+			if of != parts[0] {
+				continue
+			}
+			var err error
+			if p.Lag, err = driftline.ParseDuration(duration); err != nil {
+				d.Fatalf(t, "%v", err)
+			}
+		}
 		source.Projection, source.Unique = p, d.HasArg("unique")
 		sources = append(sources, source)
 	}
@@ -151,10 +222,33 @@ func (s *script) plan(t *testing.T, d *datadriven.TestData) (*HistoricalPlan, ar
 	return plan, spine, err
 }
 
+// historical answers from the rows kept in every way, which makes no difference.
 func (s *script) historical(t *testing.T, d *datadriven.TestData) (string, error) {
+	want := ""
+	for i, k := range keeps {
+		got, err := s.historicalFrom(t, d, func(view *driftline.FeatureView) Rows {
+			return k.keep(t, view, s.rows[string(view.Name)])
+		})
+		if err != nil {
+			return "", err
+		}
+		if i == 0 {
+			want = got
+		}
+		if got != want {
+			d.Fatalf(t, "with the rows %s it is\n%s, and with the rows %s\n%s", k.name, got, keeps[0].name, want)
+		}
+	}
+	return want, nil
+}
+
+func (s *script) historicalFrom(t *testing.T, d *datadriven.TestData, rows func(*driftline.FeatureView) Rows) (string, error) {
 	plan, spine, err := s.plan(t, d)
 	if err != nil {
 		return "", err
+	}
+	for i := range plan.views {
+		plan.views[i].source.Rows = rows(plan.views[i].source.View)
 	}
 	answer, err := s.db.Historical(context.Background(), plan, driftline.BatchesOf(spine.Schema(), spine))
 	if err != nil {
