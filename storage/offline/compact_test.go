@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -349,5 +350,40 @@ func TestRangesComeFromTheManifests(t *testing.T) {
 	}
 	if got := fmt.Sprint(ranges[0].Low, ranges[0].High, ranges[1].Low, ranges[1].Unknown); got != fmt.Sprintf("[%[1]sa <nil>] [%[1]sb 1] [%[1]sc 1] false", long) {
 		t.Errorf("got %s", got)
+	}
+}
+
+// However long the files are, a batch of each is in memory and what Stage holds.
+func TestCompactionHoldsABatchOfEachFile(t *testing.T) {
+	if testing.Short() {
+		t.Skip("writes eight million rows")
+	}
+	mem := &peakAllocator{Allocator: memory.NewGoAllocator()}
+	s, err := offline.Open(t.TempDir(), &offline.Options{Allocator: mem})
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := readings(200_000, 20_000)
+	mustCreate(t, s, weather, rows.Schema)
+	var snapshot offline.Snapshot
+	for range 20 { // more than are merged at a time
+		snapshot = part(t, s, rows)
+	}
+	mem.peak.Store(0)
+	files, err := s.Compact(t.Context(), weather, snapshot.Files, byAirport)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var merged int64
+	for _, f := range files {
+		merged += f.Rows
+	}
+	if merged != snapshot.Rows || len(files) != 4 {
+		t.Errorf("%d rows in %d files, want %d in 4", merged, len(files), snapshot.Rows)
+	}
+	wantFiles(t, filepath.Dir(filepath.Dir(filepath.Dir(filepath.Dir(files[0].Path)))), 24) // none of the rounds between
+	const most = 200 << 20                                                                  // all rows are 190 MiB, which Stage would hold once more in part
+	if mem.peak.Load() > most {
+		t.Errorf("held %d MiB, want at most %d", mem.peak.Load()>>20, most>>20)
 	}
 }

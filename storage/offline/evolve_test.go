@@ -142,3 +142,17 @@ func TestIncompatibleChangesAreRefusedAsAWhole(t *testing.T) {
 	mustCreate(t, s, one, only)
 	wantCode(t, s.Evolve(t.Context(), one, offline.DropColumn("k")), driftline.FailedPrecondition, "drop the table instead")
 }
+
+func TestAnIDIsNeverGivenTwice(t *testing.T) {
+	s, _ := openStore(t, t.TempDir())
+	schema := arrow.NewSchema([]arrow.Field{nullable("k", arrow.BinaryTypes.String), nullable("last", arrow.PrimitiveTypes.Int32)}, nil)
+	mustCreate(t, s, weather, schema)
+	first := appendRows(t, s, schema, `[{"k":"a","last":1}]`)
+	evolve(t, s, offline.DropColumn("last"))
+	evolve(t, s, offline.AddColumn(nullable("last", arrow.PrimitiveTypes.Int32)))
+	second := appendRows(t, s, schema, `[{"k":"b","last":2}]`)
+	wantRows(t, s, second, "\na (null)\nb 2")
+	if was, is := columnIDs(first)["last"], columnIDs(second)["last"]; was == is {
+		t.Errorf("the new column has the id %d of the dropped one", is)
+	}
+}

@@ -344,3 +344,21 @@ func TestExpiryGetsRidOfADamagedSnapshot(t *testing.T) {
 	}
 	wantFiles(t, dir, 1)
 }
+
+func TestHeldFilesAreNoOrphans(t *testing.T) {
+	dir := t.TempDir()
+	s, _ := openStore(t, dir)
+	mustCreate(t, s, weather, weatherSchema)
+	old := append1(t, s, weather, "JFK", 1)
+	replace1(t, s, "EWR", 2)
+	age(t, dir)
+	again := reopen(t, dir)
+	release := again.Hold(old)
+	expire(t, again, none)
+	if removed, err := again.Orphans(t.Context(), weather, 0); err != nil || slices.Contains(removed, old.Files[0].Hash+".parquet") {
+		t.Errorf("removed %v, %v", removed, err)
+	}
+	wantRows(t, again, old, "\nJFK 2013-01-01T00:00:00Z 1")
+	release()
+	wantFiles(t, dir, 1)
+}
