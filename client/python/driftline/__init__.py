@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from driftline._push import Pusher
 from driftline.definitions import (
     Change,
     Changes,
@@ -143,6 +144,7 @@ __all__ = [
     "OnlineResponse",
     "ParquetSource",
     "PermissionDeniedError",
+    "Pusher",
     "Rebuild",
     "RetrievalJob",
     "Run",

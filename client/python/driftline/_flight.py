@@ -26,6 +26,10 @@ from driftline.errors import (
     from_status,
 )
 
+# The metadata of the last message of an ingest. A stream also ends when its source
+# fails, so the server takes no rows without it.
+_END = b'{"end": true}'
+
 
 class Flight:
     """Calls to one server's Flight address ("host:port")."""
@@ -37,19 +41,32 @@ class Flight:
     def put(self, command: dict[str, Any], source: Source, label: str) -> dict[str, Any]:
         """Sends rows and returns the JSON that the server answers after the last one."""
         with self._errors():
-            writer, reader = self._client.do_put(_descriptor(command), source.schema)
+            writer, reader = self._client.do_put(
+                _descriptor({**command, "marked": True}), source.schema
+            )
             try:
                 _write(writer, source, label)
+                writer.write_metadata(_END)
                 writer.done_writing()
                 answer = reader.read()
             except BaseException:
-                _spoil(writer, source.schema)
+                _close_quietly(writer)  # without the marker nothing is written
                 raise
             writer.close()
         if answer is None:
             raise InternalError("the server took the rows and did not say what became of them")
         result: dict[str, Any] = json.loads(answer.to_pybytes())
         return result
+
+    def open_push(self, view: str, schema: pa.Schema) -> tuple[Any, Any]:
+        """Opens a stream of small writes: what sends them, and what receives answers."""
+        with self._errors():
+            writer, reader = self._client.do_put(_descriptor({"op": "push", "view": view}), schema)
+        return writer, reader
+
+    def translate(self, error: Exception) -> DriftlineError:
+        """Returns the server's error for one that pyarrow raised."""
+        return error if isinstance(error, DriftlineError) else self._translate(error)
 
     def get(self, ticket: dict[str, Any]) -> pa.Table:
         """Returns the table that a ticket stands for."""
@@ -187,18 +204,6 @@ def _write(writer: Any, source: Source, label: str) -> None:
             for part in split(batch):
                 writer.write_batch(part)
                 progress.add(part.num_rows)
-
-
-def _spoil(writer: Any, schema: pa.Schema) -> None:
-    """Makes the server refuse what it has been sent so far.
-
-    To end a DoPut is to say that the rows are complete, and this library cannot cancel
-    one. A row without a time is refused, and with it the whole write.
-    """
-    with suppress(flight.FlightError, pa.ArrowException, OSError):
-        nothing = [pa.nulls(1, field.type) for field in schema]
-        writer.write_batch(pa.RecordBatch.from_arrays(nothing, schema=schema))
-    _close_quietly(writer)
 
 
 def _close_quietly(writer: Any) -> None:

@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from driftline._flight import Flight
 from driftline._http import HTTP
+from driftline._push import Pusher
 from driftline._tables import fit, open_source, plain, to_table
 from driftline.definitions import (
     Changes,
@@ -181,6 +182,23 @@ class FeatureStore:
             command["idempotency_key"] = idempotency_key
         return IngestResult.from_json(self._flight.put(command, source, label=name))
 
+    def pusher(self, view: FeatureView | str) -> Pusher:
+        """Opens a stream of small writes to a feature view, for a program that has many.
+
+        Example:
+            >>> with store.pusher("weather") as pusher:
+            ...     for row in rows:
+            ...         pusher.push([row])
+
+        Args:
+            view: The feature view, or its name.
+
+        Raises:
+            NotFoundError: If there is no such view.
+        """
+        name = _view_name(view)
+        return Pusher(name, self._schema_of(name), self._flight)
+
     #: Feast's names. A write is visible online and offline at once, so they are one.
     write_to_offline_store = ingest
     write_to_online_store = ingest
@@ -304,6 +322,7 @@ class FeatureStore:
         full_feature_names: bool = False,
         *,
         at: datetime | str | None = None,
+        metadata: bool = True,
     ) -> OnlineResponse:
         """Returns the newest features of some entities.
 
@@ -319,8 +338,12 @@ class FeatureStore:
             full_feature_names: Whether features are called ``view__feature``.
             at: The time that the values are for: their age counts from it, and rows of a
                 later time do not exist. Now, if left out.
+            metadata: Whether the answer has the statuses and event timestamps. Without them
+                it is a third as wide.
         """
-        command: dict[str, Any] = {"op": "online", "metadata": True, **feature_set_json(features)}
+        command: dict[str, Any] = {"op": "online", **feature_set_json(features)}
+        if metadata:
+            command["metadata"] = True
         if full_feature_names:
             command["full_feature_names"] = True
         if at is not None:
