@@ -225,21 +225,32 @@ func (s *state) projections(set driftline.FeatureSet) ([]driftline.Projection, e
 		return nil, driftline.Errorf(driftline.Invalid, "no features are asked for").
 			WithHint("name a feature service, or features like weather:temp")
 	}
-	projections := slices.Clone(set.Projections)
-	gathered := map[driftline.ViewName]int{}
+	projections := cloneProjections(set.Projections)
 	for _, ref := range set.Features {
 		p, err := driftline.ParseFeatureRef(ref)
 		if err != nil {
 			return nil, err
 		}
-		if at, seen := gathered[p.View]; seen {
-			projections[at].Features = append(projections[at].Features, p.Features...)
-			continue
-		}
-		gathered[p.View] = len(projections)
 		projections = append(projections, p)
 	}
-	return projections, nil
+	return gathered(projections), nil
+}
+
+// gathered makes one projection of those that differ in nothing but the features that
+// they name, at the place of the first.
+func gathered(projections []driftline.Projection) []driftline.Projection {
+	var out []driftline.Projection
+	for _, p := range projections {
+		at := slices.IndexFunc(out, func(q driftline.Projection) bool {
+			return len(p.Features) > 0 && len(q.Features) > 0 && p.View == q.View && p.Role == q.Role && p.Lag == q.Lag && maps.Equal(p.JoinKeyMap, q.JoinKeyMap)
+		})
+		if at < 0 {
+			out = append(out, p)
+			continue
+		}
+		out[at].Features = append(out[at].Features, p.Features...)
+	}
+	return out
 }
 
 // resolveProjection checks p against its view and spells its features out.

@@ -237,6 +237,13 @@ func TestResolve(t *testing.T) {
 			wantError(t, err, test.code, test.says)
 		})
 	}
+	pieces := driftline.FeatureSet{Projections: []driftline.Projection{
+		{View: "weather", Features: []string{"wind"}}, {View: "weather", Features: []string{"wind"}, Role: "before", Lag: driftline.Duration(time.Hour)},
+		{View: "weather", Features: []string{"temp"}},
+	}}
+	if resolved, err := r.Resolve(pieces); err != nil || len(resolved) != 2 || len(resolved[0].Features) != 2 || len(pieces.Projections[0].Features) != 1 {
+		t.Errorf("one use of a view in pieces: %v, %v (asked %v)", resolved, err, pieces)
+	}
 	roles := driftline.FeatureSet{Projections: []driftline.Projection{
 		{View: "weather", Role: "origin", JoinKeyMap: map[string]string{"airport": "origin"}},
 		{View: "weather", Role: "destination", JoinKeyMap: map[string]string{"airport": "dest"}},
