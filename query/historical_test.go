@@ -189,6 +189,9 @@ func TestLongSpines(t *testing.T) {
 			db := openDB(t)
 			db.path = path
 			got, err := collect(db, context.Background(), source, spine)
+			if most := biggest(t, db, source, spine); most > batchBytes || most < batchBytes/4 {
+				t.Errorf("path %d: the biggest batch has %d bytes, want nearly %d", path, most, batchBytes)
+			}
 			if want == "" {
 				want = got
 			}
@@ -287,6 +290,26 @@ func drain(b driftline.Batches) (rows int64, err error) {
 		rows += batch.NumRows()
 	}
 	return rows, nil
+}
+
+// biggest is the size of the biggest batch of an answer.
+func biggest(t *testing.T, db *DB, s Source, spine driftline.Batches) (most int64) {
+	t.Helper()
+	plan, err := PlanHistorical(driftline.HistoricalRequest{}, worldSpine, []Source{s})
+	if err != nil {
+		t.Fatal(err)
+	}
+	answer, err := db.Historical(context.Background(), plan, spine)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for batch, err := range answer.Batches.All {
+		if err != nil {
+			t.Fatal(err)
+		}
+		most = max(most, driftline.BatchBytes(batch))
+	}
+	return most
 }
 
 // difference is the first line in which two texts differ.

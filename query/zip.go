@@ -88,7 +88,8 @@ func (z *zipper) fitting(piece arrow.RecordBatch, from int64) (int64, error) {
 func (z *zipper) bytes(piece arrow.RecordBatch, from, n int64) int64 {
 	slice := piece.NewSlice(from, from+n)
 	defer slice.Release()
-	bytes := driftline.BatchBytes(slice)
+	const ends = 16 // what a column takes beside its values, at most
+	bytes := driftline.BatchBytes(slice) + int64(ends*z.plan.Schema.NumFields())
 	for _, c := range z.cursors {
 		bytes += c.bytes(n)
 	}
