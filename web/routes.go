@@ -52,6 +52,16 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/api/v1/datasets/{name}/{version}", handle: answer(s.dataset)},
 		{method: "POST", path: "/api/v1/datasets/{name}/{version}/rebuild", handle: answer(s.rebuild), body: small, allow: long},
 
+		{method: "GET", path: "/api/v1/tables", handle: answer(s.tables)},
+		{method: "GET", path: "/api/v1/tables/{table}/snapshots", handle: answer(s.tableSnapshots)},
+		{method: "GET", path: "/api/v1/tables/{table}/diff", handle: answer(s.diffSnapshots)},
+		{method: "PUT", path: "/api/v1/tables/{table}/tags/{tag}", handle: answer(s.tagSnapshot), body: small},
+		{method: "DELETE", path: "/api/v1/tables/{table}/tags/{tag}", handle: answer(s.untagSnapshot)},
+		{method: "POST", path: "/api/v1/tables/{table}/rollback", handle: answer(s.rollback), body: small, allow: long},
+		{method: "POST", path: "/api/v1/tables/{table}/compact", handle: answer(s.compact), body: small, allow: long},
+		{method: "POST", path: "/api/v1/tables/{table}/expire", handle: answer(s.expire), body: small, allow: long},
+		{method: "POST", path: "/api/v1/tables/{table}/scrub", handle: answer(s.scrub), body: small, allow: long},
+
 		{method: "POST", path: "/api/v1/runs", handle: answer(s.createRun), body: small},
 		{method: "GET", path: "/api/v1/runs", handle: answer(s.runs)},
 		{method: "GET", path: "/api/v1/runs/{id}", handle: answer(s.run)},

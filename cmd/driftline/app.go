@@ -93,7 +93,7 @@ func (a *app) rootCommand() *cobra.Command {
 	addClientSettings(root.PersistentFlags())
 	root.AddCommand(a.serveCommand(), a.initCommand(), a.applyCommand(), a.planCommand(), a.ingestCommand(),
 		a.datasetCommand(), a.historicalCommand(), a.onlineCommand(), a.sqlCommand(), a.driftCommand(), a.runsCommand(),
-		a.modelsCommand(), a.lineageCommand(), a.eraseCommand(), a.versionCommand(), completionCommand())
+		a.modelsCommand(), a.lineageCommand(), a.tableCommand(), a.eraseCommand(), a.versionCommand(), completionCommand())
 	return root
 }
 

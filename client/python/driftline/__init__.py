@@ -59,6 +59,7 @@ from driftline.retrieval import (
     RetrievalJob,
     Split,
 )
+from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
 from driftline.tracking import Artifact, Metric, ModelVersion, Run
 from driftline.types import ValueType
@@ -148,7 +149,9 @@ __all__ = [
     "Rebuild",
     "RetrievalJob",
     "Run",
+    "Snapshot",
     "Split",
+    "StoredTable",
     "UnauthenticatedError",
     "UnavailableError",
     "ValueType",

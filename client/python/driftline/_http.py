@@ -38,6 +38,10 @@ class HTTP:
         """Puts JSON and returns JSON."""
         return self._send("PUT", path, json=body).json()
 
+    def delete(self, *path: str) -> Any:
+        """Deletes what is at a path and returns JSON."""
+        return self._send("DELETE", path).json()
+
     def put_bytes(self, *path: str, content: Any) -> Any:
         """Puts bytes or an open file and returns JSON."""
         headers = {"Content-Type": "application/octet-stream"}

@@ -37,6 +37,7 @@ from driftline.retrieval import (
     RetrievalJob,
     Split,
 )
+from driftline.snapshots import Snapshot, StoredTable
 from driftline.times import format_time
 from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
 from driftline.types import Type
@@ -408,6 +409,14 @@ class FeatureStore:
         version = version or self.dataset(name).version
         body = self._http.post("datasets", name, str(version), "rebuild", body={})
         return Rebuild(body["dataset"], body["rows"], body["content_hash"], body["equal"])
+
+    def tables(self) -> list[Snapshot]:
+        """Returns the newest snapshot of each stored table."""
+        return [Snapshot.from_json(t) for t in self._http.get("tables")["tables"]]
+
+    def table(self, name: str) -> StoredTable:
+        """Returns a stored table: "features.weather", or "datasets.late_v1"."""
+        return StoredTable(name, self._http)
 
     def read_feature_view(self, name: str) -> pa.Table:
         """Returns the whole history of a feature view."""
