@@ -4,6 +4,7 @@
 // Commands are JSON, in a descriptor's cmd or in a ticket, and always name an op:
 //
 //	DoPut       ingest                      rows in → one IngestResult
+//	            push                        rows in → one IngestResult or error per batch
 //	DoGet       dataset, view, online       ticket in → rows out
 //	DoExchange  historical                  spine in → training set out, then its report
 //	            online                      entities in → values out, batch for batch
@@ -18,6 +19,7 @@
 // What holds for every call:
 //   - bytes from the wire are verified before a decoder sees them (package
 //     ipcverify), and values before the engine sees them;
+//   - batches out are handed to the transport, not copied into messages (codec.go);
 //   - batches out are at most 2 MiB, so that clients with gRPC's default limit of
 //     4 MiB can read them; a single larger row is sent as it is;
 //   - a client that goes away ends the work that was done for it;

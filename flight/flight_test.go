@@ -683,3 +683,42 @@ func TestSeveralRowsOfParameters(t *testing.T) {
 		t.Error(err)
 	}
 }
+
+// A client that cancels an exchange ends the query, though its spine has not ended.
+func TestACancelledExchangeEndsItsQuery(t *testing.T) {
+	d := open(t)
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	stream, err := d.flight.DoExchange(ctx)
+	if err != nil {
+		t.Fatal(err)
+	}
+	schema := arrow.NewSchema([]arrow.Field{{Name: "origin", Type: arrow.BinaryTypes.String}, {Name: "event_timestamp", Type: driftline.Time}}, nil)
+	spine, _, err := array.RecordFromJSON(memory.DefaultAllocator, schema, strings.NewReader(`[{"origin": "JFK", "event_timestamp": "2013-06-01T10:00:00Z"}]`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer spine.Release()
+	writer := arrowflight.NewRecordWriter(stream, ipc.WithSchema(schema))
+	writer.SetFlightDescriptor(&arrowflight.FlightDescriptor{Type: arrowflight.DescriptorCMD,
+		Cmd: []byte(`{"op": "historical", "features": ["weather:temp"], "event_timestamp": "event_timestamp"}`)})
+	for range 10 {
+		if err := writer.Write(spine); err != nil {
+			t.Fatal(err)
+		}
+	}
+	// The engine waits for the rest of the spine by then, or soon.
+	time.AfterFunc(200*time.Millisecond, cancel)
+	for err == nil {
+		_, err = stream.Recv()
+	}
+	if status.Code(err) != codes.Canceled {
+		t.Errorf("the call ended with %v", err)
+	}
+	waitFor(t, func() bool {
+		return strings.Contains(d.log.String(), `op="DoExchange`) || strings.Contains(d.log.String(), "op=DoExchange")
+	})
+	if !strings.Contains(d.log.String(), "code=cancelled") {
+		t.Errorf("the query went on:\n%s", d.log)
+	}
+}
