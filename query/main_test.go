@@ -17,6 +17,7 @@ import (
 var files string
 
 func TestMain(m *testing.M) {
+	escapeIfAsked()
 	WorkerMain() // does not return in the processes that tests of workers start
 	var err error
 	if files, err = os.MkdirTemp("", "driftline-query-"); err != nil {

@@ -9,7 +9,6 @@ import (
 	"fmt"
 	"os"
 	"os/exec"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -43,7 +42,7 @@ const startTime = 30 * time.Second
 func startWorker(opts SQLOptions, threads int) (_ *worker, err error) {
 	w := &worker{dead: make(chan struct{}), stderr: &lastLines{}}
 	started := make(chan error)
-	go w.live(opts, started)
+	onThread(func() { w.live(opts, started) })
 	if err := <-started; err != nil {
 		return nil, driftline.Errorf(driftline.Unavailable, "a process for SQL cannot be started: %w", hidden{err}).
 			WithHint("try again; if it stays, the server's machine is out of processes or memory")
@@ -82,11 +81,10 @@ func printableASCII(text []byte) string {
 	}, string(text[:min(len(text), 64)]))
 }
 
-// live starts the process and stays until it is gone. It keeps its thread to itself,
+// live starts the process and stays until it is gone. It has its thread to itself,
 // because the process inherits what the thread may do and dies when the thread does.
 func (w *worker) live(opts SQLOptions, started chan<- error) {
 	defer close(w.dead)
-	runtime.LockOSThread() // and never unlocks it: the thread ends here
 	w.limits = confineThread(opts.Readable, opts.Command[0])
 	err := w.start(opts.Command)
 	started <- err

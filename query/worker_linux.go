@@ -20,11 +20,28 @@ func procAttr() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
 }
 
+// onThread runs f on a thread that ends with it, and which is not the first of this
+// process: that one never ends, and whatever looks at the process would see its limits.
+func onThread(f func()) {
+	go func() {
+		runtime.LockOSThread() // and never unlocks it, which ends the thread
+		if unix.Gettid() != unix.Getpid() {
+			f()
+			return
+		}
+		done := make(chan struct{})
+		onThread(func() { defer close(done); f() })
+		<-done // until then nobody else gets the first thread
+		runtime.UnlockOSThread()
+	}()
+}
+
 // confineThread takes from the calling thread, and so from the process that it starts,
 // every file but those below the given folders, which can be read, and what a program
 // needs to start; and TCP. It says what it did. The thread must die afterwards: it
 // cannot be freed again.
 func confineThread(readable []string, program string) string {
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10) // of this thread: ingest and serving come first
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 || abi < 1 {
 		return "no Landlock"
@@ -43,11 +60,12 @@ func confineThread(readable []string, program string) string {
 		allowBelow(rules, dir, run)
 	}
 	// /proc is there because DuckDB dies without /proc/self/cgroup, and whose "self" is
-	// not known before the process is. Landlock itself keeps memory and environment of
-	// processes outside from it.
+	// not known before the process is. Landlock itself, with [dropCapabilities], keeps
+	// memory and environment of processes outside from it.
 	for _, dir := range []string{"/etc/ld.so.cache", "/sys/devices/system/cpu", "/sys/fs/cgroup", "/proc"} {
 		allowBelow(rules, dir, read)
 	}
+	dropCapabilities()
 	if err := unix.Prctl(unix.PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0); err != nil {
 		return "no Landlock"
 	}
@@ -55,6 +73,25 @@ func confineThread(readable []string, program string) string {
 		return "no Landlock"
 	}
 	return fmt.Sprintf("Landlock %d", abi)
+}
+
+// dropCapabilities takes root's rights from the calling thread and the programs that it
+// starts, but for that to read files of others, which Landlock narrows down. With them,
+// Landlock would not keep a worker from the environment of its server.
+func dropCapabilities() {
+	if unix.Geteuid() != 0 {
+		return
+	}
+	const noRoot = 1<<0 | 1<<1 // SECBIT_NOROOT, and its lock
+	if unix.Prctl(unix.PR_SET_SECUREBITS, noRoot, 0, 0, 0) != nil {
+		return
+	}
+	const kept = 1 << unix.CAP_DAC_READ_SEARCH
+	header := unix.CapUserHeader{Version: unix.LINUX_CAPABILITY_VERSION_3}
+	data := [2]unix.CapUserData{{Effective: kept, Permitted: kept, Inheritable: kept}}
+	if unix.Capset(&header, &data[0]) == nil {
+		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_DAC_READ_SEARCH, 0, 0)
+	}
 }
 
 // newRuleset handles everything that the kernel's version of Landlock knows: what is
@@ -110,6 +147,8 @@ func limitProcess(pid int, memoryBytes, cpuSeconds int64) error {
 	if err != nil {
 		return err
 	}
+	// If the machine runs out of memory, a worker goes first.
+	_ = os.WriteFile(filepath.Join("/proc", strconv.Itoa(pid), "oom_score_adj"), []byte("1000"), 0)
 	set := func(resource int, limit uint64) error {
 		return unix.Prlimit(pid, resource, &unix.Rlimit{Cur: limit, Max: limit}, nil)
 	}
@@ -147,16 +186,6 @@ func processSize(pid int) (size, data uint64, err error) {
 		}
 	}
 	return size, data, nil
-}
-
-// humble makes this process, a worker, the first to wait for a processor and the
-// first to go if the machine runs out of memory.
-func humble() {
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10)
-	if f, err := os.OpenFile("/proc/self/oom_score_adj", os.O_WRONLY, 0); err == nil {
-		_, _ = f.WriteString("1000")
-		_ = f.Close()
-	}
 }
 
 // usedCPU is the processor time of this process.

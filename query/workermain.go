@@ -79,7 +79,6 @@ func (c *conversation) serve() error {
 	if err := decodeGob(payload, &c.settings); err != nil {
 		return err
 	}
-	humble()
 	debug.SetMemoryLimit(c.settings.MemoryBytes / 4) // of Go, which only passes batches on
 	if c.db, err = Open(&Options{MemoryBytes: c.settings.MemoryBytes / 2, Threads: c.settings.Threads}); err != nil {
 		return err

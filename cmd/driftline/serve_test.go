@@ -123,7 +123,7 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := &app{environ: func() []string {
-		return []string{"DRIFTLINE_HTTP=from-env:1", "DRIFTLINE_FLIGHT=from-env:1", "DRIFTLINE_LOG_FORMAT=json", "HTTP=no"}
+		return []string{"DRIFTLINE_HTTP=from-env:1", "DRIFTLINE_FLIGHT=from-env:1", "DRIFTLINE_LOG_FORMAT=json", "DRIFTLINE_SQL_TIMEOUT=5s", "HTTP=no"}
 	}}
 	root := a.rootCommand()
 	command, args, err := root.Find([]string{"serve", "--http", "from-flag:1"})
@@ -137,7 +137,8 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := settings{Server: "http://127.0.0.1:8816", HTTP: "from-flag:1", Flight: "from-env:1", Data: "from-file", LogFormat: "json", LogLevel: "info"}
+	want := settings{Server: "http://127.0.0.1:8816", HTTP: "from-flag:1", Flight: "from-env:1", Data: "from-file", LogFormat: "json", LogLevel: "info",
+		AllowSource: []string{}, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("settings are\n%+v, want\n%+v", got, want)
 	}

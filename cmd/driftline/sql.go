@@ -68,7 +68,7 @@ func (f *sqlFlags) check(c *cobra.Command) error {
 		}
 	}
 	if !slices.Contains(sqlFormats, f.format) {
-		return usagef("--format is %q, want %s", f.format, strings.Join(sqlFormats, ", "))
+		return usagef("--format is %q, want table, csv, json, parquet or arrow", f.format)
 	}
 	return nil
 }
