@@ -81,7 +81,13 @@ func TestASpineCanBeASelect(t *testing.T) {
 	if got := inputsOf(t, env, second); !strings.Contains(got, "dataset/by_select@1") {
 		t.Errorf("inputs: %s", got)
 	}
+	newest := weatherRequest()
+	newest.Spine = &driftline.SpineSource{SQL: `SELECT origin, event_timestamp FROM features.weather_latest ORDER BY 1`}
+	if got, want := ask(t, env, newest), "JFK 2013-06-01T10:00:00Z 20.5 7 \nLGA 2013-06-01T09:00:00Z (null) 3 \n"; got != want {
+		t.Errorf("rows:\n%swant:\n%s", got, want)
+	}
 	for sql, says := range map[string]string{
+		`SELECT * FROM point_in_time((SELECT origin, event_timestamp FROM features.weather), features => ['weather:temp'])`: `point_in_time`,
 		`SELECT * FROM features.wether`:                             `did you mean "weather"`,
 		`SELECT origin, 1 AS event_timestamp FROM features.weather`: `event_timestamp`,
 		`DROP TABLE x`: `SELECT`,

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"strconv"
 	"strings"
@@ -65,17 +66,21 @@ func (e *Engine) sqlSpine(ctx context.Context, text string, views *pinned) (spin
 		return spine{}, inSpine(err)
 	}
 	var s spine
-	tables := make([]query.Table, len(selection.Tables))
-	for i, name := range selection.Tables {
-		var input driftline.Ref
-		if tables[i], input, err = e.spineTable(ctx, name, views); err != nil {
+	var tables []query.Table
+	for _, name := range selection.Tables {
+		table, inputs, err := e.spineTable(ctx, name, views)
+		if err != nil {
 			return spine{}, inSpine(err)
 		}
-		if input != (driftline.Ref{}) {
-			s.inputs = append(s.inputs, input)
-		}
+		tables, s.inputs = append(tables, table), append(s.inputs, inputs...)
 	}
-	s.rows, err = e.query.Select(ctx, selection, tables, nil)
+	if len(selection.PointInTime) > 0 {
+		return spine{}, inSpine(driftline.Errorf(driftline.Invalid, "point_in_time cannot be used in it").
+			WithHint("ask for those features too: they are joined to each row of the spine"))
+	}
+	// The SELECT runs while the join that reads it has its share of the memory already, so
+	// it must not wait for a worker of a SELECT that waits for memory.
+	s.rows, err = e.query.Select(query.WithinSelect(ctx), selection, tables, nil)
 	return s, inSpine(err)
 }
 
@@ -84,35 +89,42 @@ func inSpine(err error) error {
 	if err == nil || driftline.CodeOf(err) == driftline.Internal {
 		return err
 	}
-	return driftline.Errorf(driftline.CodeOf(err), "the spine's SELECT: %w", err)
+	placed := driftline.Errorf(driftline.CodeOf(err), "the spine's SELECT: %w", err)
+	var e *driftline.Error
+	if errors.As(err, &e) {
+		placed.Hint, placed.Ref = e.Hint, e.Ref
+	}
+	return placed
 }
 
-// spineTable finds a table that a spine's SELECT names, and what lineage calls it. A
-// pinned view is an input already.
-func (e *Engine) spineTable(ctx context.Context, name query.TableName, views *pinned) (query.Table, driftline.Ref, error) {
-	switch name.Schema {
+// spineTable finds a table that a spine's SELECT names, and what lineage calls it. The
+// rows that a view has now are pinned, which makes them an input already.
+func (e *Engine) spineTable(ctx context.Context, name query.TableName, views *pinned) (query.Table, []driftline.Ref, error) {
+	table, err := e.sqlTable(ctx, name)
+	if err != nil {
+		return table, nil, err
+	}
+	switch strings.ToLower(name.Schema) {
 	case schemaFeatures:
-		view, err := e.registry.View(driftline.ViewName(name.Name))
+		view, _, err := e.featuresView(name.Name)
 		if err != nil {
-			return query.Table{}, driftline.Ref{}, err
+			return table, nil, err
 		}
-		rows, err := views.rowsOf(ctx, view)
-		return query.Table{Schema: name.Schema, Name: name.Name, Rows: rows, Columns: view.Schema()}, driftline.Ref{}, err
+		if name.At != (query.At{}) { // an earlier state, which does not move
+			return table, []driftline.Ref{driftline.ViewRef(view.Name)}, nil
+		}
+		table.Rows, err = views.rowsOf(ctx, view)
+		return table, nil, err
 	case schemaDatasets:
 		base, suffix, _ := strings.Cut(name.Name, "@")
-		version, _ := strconv.Atoi(suffix) // sqlTable says what is wrong with it
-		table, err := e.sqlTable(ctx, name)
+		version, _ := strconv.Atoi(suffix) // sqlTable has looked at it
+		d, err := e.registry.Dataset(driftline.DatasetName(strings.ToLower(base)), version)
 		if err != nil {
-			return table, driftline.Ref{}, err
+			return table, nil, err
 		}
-		d, err := e.registry.Dataset(driftline.DatasetName(base), version)
-		if err != nil {
-			return table, driftline.Ref{}, err
-		}
-		return table, d.Ref(), nil
+		return table, []driftline.Ref{d.Ref()}, nil
 	}
-	table, err := e.sqlTable(ctx, name)
-	return table, driftline.Ref{}, err
+	return table, nil, nil
 }
 
 // datasetSpine reads the spine of an earlier dataset again: its rows without its

@@ -204,14 +204,8 @@ func (e *Engine) viewCalled(name string) (*driftline.FeatureView, bool) {
 
 // featuresTable is the history of a view, or the newest row of each of its entities.
 func (e *Engine) featuresTable(ctx context.Context, name query.TableName) (query.Table, error) {
-	view, found := e.viewCalled(name.Name)
-	latest := false
-	if cut := len(name.Name) - len(latestSuffix); !found && cut > 0 && strings.EqualFold(name.Name[cut:], latestSuffix) {
-		view, latest = e.viewCalled(name.Name[:cut])
-		found = latest
-	}
-	if !found {
-		_, err := e.registry.View(driftline.ViewName(name.Name)) // which says what there is
+	view, latest, err := e.featuresView(name.Name)
+	if err != nil {
 		return query.Table{}, err
 	}
 	table, err := e.historyTable(ctx, view, name)
@@ -219,6 +213,21 @@ func (e *Engine) featuresTable(ctx context.Context, name query.TableName) (query
 		table.Latest = view
 	}
 	return table, err
+}
+
+// featuresView is the view that a table of the schema features reads, and whether it is
+// its newest rows only.
+func (e *Engine) featuresView(name string) (view *driftline.FeatureView, latest bool, err error) {
+	if view, found := e.viewCalled(name); found {
+		return view, false, nil
+	}
+	if cut := len(name) - len(latestSuffix); cut > 0 && strings.EqualFold(name[cut:], latestSuffix) {
+		if view, found := e.viewCalled(name[:cut]); found {
+			return view, true, nil
+		}
+	}
+	_, err = e.registry.View(driftline.ViewName(name)) // which says what there is
+	return nil, false, err
 }
 
 // historyTable is all rows of a view, of the state that name asks for. The rows of the

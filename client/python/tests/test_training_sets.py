@@ -105,12 +105,13 @@ def test_a_feature_as_it_was_an_hour_earlier(filled):
     asked = spine(("a", NOON), ("a", NOON + HOUR), ("a", NOON + 2 * HOUR), ("a", NOON + 4 * HOUR))
     features = [
         filled.ref("count"),
+        filled.ref("temp"),
         driftline.lag(filled.ref("count"), "1h"),
         driftline.lag(filled.view[["count"]], timedelta(hours=1, minutes=30), name="before"),
     ]
     answer = filled.store.get_historical_features(asked, features).to_arrow()
     lagged = f"{filled.name}_lag_1h__count"
-    assert answer.column_names[2:] == ["count", lagged, "before__count"]
+    assert answer.column_names[2:] == ["count", "temp", lagged, "before__count"]
     assert answer["count"].to_pylist() == [1, 2, 3, 3]
     assert answer[lagged].to_pylist() == [None, 1, 2, 3]
     assert answer["before__count"].to_pylist() == [None, None, 1, 3]
