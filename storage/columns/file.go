@@ -163,6 +163,25 @@ func (f *File) chunk(group, leaf int) (*chunk, error) {
 	return c, nil
 }
 
+// Size is the size of the file in bytes.
+func (f *File) Size() int64 { return int64(len(f.data)) }
+
+// Forget tells the system that the pages of a row group are not needed for now, so that
+// reading a large table does not make the process as large as the table. They stay in the
+// system's cache; what is read again is mapped again.
+func (f *File) Forget(group int) {
+	begin, end := int64(len(f.data)), int64(0)
+	for i := range f.groups[group].chunks {
+		if c := f.groups[group].chunks[i].Load(); c != nil {
+			begin, end = min(begin, c.offset), max(end, c.offset+c.size)
+		}
+	}
+	page := int64(os.Getpagesize())
+	if begin = (begin + page - 1) / page * page; begin < end {
+		_ = syscall.Madvise(f.data[begin:end], syscall.MADV_DONTNEED) // a hint: failing does no harm
+	}
+}
+
 // Groups returns the number of row groups.
 func (f *File) Groups() int { return len(f.groups) }
 

@@ -41,8 +41,11 @@ func New(mem memory.Allocator, threads int, views []*View, rows []Rows) (*Join, 
 
 // joinable is a table of either kind of key.
 type joinable interface {
+	// parts returns into how many tasks the join of a spine is cut.
+	parts(s *Spine, threads int) int
+
 	// tasks returns what is to be done to join the table to a spine.
-	tasks(s *Spine, keys []int, mapping string, a *Answer, parts []stretch) []task
+	tasks(s *Spine, keys []int, mapping string, a *Answer, parts int) []task
 }
 
 // task is a part of a join that one worker does.
@@ -61,15 +64,20 @@ func newJoinable(v *View, rows Rows) (joinable, error) {
 	return newTable[uint64](v, rows)
 }
 
-// stretch is a part of the places of an index, as fractions of it.
-type stretch struct{ number, of int }
+const (
+	// taskRows is the least number of rows that is worth a task of its own.
+	taskRows = 4096
 
-func (p stretch) places(n int) (from, to int32) {
-	return int32(n * p.number / p.of), int32(n * (p.number + 1) / p.of)
+	// taskBytes is about how much of a table one task maps into memory, at most.
+	taskBytes = 128 << 20
+)
+
+// parts is a few per thread, which evens out that some are more work than others, or as
+// many as keep the memory of each small. More of them would decode the pages that lie
+// between two of them more often.
+func (t *table[K]) parts(s *Spine, threads int) int {
+	return min(max(4*threads, int(t.bytes/taskBytes)), s.Rows/taskRows+1)
 }
-
-// taskRows is the least number of rows that is worth a task of its own.
-const taskRows = 4096
 
 // Run joins the views to a spine. keys says, for each view and each of its join keys,
 // which column of [Piece.Keys] has it. The caller releases the answers.
@@ -83,18 +91,12 @@ func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) (answers []*Answ
 		}
 	}()
 	s.read()
-	// A few parts per thread even out that some are more work. More of them would decode
-	// the pages that lie between two of them more often.
-	parts := min(4*j.threads, s.Rows/taskRows+1)
-	stretches := make([]stretch, parts)
-	for i := range stretches {
-		stretches[i] = stretch{i, parts}
-	}
 	var tasks []task
 	for i, t := range j.tables {
+		parts := t.parts(s, j.threads)
 		a := newAnswer(j.mem, j.views[i], s.Rows, parts)
 		answers = append(answers, a)
-		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, stretches)...)
+		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, parts)...)
 	}
 	if err := j.do(ctx, tasks); err != nil {
 		return answers, err
@@ -146,22 +148,26 @@ func (j *Join) do(ctx context.Context, tasks []task) error {
 	return context.Cause(ctx)
 }
 
-func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, parts []stretch) []task {
-	x := indexOf[K](s, t.view, keys, mapping)
-	tasks := make([]task, 0, len(parts))
-	for i, part := range parts {
+func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, parts int) []task {
+	index := indexOf[K](s, t.view, keys, mapping)
+	tasks := make([]task, 0, parts)
+	for part := range parts {
 		tasks = append(tasks, func(ctx context.Context, own *scratch) error {
-			x := x()
-			from, to := part.places(len(x.rows))
+			x := index()
+			from, to := len(x.rows)*part/parts, len(x.rows)*(part+1)/parts
 			if from == to || len(t.segments) == 0 {
 				return nil
 			}
 			w := newWorker(t, x)
-			if err := w.match(ctx, from, to); err != nil {
+			if err := w.match(ctx, int32(from), int32(to)); err != nil {
 				return err
 			}
 			w.settle(&own.wanted, a)
-			return w.gather(ctx, &own.wanted, a, &own.column, i)
+			if err := w.gather(ctx, &own.wanted, a, &own.column, part); err != nil {
+				return err
+			}
+			w.forget(int32(from), int32(to-1))
+			return nil
 		})
 	}
 	return tasks

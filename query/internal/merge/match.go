@@ -185,6 +185,23 @@ func (w *worker[K]) match(ctx context.Context, from, to int32) error {
 	return nil
 }
 
+// mostMapped is the size of a table that is left mapped between two tasks. To map pages
+// again takes a tenth of the time of a join.
+const mostMapped = 1536 << 20
+
+// forget unmaps what was read for the places from first to last of a table that is large.
+func (w *worker[K]) forget(first, last int32) {
+	if w.table.bytes <= mostMapped {
+		return
+	}
+	least, most := w.index.keys[w.index.at(first)], w.index.keys[w.index.at(last)]
+	for i := range w.table.segments {
+		if s := &w.table.segments[i]; s.file != nil && s.mayHave(least, most) {
+			s.file.Forget(s.group)
+		}
+	}
+}
+
 func resize[T any](have []T, n int) []T {
 	if cap(have) < n {
 		return make([]T, n)

@@ -64,6 +64,7 @@ type table[K key] struct {
 	view     *View
 	segments []segment[K] // source by source, each in its order
 	sources  int
+	bytes    int64 // of the files
 }
 
 func (v *View) ahead() bool { return v.Horizon >= 0 }
@@ -100,6 +101,7 @@ func newTable[K key](v *View, rows Rows) (*table[K], error) {
 			}
 		}
 		t.sources++
+		t.bytes += f.Size()
 	}
 	if rows.Tail.Schema == nil {
 		return t, nil
