@@ -318,6 +318,43 @@ func TestAHostileWorker(t *testing.T) {
 	}
 }
 
+// hangArgument makes the test binary a worker that is ready and answers nothing.
+const hangArgument = "__hang"
+
+func hangIfAsked() {
+	if len(os.Args) != 2 || os.Args[1] != hangArgument {
+		return
+	}
+	if _, _, err := readFrame(os.Stdin); err != nil {
+		os.Exit(1)
+	}
+	if err := writeFrame(os.Stdout, frameReady); err != nil {
+		os.Exit(1)
+	}
+	time.Sleep(time.Hour) // it is killed before
+}
+
+// TestAParserThatHangs checks that nobody waits for one.
+func TestAParserThatHangs(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	db, err := Open(&Options{SQL: SQLOptions{Command: []string{program, hangArgument}, Timeout: time.Millisecond}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for code := driftline.Exhausted; code != driftline.Deadline; { // until a process has started
+		_, err := db.ParseSelect(context.Background(), "select 1")
+		if code = driftline.CodeOf(err); code != driftline.Exhausted && code != driftline.Deadline {
+			t.Fatalf("%v (%s)", err, code)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
 func BenchmarkSelect(b *testing.B) {
 	file, schema := numbers(b, 1000)
 	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
