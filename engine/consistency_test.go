@@ -68,25 +68,39 @@ func TestOnlineEqualsOfflineEqualsTheOracle(t *testing.T) {
 }
 
 // writeHistory writes a few random batches and returns all rows in order of writing.
+// They are in the ingest log only, in files only, in both, or in files that were merged.
 func writeHistory(env *testenv.Env, view driftline.ViewName, random *rand.Rand) []event {
 	var history []event
+	where := []string{"log", "files", "both", "merged"}[random.IntN(4)]
 	for range 1 + random.IntN(6) {
-		env.Engine.SetSmallRows([]int64{0, 10}[random.IntN(2)]) // 0: every write is a bulk write
-		var rows []string
+		small := []int64{0, 10}[random.IntN(2)] // 0: every write is a bulk write
+		switch where {
+		case "log":
+			small = 10
+		case "files":
+			small = 0
+		}
+		env.Engine.SetSmallRows(small)
+		var texts []string
 		for range 1 + random.IntN(4) {
 			e := event{key: string(rune('A' + random.IntN(3))), event: random.Int64N(6), created: random.Int64N(8), value: random.Int64N(100) - 10}
 			if random.IntN(5) == 0 {
 				e.created = noCreated
 			}
 			history = append(history, e)
-			rows = append(rows, e.json())
+			texts = append(texts, e.json())
 		}
-		env.Ingest(view, "["+strings.Join(rows, ",")+"]")
+		env.Ingest(view, "["+strings.Join(texts, ",")+"]")
 		switch random.IntN(12) {
 		case 0:
 			env.Reopen()
 		case 1, 2:
 			countRows(env.T.(*testing.T), env.Engine, view)
+		}
+	}
+	if where == "merged" {
+		if _, err := env.Engine.Compact(context.Background(), "features."+string(view)); err != nil {
+			env.T.Fatal(err)
 		}
 	}
 	return history
