@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -499,4 +500,71 @@ func hintOf(err error) string {
 		return e.Hint
 	}
 	return ""
+}
+
+// endless is a spine of the same batches again and again.
+func endless(env *testenv.Env) driftline.Batches {
+	once := flights(env, 4096, 1)
+	batches, _, err := once.Collect()
+	if err != nil {
+		env.T.Fatal(err)
+	}
+	env.T.Cleanup(func() { driftline.ReleaseAll(batches) })
+	return driftline.Batches{Schema: once.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		for {
+			for _, b := range batches {
+				if !yield(b, nil) {
+					return
+				}
+			}
+		}
+	}}
+}
+
+func TestATrainingSetBeginsBeforeItsSpineEnds(t *testing.T) {
+	env := newHourly(t)
+	set, err := env.Engine.Historical(context.Background(), features("temps:temp"), endless(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows := int64(0)
+	for b, err := range set.Batches.All {
+		if err != nil {
+			t.Fatal(err)
+		}
+		if rows += b.NumRows(); rows > 100_000 {
+			break // the spine has no end: whoever waited for it would not be here
+		}
+	}
+}
+
+func TestATrainingSetStopsWithItsContext(t *testing.T) {
+	env := newHourly(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	req := features("temps:temp")
+	set, err := env.Engine.Historical(ctx, req, endless(env))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed error
+	for _, err := range set.Batches.All {
+		cancel()
+		failed = err
+	}
+	if failed == nil {
+		t.Error("a spine without end came to an end without an error")
+	}
+	req.SaveAs = "never"
+	done, stop := context.WithTimeout(context.Background(), 300*time.Millisecond)
+	defer stop()
+	if _, err := env.Engine.Historical(done, req, endless(env)); driftline.CodeOf(err) != driftline.Deadline {
+		t.Errorf("saving a spine without end: %v, want the deadline", err)
+	}
+	if _, err := env.Engine.Registry().Dataset("never", 0); driftline.CodeOf(err) != driftline.NotFound {
+		t.Errorf("half a dataset was saved: %v", err)
+	}
+	if tables, _ := filepath.Glob(filepath.Join(env.Dir, "warehouse", "datasets", "*")); len(tables) != 0 {
+		t.Errorf("half a dataset left %v", tables)
+	}
 }
