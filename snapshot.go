@@ -49,8 +49,8 @@ type Maintenance struct {
 	Damaged   []Ref  `json:"damaged,omitempty"`
 }
 
-// ErasureRequest asks that everything about one thing be removed: rows of every view
-// that has its join keys, online values, and rows of saved datasets.
+// ErasureRequest asks that everything about one thing be removed: rows of every view of
+// the entity, online values, and rows of the datasets that such views were joined to.
 type ErasureRequest struct {
 	Entity EntityName        `json:"entity"`
 	Keys   map[string]string `json:"keys"` // join key → value as text: a time in RFC 3339, bytes in base64

@@ -129,6 +129,7 @@ const (
 // target is the thing to erase.
 type target struct {
 	engine *Engine
+	entity driftline.EntityName
 	keys   []driftline.Field
 	values []arrow.Array // one row per key
 	text   []string
@@ -136,7 +137,7 @@ type target struct {
 
 // newTarget reads the values of an entity's join keys.
 func (e *Engine) newTarget(entity *driftline.Entity, given map[string]string) (*target, error) {
-	t := &target{engine: e, keys: entity.JoinKeys}
+	t := &target{engine: e, entity: entity.Name, keys: entity.JoinKeys}
 	for name := range given {
 		if !slices.ContainsFunc(entity.JoinKeys, func(k driftline.Field) bool { return k.Name == name }) {
 			return nil, driftline.Errorf(driftline.Invalid, "entity %q has no join key %.80q", entity.Name, name).
@@ -199,11 +200,10 @@ func (t *target) salted() string {
 	return salt + ":" + hex.EncodeToString(hash.Sum(nil))
 }
 
-// isIn reports whether the view's rows are about the target, maybe among others.
+// isIn reports whether the view's rows are about the target, maybe among others. Join
+// keys of the same name do not make it so: drivers and customers may both have an id.
 func (t *target) isIn(view *driftline.FeatureView) bool {
-	return !slices.ContainsFunc(t.keys, func(k driftline.Field) bool {
-		return !slices.ContainsFunc(view.JoinKeys, func(have driftline.Field) bool { return have.Name == k.Name && have.Type == k.Type })
-	})
+	return slices.Contains(view.Entities, t.entity)
 }
 
 // matches says which rows of batch are the target's. columns are the places of the
@@ -475,10 +475,10 @@ func (r *erasing) restOf(ctx context.Context, batch arrow.RecordBatch, places []
 	return takeRows(ctx, r.engine.mem, batch, rest)
 }
 
-// placesIn returns where the target's keys are in a dataset: the columns of their own
-// names, and those that the request mapped them to.
+// placesIn returns where the target's keys are in a dataset: the columns that the
+// request took the keys of the target's views from.
 func (r *erasing) placesIn(ctx context.Context, d *driftline.Dataset, snapshot offline.Snapshot) (places [][]int, err error) {
-	nameOf := []func(key string) string{func(key string) string { return key }}
+	var nameOf []func(key string) string
 	for _, p := range d.Projections {
 		at := slices.IndexFunc(d.Views, func(v driftline.FeatureView) bool { return v.Name == p.View })
 		if at >= 0 && r.target.isIn(&d.Views[at]) {

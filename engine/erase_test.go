@@ -36,10 +36,12 @@ func newVisits(t *testing.T) *testenv.Env {
 		Entities: []driftline.Entity{
 			{Name: "person", JoinKeys: []driftline.Field{person}},
 			{Name: "shop", JoinKeys: []driftline.Field{shop}},
+			{Name: "robot", JoinKeys: []driftline.Field{person}}, // somebody else, called the same
 		},
 		FeatureViews: []driftline.FeatureView{
 			{Name: "visits", Entities: []driftline.EntityName{"person"}, Features: []driftline.Field{{Name: "city", Type: driftline.String}}},
 			{Name: "sales", Entities: []driftline.EntityName{"shop", "person"}, Features: []driftline.Field{{Name: "amount", Type: driftline.Float64}}},
+			{Name: "robots", Entities: []driftline.EntityName{"robot"}, Features: []driftline.Field{{Name: "size", Type: driftline.Int64}}},
 			{Name: "shops", Entities: []driftline.EntityName{"shop"}, Features: []driftline.Field{{Name: "size", Type: driftline.Int64}}},
 		},
 	})
@@ -177,6 +179,23 @@ func filesWith(t *testing.T, root, marker string) (found []string) {
 		t.Fatal(err)
 	}
 	return found
+}
+
+// Another entity may have a join key of the same name, and a thing of the same value.
+func TestErasureIsOfOneEntity(t *testing.T) {
+	env := newVisits(t)
+	env.Ingest("robots", `[{"person": "`+marker+`", "event_timestamp": "2013-05-01T10:00:00Z", "size": 7}]`)
+	if _, err := env.Engine.Erase(context.Background(), eraseMarker()); err != nil {
+		t.Fatal(err)
+	}
+	checkErased(t, env)
+	rows, err := env.Engine.SQL(context.Background(), "SELECT size FROM features.robots", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, rows); got != "7 \n" {
+		t.Errorf("the robot of that name has %q left, want its row", got)
+	}
 }
 
 func TestErasureRefuses(t *testing.T) {
