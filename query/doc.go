@@ -19,14 +19,23 @@
 //
 // # A point-in-time join
 //
-//	spine batches ──┬── all columns ─────────────── held in Go ────────────┐
-//	                └── ordinal, time, keys ─► table spine                 │
-//	                                              │                        ▼
-//	Parquet files of view i ─► v<i> ─► SELECT … ASOF LEFT JOIN ─► zip by ordinal ─► batches
+//	spine batches ─► chunk ──┬── all columns ──────────────────────── held in Go ───────┐
+//	                         └── times and keys ──┬─► package merge, beside the rows ──┤
+//	                                              │     of each view that are sorted    ├─► zip ─► batches
+//	                                              └─► table spine ─► SELECT … ASOF JOIN ┘
+//	                                                    over each view that is not
 //
-// One SELECT per view gives exactly one row per spine row in spine order, so that
-// the columns of all views lie side by side without a join, and the spine's other
-// columns never leave Go.
+// Each view gives exactly one row per spine row, in spine order, so that the columns of
+// all views lie side by side without a join, and the spine's other columns never leave
+// Go. A chunk is answered before the next one is read: memory does not grow with the
+// spine or the answer. [DB.Historical] says which views are merged. Both ways give the
+// same answer, which the plan's SQL defines and an oracle tests.
+//
+// # Admission
+//
+// Training sets share Options.MemoryBytes. Each takes a sixteenth of a quarter for its first
+// rows and a quarter when its spine goes on; who finds none free waits in line, and is
+// Exhausted if the line or the wait is too long.
 //
 // # Ownership
 //

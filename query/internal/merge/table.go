@@ -91,7 +91,7 @@ func newTable[K key](v *View, rows Rows) (*table[K], error) {
 	for _, f := range rows.Files {
 		s, ok := newSource(v, f)
 		if !ok {
-			return nil, driftline.Errorf(driftline.Internal, "a file of %d rows cannot be merged", f.Groups())
+			return nil, driftline.Errorf(driftline.Internal, "a file was to be merged whose columns are of other types")
 		}
 		for g := range f.Groups() {
 			if f.Rows(g) > 0 {
