@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -16,6 +16,8 @@ from driftline.times import format_time, parse_time
 
 if TYPE_CHECKING:
     from driftline.store import FeatureStore
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=timezone.utc)
 
 
 @dataclass(frozen=True)
@@ -203,6 +205,18 @@ class ColumnStatistics:
         return cls(**{name: v for name, v in values.items() if name in cls.__dataclass_fields__})
 
 
+_DESCRIBED = ("type", "nulls", "min", "mean", "max", "distinct")
+
+
+def _described(c: ColumnStatistics) -> tuple[Any, ...]:
+    """Returns the cells of a column's line; those that its type does not have are None."""
+    limits: tuple[Any, ...] = (c.min, c.mean, c.max)
+    if c.type.startswith("timestamp"):
+        limits = tuple(v if v is None else _EPOCH + timedelta(microseconds=v) for v in limits)
+    distinct = f"> {c.distinct}" if c.more_distinct else c.distinct or None
+    return (c.type, c.nulls, *limits, distinct)
+
+
 @dataclass(frozen=True)
 class Rebuild:
     """What came out when a dataset was made again.
@@ -267,6 +281,18 @@ class Dataset:
 
         return pl.from_arrow(self.to_arrow(split))
 
+    def describe(self) -> Any:
+        """Returns its statistics as a pandas DataFrame, one row per column.
+
+        Example:
+            >>> store.dataset("late_departure", 1).describe().loc["temp", "max"]
+            100.04
+        """
+        import pandas as pd
+
+        rows = [_described(c) for c in self.statistics.values()]
+        return pd.DataFrame(rows, list(self.statistics), _DESCRIBED)
+
     def rebuild(self) -> Rebuild:
         """Makes it again on the server, from its spine and the snapshots that it pins.
 
@@ -278,6 +304,14 @@ class Dataset:
             FailedPreconditionError: If a snapshot has expired or was erased.
         """
         return self._server().rebuild_dataset(self.name, self.version)
+
+    def _repr_html_(self) -> str:
+        rows = f"{self.report.rows:,} rows"
+        if self.split is not None:
+            rows += f" ({', '.join(f'{n:,} {part}' for part, n in self.split.rows.items())})"
+        columns = ((c.column, *_described(c)) for c in self.statistics.values())
+        line = f"{self.ref}: {rows}, content {self.content_hash[:16]}…"
+        return _html.bold(line) + _html.table(("column", *_DESCRIBED), columns)
 
     def _server(self) -> FeatureStore:
         if self._store is None:

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from datetime import datetime, timezone
 
+import driftline
 import pyarrow as pa
 import pytest
-
-import driftline
 
 
 @pytest.fixture

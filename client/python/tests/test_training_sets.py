@@ -214,6 +214,17 @@ def test_statistics_of_every_column(filled, saved):
     assert dict(zip(*columns.to_pydict().values(), strict=True))["group"] == group.mean
 
 
+def test_a_dataset_describes_its_columns(saved):
+    described = saved.describe()
+    assert list(described.index) == saved.to_arrow().column_names
+    assert described.loc["group", ["min", "max"]].tolist() == [0, 6]
+    assert described.loc["event_timestamp", "min"] == NOON
+    assert described.loc["station", "distinct"] == 5
+    page = saved._repr_html_()
+    assert "100 rows (80 train, 20 test)" in page
+    assert "<td" in page
+
+
 def test_a_dataset_is_made_again(filled, saved):
     late = {"station": ["a"], "event_timestamp": [NOON], "temp": [-1.0], "count": [0]}
     filled.store.ingest(filled.name, late)
