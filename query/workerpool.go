@@ -260,12 +260,7 @@ func (p *workers) run(ctx context.Context, box sandbox) (driftline.Batches, erro
 		return driftline.Batches{}, err
 	}
 	schema := a.reader.Schema()
-	lent := &lent{reply: a}
-	lent.timer = time.AfterFunc(lendTime, func() {
-		if a := lent.take(); a != nil {
-			a.give(true)
-		}
-	})
+	lent := lend(a)
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		a := lent.take()
 		if a == nil {
@@ -301,14 +296,25 @@ type lent struct {
 	timer *time.Timer
 }
 
+// lend offers a to the first range. If none begins in time, a is given up.
+func lend(a *reply) *lent {
+	l := &lent{reply: a}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.timer = time.AfterFunc(lendTime, func() {
+		if a := l.take(); a != nil {
+			a.give(true)
+		}
+	})
+	return l
+}
+
 func (l *lent) take() *reply {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	a := l.reply
 	l.reply = nil
-	if l.timer != nil {
-		l.timer.Stop()
-	}
+	l.timer.Stop()
 	return a
 }
 
