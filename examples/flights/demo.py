@@ -1,5 +1,5 @@
 """Runs the whole story on the flights of 2013: a fresh server, definitions, ingest,
-a training set, a model, online reads, drift and lineage.
+a training set, a model, online reads, drift and lineage, time travel and a rebuild.
 
     python examples/flights/demo.py --bin bin/driftline --out build/demo
 
@@ -19,6 +19,14 @@ import time
 HERE = pathlib.Path(__file__).parent
 NARROW = 72
 
+AS_REPORTED = """SELECT created, temp FROM features.weather AT (VERSION => 'as_reported')
+    WHERE origin = 'JFK' AND event_timestamp = TIMESTAMPTZ '2013-05-09 02:00:00Z'"""
+IN_SQL = """SELECT origin, count(*) AS flights, round(avg(visib), 2) AS miles_seen
+    FROM point_in_time(
+        (SELECT origin, scheduled_departure FROM datasets.late_departure),
+        features => ['weather:visib'], event_timestamp => 'scheduled_departure', known_at => true)
+    GROUP BY origin ORDER BY origin"""
+
 
 def main() -> int:
     args = parse_args()
@@ -36,7 +44,7 @@ def main() -> int:
         print("applied again:")
         server.cli("apply", str(HERE))
 
-        headline("3–6. The notebook: ingest, training set, model, online = offline, drift")
+        headline("3. The notebook: ingest, training set, time travel, model, online, drift")
         notebook = out / "flights.ipynb"
         page = out / "flights.html"
         run(
@@ -44,7 +52,7 @@ def main() -> int:
             env=os.environ | {"DRIFTLINE_SERVER": server.url, "DRIFTLINE_OUT": str(out)},
         )
 
-        headline("6. The same drift question from the command line, with an exit code for CI")
+        headline("4. The same drift question from the command line, with an exit code for CI")
         report = out / "drift.html"
         months = "SELECT * FROM features.weather WHERE month(event_timestamp) BETWEEN {} AND {}"
         status = server.cli(
@@ -58,6 +66,13 @@ def main() -> int:
             expect=(0, 3),
         )
         print(f"exit code {status}: {'drift was found' if status == 3 else 'no drift'}")
+
+        headline("5. After a correction: the row as reported, and the training set made again")
+        server.cli("sql", AS_REPORTED)
+        server.cli("dataset", "rebuild", "late_departure@1")
+
+        headline("6. A training set in pure SQL, grouped by airport")
+        server.cli("sql", IN_SQL)
 
         headline("7. Where does the model come from?")
         server.cli("lineage", "model/late_departure@1")
@@ -91,8 +106,10 @@ def summary(server: "Server", out: pathlib.Path, started: float) -> None:
     print()
     print("next: `make run`, then open")
     print("  http://127.0.0.1:8816/                                      the catalogue")
+    print("  http://127.0.0.1:8816/datasets/late_departure/1             the training set")
     print("  http://127.0.0.1:8816/models                                the champion")
     print("  http://127.0.0.1:8816/lineage?ref=model/late_departure@1    its lineage")
+    print("and `bin/driftline sql` for a shell over all of it: \\d lists the tables")
 
 
 class Server:
