@@ -217,6 +217,12 @@ def _described(c: ColumnStatistics) -> tuple[Any, ...]:
     return (c.type, c.nulls, *limits, distinct)
 
 
+def _shown(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return f"{value:%Y-%m-%d %H:%M}"
+    return f"{value:,}" if isinstance(value, int) else value
+
+
 @dataclass(frozen=True)
 class Rebuild:
     """What came out when a dataset was made again.
@@ -309,7 +315,7 @@ class Dataset:
         rows = f"{self.report.rows:,} rows"
         if self.split is not None:
             rows += f" ({', '.join(f'{n:,} {part}' for part, n in self.split.rows.items())})"
-        columns = ((c.column, *_described(c)) for c in self.statistics.values())
+        columns = ((c.column, *map(_shown, _described(c))) for c in self.statistics.values())
         line = f"{self.ref}: {rows}, content {self.content_hash[:16]}…"
         return _html.bold(line) + _html.table(("column", *_DESCRIBED), columns)
 
