@@ -96,10 +96,9 @@ type Engine struct {
 	retention   driftline.Retention
 	failAt      func(step string) error // nil but in tests
 
-	calls  sync.RWMutex // held for reading by every call that writes
-	closed bool         // guarded by calls
-	stop   context.CancelFunc
-	work   sync.WaitGroup // background goroutines
+	calls calls // that Close waits for
+	stop  context.CancelFunc
+	work  sync.WaitGroup // background goroutines
 }
 
 // Open opens the data folder dir, making it if it does not exist, and finishes what
@@ -196,13 +195,9 @@ func (e *Engine) loadSequence() error {
 // Close ends background work, waits for writes under way, and closes every room.
 // It is safe to call twice; the second call does nothing.
 func (e *Engine) Close() error {
-	e.calls.Lock()
-	if e.closed {
-		e.calls.Unlock()
+	if !e.calls.end() {
 		return nil
 	}
-	e.closed = true
-	e.calls.Unlock()
 	e.stop()
 	e.work.Wait()
 	return e.closeRooms()
@@ -223,17 +218,46 @@ func (e *Engine) closeRooms() error {
 	return errors.Join(errs...)
 }
 
-// begin admits a call that writes; end lets Close go on.
+// begin admits a call that Close waits for; end lets Close go on. A call may begin
+// another: it is then refused if Close has begun in between.
 func (e *Engine) begin() error {
-	e.calls.RLock()
-	if e.closed {
-		e.calls.RUnlock()
-		return driftline.Errorf(driftline.Unavailable, "the server is stopping").WithHint("try again when it is up")
+	if e.calls.begin() {
+		return nil
 	}
-	return nil
+	return driftline.Errorf(driftline.Unavailable, "the server is stopping").WithHint("try again when it is up")
 }
 
-func (e *Engine) end() { e.calls.RUnlock() }
+func (e *Engine) end() { e.calls.running.Done() }
+
+// calls counts the calls under way. It is no RWMutex, because one call may begin
+// another, and a second read lock would wait for a Close that waits for the first.
+type calls struct {
+	running sync.WaitGroup
+
+	mu     sync.Mutex // guards closed, and running.Add against end
+	closed bool
+}
+
+// begin counts a call, unless there are to be no more.
+func (c *calls) begin() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.closed {
+		return false
+	}
+	c.running.Add(1)
+	return true
+}
+
+// end admits no more calls and waits for those under way. It is false the second time.
+func (c *calls) end() bool {
+	c.mu.Lock()
+	again := c.closed
+	c.closed = true
+	c.mu.Unlock()
+	c.running.Wait()
+	return !again
+}
 
 // Registry gives the catalogue, runs, models, datasets and lineage, and the writes
 // that concern nothing but the ledger.
