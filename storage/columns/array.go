@@ -16,7 +16,7 @@ import (
 // encoded, has no nulls, and is aligned as Arrow wants. The caller releases the result,
 // and need not keep the file open until then.
 func (r *Reader) Array(mem memory.Allocator, from, to int) (arrow.Array, error) {
-	page, err := r.Page(from)
+	page, err := r.find(from)
 	if err != nil {
 		return nil, err
 	}
@@ -65,7 +65,7 @@ func allocate(mem memory.Allocator, bytes int) *memory.Buffer {
 // pages calls each for every page of the rows, with the part of them that it holds.
 func (r *Reader) pages(from, to int, each func(p *Page, at, first, n int)) error {
 	for row := from; row < to; {
-		p, err := r.Page(row)
+		p, err := r.find(row)
 		if err != nil {
 			return err
 		}
@@ -111,7 +111,7 @@ func (r *Reader) copyFixed(mem memory.Allocator, from, to int) (arrow.Array, err
 	defer values.Release()
 	defer valid.release()
 	err := r.pages(from, to, func(p *Page, at, first, n int) {
-		copy(values.Bytes()[at*r.width:], p.Values[first*r.width:(first+n)*r.width])
+		p.copyValues(values.Bytes()[at*r.width:], first, n)
 		valid.add(p, at, first, n)
 	})
 	if err != nil {

@@ -2,7 +2,9 @@ package columns
 
 import (
 	"bytes"
+	"encoding/binary"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -104,7 +106,7 @@ func writeFile(t testing.TB, batch arrow.RecordBatch, layout ...parquet.WriterPr
 // everyLayout runs test on a file of each layout, with nulls and without.
 func everyLayout(t *testing.T, test func(t *testing.T, f *File, rows arrow.RecordBatch)) {
 	for name, layout := range layouts {
-		for _, nulls := range []int{0, 3} {
+		for _, nulls := range []int{0, 3, 100} {
 			t.Run(fmt.Sprintf("%s, nulls %d", name, nulls), func(t *testing.T) {
 				rows := randomRows(rand.New(rand.NewPCG(1, uint64(nulls))), 4000, nulls)
 				f, err := Open(writeFile(t, rows, layout...))
@@ -157,6 +159,42 @@ func TestArraysAreWhatWasWritten(t *testing.T) {
 				}
 				first += f.Rows(g)
 			}
+		}
+	})
+}
+
+// A page that an array was made of has no places for nulls yet.
+func TestPagesHaveAPlaceForEveryRow(t *testing.T) {
+	everyLayout(t, func(t *testing.T, f *File, rows arrow.RecordBatch) {
+		const column = 2
+		want := rows.Column(column).(*array.Float32)
+		var r Reader
+		for g, first := 0, 0; g < f.Groups(); g++ {
+			if err := r.Open(f, g, leafOf(t, f, testSchema.Field(column).Name)); err != nil {
+				t.Fatal(err)
+			}
+			for row := range f.Rows(g) {
+				if row%2 == 0 {
+					got, err := r.Array(memory.DefaultAllocator, row, row+1)
+					if err != nil {
+						t.Fatal(err)
+					}
+					got.Release()
+				}
+				p, err := r.Page(row)
+				if err != nil {
+					t.Fatal(err)
+				}
+				at := row - p.First
+				if p.Null(at) != want.IsNull(first+row) {
+					t.Fatalf("row %d of group %d: null is %v", row, g, p.Null(at))
+				}
+				value := math.Float32frombits(binary.LittleEndian.Uint32(p.Values[at*p.Width:]))
+				if !p.Null(at) && value != want.Value(first+row) {
+					t.Fatalf("row %d of group %d is %v, want %v", row, g, value, want.Value(first+row))
+				}
+			}
+			first += f.Rows(g)
 		}
 	})
 }

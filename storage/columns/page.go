@@ -2,6 +2,7 @@ package columns
 
 import (
 	"encoding/binary"
+	"math/bits"
 	"sort"
 
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
@@ -26,6 +27,8 @@ type Page struct {
 	Valid []byte
 
 	InPlace bool // Values lies in the mapping of the file: nothing was copied
+
+	dense bool // Values has no places for nulls yet: only what is present, side by side
 }
 
 // Span is a part of a text.
@@ -109,6 +112,18 @@ func widthOf(t parquet.Type) int {
 
 // Page returns the page that holds the row.
 func (r *Reader) Page(row int) (*Page, error) {
+	p, err := r.find(row)
+	if err != nil || !p.dense {
+		return p, err
+	}
+	r.spread = sized(r.spread, p.Rows*p.Width)
+	p.copyValues(r.spread, 0, p.Rows)
+	p.Values, p.dense = r.spread, false
+	return p, nil
+}
+
+// find returns the page that holds the row; it may be dense.
+func (r *Reader) find(row int) (*Page, error) {
 	if r.page.Has(row) {
 		return &r.page, nil
 	}
@@ -225,23 +240,51 @@ func (r *Reader) readLevels(levels []byte) (present int, err error) {
 	if !r.leaf.nullable {
 		return r.page.Rows, nil
 	}
-	at := 0
 	h := hybrid{data: levels, width: 1}
-	err = h.each(r.page.Rows, func(n int, level uint32) {
-		if level == 0 && r.page.Valid == nil {
+	for at, n := 0, 0; at < r.page.Rows; at += n {
+		piece, level, packed, err := h.next()
+		if err != nil {
+			return 0, err
+		}
+		if piece == 0 {
+			return 0, errDamaged
+		}
+		n = min(piece, r.page.Rows-at)
+		if r.page.Valid == nil && (packed || level == 0) {
 			r.valid = sized(r.valid, (r.page.Rows+7)/8)
 			r.page.Valid = r.valid
 			bitutil.SetBitsTo(r.page.Valid, 0, int64(at), true)
 		}
-		if r.page.Valid != nil {
+		switch {
+		case packed: // as the bits of a bitmap are
+			putBits(r.page.Valid, at, h.packed[:(n+7)/8])
+		case r.page.Valid != nil:
 			bitutil.SetBitsTo(r.page.Valid, int64(at), int64(n), level != 0)
 		}
-		if level != 0 {
-			present += n
+	}
+	if r.page.Valid == nil {
+		return r.page.Rows, nil
+	}
+	if present = bitutil.CountSetBits(r.page.Valid, 0, r.page.Rows); present == r.page.Rows {
+		r.page.Valid = nil
+	}
+	return present, nil
+}
+
+// putBits puts bits into a bitmap, from at on. What follows them in the last byte is
+// overwritten too.
+func putBits(bitmap []byte, at int, packed []byte) {
+	to, shift := bitmap[at>>3:], at&7
+	if shift == 0 {
+		copy(to, packed)
+		return
+	}
+	for i, b := range packed {
+		to[i] = to[i]&(1<<shift-1) | b<<shift
+		if i+1 < len(to) {
+			to[i+1] = b >> (8 - shift)
 		}
-		at += n
-	})
-	return present, err
+	}
 }
 
 // readPlain reads values of the plain encoding. They stay where they are if that is
@@ -277,11 +320,53 @@ func (r *Reader) readPlain(values []byte, present int) error {
 		r.page.InPlace = r.chunk.codec == compress.Codecs.Uncompressed
 		return nil
 	}
-	r.spread = sized(r.spread, r.page.Rows*r.width)
-	copy(r.spread, r.page.Values)
-	r.page.Values = r.spread
-	spreadValues(&r.page, r.spread)
+	r.page.dense = true
 	return nil
+}
+
+// copyValues copies n values of the page, from first on, each to its row; nulls are zero.
+func (p *Page) copyValues(to []byte, first, n int) {
+	if !p.dense {
+		copy(to, p.Values[first*p.Width:(first+n)*p.Width])
+		return
+	}
+	from := p.Values[bitutil.CountSetBits(p.Valid, 0, first)*p.Width:]
+	for row, end := first, first+n; row < end; {
+		run := equalBits(p.Valid, row, end)
+		bytes := run * p.Width
+		if bitutil.BitIsSet(p.Valid, row) {
+			copy(to[:bytes], from[:bytes])
+			from = from[bytes:]
+		} else {
+			clear(to[:bytes])
+		}
+		to, row = to[bytes:], row+run
+	}
+}
+
+// equalBits counts the bits of a bitmap, from at on and before end, that are as the one
+// at at.
+func equalBits(bitmap []byte, at, end int) int {
+	same := uint64(0)
+	if bitutil.BitIsSet(bitmap, at) {
+		same = ^same
+	}
+	for bit := at; bit < end; {
+		var word uint64
+		known := 8
+		if rest := bitmap[bit>>3:]; len(rest) >= 8 {
+			word, known = binary.LittleEndian.Uint64(rest), 64
+		} else {
+			word = uint64(rest[0])
+		}
+		known -= bit & 7
+		word = (word ^ same) >> (bit & 7)
+		if n := bits.TrailingZeros64(word); n < known {
+			return min(bit+n, end) - at
+		}
+		bit += known
+	}
+	return end - at
 }
 
 // plainSpans appends where each of n byte arrays of the plain encoding is.

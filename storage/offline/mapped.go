@@ -14,6 +14,7 @@ import (
 type mappedReader struct {
 	conformer conformer
 	file      *columns.File
+	again     *recycler // memory of columns of fixed width
 	wanted    []mappedColumn
 	group     int // the row group that is read
 	row       int // in it: the next
@@ -45,7 +46,7 @@ func (s *Store) mapFile(ctx context.Context, f File, stored *arrow.Schema) (rowR
 	if err != nil {
 		return nil, err
 	}
-	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, wanted: make([]mappedColumn, stored.NumFields())}
+	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: newRecycler(s.mem), wanted: make([]mappedColumn, stored.NumFields())}
 	for i, field := range stored.Fields() {
 		id, _ := fieldID(field)
 		leaf, ok := file.Find(columns.Column{ID: id, Name: field.Name})
@@ -100,7 +101,11 @@ func (r *mappedReader) column(c *mappedColumn, from, to int) (arrow.Array, error
 			return nil, err
 		}
 	}
-	found, err := c.reader.Array(r.conformer.mem, from, to)
+	mem := r.conformer.mem
+	if _, fixed := c.typ.(arrow.FixedWidthDataType); fixed {
+		mem = r.again
+	}
+	found, err := c.reader.Array(mem, from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -108,4 +113,7 @@ func (r *mappedReader) column(c *mappedColumn, from, to int) (arrow.Array, error
 	return r.conformer.array(found, c.typ)
 }
 
-func (r *mappedReader) close() { r.file.Close() }
+func (r *mappedReader) close() {
+	r.again.close()
+	r.file.Close()
+}
