@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"bytes"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -25,8 +26,10 @@ import (
 	"github.com/driftline/driftline/storage/online"
 )
 
-// formatVersion is the version of the data folder's layout that this build writes.
-const formatVersion = 1
+// formatVersion is the version of the data folder's layout that this build writes. It
+// reads those before: version 1 had Arrow streams as log entries, knew no erasures and
+// had other data files.
+const formatVersion = 2
 
 // Options configure an engine. The zero value, and nil, mean the defaults.
 type Options struct {
@@ -357,13 +360,14 @@ func checkFormat(dir string) error {
 	return nil
 }
 
-// writeFormat marks a new folder. The caller holds the folder's lock.
+// writeFormat marks a new folder, or an older one that is now taken over: an older
+// build would misread what this one writes. The caller holds the folder's lock.
 func writeFormat(dir string) error {
-	path := filepath.Join(dir, "FORMAT")
-	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
-		return err
+	path, mark := filepath.Join(dir, "FORMAT"), []byte(strconv.Itoa(formatVersion)+"\n")
+	if has, err := os.ReadFile(path); err == nil && bytes.Equal(has, mark) {
+		return nil
 	}
-	return durable.WriteBytes(path, []byte(strconv.Itoa(formatVersion)+"\n"))
+	return durable.WriteBytes(path, mark)
 }
 
 // keyedMutex is a mutex per name. The zero value is ready.

@@ -294,6 +294,17 @@ func TestTheDataFolderGuardsItself(t *testing.T) {
 			t.Errorf("the refused folder holds %v (%v), want FORMAT alone", entries, err)
 		}
 	})
+	t.Run("made by an older version", func(t *testing.T) {
+		old := testenv.New(t)
+		path := filepath.Join(old.Dir, "FORMAT")
+		if err := os.WriteFile(path, []byte("1\n"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		old.Reopen()
+		if mark, err := os.ReadFile(path); err != nil || string(mark) != "2\n" {
+			t.Errorf("the folder is marked %q (%v) after it was taken over, want 2", mark, err)
+		}
+	})
 	t.Run("not a folder", func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "file")
 		if err := os.WriteFile(path, nil, 0o600); err != nil {
