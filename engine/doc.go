@@ -9,11 +9,14 @@
 //	small (≤ 10,000 rows):   kv batch {ingest log entry, online merges, idempotency record, ledger line} ─ fsync ─ ack
 //	bulk:                    Parquet ─ intent ─ snapshot ─ online merges ─ kv batch {record, ledger lines, −intent} ─ ack
 //
-// A reader of the offline store first flushes the view's ingest log into a snapshot,
-// so that one snapshot id names all that an answer was computed from; a background
-// loop flushes what nobody reads. Flushing is a bulk write whose rows are online
-// already. A crash between any two steps is mended when the folder is opened again:
-// an intent whose snapshot exists is finished, any other never happened.
+// Small writes that come together are one kv batch. A reader sees the newest snapshot
+// of a view and, beside it, the log entries that are in no file yet: the view's head,
+// which changes in one step. A background loop flushes the log into files; a saved
+// dataset flushes first, so that snapshot ids alone name its rows. Flushing is a bulk
+// write whose rows are online already. Another loop merges files, gives up snapshots
+// that nothing needs and looks for damage. A crash between any two steps is mended when
+// the folder is opened again: an intent whose snapshot exists is finished, any other
+// never happened.
 //
 // # One rule of time
 //
@@ -26,7 +29,10 @@
 // # Invariants
 //
 //   - A row has one write sequence for ever; it is unique in the data folder.
-//   - One committer per table at a time (Engine.tables); readers are never blocked.
+//   - One committer per table at a time (Engine.tables), who then tells Engine.heads;
+//     readers are never blocked.
 //   - Data files are checked against the hash in their name before the first read.
+//   - A snapshot that a dataset, a run or a model came from is not given up, but by an
+//     erasure. Files that a request reads are not removed before its context ends.
 //   - Close waits for calls under way and joins every goroutine.
 package engine
