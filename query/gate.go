@@ -271,7 +271,7 @@ func textOf(v any) string {
 func parseFailure(text, kind, message, position string) error {
 	if kind == "not implemented" {
 		return driftline.Errorf(driftline.Permission, "only SELECT is allowed here").
-			WithHint("write data through ingest, and list tables with SELECT * FROM meta.views")
+			WithHint("write data through ingest, and list tables with SELECT * FROM meta.tables")
 	}
 	message = firstLine(message)
 	if at, err := strconv.Atoi(position); err == nil && at >= 0 && at <= len(text) {

@@ -58,6 +58,10 @@ func (a *app) tableSnapshotsCommand() *cobra.Command {
 			return err
 		}
 		return a.answer(map[string]any{"snapshots": snapshots}, func(w io.Writer) error {
+			if len(snapshots) == 0 {
+				_, err := fmt.Fprintln(w, "no snapshot yet; rows that were written wait in the ingest log for the next flush, and readers see them")
+				return err
+			}
 			t := newTable(">snapshot", "time", "by", ">rows", ">files", ">bytes", "tags", "needed by")
 			for _, s := range snapshots {
 				pins := make([]string, len(s.Pins))
