@@ -368,7 +368,8 @@ func (s *Store) ReplaceFiles(ctx context.Context, id TableID, removed, added []F
 	}
 	tx := t.NewTransaction()
 	// A rewrite of the same rows, which who follows the table's changes need not read.
-	if err := tx.NewRewrite(s.properties(summary)).Apply(gone, described, nil).Commit(ctx); err != nil {
+	swap := table.CompactionGroupResult{OldDataFiles: gone, NewDataFiles: described}
+	if err := tx.NewRewrite(s.properties(summary)).ApplyResult(swap).Commit(ctx); err != nil {
 		return Snapshot{}, failure("commit to table "+id.String(), err)
 	}
 	t, err = tx.Commit(ctx)
