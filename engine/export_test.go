@@ -23,6 +23,18 @@ func (e *Engine) FailAt(step string, err error) {
 	}
 }
 
+// AtFirst runs do when a write or an upkeep reaches a step for the first time, and lets
+// it go on then.
+func (e *Engine) AtFirst(step string, do func()) {
+	e.failAt = func(at string) error {
+		if step == at {
+			e.failAt = nil // what do does may reach the step too
+			do()
+		}
+		return nil
+	}
+}
+
 // SetSmallRows changes how many rows a write may have to go to the ingest log.
 func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
 

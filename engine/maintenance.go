@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
@@ -27,6 +28,7 @@ var DefaultRetention = driftline.Retention{Last: 10, MaxAge: driftline.Duration(
 const (
 	causeCompaction = "compaction"
 	causeRollback   = "rollback"
+	causeEvolution  = "evolution"
 )
 
 // maintainLoop keeps the tables of views and datasets in shape until the engine closes.
@@ -128,6 +130,9 @@ func (e *Engine) compact(ctx context.Context, name driftline.ViewName) (driftlin
 		}
 		for _, group := range groups {
 			into, err := e.merge(ctx, view, now.snapshot, group)
+			if driftline.CodeOf(err) == driftline.Conflict {
+				break // somebody else replaced these files: plan again
+			}
 			if err != nil {
 				return done, err
 			}
@@ -153,8 +158,8 @@ func (e *Engine) merge(ctx context.Context, view *driftline.FeatureView, from of
 	}
 	unlock := e.tables.lock(table.String())
 	defer unlock()
-	in := intent{
-		ID: fmt.Sprintf("compaction-%s-%d-%s", view.Name, from.ID, group[0].Hash), Kind: intentCompaction,
+	in := intent{ // of its own name: two of one snapshot may merge the same files
+		ID: fmt.Sprintf("compaction-%s-%d-%s", view.Name, from.ID, rand.Text()), Kind: intentCompaction,
 		View: view.Name, Files: hashes(files), removed: group,
 	}
 	return len(files), e.execute(ctx, &in, files)

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"testing"
 
@@ -66,6 +67,30 @@ func TestCompactionMergesFilesAndChangesNoRow(t *testing.T) {
 	}
 	if done, err := env.Engine.Compact(ctx, weatherTable); err != nil || done.Compacted != 0 {
 		t.Errorf("a second time: %+v, %v", done, err)
+	}
+}
+
+// Two compactions of one snapshot merge the same files. The one that comes second changes
+// nothing, whatever was written in between, and leaves no file behind.
+func TestTheSecondOfTwoEqualCompactionsChangesNothing(t *testing.T) {
+	env := newWeather(t)
+	ctx := context.Background()
+	pieces(env, 6)
+	env.Engine.AtFirst("files staged", func() {
+		if _, err := env.Engine.Compact(ctx, weatherTable); err != nil {
+			t.Error(err)
+		}
+		pieces(env, 2)
+	})
+	if done, err := env.Engine.Compact(ctx, weatherTable); err != nil || done.Compacted != 0 {
+		t.Errorf("the second compaction: %+v, %v", done, err)
+	}
+	if n := countRows(t, env.Engine, "weather"); n != 8 {
+		t.Errorf("%d rows, want all 8 that were acknowledged", n)
+	}
+	stored, err := filepath.Glob(filepath.Join(env.Dir, "warehouse", "features", "weather", "data", "*.parquet"))
+	if err != nil || len(stored) != 9 { // six, what they were merged into, and two
+		t.Errorf("%d files are stored, %v", len(stored), err)
 	}
 }
 

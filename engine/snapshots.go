@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"crypto/rand"
 	"fmt"
 	"maps"
 	"slices"
@@ -170,7 +171,7 @@ func (e *Engine) Rollback(ctx context.Context, table string, to driftline.Snapsh
 		return driftline.Snapshot{}, err
 	}
 	in := intent{
-		ID: fmt.Sprintf("rollback-%s-%d-%d", view.Name, to, e.takeSequences(1)), Kind: intentRollback,
+		ID: fmt.Sprintf("rollback-%s-%d-%s", view.Name, to, rand.Text()), Kind: intentRollback,
 		View: view.Name, To: to, Next: e.sequence.Load(),
 	}
 	if err := e.execute(ctx, &in, nil); err != nil {
