@@ -55,8 +55,8 @@ func (f *freshness) newest(ctx context.Context, view *driftline.FeatureView, sta
 	return found.newest
 }
 
-// flushed is newest without reading while writes are still in the log: reading
-// would flush them, and a scrape should not make small files.
+// flushed is newest without reading while writes are still in the log: each of them
+// changes the answer, and a scrape should not read a view for each.
 func (f *freshness) flushed(ctx context.Context, view *driftline.FeatureView, status engine.ViewStatus) time.Time {
 	if status.Unflushed == 0 {
 		return f.newest(ctx, view, status)

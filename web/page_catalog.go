@@ -4,7 +4,6 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"slices"
 	"strings"
 	"time"
 
@@ -12,7 +11,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
-	"github.com/driftline/driftline/registry"
 )
 
 // viewRow is one feature view of the catalogue.
@@ -42,18 +40,16 @@ func (s *Server) cataloguePage(w http.ResponseWriter, r *http.Request) error {
 	return s.render(w, "catalogue", page{Title: "Catalogue", Section: "catalogue", Body: body})
 }
 
-// lookAt describes a view's rows to a person. Reading the newest time flushes
-// what is still in the log, so the counts are asked for again.
+// lookAt describes a view's rows to a person, to whom those that are still in the
+// ingest log are rows like any other.
 func (s *Server) lookAt(ctx context.Context, view *driftline.FeatureView) (engine.ViewStatus, time.Time, error) {
 	status, err := s.engine.ViewStatus(ctx, view.Name)
 	if err != nil {
 		return status, time.Time{}, err
 	}
 	newest := s.freshness.newest(ctx, view, status)
-	if status.Unflushed > 0 {
-		status, err = s.engine.ViewStatus(ctx, view.Name)
-	}
-	return status, newest, err
+	status.Rows += int64(status.Unflushed)
+	return status, newest, nil
 }
 
 type viewPage struct {
@@ -62,7 +58,11 @@ type viewPage struct {
 	Newest        time.Time                  // event time; zero if there are no rows
 	Services      []driftline.FeatureService // that use the view
 	Distributions []distribution
-	Snapshots     []registry.Snapshot // the newest first
+	Table         string
+	Snapshots     []driftline.Snapshot // the newest first
+	MoreSnapshots int                  // that Snapshots leaves out
+	Growth        *growth
+	Damage        *damage
 	HTTP, Flight  string
 	Example       exampleRead
 }
@@ -83,9 +83,15 @@ func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	snapshots, err := s.snapshotsOf(r.Context(), viewTable(view.Name))
+	if err != nil {
+		return err
+	}
+	shown := snapshots[:min(len(snapshots), maxSnapshots)]
 	body := viewPage{View: view, Status: status, HTTP: "http://" + r.Host, Flight: s.options.FlightAddress,
-		Example: exampleOf(view), Snapshots: s.snapshots(view.Name),
-		Newest: newest, Distributions: s.distributions(r.Context(), view, status.Rows)}
+		Example: exampleOf(view), Newest: newest, Damage: s.damageOf(r.Context(), view.Name, status.Damaged),
+		Table: viewTable(view.Name), Snapshots: shown, MoreSnapshots: len(snapshots) - len(shown), Growth: drawGrowth(snapshots, s.engine.Now()),
+		Distributions: s.distributions(r.Context(), view, status.Rows)}
 	for _, service := range s.engine.Registry().Services() {
 		for _, projection := range service.Projections {
 			if projection.View == view.Name {
@@ -95,15 +101,6 @@ func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	return s.render(w, "view", page{Title: string(view.Name), Section: "catalogue", Body: body})
-}
-
-// maxSnapshots is how many commits a page shows; lineage has them all.
-const maxSnapshots = 20
-
-func (s *Server) snapshots(view driftline.ViewName) []registry.Snapshot {
-	all := s.engine.Registry().Snapshots("features." + string(view))
-	slices.Reverse(all)
-	return all[:min(len(all), maxSnapshots)]
 }
 
 func exampleOf(view *driftline.FeatureView) exampleRead {

@@ -49,7 +49,7 @@ func TestTheLifeOfATable(t *testing.T) {
 	}
 }
 
-func decode[T any](t *testing.T, text string) (value T) {
+func decode[T any](t testing.TB, text string) (value T) {
 	t.Helper()
 	if err := json.Unmarshal([]byte(text), &value); err != nil {
 		t.Fatalf("%v in %s", err, text)
