@@ -128,6 +128,8 @@ func (s *service) ListActions(_ *flight.Empty, stream flight.FlightService_ListA
 		{Type: actionHealthcheck, Description: `says {"status": "ok"} and the server's version`},
 		{Type: flightsql.CreatePreparedStatementActionType, Description: "prepares one SELECT"},
 		{Type: flightsql.ClosePreparedStatementActionType, Description: "forgets a prepared SELECT"},
+		{Type: flight.CancelFlightInfoActionType, Description: "ends a SELECT that is being answered"},
+		{Type: flightsql.CancelQueryActionType, Description: "the same, as older clients ask it"},
 	} {
 		if err := stream.Send(action); err != nil {
 			return err

@@ -22,11 +22,12 @@ type sqlService struct {
 	flightsql.BaseServer
 	engine     *engine.Engine
 	statements *statements
+	queries    *queries
 	known      map[flightsql.SqlInfo]bool
 }
 
 func newSQLService(e *engine.Engine, statements *statements, version string) *sqlService {
-	s := &sqlService{engine: e, statements: statements, known: make(map[flightsql.SqlInfo]bool)}
+	s := &sqlService{engine: e, statements: statements, queries: newQueries(), known: make(map[flightsql.SqlInfo]bool)}
 	s.Alloc = e.Allocator()
 	s.registerInfo(version)
 	return s
@@ -56,7 +57,9 @@ func (s *service) doGetSQL(ticket *flight.Ticket, stream flight.FlightService_Do
 		if err := packed.UnmarshalTo(&statement); err != nil {
 			return driftline.Errorf(driftline.Invalid, "the ticket cannot be read")
 		}
-		return s.runQuery(ctx, string(statement.GetStatementHandle()), nil, stream)
+		return s.sql.queries.run(ctx, ticket.GetTicket(), func(ctx context.Context) error {
+			return s.runQuery(ctx, textOf(statement.GetStatementHandle()), nil, stream)
+		})
 	}
 	var prepared pb.CommandPreparedStatementQuery
 	if packed.MessageIs(&prepared) {
@@ -68,7 +71,9 @@ func (s *service) doGetSQL(ticket *flight.Ticket, stream flight.FlightService_Do
 			return err
 		}
 		defer driftline.ReleaseAll(arguments)
-		return s.runQuery(ctx, query, arguments, stream)
+		return s.sql.queries.run(ctx, ticket.GetTicket(), func(ctx context.Context) error {
+			return s.runQuery(ctx, query, arguments, stream)
+		})
 	}
 	return s.flightSQL.DoGet(ticket, stream)
 }
@@ -121,7 +126,7 @@ func (s *sqlService) GetFlightInfoStatement(ctx context.Context, command flights
 	if err != nil {
 		return nil, err
 	}
-	ticket, err := flightsql.CreateStatementQueryTicket([]byte(command.GetQuery()))
+	ticket, err := flightsql.CreateStatementQueryTicket(newHandle(command.GetQuery()))
 	if err != nil {
 		return nil, driftline.Errorf(driftline.Internal, "cannot make a ticket: %w", err)
 	}

@@ -30,7 +30,7 @@ func (s *sqlService) registerInfo(version string) {
 		flightsql.SqlInfoFlightSqlServerSql:            true,
 		flightsql.SqlInfoFlightSqlServerSubstrait:      false,
 		flightsql.SqlInfoFlightSqlServerTransaction:    int32(flightsql.SqlTransactionNone),
-		flightsql.SqlInfoFlightSqlServerCancel:         false,
+		flightsql.SqlInfoFlightSqlServerCancel:         true,
 		flightsql.SqlInfoFlightSqlServerBulkIngestion:  false,
 		flightsql.SqlInfoDDLCatalog:                    false,
 		flightsql.SqlInfoDDLSchema:                     false,

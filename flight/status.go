@@ -82,7 +82,7 @@ func failureOfStatus(s *status.Status, err error) *driftline.Error {
 // and for clients that see nothing else, and the parts again as an ErrorInfo.
 func statusOf(failure *driftline.Error) error {
 	if failure == nil {
-		return status.Error(codes.Canceled, "the client went away")
+		return status.Error(codes.Canceled, "the call was cancelled")
 	}
 	shown := shownOf(failure)
 	code := grpcCode[shown.Code]

@@ -44,7 +44,7 @@ func TestWhatClientsAreTold(t *testing.T) {
 		{"a bug", errors.New("open /srv/data/secret: no such file"), codes.Internal, "internal: the server failed to answer; its log says why", "/srv/data/secret"},
 		{"a bug that knows it is one", driftline.Errorf(driftline.Internal, "index 7 of 3"), codes.Internal, "internal: the server failed to answer; its log says why", "index 7 of 3"},
 		{"a deadline", context.DeadlineExceeded, codes.DeadlineExceeded, "deadline: the time allowed for the call ran out", "code=deadline"},
-		{"a client that left", context.Canceled, codes.Canceled, "the client went away", "code=cancelled"},
+		{"a client that left", context.Canceled, codes.Canceled, "the call was cancelled", "code=cancelled"},
 		{"what Flight SQL lacks", status.Error(codes.Unimplemented, "BeginSavepoint not implemented"), codes.Unimplemented,
 			"invalid: BeginSavepoint is not offered by this server; it answers single SELECT statements, prepared or not, and has no transactions", "code=invalid"},
 	} {
