@@ -154,7 +154,9 @@ func (c *mergeCursor) take(_, n int64, reports []driftline.ColumnReport) ([]arro
 	for i, column := range columns {
 		features[i] = column.Array(c.at, int(n))
 		reports[i].Nulls += int64(features[i].NullN())
-		reports[i].NotYetKnown += c.answer.Unknown(column, c.at, int(n))
+		if column != c.answer.EventTime { // which tells of a row whether or not it counts
+			reports[i].NotYetKnown += c.answer.Unknown(column, c.at, int(n))
+		}
 	}
 	c.at += int(n)
 	return features, nil
@@ -220,7 +222,7 @@ func (c *queryCursor) count(features []arrow.Array, reports []driftline.ColumnRe
 			continue
 		}
 		for i, f := range features {
-			if f.IsValid(row) {
+			if f.IsValid(row) && c.view.features[i].Name != EventTimeColumn {
 				reports[i].NotYetKnown++
 			}
 		}
