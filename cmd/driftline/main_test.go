@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -36,6 +37,12 @@ func TestMain(m *testing.M) {
 // startServer runs both doors of a fresh engine, in the afternoon of 2013-01-31,
 // and returns the address of the HTTP one.
 func startServer(t *testing.T) string {
+	address, _ := startServerIn(t)
+	return address
+}
+
+// startServerIn is startServer that says where the data folder is, for tests that damage it.
+func startServerIn(t *testing.T) (address, folder string) {
 	t.Helper()
 	env := testenv.New(t)
 	env.Clock.Set(time.Date(2013, 1, 31, 16, 0, 0, 0, time.UTC))
@@ -52,7 +59,7 @@ func startServer(t *testing.T) string {
 			t.Error(err)
 		}
 	})
-	return "http://" + httpListener.Addr().String()
+	return "http://" + httpListener.Addr().String(), env.Dir
 }
 
 func listenLocal(t *testing.T) net.Listener {
@@ -66,8 +73,9 @@ func listenLocal(t *testing.T) net.Listener {
 
 // shell is a user at a terminal-less shell: a working directory and an environment.
 type shell struct {
-	environ []string
-	stdin   string
+	environ   []string
+	stdin     string
+	snapshots []string // the ids that answers named, in the order of their first appearance
 }
 
 // run runs a command line and returns all that it said, and its exit code if that is not 0.
@@ -86,15 +94,17 @@ func (s *shell) run(args []string) string {
 //
 //	file definitions.yaml     writes the input to a file of the working directory
 //	driftline                 runs the command: the input's first line is arguments, the rest stdin
+//	damage features.weather   changes one bit of each data file of a table
 //
-// What depends on libraries (snapshots, hashes) or the machine is masked.
+// What depends on libraries (snapshots, hashes) or the machine is masked. SNAPSHOT_2 in
+// an argument is the second snapshot that an answer named.
 func TestCLI(t *testing.T) {
 	datadriven.Walk(t, "testdata/cli", func(t *testing.T, path string) {
 		path, err := filepath.Abs(path)
 		if err != nil {
 			t.Fatal(err)
 		}
-		server := startServer(t)
+		server, folder := startServerIn(t)
 		t.Chdir(t.TempDir())
 		s := &shell{environ: []string{"DRIFTLINE_SERVER=" + server}}
 		datadriven.RunTest(t, path, func(t *testing.T, d *datadriven.TestData) string {
@@ -107,12 +117,59 @@ func TestCLI(t *testing.T) {
 			case "driftline":
 				args, stdin := splitInput(d.Input)
 				s.stdin = stdin
-				return mask(s.run(args), server)
+				out := s.run(s.withSnapshots(args))
+				s.noteSnapshots(out)
+				return mask(out, server)
+			case "damage":
+				return damage(t, folder, d.CmdArgs[0].String())
 			}
 			d.Fatalf(t, "unknown command %s", d.Cmd)
 			return ""
 		})
 	})
+}
+
+var aSnapshot = regexp.MustCompile(`\b\d{17,19}\b`)
+
+func (s *shell) noteSnapshots(out string) {
+	for _, id := range aSnapshot.FindAllString(out, -1) {
+		if !slices.Contains(s.snapshots, id) {
+			s.snapshots = append(s.snapshots, id)
+		}
+	}
+}
+
+func (s *shell) withSnapshots(args []string) []string {
+	var named []string
+	for i, id := range slices.Backward(s.snapshots) { // 12 before 1
+		named = append(named, fmt.Sprintf("SNAPSHOT_%d", i+1), id)
+	}
+	words := strings.NewReplacer(named...)
+	replaced := make([]string, len(args))
+	for i, arg := range args {
+		replaced[i] = words.Replace(arg)
+	}
+	return replaced
+}
+
+// damage flips a bit in the middle of each data file of a table, and says how many it has.
+func damage(t *testing.T, folder, table string) string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(folder, "warehouse", strings.ReplaceAll(table, ".", "/"), "data", "*.parquet"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("no files of %s: %v", table, err)
+	}
+	for _, path := range files {
+		content, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		content[len(content)/2] ^= 1
+		if err := os.WriteFile(path, content, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return fmt.Sprintf("%d files\n", len(files))
 }
 
 // splitInput takes the arguments from the first line of the input, as a shell
@@ -133,7 +190,11 @@ var masked = []struct {
 	pattern *regexp.Regexp
 	with    string
 }{
-	{regexp.MustCompile(`\b[0-9a-f]{64}\b`), "HASH"},
+	{regexp.MustCompile(`\b([0-9a-f]{64}|[0-9a-f]{32})\b`), "HASH"},
+	{regexp.MustCompile(`(?m)^ *(snapshot|SNAPSHOT|\d{17,19})\b`), "$1"}, // ids differ in length
+	{regexp.MustCompile(`(?m)^\d{17,19}\b`), "SNAPSHOT"},
+	{regexp.MustCompile(`"(id|parent|from|to)": \d{17,19}\b`), `"$1": SNAPSHOT`},
+	{regexp.MustCompile(`"bytes": \d+`), `"bytes": N`},
 	{regexp.MustCompile(`(@|snapshot": |\s)\d{17,19}\b`), "${1}SNAPSHOT"},
 	{regexp.MustCompile(`"sequence": \d+`), `"sequence": N`},
 	{regexp.MustCompile(`"go": "[^"]*"|"platform": "[^"]*"`), `…`},

@@ -42,6 +42,10 @@ func (a *app) tableListCommand() *cobra.Command {
 			return err
 		}
 		return a.answer(map[string]any{"tables": tables}, func(w io.Writer) error {
+			if len(tables) == 0 {
+				_, err := fmt.Fprintln(w, "No table is stored yet: register a view with driftline apply.")
+				return err
+			}
 			t := newTable("table", ">rows", ">files", ">bytes", "changed", "by")
 			for _, s := range tables {
 				t.add(s.Table, fmt.Sprint(s.Rows), fmt.Sprint(s.Files), fmt.Sprint(s.Bytes), moment(s.Time), s.Cause)
@@ -99,7 +103,7 @@ func (a *app) tableDiffCommand() *cobra.Command {
 			return err
 		}
 		return a.answer(diff, func(w io.Writer) error {
-			fmt.Fprintf(w, "%d rows added, %d removed; %d files added, %d removed\n", diff.RowsAdded, diff.RowsRemoved, diff.FilesAdded, diff.FilesRemoved)
+			fmt.Fprintf(w, "rows: %d added, %d removed; files: %d added, %d removed\n", diff.RowsAdded, diff.RowsRemoved, diff.FilesAdded, diff.FilesRemoved)
 			if diff.EventTimes != nil {
 				fmt.Fprintf(w, "added rows are of %s to %s\n", stamp(diff.EventTimes.Start), stamp(diff.EventTimes.End))
 			}
@@ -190,14 +194,18 @@ func (a *app) maintained(done *driftline.Maintenance, err error) error {
 	return a.answer(done, func(w io.Writer) error {
 		var did []string
 		for _, one := range []struct {
-			n    int
-			what string
+			n         int
+			one, many string
 		}{
-			{int(done.Flushed), "rows of the log moved into files"}, {done.Expired, "snapshots given up"},
-			{done.Removed, "files removed"}, {done.Verified, "files verified"}, {len(done.Damaged), "of them damaged"},
+			{int(done.Flushed), "row of the log moved into files", "rows of the log moved into files"},
+			{done.Expired, "snapshot given up", "snapshots given up"}, {done.Removed, "file removed", "files removed"},
+			{done.Verified, "file verified", "files verified"}, {len(done.Damaged), "of them damaged", "of them damaged"},
 		} {
-			if one.n > 0 {
-				did = append(did, fmt.Sprintf("%d %s", one.n, one.what))
+			switch {
+			case one.n == 1:
+				did = append(did, "1 "+one.one)
+			case one.n > 1:
+				did = append(did, fmt.Sprintf("%d %s", one.n, one.many))
 			}
 		}
 		if done.Compacted > 0 {
