@@ -137,6 +137,10 @@ type Dataset struct {
 	Views       []FeatureView `json:"views,omitempty"`
 	Projections []Projection  `json:"projections,omitempty"`
 
+	// Erased says that an erasure took rows out since: what the version is now cannot
+	// be made again.
+	Erased bool `json:"erased,omitempty"`
+
 	// Statistics describes each column, the spine's too.
 	Statistics []ColumnStatistics `json:"statistics,omitempty"`
 }

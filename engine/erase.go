@@ -26,8 +26,9 @@ import (
 // file of every view with the entity's join keys, its online rows, and the rows of saved
 // datasets that were made for it. Older snapshots whose files had such rows are given
 // up, pinned or not: what was asked to be forgotten weighs more than a dataset that can
-// be made again. Files that a running query reads go when it ends. Rows that are written
-// while Erase runs may stay.
+// be made again. A dataset that loses rows is marked as [driftline.Dataset.Erased], and
+// cannot be made again at all. Files that a running query reads go when it ends. Rows
+// that are written while Erase runs may stay.
 //
 // It is written down first and carried on when the folder is opened after a crash.
 // Erasing what is not there is no error. Views with a source, artifacts and the texts
@@ -518,6 +519,7 @@ func (r *erasing) columnsNamed(schema *arrow.Schema, name func(key string) strin
 // amend remembers what a dataset is without the target's rows.
 func (r *erasing) amend(d *driftline.Dataset, stored storedTable) {
 	d.Snapshot, d.ContentHash, d.Statistics = stored.snapshot.ID, stored.content, stored.statistics
+	d.Erased = true
 	d.Report.Rows = stored.snapshot.Rows
 	for i, c := range d.Report.Columns {
 		for _, s := range stored.statistics {

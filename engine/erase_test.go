@@ -232,3 +232,34 @@ func TestErasureSurvivesACrash(t *testing.T) {
 		})
 	}
 }
+
+// A division of the rows that are left is another one, though every snapshot is there.
+func TestADatasetWithoutItsErasedRowsIsNotMadeAgain(t *testing.T) {
+	env := newVisits(t)
+	ctx := context.Background()
+	const stranger = "who is in no view"
+	people := arrow.NewSchema([]arrow.Field{
+		{Name: "person", Type: arrow.BinaryTypes.String},
+		{Name: "event_timestamp", Type: driftline.Time},
+	}, nil)
+	req := features("visits:city")
+	req.Split, req.SaveAs = fractions(driftline.SplitTime, 0.5, 0.5), "divided"
+	d := save(t, env, req, env.Rows(people, `[
+		{"person": "`+stranger+`", "event_timestamp": "2013-05-01T10:00:00Z"},
+		{"person": "ann", "event_timestamp": "2013-05-02T10:00:00Z"},
+		{"person": "ann", "event_timestamp": "2013-05-03T10:00:00Z"},
+		{"person": "ann", "event_timestamp": "2013-05-04T10:00:00Z"}]`))
+	rebuilds(t, env, d)
+	_, err := env.Engine.Erase(ctx, driftline.ErasureRequest{Entity: "person", Keys: map[string]string{"person": stranger}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	env.Reopen()
+	_, err = env.Engine.Rebuild(ctx, "divided", 1)
+	if driftline.CodeOf(err) != driftline.FailedPrecondition || !strings.Contains(err.Error(), "erasure") {
+		t.Errorf("rebuilding it answered %v, want that an erasure was here", err)
+	}
+	if d, err = env.Engine.Registry().Dataset("divided", 1); err != nil || !d.Erased || d.Report.Rows != 3 {
+		t.Errorf("its record says %+v, %v, want that rows were erased", d, err)
+	}
+}

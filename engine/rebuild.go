@@ -13,8 +13,8 @@ import (
 // snapshots that it pins, and says whether the outcome is the same byte for byte. The
 // saved rows are not touched.
 //
-// It is FailedPrecondition if a snapshot is gone, or if the dataset does not say how it
-// was made.
+// It is FailedPrecondition if a snapshot is gone, if an erasure took rows out of the
+// version, or if the dataset does not say how it was made.
 func (e *Engine) Rebuild(ctx context.Context, name driftline.DatasetName, version int) (driftline.Rebuild, error) {
 	if err := e.begin(); err != nil {
 		return driftline.Rebuild{}, err
@@ -96,6 +96,10 @@ func (e *Engine) remake(ctx context.Context, d *driftline.Dataset) (*remade, err
 	if len(d.Projections) == 0 {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "dataset %q was saved by a driftline that did not keep how", d.Ref()).
 			WithRef(d.Ref()).WithHint("ask for the same features again and save them as a new version")
+	}
+	if d.Erased { // a split of the rows that are left would be another one
+		return nil, driftline.Errorf(driftline.FailedPrecondition, "an erasure removed rows of dataset %q, so it cannot be made again", d.Ref()).
+			WithRef(d.Ref()).WithHint("read the saved rows, or ask for the same features again and save them as a new version")
 	}
 	snapshot, err := e.datasetSnapshot(ctx, d)
 	if err != nil {

@@ -65,7 +65,7 @@ func (a *app) datasetRebuildCommand() *cobra.Command {
 		Short: "Make a saved training set again and compare",
 		Long: "Make a saved training set again, from its spine and the snapshots that it pins, whatever was written since,\n" +
 			"and compare the content. The saved rows are not touched.\n\n" +
-			"Exit code: 0 it is the same byte for byte, 1 it is not, or a snapshot is gone.",
+			"Exit code: 0 it is the same byte for byte, 1 it is not, or a snapshot is gone, or an erasure took rows out.",
 		Example: "  driftline dataset rebuild late_departure@1\n  driftline dataset rebuild late_departure@1 --out again.parquet",
 		Args:    exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {

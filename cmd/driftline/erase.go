@@ -18,7 +18,8 @@ func (a *app) eraseCommand() *cobra.Command {
 		Use:   "erase ENTITY KEY=VALUE…",
 		Short: "Remove everything about one thing, for privacy",
 		Long: "Remove the rows of one thing from every view that has its join keys, from the online store and from saved\n" +
-			"datasets. Older snapshots whose files had such rows are given up, so datasets made of them cannot be rebuilt.\n" +
+			"datasets. Older snapshots whose files had such rows are given up. Datasets that were made of them, or that\n" +
+			"lost rows themselves, cannot be rebuilt.\n" +
 			"The ledger keeps that it was done, how much was removed and why, and not the values. It cannot be taken back.",
 		Example: "  driftline erase passenger passenger_id=4711 --reason 'request of 2026-11-20' --yes",
 		Args:    atLeast(2),

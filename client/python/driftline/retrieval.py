@@ -307,7 +307,7 @@ class Dataset:
             True
 
         Raises:
-            FailedPreconditionError: If a snapshot has expired or was erased.
+            FailedPreconditionError: If a snapshot has expired, or an erasure took rows out.
         """
         return self._server().rebuild_dataset(self.name, self.version)
 
