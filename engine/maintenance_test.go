@@ -94,6 +94,29 @@ func TestTheSecondOfTwoEqualCompactionsChangesNothing(t *testing.T) {
 	}
 }
 
+// A query of an earlier snapshot that has begun is answered, even if the snapshot expires.
+func TestATimeTravelOutlivesItsSnapshot(t *testing.T) {
+	env := newWeather(t)
+	ctx, cancel := context.WithCancel(context.Background())
+	defer cancel()
+	pieces(env, 4)
+	old := snapshotsOf(t, env)[3]
+	if _, err := env.Engine.Compact(ctx, weatherTable); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := env.Engine.SQL(ctx, fmt.Sprintf("SELECT count(*) FROM features.weather AT (VERSION => %d)", old.ID), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	expired, err := env.Engine.Expire(ctx, weatherTable, driftline.Retention{Last: 1})
+	if err != nil || expired.Expired == 0 {
+		t.Fatalf("%+v, %v", expired, err)
+	}
+	if got := text(t, rows); got != "4 \n" {
+		t.Errorf("the query answered %q", got)
+	}
+}
+
 func TestACrashWhileCompactingIsMended(t *testing.T) {
 	for _, step := range []string{"files staged", "intent written", "snapshot committed", "rows online"} {
 		t.Run(step, func(t *testing.T) {

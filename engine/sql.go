@@ -254,6 +254,7 @@ func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, 
 	if err != nil {
 		return query.Table{}, err
 	}
+	e.holdWhile(ctx, snapshot)
 	rows, err := e.rowsAt(ctx, snapshot)
 	visible := slices.DeleteFunc(slices.Clone(snapshot.Schema.Fields()), func(f arrow.Field) bool { return f.Name == driftline.SequenceColumn })
 	return query.Table{Rows: rows, Columns: arrow.NewSchema(visible, nil)}, err
@@ -320,6 +321,7 @@ func (e *Engine) datasetsTable(ctx context.Context, name query.TableName) (query
 	if err != nil {
 		return query.Table{}, err
 	}
+	e.holdWhile(ctx, snapshot)
 	files, err := e.verifiedPaths(ctx, snapshot.Files)
 	table := query.Table{Rows: query.Rows{Files: files}}
 	if len(files) == 0 { // else they say it: a spine has columns of types that no view has
