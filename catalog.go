@@ -22,6 +22,24 @@ type Field struct {
 	Name        string `json:"name"`
 	Type        Type   `json:"type"`
 	Description string `json:"description,omitempty"`
+
+	// RenamedFrom is the name that a feature of the view had until now: its values then
+	// are those of the old name. It says nothing once the feature has its new name, and
+	// the catalogue does not keep it.
+	RenamedFrom string `json:"renamed_from,omitempty"`
+
+	// Column is what a feature is stored as, where that is not its name: filled in by
+	// the catalogue, see [Field.Identity].
+	Column string `json:"column,omitempty"`
+}
+
+// Identity is what a feature is stored as, in every store. It stays when the feature is
+// renamed, and a feature never gets one that another feature of its view had before.
+func (f Field) Identity() string {
+	if f.Column != "" {
+		return f.Column
+	}
+	return f.Name
 }
 
 // FeatureView is a table of features over time: rows of (join keys, event
@@ -64,6 +82,10 @@ type FeatureView struct {
 	// JoinKeys are the join keys of Entities in order, filled in by the
 	// catalogue when the view is registered.
 	JoinKeys []Field `json:"join_keys,omitempty"`
+
+	// Shape counts the definitions that dropped or renamed features, filled in by the
+	// catalogue: with it, identities are never used twice.
+	Shape int `json:"shape,omitempty"`
 }
 
 // DefaultEventTimestamp is the event timestamp column of a view that names none.

@@ -164,7 +164,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 // load finishes what a crash left behind and reads the state that lives in memory.
 func (e *Engine) load(ctx context.Context) error {
 	for _, view := range e.registry.Views() {
-		if err := e.isolate(view.Name, e.ensureTable(ctx, &view)); err != nil {
+		if err := e.isolate(view.Name, e.ensureTable(ctx, view.Name)); err != nil {
 			return err
 		}
 	}
@@ -272,7 +272,8 @@ func (e *Engine) Allocator() memory.Allocator { return e.mem }
 // Now is the engine's clock.
 func (e *Engine) Now() time.Time { return e.now() }
 
-// Apply registers definitions, all or none, and makes the tables of new views.
+// Apply registers definitions, all or none, makes the tables of new views, and gives
+// those of views that changed their new columns, without rewriting a row.
 // Applying the same definitions again changes nothing.
 func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]driftline.Change, error) {
 	if err := e.begin(); err != nil {
@@ -291,30 +292,15 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	}
 	// The definitions stand, so the client's hanging up must not leave them without tables.
 	ctx = context.WithoutCancel(ctx)
+	if err := e.reached(stepDefined); err != nil {
+		return nil, err
+	}
 	for _, d := range defs.FeatureViews {
-		view, err := e.registry.View(d.Name)
-		if err != nil {
-			return nil, err
-		}
-		if err := e.ensureTable(ctx, view); err != nil {
+		if err := e.ensureTable(ctx, d.Name); err != nil {
 			return nil, err
 		}
 	}
 	return changes, nil
-}
-
-// ensureTable makes a view's table, or adds the features it does not have yet. Views
-// only grow, so a view that has grown since the caller read it is no error.
-func (e *Engine) ensureTable(ctx context.Context, view *driftline.FeatureView) error {
-	if view.Source != nil {
-		return nil
-	}
-	table := viewTable(view.Name)
-	err := e.offline.CreateTable(ctx, table, view.StoredSchema())
-	if driftline.CodeOf(err) == driftline.AlreadyExists {
-		return e.offline.Extend(ctx, table, view.StoredSchema())
-	}
-	return err
 }
 
 // prepareFolder makes the data folder and proves that it can be written.

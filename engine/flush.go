@@ -64,12 +64,12 @@ func (e *Engine) flushLocked(ctx context.Context, name driftline.ViewName) error
 	if len(entries) == 0 {
 		return nil
 	}
-	// The caller may have resolved the view before it grew, and the entries after.
-	view, err := e.registry.View(name)
-	if err != nil {
+	if err := e.ensureTableLocked(ctx, name); err != nil {
 		return err
 	}
-	if err := e.ensureTable(ctx, view); err != nil {
+	// The caller may have resolved the view before it changed, and the entries after.
+	view, err := e.registry.View(name)
+	if err != nil {
 		return err
 	}
 	files, err := e.offline.Stage(ctx, viewTable(name), e.rowsOfEntries(ctx, view, entries), orderOf(view))

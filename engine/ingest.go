@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/json"
@@ -196,8 +197,7 @@ func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (drift
 		return driftline.IngestResult{}, err
 	}
 	if p.stale {
-		return driftline.IngestResult{}, driftline.Errorf(driftline.Conflict, "view %q: its columns changed while the rows were on their way", w.view.Name).
-			WithRef(driftline.ViewRef(w.view.Name)).WithHint("look at the view and send the rows again")
+		return driftline.IngestResult{}, changedMeanwhile(w.view.Name)
 	}
 	return p.result, nil
 }
@@ -269,10 +269,10 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 			}
 		}
 	}}
-	if err := e.ensureTable(ctx, w.view); err != nil { // Apply shows a view before its table is there
+	if err := e.ensureTable(ctx, w.view.Name); err != nil { // Apply shows a view before its table is there
 		return driftline.IngestResult{}, err
 	}
-	newest := &newestRows{}
+	newest := &newestRows{view: w.view}
 	defer newest.release()
 	files, err := e.offline.StageNewest(ctx, table, all, orderOf(w.view), newest.keep)
 	if err != nil {
@@ -286,6 +286,9 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	}
 	unlock := e.tables.lock(table.String())
 	defer unlock()
+	if now, err := e.registry.SharedView(w.view.Name); err != nil || !keepsRows(w.view, now) {
+		return driftline.IngestResult{}, errors.Join(cmp.Or(err, changedMeanwhile(w.view.Name)), e.offline.Discard(files))
+	}
 	in := intent{
 		ID: fmt.Sprintf("write-%d", w.first), View: w.view.Name, Kind: intentWrite, Files: hashes(files),
 		Next: w.next, Key: w.key, Content: w.content(),

@@ -52,6 +52,7 @@ const (
 
 	intentCompaction intentKind = "compaction" // rows were in other files: they are online already
 	intentRollback   intentKind = "rollback"   // rows are those of an older snapshot: online is rebuilt
+	intentEvolution  intentKind = "evolution"  // the columns changed, and no row
 )
 
 // summaryCause is the property of a snapshot's summary that says, for people, what made
@@ -100,6 +101,9 @@ func (e *Engine) commit(ctx context.Context, in *intent, files []offline.File) (
 	case intentCompaction:
 		summary[summaryCause] = causeCompaction
 		return e.offline.ReplaceFiles(ctx, table, in.removed, files, summary)
+	case intentEvolution:
+		summary[summaryCause] = causeEvolution
+		return e.offline.Commit(ctx, table, nil, summary)
 	case intentRollback:
 		summary[summaryCause] = causeRollback
 		return e.offline.Rollback(ctx, table, in.To, summary)
@@ -114,6 +118,9 @@ const (
 	stepIntended  = "intent written"
 	stepCommitted = "snapshot committed"
 	stepOnline    = "rows online"
+
+	stepDefined  = "definitions registered"
+	stepReshaped = "table reshaped"
 )
 
 // reached reports that a step is done. Only tests make it fail.
@@ -169,7 +176,7 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 			return err
 		}
 	case intentRollback:
-		if err := e.rebuildOnline(ctx, in.View, snapshot); err != nil {
+		if err := e.rebuildOnline(ctx, in.View); err != nil {
 			return err
 		}
 	}
@@ -203,7 +210,7 @@ func (e *Engine) bringOnline(ctx context.Context, in *intent, snapshot offline.S
 	for _, f := range files {
 		part := snapshot
 		part.Files = []offline.File{f}
-		rows, ok := in.newest.of(f, view.StoredSchema())
+		rows, ok := in.newest.of(f, view)
 		if !ok {
 			rows = e.newestOf(ctx, part, view)
 		}
@@ -217,7 +224,7 @@ func (e *Engine) bringOnline(ctx context.Context, in *intent, snapshot offline.S
 // newestOf yields the last row of each run of an entity's rows in files, which are
 // sorted entity by entity, oldest first: its newest.
 func (e *Engine) newestOf(ctx context.Context, part offline.Snapshot, view *driftline.FeatureView) driftline.Batches {
-	rows := e.readAs(ctx, part, view.StoredSchema())
+	rows := e.readAs(ctx, part, view, view.StoredSchema())
 	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		for b, err := range rows.All {
 			if err != nil {

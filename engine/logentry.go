@@ -9,6 +9,7 @@ import (
 	"hash/crc32"
 	"iter"
 	"math"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -51,19 +52,21 @@ type logLayout struct {
 }
 
 type logField struct {
-	Name string         `json:"name"`
+	Name string         `json:"name"` // of a feature its identity, which it keeps when it is renamed
 	Type driftline.Type `json:"type"`
 }
 
 // newLogLayout returns the layout of a view's rows as they are written now.
 func newLogLayout(view *driftline.FeatureView) (*logLayout, error) {
 	l := &logLayout{}
-	for _, f := range view.Schema().Fields() {
+	schema := view.Schema()
+	identities := identitiesOf(view, schema)
+	for i, f := range schema.Fields() {
 		t, ok := driftline.TypeOf(f.Type)
 		if !ok {
 			return nil, driftline.Errorf(driftline.Internal, "column %q has no type", f.Name)
 		}
-		l.fields = append(l.fields, logField{f.Name, t})
+		l.fields = append(l.fields, logField{identities[i], t})
 	}
 	var err error
 	if l.text, err = json.Marshal(l.fields); err != nil {
@@ -204,7 +207,7 @@ const decodedRows = 8192
 func (e *Engine) rowsOfEntries(ctx context.Context, view *driftline.FeatureView, entries []logEntry) driftline.Batches {
 	schema := view.StoredSchema()
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
-		d := entryDecoder{engine: e, view: view, builder: array.NewRecordBuilder(e.mem, schema), yield: yield}
+		d := entryDecoder{engine: e, view: view, ctx: ctx, builder: array.NewRecordBuilder(e.mem, schema), yield: yield, identities: identitiesOf(view, schema)}
 		defer d.builder.Release()
 		for i := range entries {
 			err := context.Cause(ctx)
@@ -238,9 +241,12 @@ type entryDecoder struct {
 	engine  *Engine
 	view    *driftline.FeatureView
 	builder *array.RecordBuilder
+	ctx     context.Context
 	rows    int
 	yield   func(arrow.RecordBatch, error) bool
 	stopped bool
+
+	identities []string // of the view's columns
 
 	layout *logLayout // of the entry before
 	into   []int      // the builder of each of its columns; -1 if the view has no such column now
@@ -287,8 +293,8 @@ func (d *entryDecoder) enter(id uint64) error {
 	found := map[int]bool{schema.NumFields() - 1: true}
 	for _, f := range l.fields {
 		at := -1
-		if i := schema.FieldIndices(f.Name); len(i) > 0 {
-			at = i[0]
+		if i := slices.Index(d.identities, f.Name); i >= 0 {
+			at = i
 			found[at] = true
 		}
 		d.into = append(d.into, at)
@@ -427,7 +433,10 @@ func (d *entryDecoder) addStream(raw []byte) error {
 		if err != nil {
 			return err
 		}
-		whole := project(d.engine.mem, b, d.builder.Schema())
+		whole, err := projectAs(d.ctx, d.engine.mem, b, d.builder.Schema(), d.identities)
+		if err != nil {
+			return err
+		}
 		d.stopped = !d.yield(whole, nil)
 		whole.Release()
 		if d.stopped {

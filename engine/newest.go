@@ -14,6 +14,7 @@ const newestBytes = 64 << 20
 // it goes online without the file's being read again. What does not fit is not kept,
 // and then read. A nil newestRows has nothing.
 type newestRows struct {
+	view  *driftline.FeatureView       // that they are rows of
 	files map[string]arrow.RecordBatch // by content hash
 	bytes int64
 }
@@ -33,22 +34,13 @@ func (n *newestRows) keep(file offline.File, rows arrow.RecordBatch) error {
 	return nil
 }
 
-// of yields a file's newest rows in a stored schema; false if they are not kept, or
-// the view has changed since they were.
-func (n *newestRows) of(file offline.File, schema *arrow.Schema) (driftline.Batches, bool) {
-	if n == nil || n.files[file.Hash] == nil {
+// of yields a file's newest rows in the view's stored schema; false if they are not
+// kept, or the view has changed since they were.
+func (n *newestRows) of(file offline.File, view *driftline.FeatureView) (driftline.Batches, bool) {
+	if n == nil || n.files[file.Hash] == nil || !sameShape(n.view, view) {
 		return driftline.Batches{}, false
 	}
-	rows := n.files[file.Hash]
-	if int(rows.NumCols()) != schema.NumFields() {
-		return driftline.Batches{}, false
-	}
-	for i, f := range rows.Schema().Fields() {
-		if want := schema.Field(i); f.Name != want.Name || !arrow.TypeEqual(f.Type, want.Type) {
-			return driftline.Batches{}, false
-		}
-	}
-	return driftline.BatchesOf(schema, rows), true
+	return driftline.BatchesOf(view.StoredSchema(), n.files[file.Hash]), true
 }
 
 func (n *newestRows) release() {

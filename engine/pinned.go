@@ -69,7 +69,7 @@ func (p *pinned) look(ctx context.Context, view *driftline.FeatureView) (query.R
 		if err != nil || !ok {
 			return query.Rows{}, driftline.Pin{View: view.Name}, err
 		}
-		rows, err := p.engine.rowsAt(ctx, snapshot)
+		rows, err := p.engine.rowsIn(ctx, view, snapshot)
 		return rows, driftline.Pin{View: view.Name, Snapshot: snapshot.ID}, err
 	}
 	return p.engine.rowsOf(ctx, view)
@@ -89,7 +89,7 @@ func (p *pinned) lookBack(ctx context.Context, view *driftline.FeatureView) (que
 		return query.Rows{}, pin, goneSnapshot(view.Name, pin.Snapshot, err)
 	}
 	p.held = append(p.held, p.engine.offline.Hold(snapshot))
-	rows, err := p.engine.rowsAt(ctx, snapshot)
+	rows, err := p.engine.rowsIn(ctx, view, snapshot)
 	return rows, pin, goneSnapshot(view.Name, pin.Snapshot, err)
 }
 

@@ -151,7 +151,9 @@ func byView(tx *registry.Tx, members []*push) func(yield func(*writtenView, []*p
 
 // sameShape reports whether two definitions of a view have the same columns.
 func sameShape(a, b *driftline.FeatureView) bool {
-	same := func(x, y driftline.Field) bool { return x.Name == y.Name && x.Type == y.Type }
+	same := func(x, y driftline.Field) bool {
+		return x.Name == y.Name && x.Type == y.Type && x.Identity() == y.Identity()
+	}
 	return a == b || slices.EqualFunc(a.Features, b.Features, same) // the others never change
 }
 

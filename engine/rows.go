@@ -24,7 +24,7 @@ func (e *Engine) rowsOf(ctx context.Context, view *driftline.FeatureView) (query
 	if now.exists {
 		e.holdWhile(ctx, now.snapshot)
 		var err error
-		if rows, err = e.rowsAt(ctx, now.snapshot); err != nil {
+		if rows, err = e.rowsIn(ctx, view, now.snapshot); err != nil {
 			return query.Rows{}, driftline.Pin{}, err
 		}
 		pin.Snapshot = now.snapshot.ID
@@ -44,7 +44,15 @@ func (e *Engine) holdWhile(ctx context.Context, snapshot offline.Snapshot) {
 	}
 }
 
-// rowsAt returns the rows of one snapshot of a view, its files verified.
+// rowsIn returns the rows of one snapshot of a view, as rows of that view.
+func (e *Engine) rowsIn(ctx context.Context, view *driftline.FeatureView, snapshot offline.Snapshot) (query.Rows, error) {
+	rows, err := e.rowsAt(ctx, snapshot)
+	rows.Columns = columnsIn(view, snapshot)
+	return rows, err
+}
+
+// rowsAt returns the rows of one snapshot of a view, its files verified, with the columns
+// that the view had then.
 func (e *Engine) rowsAt(ctx context.Context, snapshot offline.Snapshot) (query.Rows, error) {
 	files, err := e.verifiedPaths(ctx, snapshot.Files)
 	return query.Rows{Files: files, Columns: snapshot.Columns(), Sorted: true}, err
@@ -56,7 +64,7 @@ func (e *Engine) readView(ctx context.Context, view *driftline.FeatureView) drif
 	now, schema := e.heads.of(view.Name), view.Schema()
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		if now.exists {
-			for b, err := range e.readAs(ctx, now.snapshot, schema).All {
+			for b, err := range e.readAs(ctx, now.snapshot, view, schema).All {
 				if !yield(b, err) || err != nil {
 					return
 				}

@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -319,27 +318,6 @@ func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftli
 		return driftline.Batches{}, err
 	}
 	return e.readView(ctx, view), nil
-}
-
-// readAs yields the rows of a view's snapshot in a schema of the view. Features that
-// were added after the snapshot was committed are null in it.
-func (e *Engine) readAs(ctx context.Context, snapshot offline.Snapshot, schema *arrow.Schema) driftline.Batches {
-	stored := slices.DeleteFunc(fieldNames(schema), func(name string) bool { return !snapshot.Schema.HasField(name) })
-	rows := e.offline.Read(ctx, snapshot, stored)
-	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
-		for b, err := range rows.All {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			whole := project(e.mem, b, schema)
-			more := yield(whole, nil)
-			whole.Release()
-			if !more {
-				return
-			}
-		}
-	}}
 }
 
 // snapshotRecord is what the ledger keeps of a snapshot: its identity and the files it added.

@@ -176,7 +176,18 @@ func TestApplyRefusesToBreakWhatIsStored(t *testing.T) {
 		change func(*driftline.Definitions)
 		says   []string
 	}{
-		{"drop", func(d *driftline.Definitions) { d.FeatureViews[0].Features = d.FeatureViews[0].Features[:1] }, []string{`feature "wind" cannot be dropped`, "weather_v2"}},
+		{"drop", func(d *driftline.Definitions) { d.FeatureViews[0].Features = d.FeatureViews[0].Features[:1] }, []string{`feature "wind" cannot be dropped`, `"delay_model" uses it`}},
+		{"rename", func(d *driftline.Definitions) {
+			d.FeatureViews[0].Features[1] = driftline.Field{Name: "gust", RenamedFrom: "wind", Type: "float64"}
+		}, []string{`"wind" cannot be renamed to "gust"`, `"delay_model" has it as "wind"`, `name "gust" in the service`}},
+		{"rename, and another of the old name", func(d *driftline.Definitions) {
+			d.FeatureViews[0].Features[1] = driftline.Field{Name: "gust", RenamedFrom: "wind", Type: "float64"}
+			d.FeatureViews[0].Features = append(d.FeatureViews[0].Features, driftline.Field{Name: "wind", Type: "float64"})
+		}, []string{`"wind" cannot be renamed to "gust"`, "delay_model"}},
+		{"rename onto a feature", func(d *driftline.Definitions) {
+			d.FeatureViews[0].Features = []driftline.Field{{Name: "temp", RenamedFrom: "wind", Type: "float64"}}
+		}, []string{`"wind" cannot be renamed to "temp", which is there`, "leave renamed_from out"}},
+		{"narrow", func(d *driftline.Definitions) { d.FeatureViews[0].Features[0].Type = "float32" }, []string{"from float64 to float32", "weather_v2"}},
 		{"retype", func(d *driftline.Definitions) { d.FeatureViews[0].Features[0].Type = "int64" }, []string{"from float64 to int64", "weather_v2"}},
 		{"keys", func(d *driftline.Definitions) { d.FeatureViews[0].Entities[0] = "carrier" }, []string{"join keys", "weather_v2"}},
 		{"event timestamp", func(d *driftline.Definitions) { d.FeatureViews[0].EventTimestamp = "hour" }, []string{"event timestamp", "hour"}},

@@ -42,6 +42,11 @@ func checkEntity(entity *driftline.Entity) error {
 	taken := columns{}
 	for i := range entity.JoinKeys {
 		key := &entity.JoinKeys[i]
+		if key.RenamedFrom != "" {
+			return driftline.Errorf(driftline.Invalid, "entity %q: join key %q cannot be renamed from %q", entity.Name, key.Name, key.RenamedFrom).
+				WithHint("renamed_from is for features; register the new keys as another entity, for example %q", entity.Name+"_v2")
+		}
+		key.Column = ""
 		if err := checkField(key, "join key", taken); err != nil {
 			return named("entity", entity.Name, err)
 		}

@@ -27,8 +27,8 @@ func changes(planned []plannedChange) []driftline.Change {
 
 // plan compares the definitions with s, entities first, then views, then
 // services, so that each may use what the same definitions bring.
-func plan(s *state, definitions driftline.Definitions) ([]plannedChange, error) {
-	s = s.catalogue()
+func plan(before *state, definitions driftline.Definitions) ([]plannedChange, error) {
+	s := before.catalogue()
 	if err := checkTwice(definitions); err != nil {
 		return nil, err
 	}
@@ -53,6 +53,9 @@ func plan(s *state, definitions driftline.Definitions) ([]plannedChange, error) 
 			return nil, withRef(err, driftline.ServiceRef(clip(service.Name)))
 		}
 		planned = append(planned, p)
+	}
+	if err := checkUses(before, s, definitions); err != nil {
+		return nil, err
 	}
 	return planned, nil
 }
@@ -132,6 +135,7 @@ func planView(s *state, view driftline.FeatureView) (plannedChange, error) {
 	if err := driftline.CheckIdentifier("feature view", view.Name); err != nil {
 		return plannedChange{}, err
 	}
+	forgetIdentities(&view)
 	if err := s.completeView(&view); err != nil {
 		return plannedChange{}, err
 	}
@@ -143,8 +147,12 @@ func planView(s *state, view driftline.FeatureView) (plannedChange, error) {
 		if err := checkCompatible(old, &view); err != nil {
 			return plannedChange{}, err
 		}
+		if err := evolve(old, &view); err != nil {
+			return plannedChange{}, err
+		}
 		view.Features = keepOrder(old.Features, view.Features)
 	}
+	forgetRenames(&view)
 	s.views[view.Name] = &view
 	p := plannedChange{kind: ViewApplied, object: view}
 	for _, e := range view.Entities {
@@ -193,15 +201,6 @@ func checkCompatible(old, view *driftline.FeatureView) error {
 	case old.CreatedTimestamp != view.CreatedTimestamp:
 		return incompatible(view, "its created timestamp cannot change from %q to %q", old.CreatedTimestamp, view.CreatedTimestamp)
 	}
-	for _, f := range old.Features {
-		now, kept := view.Feature(f.Name)
-		if !kept {
-			return incompatible(view, "feature %q cannot be dropped", f.Name)
-		}
-		if now.Type != f.Type {
-			return incompatible(view, "feature %q cannot change from %s to %s", f.Name, f.Type, now.Type)
-		}
-	}
 	return nil
 }
 
@@ -215,17 +214,17 @@ func incompatible(view *driftline.FeatureView, format string, args ...any) error
 func keepOrder(old, wanted []driftline.Field) []driftline.Field {
 	place := map[string]int{}
 	for i, f := range old {
-		place[f.Name] = i
+		place[f.Identity()] = i
 	}
 	ordered := slices.Clone(wanted)
 	slices.SortStableFunc(ordered, func(a, b driftline.Field) int {
-		return placeOf(place, a.Name, len(old)) - placeOf(place, b.Name, len(old))
+		return placeOf(place, a.Identity(), len(old)) - placeOf(place, b.Identity(), len(old))
 	})
 	return ordered
 }
 
-func placeOf(place map[string]int, name string, otherwise int) int {
-	if at, ok := place[name]; ok {
+func placeOf(place map[string]int, identity string, otherwise int) int {
+	if at, ok := place[identity]; ok {
 		return at
 	}
 	return otherwise
@@ -327,7 +326,7 @@ func (d *differences) fields(what string, old, now []driftline.Field) {
 func viewDifferences(old, view *driftline.FeatureView) driftline.Change {
 	var d differences
 	d.text("entities", entityList(old.Entities), entityList(view.Entities))
-	d.fields("features", old.Features, view.Features)
+	d.features(old.Features, view.Features)
 	d.text("ttl", old.TTL.String(), view.TTL.String())
 	d.text("horizon", old.Horizon.String(), view.Horizon.String())
 	d.text("source", sourceText(old.Source), sourceText(view.Source))

@@ -31,7 +31,8 @@ type Snapshot struct {
 	Files    []File            // in order of commit, then of Stage
 	Summary  map[string]string // what the committer noted
 
-	stored *arrow.Schema // Schema with field ids
+	stored     *arrow.Schema  // Schema with field ids
+	identities map[int]string // of columns, by field id, where they are not their names
 }
 
 // Columns says where the snapshot's columns are in its files.
@@ -328,14 +329,19 @@ func (s *Store) header(id TableID, t *table.Table, from *table.Snapshot) (Snapsh
 	if err != nil {
 		return Snapshot{}, s.damaged(id, err)
 	}
+	known, err := identities(t)
+	if err != nil {
+		return Snapshot{}, s.damaged(id, err)
+	}
 	snapshot := Snapshot{
-		ID:       driftline.SnapshotID(from.SnapshotID),
-		Table:    id,
-		Sequence: from.SequenceNumber,
-		Time:     commitTime(from),
-		Schema:   schema,
-		Summary:  map[string]string{},
-		stored:   withIDs,
+		ID:         driftline.SnapshotID(from.SnapshotID),
+		Table:      id,
+		Sequence:   from.SequenceNumber,
+		Time:       commitTime(from),
+		Schema:     schema,
+		Summary:    map[string]string{},
+		stored:     withIDs,
+		identities: known,
 	}
 	if from.ParentSnapshotID != nil {
 		snapshot.Parent = driftline.SnapshotID(*from.ParentSnapshotID)

@@ -20,6 +20,8 @@ type evolution struct {
 	table  TableID
 	fields []iceberg.NestedField
 	lastID int // ids are never used twice
+
+	identities map[int]string // by field id; nil unless the change is a [Store.Reshape]
 }
 
 // AddColumn adds a column after the others. Rows written before have null there.
@@ -162,6 +164,11 @@ func (s *Store) evolve(ctx context.Context, id TableID, t *table.Table, changes 
 	if _, ok := t.Properties()[table.DefaultNameMappingKey]; ok {
 		// Names count only in files without field ids, of which there are none.
 		updates = append(updates, table.NewRemovePropertiesUpdate([]string{table.DefaultNameMappingKey}))
+	}
+	if noted, err := e.noted(t); err != nil {
+		return err
+	} else if noted != nil {
+		updates = append(updates, table.NewSetPropertiesUpdate(noted))
 	}
 	_, err := s.update(ctx, id, t, "change the columns of table "+id.String(), updates...)
 	return err

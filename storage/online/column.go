@@ -71,15 +71,32 @@ func (g *gatherer) find(i int) (*row, *layoutField, bool) {
 
 func (g *gatherer) enter(l *layout) {
 	g.layout, g.field = l, nil
-	at, ok := l.places[g.feature.Name]
+	at, ok := l.places[g.feature.Identity()]
 	if !ok {
 		return
 	}
-	if l.fields[at].Type != g.feature.Type {
+	if stored := l.fields[at].Type; stored != g.feature.Type && !widens(stored, g.feature.Type) {
 		g.other = l.fields[at].Type
 		return
 	}
 	g.at, g.field = at, &l.fields[at]
+}
+
+// widens reports whether values of one type are read as the other: those of a feature
+// that was widened after its row was written.
+func widens(stored, wanted driftline.Type) bool {
+	return stored == driftline.Int32 && wanted == driftline.Int64 || stored == driftline.Float32 && wanted == driftline.Float64
+}
+
+// word64 is the value of a feature whose type, or what it was widened to, has 8 bytes.
+func (r *row) word64(f *layoutField) uint64 {
+	switch f.Type {
+	case driftline.Int32:
+		return uint64(int32(r.uint32(f)))
+	case driftline.Float32:
+		return math.Float64bits(float64(math.Float32frombits(r.uint32(f))))
+	}
+	return r.uint64(f)
 }
 
 func (g *gatherer) setNull(i int) {
@@ -98,7 +115,7 @@ func (g *gatherer) words64() {
 	for i := range g.rows {
 		values[i] = 0
 		if r, f, ok := g.find(i); ok {
-			values[i] = r.uint64(f)
+			values[i] = r.word64(f)
 		}
 	}
 }

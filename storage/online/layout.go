@@ -19,7 +19,7 @@ type layout struct {
 }
 
 type layoutField struct {
-	Name string         `json:"name"`
+	Name string         `json:"name"` // the feature's identity, which it keeps when it is renamed
 	Type driftline.Type `json:"type"`
 
 	slot     int // offset of the slot, counted from the nulls
@@ -45,7 +45,7 @@ func isText(t driftline.Type) bool { return t == driftline.String || t == driftl
 func layoutOf(features []driftline.Field) (*layout, error) {
 	fields := make([]layoutField, len(features))
 	for i, f := range features {
-		fields[i] = layoutField{Name: f.Name, Type: f.Type}
+		fields[i] = layoutField{Name: f.Identity(), Type: f.Type}
 	}
 	text, err := json.Marshal(fields)
 	if err != nil {
@@ -105,7 +105,7 @@ func (l *layout) isOf(features []driftline.Field) bool {
 		return false
 	}
 	for i, f := range features {
-		if l.fields[i].Name != f.Name || l.fields[i].Type != f.Type {
+		if l.fields[i].Name != f.Identity() || l.fields[i].Type != f.Type {
 			return false
 		}
 	}
