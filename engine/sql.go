@@ -230,10 +230,11 @@ func (e *Engine) featuresView(name string) (view *driftline.FeatureView, latest 
 	return nil, false, err
 }
 
-// historyTable is all rows of a view, of the state that name asks for. The rows of the
-// ingest log belong to the newest state only: no snapshot has them yet.
+// historyTable is all rows of a view, of the state that name asks for. The past is what
+// the snapshots are, so that it answers the same whenever it is asked: the rows of the
+// ingest log belong to the present, and a time that has not passed yet means the present.
 func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, name query.TableName) (query.Table, error) {
-	if name.At == (query.At{}) {
+	if e.isPresent(name.At) {
 		rows, _, err := e.rowsOf(ctx, view)
 		return query.Table{Rows: rows, Columns: view.Schema()}, err
 	}
@@ -250,6 +251,7 @@ func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, 
 		snapshot, err = e.offline.ByTag(ctx, table, at.Tag)
 	default:
 		snapshot, err = e.offline.AsOf(ctx, table, at.Time)
+		err = e.onlyInLog(view.Name, err)
 	}
 	if err != nil {
 		return query.Table{}, err
@@ -258,6 +260,21 @@ func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, 
 	rows, err := e.rowsAt(ctx, snapshot)
 	visible := slices.DeleteFunc(slices.Clone(snapshot.Schema.Fields()), func(f arrow.Field) bool { return f.Name == driftline.SequenceColumn })
 	return query.Table{Rows: rows, Columns: arrow.NewSchema(visible, nil)}, err
+}
+
+// isPresent reports whether a clause AT, or its absence, means every acknowledged row.
+func (e *Engine) isPresent(at query.At) bool {
+	return at == (query.At{}) || at.Now || !at.Time.IsZero() && !at.Time.Before(e.now())
+}
+
+// onlyInLog says of a time without a snapshot that there are rows, in the ingest log.
+func (e *Engine) onlyInLog(view driftline.ViewName, err error) error {
+	now := e.heads.of(view)
+	if driftline.CodeOf(err) != driftline.NotFound || now.exists || now.rows == 0 {
+		return err
+	}
+	return driftline.Errorf(driftline.NotFound, "view %q has no snapshot yet, and its %d rows are in the ingest log", view, now.rows).
+		WithRef(driftline.ViewRef(view)).WithHint("leave AT out to read them; they are in a snapshot within a minute")
 }
 
 // joinTable is the answer of a point-in-time join, which is made anew for each query

@@ -90,7 +90,7 @@ func TestTablesForPeople(t *testing.T) {
 			{"SELECT * FROM things.weather", `SELECT * FROM meta.tables lists them`},
 			{"SELECT * FROM meta.views AT (VERSION => 1)", `AT is for features.* only`},
 			{"SELECT * FROM features.weather AT (VERSION => 'gold')", `gold`},
-			{"SELECT * FROM features.weather AT (TIMESTAMP => '2000-01-01')", `no snapshot of 2000-01-01T00:00:00Z or before`},
+			{"SELECT * FROM features.weather AT (TIMESTAMP => '2000-01-01')", `no snapshot yet, and its 4 rows are in the ingest log`},
 		} {
 			if _, err := sqlText(t, env, c.sql); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v\nwant %s", c.sql, err, c.want)
@@ -137,6 +137,12 @@ func TestEarlierStates(t *testing.T) {
 			{"features.weather", "4"},
 			{"features.weather AT (VERSION => " + id + ")", "3"},
 			{fmt.Sprintf("features.weather AT (TIMESTAMP => TIMESTAMP '%s')", between.Format("2006-01-02 15:04:05")), "3"},
+			{"features.weather AT (TIMESTAMP => '2013-06-01 01:59:59')", "3"}, // a second before the row in the log
+			{"features.weather AT (TIMESTAMP => '2013-06-01 02:00:00')", "4"}, // now
+			{"features.weather AT (TIMESTAMP => '2999-01-01')", "4"},
+			{"features.weather AT (TIMESTAMP => now())", "4"},
+			{"features.weather AT (TIMESTAMP => current_timestamp)", "4"},
+			{"features.weather_latest AT (TIMESTAMP => now())", "3"},
 			{fmt.Sprintf("features.weather_latest AT (VERSION => %s)", id), "2"},
 			{fmt.Sprintf("(SELECT * FROM features.weather EXCEPT SELECT * FROM features.weather AS old AT (VERSION => %s))", id), "1"},
 		} {

@@ -23,6 +23,7 @@ type At struct {
 	Snapshot int64     // AT (VERSION => 123)
 	Tag      string    // AT (VERSION => 'name')
 	Time     time.Time // AT (TIMESTAMP => …): the newest at that time
+	Now      bool      // AT (TIMESTAMP => now())
 }
 
 // String returns schema.name, or name, and the clause AT if there is one.
@@ -46,6 +47,8 @@ func (a At) String() string {
 		return "VERSION => " + quoteString(a.Tag)
 	case !a.Time.IsZero():
 		return "TIMESTAMP => TIMESTAMPTZ " + quoteString(a.Time.UTC().Format(time.RFC3339Nano))
+	case a.Now:
+		return "TIMESTAMP => now()"
 	}
 	return ""
 }
@@ -80,14 +83,16 @@ func (t TableName) rename(node map[string]any) {
 	}
 }
 
-// parseAt reads a clause AT, whose value must be a literal.
+// parseAt reads a clause AT, whose value must be a literal or the present time.
 func parseAt(clause map[string]any) (At, error) {
 	unit := strings.ToLower(textOf(clause["unit"]))
 	value, ok := literalValue(clause["expr"])
 	switch {
+	case unit == "timestamp" && isNow(clause["expr"]):
+		return At{Now: true}, nil
 	case !ok:
 		return At{}, driftline.Errorf(driftline.Invalid, "the value of AT must be a literal").
-			WithHint("write AT (VERSION => 123), AT (VERSION => 'tag') or AT (TIMESTAMP => '2026-01-31 12:00:00')")
+			WithHint("write AT (VERSION => 123), AT (VERSION => 'tag'), AT (TIMESTAMP => '2026-01-31 12:00:00') or AT (TIMESTAMP => now())")
 	case unit == "version":
 		if id, err := strconv.ParseInt(fmt.Sprint(value), 10, 64); err == nil && id != 0 {
 			return At{Snapshot: id}, nil
@@ -101,7 +106,23 @@ func parseAt(clause map[string]any) (At, error) {
 		}
 	}
 	return At{}, driftline.Errorf(driftline.Invalid, "AT (%s => %v) names no state of a table", strings.ToUpper(unit), value).
-		WithHint("write AT (VERSION => 123), AT (VERSION => 'tag') or AT (TIMESTAMP => '2026-01-31 12:00:00')")
+		WithHint("write AT (VERSION => 123), AT (VERSION => 'tag'), AT (TIMESTAMP => '2026-01-31 12:00:00') or AT (TIMESTAMP => now())")
+}
+
+// isNow reports whether an expression is now() or current_timestamp, which the parser
+// takes for the name of a column.
+func isNow(expression any) bool {
+	node, _ := expression.(map[string]any)
+	switch node["class"] {
+	case "FUNCTION":
+		arguments, _ := node["children"].([]any)
+		name := strings.ToLower(textOf(node["function_name"]))
+		return len(arguments) == 0 && (name == "now" || name == "get_current_timestamp")
+	case "COLUMN_REF":
+		names, _ := node["column_names"].([]any)
+		return len(names) == 1 && strings.EqualFold(textOf(names[0]), "current_timestamp")
+	}
+	return false
 }
 
 // literalValue returns the text or number of a literal, also behind casts and a minus.
