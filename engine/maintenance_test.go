@@ -220,6 +220,29 @@ func TestARollbackTakesRowsBackInBothStores(t *testing.T) {
 	}
 }
 
+// A rollback whose end fails, on a full disk say, is finished when the folder is opened
+// again. What was written in the meantime stays.
+func TestARollbackThatIsFinishedLateKeepsLaterRows(t *testing.T) {
+	env := newWeather(t)
+	pieces(env, 2)
+	good := snapshotsOf(t, env)[1]
+	pieces(env, 4)
+	env.Engine.FailAt("snapshot committed", errCrash)
+	if _, err := env.Engine.Rollback(context.Background(), weatherTable, good.ID); !errors.Is(err, errCrash) {
+		t.Fatal(err)
+	}
+	env.Engine.FailAt("", nil)
+	env.Ingest("weather", `[{"origin": "LGA", "event_timestamp": "2013-06-01T03:00:00Z", "temp": 99}]`)
+	flush(t, env)
+	env.Reopen()
+	if got := onlineTemp(t, env, "LGA", at(3)); got != "99 PRESENT" {
+		t.Errorf("a row that was written after the rollback: %s", got)
+	}
+	if got := onlineTemp(t, env, "JFK", at(3)); got != "1 PRESENT" {
+		t.Errorf("an entity that was rolled back: %s", got)
+	}
+}
+
 func flush(t *testing.T, env *testenv.Env) {
 	t.Helper()
 	view, err := env.Engine.Registry().View("weather")

@@ -180,9 +180,14 @@ func (e *Engine) Rollback(ctx context.Context, table string, to driftline.Snapsh
 	return describeSnapshot(e.heads.of(view.Name).snapshot), nil
 }
 
-// rebuildOnline makes the online rows of a view those of a snapshot and of the log.
-func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName, snapshot offline.Snapshot) error {
+// rebuildOnline makes the online rows of a view those of its files and of the log. The
+// files are those of now: a rollback may be finished after more was written.
+func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) error {
 	view, err := e.registry.View(name)
+	if err != nil {
+		return err
+	}
+	snapshot, _, err := e.offline.Current(ctx, viewTable(name))
 	if err != nil {
 		return err
 	}
