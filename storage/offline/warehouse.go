@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strconv"
@@ -160,13 +161,18 @@ func (w *warehouse) create(id TableID, schema *iceberg.Schema) error {
 			return err
 		}
 	}
-	metadata, err := table.NewMetadata(schema, iceberg.UnpartitionedSpec, table.UnsortedSortOrder, dir, tableProperties)
+	metadata, err := table.NewMetadata(schema, iceberg.UnpartitionedSpec, table.UnsortedSortOrder, locationOf(dir), tableProperties)
 	if err != nil {
 		return err
 	}
 	_, err = w.publish(id, 1, metadata)
 	return err
 }
+
+// locationOf is a folder as metadata names it. iceberg-go takes a location for a URL and
+// puts the paths of manifests together from its parts: a # or ? in a folder's name would
+// end the path, and a % that begins no escape would fail. Most paths are their own URL.
+func locationOf(dir string) string { return (&url.URL{Path: filepath.ToSlash(dir)}).String() }
 
 // tableProperties are those of every table. Version 2 is what all engines read.
 // Merging keeps the number of manifests, and with it the time to list a
