@@ -291,13 +291,16 @@ func (r *nodeReader) readStruct(n *yaml.Node, v reflect.Value, name string) erro
 }
 
 // readOnly are fields that the catalogue fills in.
-var readOnly = map[reflect.Type]string{reflect.TypeFor[driftline.FeatureView](): "join_keys"}
+var readOnly = map[reflect.Type][]string{
+	reflect.TypeFor[driftline.FeatureView](): {"join_keys", "shape"},
+	reflect.TypeFor[driftline.Field]():       {"column"},
+}
 
 func jsonFields(v reflect.Value) map[string]reflect.Value {
 	fields := map[string]reflect.Value{}
 	for i := range v.NumField() {
 		name, _, _ := strings.Cut(v.Type().Field(i).Tag.Get("json"), ",")
-		if readOnly[v.Type()] != name {
+		if !slices.Contains(readOnly[v.Type()], name) {
 			fields[name] = v.Field(i)
 		}
 	}

@@ -41,11 +41,14 @@ class Field:
         name: The column's name.
         dtype: Its type: one of ``driftline.types``, or a name such as ``"float64"``.
         description: What it means and in which unit, for people.
+        renamed_from: The name that a feature had until now. Its values stay, and no row is
+            rewritten. May be left in once it is applied: it then says nothing.
     """
 
     name: str
     dtype: Type
     description: str = ""
+    renamed_from: str = ""
 
     def __post_init__(self) -> None:
         _want_text("Field", "name", self.name)
@@ -53,12 +56,22 @@ class Field:
 
     def to_json(self) -> dict[str, Any]:
         """Returns the form that the server reads."""
-        return _filled(name=self.name, type=self.dtype.value, description=self.description)
+        return _filled(
+            name=self.name,
+            type=self.dtype.value,
+            description=self.description,
+            renamed_from=self.renamed_from,
+        )
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> Field:
         """Reads the server's form."""
-        return cls(body["name"], Type.parse(body["type"]), body.get("description", ""))
+        return cls(
+            body["name"],
+            Type.parse(body["type"]),
+            body.get("description", ""),
+            body.get("renamed_from", ""),
+        )
 
 
 @dataclass(frozen=True, init=False)

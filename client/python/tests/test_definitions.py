@@ -46,7 +46,7 @@ def test_json_leaves_out_what_is_empty():
         weather,
         FeatureView(
             "full",
-            schema=[Field("x", Int64, "what")],
+            schema=[Field("x", Int64, "what", renamed_from="y")],
             timestamp_field="at",
             created_timestamp_column="made",
             known_at=True,
