@@ -293,7 +293,9 @@ func (r *erasing) rewrite(ctx context.Context, view *driftline.FeatureView, curr
 	}
 	next, err := e.offline.ReplaceFiles(ctx, current.Table, old, staged, map[string]string{summaryCause: causeErasure})
 	if err != nil {
-		return current, errors.Join(err, e.offline.Discard(staged))
+		if next, err = e.replacedAnyway(ctx, old, staged, err); err != nil {
+			return current, err
+		}
 	}
 	e.heads.committed(view.Name, next, nil)
 	done.Snapshot, done.Rewritten = next.ID, len(old)
@@ -303,6 +305,20 @@ func (r *erasing) rewrite(ctx context.Context, view *driftline.FeatureView, curr
 	added.Files = staged // the ledger keeps what a snapshot added
 	r.snapshots = append(r.snapshots, added)
 	return next, nil
+}
+
+// replacedAnyway finds out what became of a [offline.Store.ReplaceFiles] that failed with
+// err. It may have taken effect all the same: then the staged files are the table's, and
+// its newest snapshot is returned. If not, they are removed.
+func (e *Engine) replacedAnyway(ctx context.Context, old, staged []offline.File, err error) (offline.Snapshot, error) {
+	now, _, lookErr := e.offline.Current(ctx, old[0].Table)
+	if lookErr != nil {
+		return now, errors.Join(err, lookErr) // the staged files stay: the table may have them
+	}
+	if slices.ContainsFunc(now.Files, func(f offline.File) bool { return f.Hash == old[0].Hash }) {
+		return now, errors.Join(err, e.offline.Discard(staged))
+	}
+	return now, nil
 }
 
 // onlineErasure takes entities out of the online store, each once.

@@ -263,3 +263,21 @@ func TestADatasetWithoutItsErasedRowsIsNotMadeAgain(t *testing.T) {
 		t.Errorf("its record says %+v, %v, want that rows were erased", d, err)
 	}
 }
+
+// A commit whose answer is lost may have taken effect. Files that the table has stay.
+func TestAnErasureLooksWhatBecameOfALostAnswer(t *testing.T) {
+	for _, took := range []bool{true, false} {
+		env := newWeather(t)
+		pieces(env, 3)
+		if err := env.Engine.ReplaceWithLostAnswer(context.Background(), "weather", took); (err == nil) != took {
+			t.Errorf("took effect: %v, and the answer is %v", took, err)
+		}
+		if n := countRows(t, env.Engine, "weather"); n != 3 {
+			t.Errorf("took effect: %v, and %d rows are left", took, n)
+		}
+		env.Reopen()
+		if n := countRows(t, env.Engine, "weather"); n != 3 {
+			t.Errorf("took effect: %v, and %d rows are left after the restart", took, n)
+		}
+	}
+}

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"errors"
 	"slices"
 	"testing"
 
@@ -81,6 +82,32 @@ func (e *Engine) WriteWithLostAnswer(ctx context.Context, view *driftline.Featur
 	return e.execute(ctx, &in, files)
 }
 
+// ReplaceWithLostAnswer puts the rows of a view's files into new ones, if took is true,
+// and then asks what became of that as if it had failed.
+func (e *Engine) ReplaceWithLostAnswer(ctx context.Context, name driftline.ViewName, took bool) error {
+	view, err := e.registry.View(name)
+	if err != nil {
+		return err
+	}
+	old := e.heads.of(name).snapshot.Files
+	staged, err := e.offline.Compact(ctx, viewTable(name), old, orderOf(view))
+	if err != nil {
+		return err
+	}
+	if took {
+		if _, err := e.offline.ReplaceFiles(ctx, viewTable(name), old, staged, nil); err != nil {
+			return err
+		}
+	}
+	next, err := e.replacedAnyway(ctx, old, staged, errLost)
+	if err == nil {
+		e.heads.committed(name, next, nil)
+	}
+	return err
+}
+
+var errLost = errors.New("the answer was lost")
+
 // ForgetSnapshots gives up all snapshots of a view but a new one without rows, as an
 // erasure of everything would.
 func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) error {
@@ -89,27 +116,6 @@ func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) e
 		return err
 	}
 	_, err = e.offline.Expire(ctx, viewTable(view), func(s offline.Snapshot) bool { return s.ID == empty.ID })
-	return err
-}
-
-// RewriteFiles puts all rows of a view into new files, the old ones left to older snapshots.
-func (e *Engine) RewriteFiles(ctx context.Context, name driftline.ViewName) error {
-	view, err := e.registry.View(name)
-	if err != nil {
-		return err
-	}
-	now, ok, err := e.pin(ctx, view)
-	if err != nil || !ok {
-		return err
-	}
-	files, err := e.offline.Stage(ctx, viewTable(name), e.offline.Read(ctx, now, nil), orderOf(view))
-	if err != nil {
-		return err
-	}
-	replaced, err := e.offline.Replace(ctx, viewTable(name), files, nil)
-	if err == nil {
-		e.heads.committed(name, replaced, nil)
-	}
 	return err
 }
 
