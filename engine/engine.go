@@ -92,6 +92,7 @@ type Engine struct {
 	written     sync.Map // driftline.ViewName → *writtenView
 	layouts     logLayouts
 	quarantine  quarantine
+	inUse       inUse
 	wakeFlusher chan struct{}
 	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"errors"
 	"fmt"
 	"time"
 
@@ -38,13 +37,22 @@ func firsts(entries []logEntry) []uint64 {
 	return out
 }
 
-// pin flushes a view's log and returns the snapshot that then holds every
-// acknowledged row. ok is false if the view has no rows yet.
+// pin flushes a view's log and returns the snapshot that then holds every acknowledged
+// row. ok is false if the view has no rows yet. The snapshot does not expire until inUse
+// releases it: whoever expires snapshots holds the table's lock, as this does.
 func (e *Engine) pin(ctx context.Context, view *driftline.FeatureView) (snapshot offline.Snapshot, ok bool, err error) {
-	if err := errors.Join(e.checkHealthy(view.Name), e.flush(ctx, view)); err != nil {
+	if err := e.checkHealthy(view.Name); err != nil {
+		return offline.Snapshot{}, false, err
+	}
+	unlock := e.tables.lock(viewTable(view.Name).String())
+	defer unlock()
+	if err := e.flushLocked(ctx, view.Name); err != nil {
 		return offline.Snapshot{}, false, err
 	}
 	now := e.heads.of(view.Name)
+	if now.exists {
+		e.inUse.keep(now.snapshot)
+	}
 	return now.snapshot, now.exists, nil
 }
 

@@ -200,7 +200,7 @@ func (e *Engine) expire(ctx context.Context, table offline.TableID, retention dr
 }
 
 // kept says which snapshots of a table must stay: those of the retention, and those that
-// a dataset, a run or a model was made from.
+// a dataset, a run or a model was made from, or is being made from.
 func (e *Engine) kept(ctx context.Context, table offline.TableID, retention driftline.Retention) (map[driftline.SnapshotID]bool, error) {
 	snapshots, err := e.offline.Snapshots(ctx, table)
 	if err != nil {
@@ -214,7 +214,7 @@ func (e *Engine) kept(ctx context.Context, table offline.TableID, retention drif
 			return nil, err
 		}
 		recent := i >= len(snapshots)-retention.Last || (retention.MaxAge > 0 && !s.Time.Before(oldest))
-		keep[s.ID] = recent || len(pins) > 0
+		keep[s.ID] = recent || len(pins) > 0 || e.inUse.keeps(s)
 	}
 	return keep, nil
 }

@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"slices"
+	"sync"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/query"
@@ -23,11 +24,45 @@ type pinned struct {
 	rows  map[driftline.ViewName]query.Rows
 	views []driftline.FeatureView // as they were read
 	pins  []driftline.Pin         // one per view
-	held  []func()                // releases the snapshots of the past
+	held  []func()                // releases the snapshots that were read
 }
 
 func (e *Engine) pinNow(whole bool) *pinned {
 	return &pinned{engine: e, whole: whole, rows: map[driftline.ViewName]query.Rows{}}
+}
+
+// inUse counts who makes something of a snapshot that lineage does not know yet: until
+// the line of a dataset is written, nothing else keeps what it was made from.
+type inUse struct {
+	mu     sync.Mutex
+	counts map[driftline.Ref]int
+}
+
+func snapshotRef(s offline.Snapshot) driftline.Ref {
+	return driftline.SnapshotRef(s.Table.String(), s.ID)
+}
+
+func (u *inUse) keep(s offline.Snapshot) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.counts == nil {
+		u.counts = map[driftline.Ref]int{}
+	}
+	u.counts[snapshotRef(s)]++
+}
+
+func (u *inUse) release(s offline.Snapshot) {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	if u.counts[snapshotRef(s)]--; u.counts[snapshotRef(s)] == 0 {
+		delete(u.counts, snapshotRef(s))
+	}
+}
+
+func (u *inUse) keeps(s offline.Snapshot) bool {
+	u.mu.Lock()
+	defer u.mu.Unlock()
+	return u.counts[snapshotRef(s)] > 0
 }
 
 // pinPast reads the snapshots of earlier pins. The caller releases them.
@@ -69,6 +104,8 @@ func (p *pinned) look(ctx context.Context, view *driftline.FeatureView) (query.R
 		if err != nil || !ok {
 			return query.Rows{}, driftline.Pin{View: view.Name}, err
 		}
+		p.held = append(p.held, func() { p.engine.inUse.release(snapshot) })
+		p.engine.holdWhile(ctx, snapshot)
 		rows, err := p.engine.rowsIn(ctx, view, snapshot)
 		return rows, driftline.Pin{View: view.Name, Snapshot: snapshot.ID}, err
 	}

@@ -45,6 +45,7 @@ func (e *Engine) Historical(ctx context.Context, req driftline.HistoricalRequest
 		return nil, err
 	}
 	views := e.pinNow(req.SaveAs != "")
+	defer views.release() // by then lineage keeps what a dataset was made from
 	spine, err := e.openSpine(ctx, &req, sent, resolved, views)
 	if err != nil {
 		return nil, err
