@@ -1,0 +1,41 @@
+"""A feature view changes, and its rows stay."""
+
+from __future__ import annotations
+
+import driftline
+import pyarrow as pa
+import pytest
+from conftest import NOON
+from driftline import Entity, FeatureService, FeatureView, Field
+from driftline.types import Float32, Float64, Int64, String
+
+boiler = Entity(name="boiler", join_keys=["boiler"], value_type=String)
+
+
+def boilers(*features: Field) -> FeatureView:
+    return FeatureView(name="boilers", entities=[boiler], schema=list(features))
+
+
+def test_features_are_renamed_widened_dropped_and_added_again(store):
+    temp, fuel = Field("temp", Float32), Field("fuel", String)
+    store.apply([boiler, boilers(temp, fuel), FeatureService("heat", [boilers(temp)])])
+    rows = {"boiler": ["b1"], "event_timestamp": [NOON]}
+    store.ingest("boilers", pa.table({**rows, "temp": pa.array([1.5], pa.float32()), "fuel": ["gas"]}))
+
+    heat = Field("heat", Float64, renamed_from="temp")
+    with pytest.raises(driftline.FailedPreconditionError, match='"heat" has it as "temp"'):
+        store.apply([boilers(heat, fuel)])
+    with pytest.raises(driftline.FailedPreconditionError, match="boilers_v2"):
+        store.apply([boilers(temp, Field("fuel", Int64))])
+
+    service = FeatureService("heat", [boilers(heat)])
+    said = str(store.plan([boilers(heat), service]))
+    assert "temp → heat" in said and "- fuel string" in said and "float32 → float64" in said
+    store.apply([boilers(heat), service])
+    store.apply([boilers(heat, fuel), service])
+
+    online = store.get_online_features(["boilers:heat", "boilers:fuel"], [{"boiler": "b1"}]).to_dict()
+    assert (online["heat"], online["fuel"]) == ([1.5], [None])
+    history = store.read_feature_view("boilers").to_pylist()
+    assert [(row["heat"], row["fuel"]) for row in history] == [(1.5, None)]
+    assert store.plan([boilers(heat, fuel), service]).is_empty
