@@ -249,6 +249,54 @@ func TestADatasetOfAnOlderShapeIsMadeAgain(t *testing.T) {
 	}
 }
 
+// TestFiltersKnowTheColumnsOfNow filters by columns that the files have in another type,
+// under another name, or not at all, where statistics of the files could mislead.
+func TestFiltersKnowTheColumnsOfNow(t *testing.T) {
+	env := testenv.New(t)
+	env.Apply(readings(counted, ratio, note))
+	for _, rows := range oldRows {
+		env.Ingest("readings", rows)
+	}
+	flushReadings(t, env)
+	env.Apply(readings(widened(renamed(counted, "total"), driftline.Int64), widened(ratio, driftline.Float64)))
+	env.Apply(readings(widened(renamed(counted, "total"), driftline.Int64), widened(ratio, driftline.Float64), note, counted))
+	for where, want := range map[string]string{
+		"total > 1": "2", "total < 0": "1", "total = 5000000000": "0", "ratio < 1": "2", "ratio = 1.5": "1",
+		"note IS NULL": "3", "note = 'first'": "0", "count IS NULL": "3", "count = 2": "0",
+	} {
+		if got, err := sqlText(t, env, "SELECT count(*) n FROM features.readings WHERE "+where); err != nil || got != "n\n"+want {
+			t.Errorf("%s: %q (%v), want %s rows", where, got, err, want)
+		}
+	}
+}
+
+// TestAViewRollsBackToAnOlderShape goes back to the rows that there were before the view
+// changed. Its columns stay those of now.
+func TestAViewRollsBackToAnOlderShape(t *testing.T) {
+	for _, test := range evolutions {
+		t.Run(test.name, func(t *testing.T) {
+			env := testenv.New(t)
+			env.Apply(readings(counted, ratio, note))
+			for _, rows := range oldRows {
+				env.Ingest("readings", rows)
+			}
+			flushReadings(t, env)
+			snapshots, err := env.Engine.Snapshots(context.Background(), "features.readings")
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, features := range test.steps {
+				env.Apply(readings(features...))
+			}
+			env.Ingest("readings", `[{"id": "c", "event_timestamp": "2013-06-01T03:00:00Z", `+test.row+`}]`)
+			if _, err := env.Engine.Rollback(context.Background(), "features.readings", snapshots[0].ID); err != nil {
+				t.Fatal(err)
+			}
+			wantReadings(t, env, "rolled back", test.want[:strings.LastIndex(test.want, "|")])
+		})
+	}
+}
+
 // TestABulkWriteOfAnOlderShapeIsRefused renames a feature while rows with its old name
 // are on their way, and drops nothing of what is there.
 func TestABulkWriteOfAnOlderShapeIsRefused(t *testing.T) {
