@@ -123,6 +123,7 @@ func (e *Engine) erase(ctx context.Context, req driftline.ErasureRequest, key []
 // The steps of an erasure between which tests crash.
 const (
 	stepErasureNoted   = "erasure noted"
+	stepViewLocked     = "view locked"
 	stepViewsErased    = "views erased"
 	stepDatasetsErased = "datasets erased"
 )
@@ -250,6 +251,9 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 		return err
 	}
 	defer e.tables.lock(table.String())()
+	if err := e.reached(stepViewLocked); err != nil {
+		return err
+	}
 	snapshots, err := e.offline.Snapshots(ctx, table)
 	if err != nil || len(snapshots) == 0 {
 		return err
@@ -258,6 +262,15 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	hit := map[string]bool{} // hash → whether the file has the target's rows
 	next, err := r.rewrite(ctx, view, current, hit)
 	if err != nil {
+		return err
+	}
+	// A row that was written meanwhile is in the log and stays: its online row may be
+	// among those that were removed.
+	written, err := e.storedEntries(view.Name)
+	if err != nil {
+		return err
+	}
+	if err := e.mergeOnline(view, e.rowsOfEntries(ctx, view, written)); err != nil {
 		return err
 	}
 	if err := r.look(ctx, snapshots, hit); err != nil {

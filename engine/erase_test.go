@@ -281,3 +281,34 @@ func TestAnErasureLooksWhatBecameOfALostAnswer(t *testing.T) {
 		}
 	}
 }
+
+// A row that is written while an erasure runs may stay. If it does, it is in both stores.
+func TestARowWrittenDuringAnErasureIsInBothStores(t *testing.T) {
+	env := newVisits(t)
+	ctx := context.Background()
+	env.Engine.AtFirst("view locked", func() {
+		env.Ingest("sales", `[{"shop": 1, "person": "`+marker+`", "event_timestamp": "2013-05-03T10:00:00Z", "amount": 7}]`)
+	})
+	if _, err := env.Engine.Erase(ctx, eraseMarker()); err != nil {
+		t.Fatal(err)
+	}
+	rows, err := env.Engine.SQL(ctx, "SELECT amount FROM features.sales WHERE shop = 1", nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	offline := text(t, rows)
+	var req driftline.OnlineRequest
+	req.Features = []string{"sales:amount"}
+	buyers := arrow.NewSchema([]arrow.Field{{Name: "shop", Type: arrow.PrimitiveTypes.Int64}, {Name: "person", Type: arrow.BinaryTypes.String}}, nil)
+	for entities := range env.Rows(buyers, `[{"shop": 1, "person": "`+marker+`"}]`).All {
+		answer, err := env.Engine.Online(ctx, req, entities)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer answer.Release()
+		online := text(t, driftline.BatchesOf(answer.Batch.Schema(), answer.Batch))
+		if offline != "7 \n" || online != "1 "+marker+" 7 \n" {
+			t.Errorf("offline has %q, online has %q", offline, online)
+		}
+	}
+}
