@@ -2,6 +2,8 @@ package driftline
 
 import (
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 )
 
@@ -44,6 +46,31 @@ type HistoricalRequest struct {
 
 	// Inputs are what the spine was made from, for lineage.
 	Inputs []Ref `json:"inputs,omitempty"`
+}
+
+// ParseFeatures reads features as people write them: view:feature, or view:feature@1h for
+// its value an hour earlier. Where there is a lag the answer has projections, of which the
+// lagged ones have roles (weather_lag_1h), so that no two columns share a name.
+func ParseFeatures(texts []string) (FeatureSet, error) {
+	if !slices.ContainsFunc(texts, func(text string) bool { return strings.Contains(text, "@") }) {
+		return FeatureSet{Features: texts}, nil
+	}
+	var set FeatureSet
+	for _, text := range texts {
+		ref, lag, lagged := strings.Cut(text, "@")
+		p, err := ParseFeatureRef(ref)
+		if err != nil {
+			return FeatureSet{}, err
+		}
+		if lagged {
+			if p.Lag, err = ParseDuration(lag); err != nil || p.Lag <= 0 {
+				return FeatureSet{}, Errorf(Invalid, "feature %q has no lag after @", clip(text)).WithHint("write it like weather:temp@1h")
+			}
+			p.Role = string(p.View) + "_lag_" + lag
+		}
+		set.Projections = append(set.Projections, p)
+	}
+	return set, nil
 }
 
 // SpineSource is a spine that the server has already: exactly one of its fields is set.

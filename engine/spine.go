@@ -110,7 +110,7 @@ func (e *Engine) spineTable(ctx context.Context, name query.TableName, views *pi
 		if err != nil {
 			return table, nil, err
 		}
-		if name.At != (query.At{}) { // an earlier state, which does not move
+		if !e.isPresent(name.At) { // an earlier state, which does not move
 			return table, []driftline.Ref{driftline.ViewRef(view.Name)}, nil
 		}
 		table.Rows, err = views.rowsOf(ctx, view)

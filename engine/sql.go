@@ -285,6 +285,9 @@ func (e *Engine) joinTable(ctx context.Context, join query.PointInTime) (query.T
 	if err != nil {
 		return query.Table{}, aboutJoin(err)
 	}
+	if err := checkJoinTime(&join.Request, schema); err != nil {
+		return query.Table{}, err
+	}
 	shape, err := e.Historical(ctx, join.Request, driftline.BatchesOf(schema))
 	if err != nil {
 		return query.Table{}, aboutJoin(err)
@@ -307,6 +310,24 @@ func (e *Engine) joinTable(ctx context.Context, join query.PointInTime) (query.T
 		Schema: join.Table.Schema, Name: join.Table.Name,
 		Batches: func() driftline.Batches { return driftline.Batches{Schema: answer, All: rows} },
 	}, nil
+}
+
+// checkJoinTime checks that a join's SELECT has the column of its times, and says in SQL
+// what to do if it has not.
+func checkJoinTime(req *driftline.HistoricalRequest, spine *arrow.Schema) error {
+	name := cmp.Or(req.EventTimestamp, driftline.DefaultEventTimestamp)
+	if spine.HasField(name) {
+		return nil
+	}
+	column := "column"
+	for _, f := range spine.Fields() {
+		if f.Type.ID() == arrow.TIMESTAMP {
+			column = f.Name
+			break
+		}
+	}
+	return driftline.Errorf(driftline.Invalid, "point_in_time: the SELECT has no column %q, from which the times are taken", name).
+		WithHint("add event_timestamp => '%s', or write %s AS %s in the SELECT", column, column, name)
 }
 
 // aboutJoin says which part of the text a failure is about.

@@ -161,6 +161,8 @@ func TestPointInTimeInSQL(t *testing.T) {
 		for _, c := range []struct{ sql, want string }{
 			{"SELECT origin, late, temp FROM point_in_time(" + flights + ", features => ['weather:temp']) ORDER BY ALL",
 				"origin late temp\nJFK false 18\nJFK true 20.5\nLGA true (null)"},
+			{"SELECT temp, weather_lag_2h__temp AS before FROM point_in_time(" + flights + ", features => ['weather:temp', 'weather:temp@2h']) ORDER BY ALL",
+				"temp before\n18 (null)\n20.5 18\n(null) (null)"},
 			{"SELECT temp FROM point_in_time(" + flights + ", features => ['weather:temp'], known_at => true) ORDER BY ALL",
 				"temp\n18\n18\n(null)"},
 			{"SELECT late, avg(p.weather__wind) w FROM point_in_time(" + flights + ", features => ['weather:wind'], full_feature_names => true) p GROUP BY late ORDER BY late",
@@ -183,7 +185,12 @@ func TestPointInTimeInSQL(t *testing.T) {
 			{"SELECT * FROM point_in_time((SELECT 1 AS origin), features => ['weather:temp'])", `point_in_time: `},
 			{"SELECT * FROM point_in_time((SELECT * FROM features.wether), features => ['weather:temp'])", `did you mean "weather"?`},
 			{"SELECT * FROM point_in_time((SELECT a.b FROM c), feature => ['weather:temp'])", `did you mean "features"?`},
-			{"SELECT * FROM point_in_time(" + flights + ")", "features => ['view:feature', …]"},
+			{"SELECT * FROM point_in_time((SELECT origin, created FROM features.weather), features => ['weather:temp'])", "add event_timestamp => 'created', or"},
+			{"SELECT * FROM point_in_time((SELECT origin FROM features.weather), features => ['weather:temp'])", "add event_timestamp => 'column', or"},
+			{"SELECT * FROM point_in_time(" + flights + ", features => ['weather:temp'], event_timestamp => 'at')", `no column "at"`},
+			{"SELECT * FROM point_in_time(" + flights + ", features => ['weather:temp@soon'])", "write it like weather:temp@1h"},
+			{"SELECT * FROM point_in_time(" + flights + ", features => ['here=weather:temp'])", "declare a feature service"},
+			{"SELECT * FROM point_in_time(" + flights + ")", "features => ['view:feature', 'view:feature@1h', …]"},
 		} {
 			if _, err := sqlText(t, env, c.sql); err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("%s: %v\nwant %s", c.sql, err, c.want)

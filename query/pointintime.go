@@ -12,7 +12,7 @@ import (
 //
 //	FROM point_in_time(
 //	    (SELECT airport, time AS event_timestamp, late FROM …),
-//	    features => ['weather:temp', 'planes:age'],    or feature_service => 'delay_model'
+//	    features => ['weather:temp', 'weather:temp@1h'],    or feature_service => 'delay_model'
 //	    known_at => true)
 //
 // Its answer is a table like any other: it can be joined, filtered and grouped.
@@ -28,14 +28,15 @@ const (
 	// maxJoins bounds the work of one text.
 	maxJoins = 8
 
-	pointInTimeUsage = "write point_in_time((SELECT …), features => ['view:feature', …]), or feature_service => 'name'; " +
+	pointInTimeUsage = "write point_in_time((SELECT …), features => ['view:feature', 'view:feature@1h', …]), or feature_service => 'name'; " +
 		"further arguments are event_timestamp => 'column', known_at, strict and full_feature_names => true"
 )
 
 // join is a point-in-time join whose spine is not parsed yet.
 type join struct {
 	PointInTime
-	spine map[string]any // a statement
+	spine    map[string]any // a statement
+	features bool           // whether they are given one by one
 }
 
 // pointInTime takes a point-in-time join out of the tree, and puts a table there.
@@ -59,9 +60,9 @@ func (w *walker) pointInTime(node, function map[string]any) error {
 	switch {
 	case j.spine == nil:
 		return misused("the SELECT that names the entities and times is missing")
-	case len(set.Features) == 0 && set.Service == "":
+	case !j.features && set.Service == "":
 		return misused("it is not said which features are wanted")
-	case len(set.Features) > 0 && set.Service != "":
+	case j.features && set.Service != "":
 		return misused("features and feature_service are given, want one of them")
 	}
 	j.Table = TableName{Schema: joinSchema, Name: string(rune('a' + len(w.joins)))}
@@ -100,7 +101,10 @@ func (j *join) argument(i int, node map[string]any) error {
 	var ok bool
 	switch name {
 	case "features":
-		j.Request.Features, ok = literalList(node)
+		var texts []string
+		if texts, ok = literalList(node); ok {
+			return j.takeFeatures(texts)
+		}
 	case "feature_service":
 		var service string
 		service, ok = literalText(node)
@@ -126,6 +130,20 @@ func (j *join) argument(i int, node map[string]any) error {
 		return misused("the value of " + name + " is not a literal of the right type")
 	}
 	return nil
+}
+
+// takeFeatures reads the features that are given one by one.
+func (j *join) takeFeatures(texts []string) error {
+	for _, text := range texts {
+		if role, feature, found := strings.Cut(text, "="); found {
+			return driftline.Errorf(driftline.Invalid, "point_in_time: feature %q has a role", text).
+				WithHint("declare a feature service whose projection of %q has the role %q and its join keys, and write feature_service => 'name'; "+
+					"or select that key AS the view's join key, and join twice", feature, role)
+		}
+	}
+	set, err := driftline.ParseFeatures(texts)
+	j.Request.Features, j.Request.Projections, j.features = set.Features, set.Projections, true
+	return err
 }
 
 func literalText(node any) (string, bool) {

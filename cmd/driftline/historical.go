@@ -154,28 +154,10 @@ func (f *historicalFlags) complete() error {
 	return errors.Join(f.completeFeatures(), f.completeSpine(), f.completeSplit(), checkOut(f.out))
 }
 
-// completeFeatures turns references into a feature set; a lag needs projections, which
-// are roles of their own so that no two columns share a name.
 func (f *historicalFlags) completeFeatures() error {
-	if !strings.Contains(strings.Join(f.features, ""), "@") {
-		f.request.Features = f.features
-		return nil
-	}
-	for _, text := range f.features {
-		ref, lag, lagged := strings.Cut(text, "@")
-		p, err := driftline.ParseFeatureRef(ref)
-		if err != nil {
-			return err
-		}
-		if lagged {
-			if p.Lag, err = driftline.ParseDuration(lag); err != nil || p.Lag == 0 {
-				return usagef("%q has no lag after @: write it like weather:temp@1h", text)
-			}
-			p.Role = string(p.View) + "_lag_" + lag
-		}
-		f.request.Projections = append(f.request.Projections, p)
-	}
-	return nil
+	set, err := driftline.ParseFeatures(f.features)
+	f.request.Features, f.request.Projections = set.Features, set.Projections
+	return err
 }
 
 func (f *historicalFlags) completeSpine() error {
