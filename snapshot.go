@@ -9,6 +9,7 @@ type Snapshot struct {
 	Parent SnapshotID `json:"parent,omitempty"` // the state before; 0 for the first
 	Time   time.Time  `json:"time"`
 	Rows   int64      `json:"rows"`
+	Logged int64      `json:"logged,omitempty"` // of Rows: those of the ingest log, which only a list of tables counts
 	Files  int        `json:"files"`
 	Bytes  int64      `json:"bytes"`
 	Cause  string     `json:"cause"` // what made it: "write", "flush", "compaction", "rollback", "erasure"

@@ -14,7 +14,8 @@ import (
 )
 
 // StoredTables returns the newest snapshot of each stored table, by name: those of views,
-// and one for each version of a dataset. A table without one has only its name.
+// with the rows of their ingest logs, and one for each version of a dataset. A table
+// without one has only its name and such rows.
 func (e *Engine) StoredTables(ctx context.Context) ([]driftline.Snapshot, error) {
 	tables, err := e.offline.Tables(ctx)
 	if err != nil {
@@ -34,8 +35,20 @@ func (e *Engine) StoredTables(ctx context.Context) ([]driftline.Snapshot, error)
 		if ok {
 			newest[i] = describeSnapshot(s)
 		}
+		if table.Namespace == schemaFeatures {
+			addLogged(&newest[i], e.heads.of(driftline.ViewName(table.Name)))
+		}
 	}
 	return newest, nil
+}
+
+// addLogged counts the rows of a view's log as rows of its table, all of one moment.
+func addLogged(s *driftline.Snapshot, now head) {
+	if now.exists {
+		*s = describeSnapshot(now.snapshot)
+	}
+	s.Logged = int64(now.rows)
+	s.Rows += s.Logged
 }
 
 // Snapshots returns the snapshots of a table, oldest first, with their tags and with
@@ -95,9 +108,14 @@ func (e *Engine) TagSnapshot(ctx context.Context, table, tag string, snapshot dr
 	return e.onTable(ctx, table, func(id offline.TableID) error { return e.offline.Tag(ctx, id, tag, snapshot) })
 }
 
-// UntagSnapshot removes a tag. It is no error if there is none of that name.
+// UntagSnapshot removes a tag. It is NotFound if there is none of that name.
 func (e *Engine) UntagSnapshot(ctx context.Context, table, tag string) error {
-	return e.onTable(ctx, table, func(id offline.TableID) error { return e.offline.Untag(ctx, id, tag) })
+	return e.onTable(ctx, table, func(id offline.TableID) error {
+		if _, err := e.offline.ByTag(ctx, id, tag); err != nil {
+			return err
+		}
+		return e.offline.Untag(ctx, id, tag)
+	})
 }
 
 // onTable runs f as the one who changes a table.

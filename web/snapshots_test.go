@@ -40,6 +40,9 @@ func TestTheLifeOfATable(t *testing.T) {
 		t.Errorf("scrub %+v", done)
 	}
 	s.mustAsk(t, "DELETE", at+"/tags/good", "")
+	if w := s.ask("DELETE", at+"/tags/good", ""); w.Code != 404 || !strings.Contains(w.Body.String(), "has no tags") {
+		t.Errorf("%d %s, want that there is no such tag", w.Code, w.Body)
+	}
 	s.mustAsk(t, "POST", at+"/expire", `{"last": 1}`)
 	if left := list(); left[len(left)-1].ID != back.ID {
 		t.Errorf("the newest is gone: %+v", left)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -20,7 +21,7 @@ func (a *app) tableCommand() *cobra.Command {
 		Long: "Every view and every version of a dataset is a table of immutable files. Each write, flush and compaction\n" +
 			"makes a snapshot. The server compacts, expires and scrubs tables on its own; these commands do it now.",
 		Example: "  driftline table snapshots features.weather\n  driftline table tag features.weather 4711 before_backfill\n" +
-			"  driftline table rollback features.weather 4711",
+			"  driftline table rollback features.weather before_backfill",
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
 	command.AddCommand(a.tableListCommand(), a.tableSnapshotsCommand(), a.tableDiffCommand(), a.tableTagCommand(),
@@ -46,9 +47,9 @@ func (a *app) tableListCommand() *cobra.Command {
 				_, err := fmt.Fprintln(w, "No table is stored yet: register a view with driftline apply.")
 				return err
 			}
-			t := newTable("table", ">rows", ">files", ">bytes", "changed", "by")
+			t := newTable("table", ">rows", ">in the log", ">files", ">bytes", "changed", "by")
 			for _, s := range tables {
-				t.add(s.Table, fmt.Sprint(s.Rows), fmt.Sprint(s.Files), fmt.Sprint(s.Bytes), moment(s.Time), s.Cause)
+				t.add(s.Table, fmt.Sprint(s.Rows), fmt.Sprint(s.Logged), fmt.Sprint(s.Files), fmt.Sprint(s.Bytes), moment(s.Time), s.Cause)
 			}
 			return t.print(w)
 		})
@@ -89,12 +90,12 @@ func moment(t time.Time) string {
 }
 
 func (a *app) tableDiffCommand() *cobra.Command {
-	return a.tableVerb("diff TABLE FROM TO", "Say what changed between two snapshots", 3, func(ctx context.Context, server *client.Client, args []string) error {
-		from, err := snapshotID(args[1])
+	return a.tableVerb("diff TABLE FROM TO", "Say what changed between two snapshots, given as ids or tags", 3, func(ctx context.Context, server *client.Client, args []string) error {
+		from, err := findSnapshot(ctx, server, args[0], args[1])
 		if err != nil {
 			return err
 		}
-		to, err := snapshotID(args[2])
+		to, err := findSnapshot(ctx, server, args[0], args[2])
 		if err != nil {
 			return err
 		}
@@ -117,7 +118,7 @@ func (a *app) tableDiffCommand() *cobra.Command {
 
 func (a *app) tableTagCommand() *cobra.Command {
 	return a.tableVerb("tag TABLE SNAPSHOT NAME", "Give a snapshot a name, which keeps it", 3, func(ctx context.Context, server *client.Client, args []string) error {
-		id, err := snapshotID(args[1])
+		id, err := findSnapshot(ctx, server, args[0], args[1])
 		if err != nil {
 			return err
 		}
@@ -144,8 +145,8 @@ func (a *app) tableUntagCommand() *cobra.Command {
 }
 
 func (a *app) tableRollbackCommand() *cobra.Command {
-	return a.tableVerb("rollback TABLE SNAPSHOT", "Make a new snapshot with the rows of an older one", 2, func(ctx context.Context, server *client.Client, args []string) error {
-		id, err := snapshotID(args[1])
+	return a.tableVerb("rollback TABLE SNAPSHOT", "Make a new snapshot with the rows of an older one, given as id or tag", 2, func(ctx context.Context, server *client.Client, args []string) error {
+		id, err := findSnapshot(ctx, server, args[0], args[1])
 		if err != nil {
 			return err
 		}
@@ -222,10 +223,25 @@ func (a *app) maintained(done *driftline.Maintenance, err error) error {
 	})
 }
 
-func snapshotID(text string) (driftline.SnapshotID, error) {
-	id, err := strconv.ParseInt(text, 10, 64)
-	if err != nil || id == 0 {
-		return 0, usagef("%q is not a snapshot id; list them with: driftline table snapshots TABLE", text)
+// findSnapshot returns the snapshot of a table that an id or a tag names.
+func findSnapshot(ctx context.Context, server *client.Client, table, text string) (driftline.SnapshotID, error) {
+	if id, err := strconv.ParseInt(text, 10, 64); err == nil && id != 0 {
+		return driftline.SnapshotID(id), nil
 	}
-	return driftline.SnapshotID(id), nil
+	snapshots, err := server.Snapshots(ctx, table)
+	if err != nil {
+		return 0, err
+	}
+	var tags []string
+	for _, s := range snapshots {
+		if slices.Contains(s.Tags, text) {
+			return s.ID, nil
+		}
+		tags = append(tags, s.Tags...)
+	}
+	unknown := driftline.Unknown("tag", text, tags)
+	if len(tags) == 0 {
+		unknown = unknown.WithHint("%s has no tags; list its snapshots: driftline table snapshots %s", table, table)
+	}
+	return 0, unknown
 }

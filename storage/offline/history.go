@@ -115,9 +115,17 @@ func (s *Store) ByTag(ctx context.Context, id TableID, name string) (Snapshot, e
 	tags := tagsOf(t)
 	tagged, ok := tags[name]
 	if !ok {
-		return Snapshot{}, driftline.Unknown("tag", name, slices.Sorted(maps.Keys(tags)))
+		return Snapshot{}, unknownTag(id, name, slices.Sorted(maps.Keys(tags)))
 	}
 	return s.snapshot(ctx, id, t, t.SnapshotByID(int64(tagged)))
+}
+
+func unknownTag(id TableID, name string, known []string) error {
+	e := driftline.Unknown("tag", name, known)
+	if len(known) == 0 {
+		return e.WithHint("table %s has no tags", id)
+	}
+	return e
 }
 
 func checkTag(name string) error {

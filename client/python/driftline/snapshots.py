@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
+from driftline.errors import InvalidError, NotFoundError
 from driftline.times import parse_time
 
 if TYPE_CHECKING:
@@ -21,6 +22,7 @@ class Snapshot:
         id: Its number.
         time: When it was committed; None for a table without a snapshot.
         rows: How many rows it has.
+        logged: Of those, how many are in the ingest log still; a list of tables says it.
         files: How many files they are in.
         bytes: The size of those.
         cause: What made it: "write", "flush", "compaction", "rollback" or "erasure".
@@ -37,6 +39,7 @@ class Snapshot:
     cause: str
     tags: list[str] = field(default_factory=list)
     pins: list[str] = field(default_factory=list)
+    logged: int = 0
 
     @classmethod
     def from_json(cls, body: dict[str, Any]) -> Snapshot:
@@ -52,6 +55,7 @@ class Snapshot:
             body["cause"],
             list(body.get("tags") or ()),
             list(body.get("pins") or ()),
+            body.get("logged", 0),
         )
 
 
@@ -72,22 +76,50 @@ class StoredTable:
         body = self._http.get("tables", self.name, "snapshots")
         return [Snapshot.from_json(s) for s in body["snapshots"]]
 
-    def diff(self, start: int, end: int) -> dict[str, Any]:
-        """Says what changed from one snapshot to another."""
-        return self._http.get("tables", self.name, "diff", **{"from": start, "to": end})
+    def diff(self, start: int | str, end: int | str) -> dict[str, Any]:
+        """Says what changed from one snapshot to another, given as ids or tags."""
+        between = {"from": self._find(start), "to": self._find(end)}
+        return self._http.get("tables", self.name, "diff", **between)
 
-    def tag(self, snapshot: int, name: str) -> None:
-        """Gives a snapshot a name, which keeps it until the tag is removed."""
-        self._http.put("tables", self.name, "tags", name, body={"snapshot": snapshot})
+    def tag(self, snapshot: int | str, name: str) -> None:
+        """Gives a snapshot a name, which keeps it until the tag is removed.
+
+        Args:
+            snapshot: Its id, or a name that it has already.
+            name: Letters, digits, spaces, dots, dashes and underscores, 128 at most.
+
+        Raises:
+            InvalidError: If that is no name.
+            AlreadyExistsError: If another snapshot of the table has it.
+        """
+        if "/" in name:  # which would be another address
+            raise InvalidError(
+                f'tag name "{name}" is not valid',
+                "use letters, digits, spaces, dots, dashes and underscores (128 at most)",
+            )
+        choice = {"snapshot": self._find(snapshot)}
+        self._http.put("tables", self.name, "tags", name, body=choice)
 
     def untag(self, name: str) -> None:
-        """Removes a tag."""
+        """Removes a tag, which must be there."""
         self._http.delete("tables", self.name, "tags", name)
 
-    def rollback(self, snapshot: int) -> Snapshot:
-        """Makes a new snapshot with the rows of an older one, online too."""
-        body = self._http.post("tables", self.name, "rollback", body={"snapshot": snapshot})
+    def rollback(self, snapshot: int | str) -> Snapshot:
+        """Makes a new snapshot with the rows of an older one (id or tag), online too."""
+        choice = {"snapshot": self._find(snapshot)}
+        body = self._http.post("tables", self.name, "rollback", body=choice)
         return Snapshot.from_json(body)
+
+    def _find(self, snapshot: int | str) -> int:
+        if isinstance(snapshot, int):
+            return snapshot
+        tagged = {tag: s.id for s in self.snapshots() for tag in s.tags}
+        if snapshot not in tagged:
+            raise NotFoundError(
+                f"{self.name} has no snapshot that is tagged {snapshot!r}",
+                "its tags are " + ", ".join(sorted(tagged)) if tagged else "it has no tags",
+            )
+        return tagged[snapshot]
 
     def compact(self) -> dict[str, Any]:
         """Merges files where that pays, and says what was done."""

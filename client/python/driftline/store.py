@@ -411,7 +411,7 @@ class FeatureStore:
         return Rebuild(body["dataset"], body["rows"], body["content_hash"], body["equal"])
 
     def tables(self) -> list[Snapshot]:
-        """Returns the newest snapshot of each stored table."""
+        """Returns the newest snapshot of each stored table, with the rows of the ingest log."""
         return [Snapshot.from_json(t) for t in self._http.get("tables")["tables"]]
 
     def table(self, name: str) -> StoredTable:
