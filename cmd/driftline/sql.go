@@ -84,6 +84,10 @@ func (a *app) sqlOnce(ctx context.Context, server *client.Client, args []string,
 		return usagef("%d queries cannot be written to one file", len(queries))
 	}
 	for _, query := range queries {
+		query, err := commandQuery(ctx, server, query)
+		if err != nil {
+			return err
+		}
 		rows, err := server.SQL(ctx, query)
 		if err != nil {
 			return err
@@ -93,6 +97,23 @@ func (a *app) sqlOnce(ctx context.Context, server *client.Client, args []string,
 		}
 	}
 	return nil
+}
+
+// commandQuery returns the query that a command of the shell stands for, and other texts
+// as they are.
+func commandQuery(ctx context.Context, server *client.Client, text string) (string, error) {
+	line := strings.TrimSpace(text)
+	name, argument, _ := strings.Cut(line, " ")
+	argument = strings.TrimSpace(argument)
+	switch {
+	case !strings.HasPrefix(line, `\`):
+		return text, nil
+	case name == `\l`, name == `\d` && argument == "":
+		return listQuery, nil
+	case name == `\d`:
+		return describeQuery(ctx, server, argument)
+	}
+	return "", usagef(`%s is for the shell only; \l, \d and \d TABLE can be used here`, printable(name))
 }
 
 // sendRows writes an answer to where the flags say.
@@ -137,7 +158,10 @@ func (a *app) queryText(args []string) (string, error) {
 func splitSQL(text string) []string {
 	var statements []string
 	for {
-		end := statementEnd(text)
+		end := commandEnd(text)
+		if end < 0 {
+			end = statementEnd(text)
+		}
 		if end < 0 {
 			break
 		}
@@ -150,6 +174,19 @@ func splitSQL(text string) []string {
 		statements = append(statements, text)
 	}
 	return statements
+}
+
+// commandEnd returns where the line of a command of the shell ends, or -1 if the text
+// does not begin with one.
+func commandEnd(text string) int {
+	begin := len(text) - len(strings.TrimLeft(text, " \t\r\n"))
+	if !strings.HasPrefix(text[begin:], `\`) {
+		return -1
+	}
+	if end := strings.IndexAny(text[begin:], ";\n"); end >= 0 {
+		return begin + end
+	}
+	return -1
 }
 
 // statementEnd returns where the first semicolon is that is not in a string, a name or

@@ -217,32 +217,69 @@ func (s *sqlShell) command(ctx context.Context, line string, interrupts <-chan o
 		fmt.Fprintln(s.stdout, "Times are", map[bool]string{true: "shown.", false: "not shown."}[s.timing])
 	case `\l`:
 		s.learnNames(ctx)
-		show("SELECT schema, name, columns FROM meta.tables ORDER BY ALL")
+		show(listQuery)
 	case `\d`:
 		if argument == "" {
 			return s.command(ctx, `\l`, interrupts)
 		}
-		s.describe(argument, show)
+		s.interruptible(ctx, interrupts, func(ctx context.Context) error { return s.describe(ctx, argument) })
 	default:
 		fmt.Fprintf(s.stdout, "%s is not known; \\? says what is.\n", printable(name))
 	}
 	return false
 }
 
-// describe shows the columns of a table, whose schema may be left out.
-func (s *sqlShell) describe(table string, show func(query string)) {
-	schema, name, qualified := strings.Cut(table, ".")
+// listQuery lists the tables.
+const listQuery = "SELECT schema, name, columns FROM meta.tables ORDER BY ALL"
+
+// describe shows the columns of a table.
+func (s *sqlShell) describe(ctx context.Context, table string) error {
+	query, err := describeQuery(ctx, s.server, table)
+	if err != nil {
+		return err
+	}
+	return s.query(ctx, query)
+}
+
+// describeQuery asks for the columns of a table, whose schema may be left out. It is
+// NotFound if there is no such table.
+func describeQuery(ctx context.Context, server *client.Client, table string) (string, error) {
+	known, err := tableNames(ctx, server)
+	if err != nil {
+		return "", err
+	}
+	wanted := strings.ToLower(strings.ReplaceAll(table, `"`, ""))
+	if !slices.ContainsFunc(known, func(name string) bool { return strings.ToLower(name) == wanted }) {
+		return "", driftline.Unknown("table", wanted, known)
+	}
+	schema, name, qualified := strings.Cut(wanted, ".")
 	if !qualified {
-		schema, name = "", table
+		schema, name = "", wanted
 	}
-	literal := func(text string) string {
-		return "'" + strings.ReplaceAll(strings.ToLower(strings.Trim(text, `"`)), "'", "''") + "'"
-	}
+	literal := func(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 	where := `lower("table") = ` + literal(name)
 	if schema != "" {
 		where += " AND schema = " + literal(schema)
 	}
-	show(`SELECT schema, "table", name AS "column", type FROM meta.columns WHERE ` + where + ` ORDER BY schema, "table", position`)
+	return `SELECT schema, "table", name AS "column", type FROM meta.columns WHERE ` + where + ` ORDER BY schema, "table", position`, nil
+}
+
+// tableNames returns the names of the tables, with their schemas and without.
+func tableNames(ctx context.Context, server *client.Client) (names []string, err error) {
+	rows, err := server.SQL(ctx, "SELECT schema, name FROM meta.tables ORDER BY ALL")
+	if err != nil {
+		return nil, err
+	}
+	for batch, err := range rows.All {
+		if err != nil {
+			return nil, err
+		}
+		for i := range int(batch.NumRows()) {
+			cell := cells(batch, i, "")
+			names = append(names, cell[0]+"."+cell[1], cell[1])
+		}
+	}
+	return names, nil
 }
 
 // interruptible runs f until it is done or Ctrl-C is pressed, and prints its error.

@@ -114,6 +114,8 @@ func TestSQLShell(t *testing.T) {
 
 	s.press("\\timing\r")
 	s.expect("Times are not shown.")
+	s.press("\\d meta.view\r")
+	s.expect(`did you mean "meta.views"?`)
 	s.press("\\d meta.views\r")
 	s.expect("event_timestamp")
 	s.expect("(8 rows)")
