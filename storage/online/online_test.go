@@ -506,6 +506,21 @@ func TestOldRowsStayReadableWhenFeaturesChange(t *testing.T) {
 	check()
 }
 
+// TestFeaturesAreFoundByIdentity reads rows that were written before features were renamed
+// and widened, and before a name was given to another feature.
+func TestFeaturesAreFoundByIdentity(t *testing.T) {
+	f := newFixture(t)
+	f.put(weather(field("count", driftline.Int32), field("temp", driftline.Float32), field("code", driftline.String)),
+		[]any{"JFK", int64(1), nil, int32(-7), float32(0.5), "old"}, []any{"LGA", int64(1), nil, nil, float32(math.Inf(-1)), nil})
+	total, code := field("total", driftline.Int64), field("code", driftline.String)
+	total.Column, code.Column = "count", "code#1"
+	now := weather(code, field("temp", driftline.Float64), total)
+	f.put(now, []any{"EWR", int64(1), nil, "new", 1e300, int64(1) << 40})
+	f.reopen()
+	f.want(f.get(now, []any{"JFK"}, []any{"LGA"}, []any{"EWR"}),
+		"1 null null 3fe0000000000000 -7", "1 null null fff0000000000000 null", `1 null "new" 7e37e43c8800759c 1099511627776`)
+}
+
 func TestAFeatureOfAnotherTypeIsNotMisread(t *testing.T) {
 	f := newFixture(t)
 	f.put(weather(field("temp", driftline.Int64)), []any{"JFK", int64(1), nil, int64(10)})
