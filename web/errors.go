@@ -72,11 +72,23 @@ func present(err error) (*driftline.Error, int) {
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	noteError(r, err)
 	shown, status := present(err)
+	sayWhen(w, status)
 	switch {
 	case isFeastRoute(r.URL.Path):
 		writeJSON(w, status, feastError(shown))
 	default:
 		writeJSON(w, status, shown)
+	}
+}
+
+// retryAfter is the seconds after which to ask again: queues move in seconds, and more
+// patience would leave a server idle.
+const retryAfter = "1"
+
+// sayWhen tells clients that try again by themselves when to.
+func sayWhen(w http.ResponseWriter, status int) {
+	if status == http.StatusTooManyRequests {
+		w.Header().Set("Retry-After", retryAfter)
 	}
 }
 

@@ -15,3 +15,6 @@ func (s *Server) Routes() []string {
 
 // Statuses is the map of codes, for the test that keeps it complete.
 var Statuses = statuses
+
+// WriteError answers as a route of the API that failed with err.
+var WriteError = writeError

@@ -117,6 +117,7 @@ func (p *pages) render(w http.ResponseWriter, status int, name string, content p
 func (p *pages) fail(w http.ResponseWriter, r *http.Request, err error) {
 	noteError(r, err)
 	shown, status := present(err)
+	sayWhen(w, status)
 	if p.render(w, status, "error", page{Title: http.StatusText(status), Now: time.Now(), Body: shown}) != nil {
 		writeJSON(w, status, shown)
 	}
