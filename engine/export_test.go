@@ -119,6 +119,9 @@ func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) e
 	return err
 }
 
+// MaintainAll is one round of upkeep of all tables, in which no snapshot expires.
+func (e *Engine) MaintainAll(ctx context.Context) error { return e.maintainAll(ctx, false) }
+
 // Damage spoils the log entries of weather, or the intents, and counts them.
 func (e *Engine) Damage(t testing.TB, what string) (n int) {
 	prefix := logPrefix("weather")

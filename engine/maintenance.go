@@ -36,7 +36,7 @@ const (
 func (e *Engine) maintainLoop(ctx context.Context) {
 	tick := time.NewTicker(maintainEvery)
 	defer tick.Stop()
-	expired, scrubbed := e.now(), e.now()
+	expired := e.now()
 	for {
 		select {
 		case <-ctx.Done():
@@ -44,21 +44,17 @@ func (e *Engine) maintainLoop(ctx context.Context) {
 		case <-tick.C:
 		}
 		expire := e.now().Sub(expired) >= expireEvery
-		scrub := e.now().Sub(scrubbed) >= scrubEvery
-		if err := e.maintainAll(ctx, expire, scrub); err != nil && ctx.Err() == nil {
+		if err := e.maintainAll(ctx, expire); err != nil && ctx.Err() == nil {
 			e.log.Error("upkeep failed; it is tried again", "error", err)
 			continue
 		}
 		if expire {
 			expired = e.now()
 		}
-		if scrub {
-			scrubbed = e.now()
-		}
 	}
 }
 
-func (e *Engine) maintainAll(ctx context.Context, expire, scrub bool) error {
+func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 	tables, err := e.offline.Tables(ctx)
 	if err != nil {
 		return err
@@ -73,10 +69,7 @@ func (e *Engine) maintainAll(ctx context.Context, expire, scrub bool) error {
 			_, err := e.expire(ctx, table, e.retention)
 			failed = errors.Join(failed, err)
 		}
-		if scrub {
-			_, err := e.scrub(ctx, table)
-			failed = errors.Join(failed, err)
-		}
+		failed = errors.Join(failed, e.scrubIfDue(ctx, table))
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
