@@ -189,7 +189,7 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 	for _, first := range in.Entries {
 		tx.Batch().Delete(logKey(in.View, first))
 	}
-	if err := tx.AddSnapshot(snapshotRecord(snapshot, files)); err != nil {
+	if err := tx.AddSnapshot(snapshotRecord(snapshot, files), in.madeFrom()...); err != nil {
 		return err
 	}
 	if in.Kind != intentWrite {
@@ -198,6 +198,14 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 	in.Result.Snapshot = snapshot.ID
 	w := write{engine: e, view: &driftline.FeatureView{Name: in.View}, key: in.Key, next: in.Next}
 	return w.finish(tx, in.Result, in.Content)
+}
+
+// madeFrom is what the snapshot of an intent was made from besides the one before it.
+func (in *intent) madeFrom() []driftline.Ref {
+	if in.Kind == intentRollback {
+		return []driftline.Ref{driftline.SnapshotRef(viewTable(in.View).String(), in.To)}
+	}
+	return nil
 }
 
 // bringOnline merges the newest row of each entity in the files into the online store.

@@ -323,7 +323,7 @@ func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftli
 
 // snapshotRecord is what the ledger keeps of a snapshot: its identity and the files it added.
 func snapshotRecord(s offline.Snapshot, added []offline.File) registry.Snapshot {
-	r := registry.Snapshot{Table: s.Table.String(), ID: s.ID, Parent: s.Parent, Rows: s.Rows}
+	r := registry.Snapshot{Table: s.Table.String(), ID: s.ID, Parent: s.Parent, Cause: causeOf(s), Rows: s.Rows}
 	for _, f := range added {
 		r.Files = append(r.Files, registry.File{Hash: f.Hash, Rows: f.Rows, Bytes: f.Bytes})
 	}

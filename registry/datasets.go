@@ -19,6 +19,7 @@ type Snapshot struct {
 	Table   string               `json:"table"` // "features.weather"
 	ID      driftline.SnapshotID `json:"id"`
 	Parent  driftline.SnapshotID `json:"parent,omitempty"` // 0 if Files are all that it has
+	Cause   string               `json:"cause,omitempty"`  // "flush", "compaction"; old lines do not say
 	Rows    int64                `json:"rows"`
 	Files   []File               `json:"files,omitempty"`
 	Created time.Time            `json:"created"` // of the line; filled in
