@@ -77,7 +77,10 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{Logger: log, Sources: chosen.AllowSource, SQL: limits})
+	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{
+		Logger: log, Sources: chosen.AllowSource, SQL: limits,
+		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
+	})
 	if err != nil {
 		return aboutFolder(chosen.Data, err)
 	}

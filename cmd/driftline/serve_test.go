@@ -138,8 +138,18 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings{Server: "http://127.0.0.1:8816", HTTP: "from-flag:1", Flight: "from-env:1", Data: "from-file", LogFormat: "json", LogLevel: "info",
-		AllowSource: []string{}, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
+		AllowSource: []string{}, KeepSnapshots: 10, KeepAge: 7 * 24 * time.Hour, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("settings are\n%+v, want\n%+v", got, want)
+	}
+}
+
+func TestAServerThatKeepsNothingIsRefused(t *testing.T) {
+	t.Chdir(t.TempDir())
+	for _, args := range [][]string{{"--keep-snapshots", "0"}, {"--keep-age", "-1h"}} {
+		out := (&shell{}).run(append([]string{"serve"}, args...))
+		if !strings.Contains(out, "want at least 1, and not less than 0") || !strings.Contains(out, "exit 2") {
+			t.Errorf("%v: %s", args, out)
+		}
 	}
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
+	"github.com/driftline/driftline/engine"
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
@@ -33,6 +34,9 @@ type settings struct {
 	LogFormat    string   `koanf:"log-format"`
 	LogLevel     string   `koanf:"log-level"`
 	OTelEndpoint string   `koanf:"otel-endpoint"`
+
+	KeepSnapshots int           `koanf:"keep-snapshots"`
+	KeepAge       time.Duration `koanf:"keep-age"`
 
 	SQLWorkers int           `koanf:"sql-workers"`
 	SQLMemory  int64         `koanf:"sql-memory"` // MiB
@@ -57,6 +61,8 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.StringSlice("allow-source", nil, "folder that views may read Parquet files and Iceberg tables from (again for another)")
 	flags.String("log-format", "text", "text or json")
 	flags.String("log-level", "info", "debug, info, warn or error")
+	flags.Int("keep-snapshots", engine.DefaultRetention.Last, "how many of the newest snapshots of a table to keep")
+	flags.Duration("keep-age", time.Duration(engine.DefaultRetention.MaxAge), "age up to which to keep snapshots beyond those; tagged ones, and those that something was made from, stay")
 	flags.Int("sql-workers", 4, "how many SELECTs run at a time, each in a process of its own")
 	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
 	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
@@ -155,6 +161,9 @@ func (s *settings) check(k *koanf.Koanf) error {
 	}
 	if _, err := s.level(); err != nil {
 		return usagef("log-level is %q, want debug, info, warn or error", s.LogLevel)
+	}
+	if s.KeepSnapshots < 1 || s.KeepAge < 0 {
+		return usagef("keep-snapshots is %d, keep-age %s; want at least 1, and not less than 0", s.KeepSnapshots, s.KeepAge)
 	}
 	if s.SQLWorkers < 1 || s.SQLMemory < 64 || s.SQLTimeout <= 0 {
 		return usagef("sql-workers is %d, sql-memory %d, sql-timeout %s; want at least 1, 64 MiB, and more than 0", s.SQLWorkers, s.SQLMemory, s.SQLTimeout)
