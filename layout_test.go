@@ -30,7 +30,7 @@ var mayImport = map[string]struct {
 	"query": {[]string{".", "storage/columns", "storage/durable", "internal/ipcverify"},
 		"plans and runs joins and SQL over files it is told of; finds none itself"},
 	"registry": {[]string{".", "storage/kv"}, "the ledger and its folds; knows no tables"},
-	"engine": {[]string{".", "drift", "query", "registry", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
+	"engine": {[]string{".", "drift", "query", "registry", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
 		"the use cases: the only place where the rooms meet"},
 	"flight": {[]string{".", "engine", "registry", "internal/ipcverify"}, "an edge: translates a wire into calls of the engine"},
 	"web":    {[]string{".", "engine", "registry"}, "an edge: translates a wire into calls of the engine"},
