@@ -10,7 +10,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/storage/columns"
 	"github.com/driftline/driftline/storage/offline"
 )
 
@@ -78,20 +77,6 @@ func identitiesOf(view *driftline.FeatureView, schema *arrow.Schema) []string {
 	for i, name := range of {
 		if f, ok := view.Feature(name); ok {
 			of[i] = f.Identity()
-		}
-	}
-	return of
-}
-
-// columnsIn says where the columns of a view are in the files of a snapshot, which may be
-// of another shape than the view.
-func columnsIn(view *driftline.FeatureView, snapshot offline.Snapshot) []columns.Column {
-	stored, there := snapshot.Columns(), snapshot.Identities()
-	schema := view.StoredSchema()
-	var of []columns.Column
-	for i, identity := range identitiesOf(view, schema) {
-		if at := slices.Index(there, identity); at >= 0 {
-			of = append(of, columns.Column{ID: stored[at].ID, Name: schema.Field(i).Name, Type: schema.Field(i).Type})
 		}
 	}
 	return of

@@ -47,7 +47,7 @@ func (e *Engine) holdWhile(ctx context.Context, snapshot offline.Snapshot) {
 // rowsIn returns the rows of one snapshot of a view, as rows of that view.
 func (e *Engine) rowsIn(ctx context.Context, view *driftline.FeatureView, snapshot offline.Snapshot) (query.Rows, error) {
 	rows, err := e.rowsAt(ctx, snapshot)
-	rows.Columns = columnsIn(view, snapshot)
+	rows.Columns = snapshot.ColumnsOf(shapeOf(view))
 	return rows, err
 }
 

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/columns"
 )
 
 // ShapedColumn is a column by what it is. Its identity stays when its name or type
@@ -25,7 +26,7 @@ type ShapedColumn struct {
 // step and as [Store.Evolve] does it. A table that has the columns is left alone.
 //
 // A column has its first name as its identity unless it was added by Reshape with another.
-func (s *Store) Reshape(ctx context.Context, id TableID, columns []ShapedColumn) error {
+func (s *Store) Reshape(ctx context.Context, id TableID, shape []ShapedColumn) error {
 	defer s.lock(id)()
 	t, err := s.load(ctx, id)
 	if err != nil {
@@ -37,7 +38,7 @@ func (s *Store) Reshape(ctx context.Context, id TableID, columns []ShapedColumn)
 	}
 	return s.evolve(ctx, id, t, []SchemaChange{func(e *evolution) error {
 		e.identities = known
-		return e.reshape(columns)
+		return e.reshape(shape)
 	}})
 }
 
@@ -72,9 +73,9 @@ func identityOf(known map[int]string, id int, name string) string {
 	return name
 }
 
-func (e *evolution) reshape(columns []ShapedColumn) error {
+func (e *evolution) reshape(shape []ShapedColumn) error {
 	wanted := map[string]ShapedColumn{}
-	for _, c := range columns {
+	for _, c := range shape {
 		wanted[c.Identity] = c
 	}
 	var kept []iceberg.NestedField
@@ -92,7 +93,7 @@ func (e *evolution) reshape(columns []ShapedColumn) error {
 		kept = append(kept, one)
 	}
 	e.fields = kept
-	for _, c := range columns {
+	for _, c := range shape {
 		if _, missing := wanted[c.Identity]; !missing {
 			continue
 		}
@@ -134,6 +135,19 @@ func (s Snapshot) Identities() []string {
 	for i, f := range s.Schema.Fields() {
 		id, _ := fieldID(s.stored.Field(i))
 		of[i] = identityOf(s.identities, id, f.Name)
+	}
+	return of
+}
+
+// ColumnsOf says where columns are in the snapshot's files, as far as it has them, in
+// whatever names and types they are wanted.
+func (s Snapshot) ColumnsOf(shape []ShapedColumn) []columns.Column {
+	stored, identities := s.Columns(), s.Identities()
+	var of []columns.Column
+	for _, c := range shape {
+		if at := slices.Index(identities, c.Identity); at >= 0 {
+			of = append(of, columns.Column{ID: stored[at].ID, Name: c.Field.Name, Type: c.Field.Type})
+		}
 	}
 	return of
 }
