@@ -18,3 +18,6 @@ var Statuses = statuses
 
 // WriteError answers as a route of the API that failed with err.
 var WriteError = writeError
+
+// ColumnValue is how a page shows an end of a column.
+var ColumnValue = columnValue

@@ -2,7 +2,10 @@ package web
 
 import (
 	"fmt"
+	"math"
 	"net/http"
+	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,6 +21,7 @@ type datasetPage struct {
 	Ref     driftline.Ref
 	Columns []columnPicture
 	Parts   []partRow
+	Late    bool // values were not yet known at their row's time
 	Flight  string
 }
 
@@ -28,7 +32,12 @@ func (s *Server) datasetPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	return s.render(w, "dataset", page{Title: fmt.Sprintf("%s @%d", dataset.Name, dataset.Version), Section: "datasets",
 		Body: datasetPage{Dataset: dataset, Ref: dataset.Ref(), Columns: columnPictures(dataset), Parts: partRows(dataset),
-			Flight: s.options.FlightAddress}})
+			Late: hasLate(dataset), Flight: s.options.FlightAddress}})
+}
+
+// hasLate reports whether a value of a dataset was not yet known at its row's time.
+func hasLate(d *driftline.Dataset) bool {
+	return slices.ContainsFunc(d.Report.Columns, func(c driftline.ColumnReport) bool { return c.NotYetKnown > 0 })
 }
 
 // partRow is one part of a divided dataset.
@@ -130,13 +139,20 @@ func isTimeType(arrowType string) bool {
 	return strings.HasPrefix(arrowType, "timestamp") || strings.HasPrefix(arrowType, "date")
 }
 
-// columnValue is a number for people, or the time that it stands for.
+func isWholeType(arrowType string) bool {
+	return strings.HasPrefix(arrowType, "int") || strings.HasPrefix(arrowType, "uint")
+}
+
+// columnValue is a number for people, or the time that it stands for. A whole number of
+// a column has no separators: it may be a year or an id as well as a count.
 func columnValue(c driftline.ColumnStatistics, n *driftline.Number) string {
 	switch {
 	case n == nil:
 		return ""
 	case isTimeType(c.Type):
 		return stampText(time.UnixMicro(int64(*n)))
+	case isWholeType(c.Type) && float64(*n) == math.Trunc(float64(*n)):
+		return strconv.FormatFloat(float64(*n), 'f', -1, 64)
 	}
 	return numberText(*n)
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/web"
 )
 
 // train logs a run with hostile names, registers a model from it, and so gives
@@ -69,6 +70,22 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 		}
 		if strings.Contains(body, "<b>bold") || strings.Contains(body, "<script") {
 			t.Errorf("%s lets names through as markup", page.path)
+		}
+	}
+}
+
+// The training set late has every value in time; a year is no count.
+func TestAColumnReadsAsWhatItIs(t *testing.T) {
+	s := newSite(t)
+	s.stock(t)
+	s.train(t)
+	if body := s.mustAsk(t, "GET", "/datasets/late/1", "", "Accept: text/html"); strings.Contains(body, "Not yet known:") {
+		t.Error("the page explains what none of its columns has")
+	}
+	year := driftline.Number(2013)
+	for typ, want := range map[string]string{"int32": "2013", "uint64": "2013", "float64": "2,013"} {
+		if got := web.ColumnValue(driftline.ColumnStatistics{Type: typ}, &year); got != want {
+			t.Errorf("a %s of 2013 is shown as %s, want %s", typ, got, want)
 		}
 	}
 }
