@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
 	"strings"
 
 	"github.com/driftline/driftline"
@@ -64,6 +65,14 @@ func (a *app) erase(ctx context.Context, req driftline.ErasureRequest) error {
 	})
 }
 
+// counted is a number of things.
+func counted(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return strconv.Itoa(n) + " " + thing + "s"
+}
+
 func printErasure(w io.Writer, done driftline.Erasure) error {
 	t := newTable("table", ">rows", ">files rewritten")
 	for _, table := range done.Tables {
@@ -72,6 +81,6 @@ func printErasure(w io.Writer, done driftline.Erasure) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintf(w, "%d online rows and %d older snapshots are gone too.\n", done.Online, done.Snapshots)
+	_, err := fmt.Fprintf(w, "Gone too: %s, %s.\n", counted(done.Online, "online row"), counted(done.Snapshots, "older snapshot"))
 	return err
 }
