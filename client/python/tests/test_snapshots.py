@@ -37,10 +37,18 @@ def test_a_table_can_be_tagged_and_rolled_back(store, sensor):
     sensor.tag(first.id, "clean")
     assert sensor.snapshots()[0].tags == ["clean"]
     assert sensor.diff(first.id, second.id)["rows_added"] == 20_000
-    assert sensor.rollback(first.id).rows == 20_000
+    assert sensor.diff("clean", second.id)["rows_added"] == 20_000
+    assert sensor.rollback("clean").rows == 20_000
     assert store.read_feature_view("shelves").num_rows == 20_000
     assert sensor.scrub()["verified"] > 0
-    assert any(t.table == "features.shelves" for t in store.tables())
+    with pytest.raises(driftline.InvalidError, match="use letters"):
+        sensor.tag(first.id, "x y/z")
+    listed = next(t for t in store.tables() if t.table == "features.shelves")
+    assert (listed.rows, listed.logged) == (20_000, 0)
+    with pytest.raises(driftline.NotFoundError, match="clean"):
+        sensor.rollback("clear")
     sensor.untag("clean")
+    with pytest.raises(driftline.NotFoundError, match="no tags"):
+        sensor.untag("clean")
     with pytest.raises(driftline.NotFoundError):
         sensor.rollback(1)
