@@ -20,12 +20,6 @@ import (
 // The marker stands for what must not be found afterwards. It compresses to nothing else.
 const marker = "Zq7-erase-me-91x"
 
-var visitSchema = arrow.NewSchema([]arrow.Field{
-	{Name: "person", Type: arrow.BinaryTypes.String},
-	{Name: "event_timestamp", Type: driftline.Time},
-	{Name: "city", Type: arrow.BinaryTypes.String, Nullable: true},
-}, nil)
-
 // newVisits has a view of persons and one of persons in shops, rows of both in files,
 // in the log and online, a tag, and a dataset that knows the person by another name.
 func newVisits(t *testing.T) *testenv.Env {

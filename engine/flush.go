@@ -24,11 +24,6 @@ const (
 	throttleBytes = 8 * flushBytes // and let writers wait for it here
 )
 
-// unflushed returns the first sequences of a view's log entries, ascending.
-func (e *Engine) unflushed(view driftline.ViewName) []uint64 {
-	return firsts(e.heads.of(view).log)
-}
-
 func firsts(entries []logEntry) []uint64 {
 	out := make([]uint64, len(entries))
 	for i, entry := range entries {

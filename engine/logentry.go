@@ -191,14 +191,6 @@ func openEntry(raw []byte) (layout uint64, rows int, body []byte, err error) {
 
 func isOwnEntry(raw []byte) bool { return bytes.HasPrefix(raw, []byte(entryMagic)) }
 
-// entryRows counts the rows of an entry without decoding them; 0 if it is of the old format.
-func entryRows(raw []byte) int {
-	if len(raw) < entryHeader || !isOwnEntry(raw) {
-		return 0
-	}
-	return int(binary.LittleEndian.Uint32(raw[12:]))
-}
-
 // decodedRows is how many rows of the log a batch is made of.
 const decodedRows = 8192
 

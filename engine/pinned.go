@@ -2,7 +2,6 @@ package engine
 
 import (
 	"context"
-	"slices"
 	"sync"
 
 	"github.com/driftline/driftline"
@@ -140,15 +139,6 @@ func goneSnapshot(view driftline.ViewName, id driftline.SnapshotID, err error) e
 		WithHint("it has expired, or an erasure removed its rows: read the saved rows of the dataset instead")
 	e.Err = err
 	return e
-}
-
-// view returns a view that was read, by its name.
-func (p *pinned) view(name driftline.ViewName) (*driftline.FeatureView, bool) {
-	at := slices.IndexFunc(p.views, func(v driftline.FeatureView) bool { return v.Name == name })
-	if at < 0 {
-		return nil, false
-	}
-	return &p.views[at], true
 }
 
 // datasetSnapshot returns the snapshot that holds the rows of a dataset.

@@ -34,7 +34,8 @@ func TestAQueryIsCancelledByItsFlightInfo(t *testing.T) {
 			return result.GetStatus() == arrowflight.CancelStatusCancelled, err
 		},
 		"CancelQuery": func(d *door, info *arrowflight.FlightInfo) (bool, error) {
-			result, err := d.sql.CancelQuery(t.Context(), info) //nolint:staticcheck // older clients call it
+			//lint:ignore SA1019 older clients call it
+			result, err := d.sql.CancelQuery(t.Context(), info)
 			return result == flightsql.CancelResultCancelled, err
 		},
 	}
