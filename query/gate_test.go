@@ -176,7 +176,7 @@ var attacks = []struct {
 	{"select * from features.t at (version => a)", driftline.Invalid},
 	{"select * from features.t at (version => ?)", driftline.Invalid},
 	{"select * from features.t at (timestamp => 'soon')", driftline.Invalid},
-	{"select * from features.t at (timestamp => now())", driftline.Invalid},
+	{"select * from features.t at (timestamp => make_timestamp(2026, 1, 1, 0, 0, 0))", driftline.Invalid},
 	{"select * from __at.\"features.t version => 1\"", driftline.NotFound},
 	{"select * from __join.a", driftline.NotFound},
 	{"select * from __inside.\"features.t\"", driftline.NotFound},
@@ -267,6 +267,10 @@ func TestDeepNestingIsAnError(t *testing.T) {
 	}
 }
 
+func namesPrivateTables(sel *Select) bool {
+	return len(sel.PointInTime) > 0 || slices.ContainsFunc(sel.Tables, func(t TableName) bool { return t.At != At{} })
+}
+
 func FuzzParseSelect(f *testing.F) {
 	for _, a := range attacks {
 		f.Add(a.sql)
@@ -284,6 +288,9 @@ func FuzzParseSelect(f *testing.F) {
 				t.Errorf("internal error: %v", err)
 			}
 			return
+		}
+		if namesPrivateTables(sel) {
+			return // those that stand for earlier states and joins have names that nobody can write
 		}
 		again, err := db.ParseSelect(context.Background(), sel.text)
 		if err != nil {

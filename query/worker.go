@@ -164,8 +164,28 @@ func (w *worker) died(err error) error {
 		return driftline.Errorf(driftline.Exhausted, "the query needed more memory than it may use, and was ended: %w", cause).
 			WithHint("ask for fewer rows or columns")
 	}
+	if status.Signaled() && status.Signal() == syscall.SIGKILL { // not by us: failure knows that
+		return driftline.Errorf(driftline.Unavailable, "the process that the query ran in was killed: %w", errKilled).WithHint("try again")
+	}
 	return driftline.Errorf(driftline.Internal, "the query ended the process that it ran in; nothing else was touched: %w", cause).
 		WithHint("write the query in another way, or with fewer rows")
+}
+
+// errKilled marks the end of a process that somebody else killed.
+var errKilled = errors.New("killed from outside")
+
+// tries is how often a query begins whose process is killed from outside. Those that
+// waited for work may all have been killed at once.
+const tries = 2 * warm
+
+// again tries once more where the process was killed: nothing has come of the try before.
+func again[T any](try func() (T, error)) (answer T, err error) {
+	for range tries {
+		if answer, err = try(); !errors.Is(err, errKilled) {
+			break
+		}
+	}
+	return answer, err
 }
 
 func outOfMemory(stderr string) bool {

@@ -241,13 +241,15 @@ func (p *workers) startOne() {
 }
 
 func (p *workers) parse(ctx context.Context, text string) (*Select, error) {
-	w, release, err := p.acquire(ctx)
-	if err != nil {
-		return nil, err
-	}
-	sel, tired, err := w.parse(ctx, text, min(p.opts.Timeout, parseLimit))
-	release(tired)
-	return sel, err
+	return again(func() (*Select, error) {
+		w, release, err := p.acquire(ctx)
+		if err != nil {
+			return nil, err
+		}
+		sel, tired, err := w.parse(ctx, text, min(p.opts.Timeout, parseLimit))
+		release(tired)
+		return sel, err
+	})
 }
 
 // parseLimit is what a parse may take; that of the worst known text takes 1.5 s.
@@ -331,7 +333,11 @@ type reply struct {
 }
 
 // ask sends a query and waits for the first message of its answer.
-func (p *workers) ask(ctx context.Context, box sandbox, schemaOnly bool) (_ *reply, err error) {
+func (p *workers) ask(ctx context.Context, box sandbox, schemaOnly bool) (*reply, error) {
+	return again(func() (*reply, error) { return p.askOne(ctx, box, schemaOnly) })
+}
+
+func (p *workers) askOne(ctx context.Context, box sandbox, schemaOnly bool) (_ *reply, err error) {
 	w, release, err := p.acquire(ctx)
 	if err != nil {
 		return nil, err
