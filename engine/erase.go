@@ -23,8 +23,8 @@ import (
 )
 
 // Erase removes everything about one thing: its rows from the ingest log and from every
-// file of every view with the entity's join keys, its online rows, and the rows of saved
-// datasets that were made for it. Older snapshots whose files had such rows are given
+// file of every view of the entity, its online rows, and the rows of the saved datasets
+// that such views were joined to. Older snapshots whose files had such rows are given
 // up, pinned or not: what was asked to be forgotten weighs more than a dataset that can
 // be made again. A dataset that loses rows is marked as [driftline.Dataset.Erased], and
 // cannot be made again at all. Files that a running query reads go when it ends. Rows

@@ -38,31 +38,12 @@ type Rows struct {
 func (s *session) addRows(ctx context.Context, name, tail string, rows Rows, schema *arrow.Schema, filled bool) error {
 	scan := scanSQL(schema, rows)
 	if rows.Tail.Schema != nil {
-		if err := s.addBatches(ctx, tail, rows.Tail, filled); err != nil {
+		if err := s.load(ctx, tail, rows.Tail, filled); err != nil {
 			return err
 		}
 		scan += " UNION ALL BY NAME SELECT * FROM " + tail
 	}
 	return s.exec(ctx, "CREATE OR REPLACE VIEW "+name+" AS "+scan)
-}
-
-// addBatches makes a table of batches, or only its columns if it is not to be filled.
-func (s *session) addBatches(ctx context.Context, name string, batches driftline.Batches, filled bool) error {
-	loader := tableLoader{session: s, table: name, schema: batches.Schema}
-	defer loader.drop()
-	if err := loader.create(ctx); err != nil || !filled {
-		return err
-	}
-	for batch, err := range batches.All {
-		if err != nil {
-			return err
-		}
-		batch.Retain()
-		if err := loader.add(ctx, batch); err != nil {
-			return err
-		}
-	}
-	return loader.flush(ctx)
 }
 
 // scanSQL reads the files of rows as a table of at least the columns of schema.
