@@ -2,6 +2,7 @@ package driftline
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 	"time"
 
@@ -70,6 +71,15 @@ type FeatureView struct {
 	// time in (t, t + Horizon] counts, and of several the greatest (created
 	// timestamp, write sequence). Labels have no TTL and are not served online.
 	Horizon Duration `json:"horizon,omitempty"`
+
+	// Aggregations derive further features from the view's rows, which then are events.
+	Aggregations []Aggregation `json:"aggregations,omitempty"`
+
+	// EventID is the feature that tells events of equal join keys and event time apart.
+	// Rows that are equal in all three are versions of one event, of which aggregations
+	// see the greatest (created timestamp, write sequence): a correction. "", or a null,
+	// makes each row an event of its own.
+	EventID string `json:"event_id,omitempty"`
 
 	// Source keeps the view's rows outside of the store, in files that somebody else
 	// writes. Nil, for nearly all views, means that rows are ingested.
@@ -277,6 +287,26 @@ func (d Duration) Microseconds() int64 { return time.Duration(d).Microseconds() 
 
 // String returns the Go form, for example "3h0m0s".
 func (d Duration) String() string { return time.Duration(d).String() }
+
+// Short returns d as people write it, in letters and digits only: 7d, 3h, 1h30m, 250ms.
+// What is below a microsecond is left out.
+func (d Duration) Short() string {
+	var b strings.Builder
+	rest := time.Duration(d)
+	for _, u := range []struct {
+		name string
+		size time.Duration
+	}{{"d", 24 * time.Hour}, {"h", time.Hour}, {"m", time.Minute}, {"s", time.Second}, {"ms", time.Millisecond}, {"us", time.Microsecond}} {
+		if n := rest / u.size; n > 0 {
+			fmt.Fprintf(&b, "%d%s", n, u.name)
+			rest -= n * u.size
+		}
+	}
+	if b.Len() == 0 {
+		return "0s"
+	}
+	return b.String()
+}
 
 // MarshalJSON writes the form of String.
 func (d Duration) MarshalJSON() ([]byte, error) { return json.Marshal(d.String()) }

@@ -124,7 +124,39 @@ func TestTypesSayWhatTheyHold(t *testing.T) {
 		t.Error("widening must lose nothing")
 	}
 	if _, ok := driftline.TypeOf(arrow.ListOf(arrow.PrimitiveTypes.Int64)); ok {
-		t.Error("lists are not a type yet")
+		t.Error("a column may be a list")
+	}
+}
+
+func TestListsAndMapsAreTypesOfAnswersOnly(t *testing.T) {
+	for typ, want := range map[driftline.Type]string{
+		driftline.ListOf(driftline.Float64):                    "list<item: float64, nullable>",
+		driftline.MapOf(driftline.Timestamp):                   "map<utf8, timestamp[us, tz=UTC], items_nullable>",
+		driftline.MapOf(driftline.ListOf(driftline.String)):    "map<utf8, list<item: utf8, nullable>, items_nullable>",
+		driftline.ListOf("decimal"):                            "",
+		driftline.Type("map<string, float64"):                  "",
+		driftline.Type("list<map<string, list<list<float64>>"): "",
+	} {
+		got := ""
+		if dt := typ.Arrow(); dt != nil {
+			got = dt.String()
+		}
+		if got != want {
+			t.Errorf("%s is carried by %q, want %q", typ, got, want)
+		}
+		if _, err := driftline.ParseType(string(typ)); driftline.CodeOf(err) != driftline.Invalid {
+			t.Errorf("a column can be declared as %s: %v", typ, err)
+		}
+	}
+}
+
+func TestShortDurations(t *testing.T) {
+	for text, want := range map[string]string{
+		"7d": "7d", "24h": "1d", "36h": "1d12h", "90m": "1h30m", "0.5s": "500ms", "1us": "1us", "0": "0s", "1h0m1s": "1h1s",
+	} {
+		if d, err := driftline.ParseDuration(text); err != nil || d.Short() != want {
+			t.Errorf("%s is %s, want %s", text, d.Short(), want)
+		}
 	}
 }
 

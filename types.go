@@ -21,7 +21,8 @@ const (
 	Timestamp Type = "timestamp" // microseconds since 1970-01-01 UTC
 )
 
-// Types lists every type.
+// Types lists every type that a feature or join key can be declared with. Features that
+// aggregations derive may also be lists of them and maps, see [ListOf] and [MapOf].
 var Types = []Type{Bool, Int32, Int64, Float32, Float64, String, Bytes, Timestamp}
 
 // Time is the Arrow type of every event and created timestamp.
@@ -30,7 +31,7 @@ var Time = &arrow.TimestampType{Unit: arrow.Microsecond, TimeZone: "UTC"}
 // ParseType reads a type's name. Case does not matter, and the names that people
 // bring from Feast and Arrow are understood (Float64, double, utf8, UnixTimestamp).
 func ParseType(s string) (Type, error) {
-	switch strings.ToLower(strings.TrimSpace(s)) {
+	switch lower := strings.ToLower(strings.TrimSpace(s)); lower {
 	case "bool", "boolean":
 		return Bool, nil
 	case "int32", "int":
@@ -47,8 +48,34 @@ func ParseType(s string) (Type, error) {
 		return Bytes, nil
 	case "timestamp", "unixtimestamp", "unix_timestamp", "datetime":
 		return Timestamp, nil
+	default:
+		if strings.HasPrefix(lower, "list") || strings.HasPrefix(lower, "map") || strings.HasPrefix(lower, "array") {
+			return "", Errorf(Invalid, "type %q is not one that columns can have", clip(s)).
+				WithHint("lists and maps come from aggregations: last_n, top_k, and those with by")
+		}
 	}
 	return "", Unknown("type", Type(clip(s)), Types)
+}
+
+// ListOf is the type of lists of values of a type: "list<float64>".
+func ListOf(element Type) Type { return "list<" + element + ">" }
+
+// MapOf is the type of maps from text to values of a type: "map<string, float64>".
+func MapOf(value Type) Type { return "map<string, " + value + ">" }
+
+// Element returns the type of the elements of a list, and false if t is none.
+func (t Type) Element() (Type, bool) { return t.within("list<") }
+
+// MapValue returns the type of the values of a map, and false if t is none.
+func (t Type) MapValue() (Type, bool) { return t.within("map<string, ") }
+
+func (t Type) within(prefix string) (Type, bool) {
+	inner, ok := strings.CutPrefix(string(t), prefix)
+	if !ok {
+		return "", false
+	}
+	inner, ok = strings.CutSuffix(inner, ">")
+	return Type(inner), ok
 }
 
 // Arrow returns the Arrow type that carries t, or nil if t is not a type.
@@ -71,10 +98,21 @@ func (t Type) Arrow() arrow.DataType {
 	case Timestamp:
 		return Time
 	}
+	if element, ok := t.Element(); ok {
+		if dt := element.Arrow(); dt != nil {
+			return arrow.ListOf(dt)
+		}
+	}
+	if value, ok := t.MapValue(); ok {
+		if dt := value.Arrow(); dt != nil {
+			return arrow.MapOf(arrow.BinaryTypes.String, dt)
+		}
+	}
 	return nil
 }
 
-// TypeOf returns the Type that an Arrow type is stored as, and false if there is none.
+// TypeOf returns the Type that a column of an Arrow type is stored as, and false if there
+// is none, as for lists and maps.
 // Types that hold the same values in another layout (large or dictionary-encoded
 // strings, timestamps of another unit or zone, narrower integers) have one.
 func TypeOf(dt arrow.DataType) (Type, bool) {

@@ -261,7 +261,7 @@ func (s *state) resolveProjection(p driftline.Projection) (Resolved, error) {
 	}
 	p = cloneProjection(p)
 	if len(p.Features) == 0 {
-		p.Features = view.FeatureNames()
+		p.Features = view.OfferedNames()
 	}
 	return Resolved{Projection: p, View: view}, checkProjection(p, view)
 }

@@ -135,7 +135,7 @@ func checkViewColumns(view *driftline.FeatureView) error {
 			return err
 		}
 	}
-	return nil
+	return checkAggregations(view, taken)
 }
 
 // checkField checks a column and brings its type to the name that we use for it.
@@ -183,9 +183,10 @@ func checkService(service *driftline.FeatureService) error {
 
 // checkProjection checks p, whose features are spelt out, against its view.
 func checkProjection(p driftline.Projection, view *driftline.FeatureView) error {
+	offered := view.OfferedNames()
 	for i, name := range p.Features {
-		if _, ok := view.Feature(name); !ok {
-			err := unknown("feature", name, view.FeatureNames(), applyFirst).WithRef(driftline.ViewRef(view.Name))
+		if !slices.Contains(offered, name) {
+			err := unknown("feature", name, offered, applyFirst).WithRef(driftline.ViewRef(view.Name))
 			return named("feature view", view.Name, err)
 		}
 		if slices.Contains(p.Features[:i], name) {

@@ -19,6 +19,10 @@ func cloneView(v *driftline.FeatureView) *driftline.FeatureView {
 	out := *v
 	out.Entities, out.Features = slices.Clone(v.Entities), slices.Clone(v.Features)
 	out.JoinKeys, out.Tags = slices.Clone(v.JoinKeys), maps.Clone(v.Tags)
+	out.Aggregations = slices.Clone(v.Aggregations)
+	for i, a := range out.Aggregations {
+		out.Aggregations[i].Windows = slices.Clone(a.Windows)
+	}
 	if v.Source != nil {
 		source := *v.Source
 		out.Source = &source

@@ -166,8 +166,11 @@ func checkUse(service driftline.ServiceName, p driftline.Projection, old, view *
 		return nil
 	}
 	for _, name := range p.Features {
-		was, _ := old.Feature(name)
+		was, stored := old.Feature(name)
 		now, found := featureOf(view, was.Identity())
+		if !stored {
+			now.Name, found = name, slices.Contains(view.OfferedNames(), name)
+		}
 		switch {
 		case !found:
 			return driftline.Errorf(driftline.FailedPrecondition, "feature view %q: feature %q cannot be dropped, feature service %q uses it", view.Name, name, service).

@@ -327,6 +327,7 @@ func viewDifferences(old, view *driftline.FeatureView) driftline.Change {
 	var d differences
 	d.text("entities", entityList(old.Entities), entityList(view.Entities))
 	d.features(old.Features, view.Features)
+	d.aggregations(old, view)
 	d.text("ttl", old.TTL.String(), view.TTL.String())
 	d.text("horizon", old.Horizon.String(), view.Horizon.String())
 	d.text("source", sourceText(old.Source), sourceText(view.Source))

@@ -11,6 +11,7 @@ import (
 	"reflect"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 
 	"github.com/driftline/driftline"
@@ -244,6 +245,20 @@ func (r *nodeReader) read(n *yaml.Node, v reflect.Value, name string) error {
 			return r.mismatch(n, name, "true or false")
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
+		return nil
+	case reflect.Int:
+		number, err := strconv.ParseInt(n.Value, 10, 32)
+		if n.Tag != "!!int" || err != nil {
+			return r.mismatch(n, name, "a whole number")
+		}
+		v.SetInt(number)
+		return nil
+	case reflect.Float64:
+		number, err := strconv.ParseFloat(n.Value, 64)
+		if n.Tag != "!!int" && n.Tag != "!!float" || err != nil {
+			return r.mismatch(n, name, "a number")
+		}
+		v.SetFloat(number)
 		return nil
 	}
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" {

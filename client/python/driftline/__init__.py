@@ -21,6 +21,7 @@ from typing import Any
 
 from driftline._push import Pusher
 from driftline.definitions import (
+    Aggregation,
     Change,
     Changes,
     Entity,
@@ -113,6 +114,7 @@ def init(
 
 
 __all__ = [
+    "Aggregation",
     "AlreadyExistsError",
     "Artifact",
     "Change",

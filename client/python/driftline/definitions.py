@@ -26,7 +26,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
-from driftline.times import format_duration, parse_duration
+from driftline.times import format_duration, parse_duration, short_duration
 from driftline.types import Type
 
 
@@ -237,6 +237,103 @@ _SOURCES = {source.format: source for source in (ParquetSource, IcebergSource)}
 
 
 @dataclass(frozen=True, init=False)
+class Aggregation:
+    """Features that a view derives from its rows, one for each window.
+
+    The value at time t summarises the rows of the entity in the window (t - w, t].
+
+    Example:
+        >>> Aggregation(column="dep_delay", function="mean", windows=["1h", "1d"])
+        >>> Aggregation(function="count", windows=["1d"], filter="dep_delay > 15", name="late")
+
+    Attributes:
+        column: The feature that is summarised; "" for a count of rows.
+        function: ``count``, ``sum``, ``mean``, ``min``, ``max``, ``stddev``, ``first``, ``last``,
+            ``last_n``, ``approx_count_distinct``, ``approx_quantile`` or ``top_k``.
+        windows: How far back it looks, one feature each.
+        name: What its features are called, before the window; "" for column and function.
+        filter: An SQL condition on the rows that count.
+        by: A feature of which each value is summarised apart: the result is a map.
+        n: Of ``last_n`` and ``top_k``, how many values at most.
+        quantile: Of ``approx_quantile``, from 0 to 1.
+        hop: Steps in which the windows move; None for windows that slide.
+    """
+
+    column: str
+    function: str
+    windows: tuple[timedelta, ...]
+    name: str
+    filter: str
+    by: str
+    n: int
+    quantile: float
+    hop: timedelta | None
+
+    def __init__(
+        self,
+        column: str = "",
+        function: str = "",
+        windows: Sequence[timedelta | str] = (),
+        *,
+        name: str = "",
+        filter: str = "",
+        by: str = "",
+        n: int = 0,
+        quantile: float = 0.0,
+        hop: timedelta | str | None = None,
+        time_window: timedelta | str | None = None,
+        slide_interval: timedelta | str | None = None,
+    ) -> None:
+        """Declares an aggregation; the arguments are the attributes.
+
+        ``time_window`` and ``slide_interval`` are Feast's names for one window and for hop.
+        """
+        what = f"Aggregation of {column or 'rows'}"
+        _want_text("Aggregation", "function", function)
+        all_windows = list(_want_sequence(what, "windows", windows))
+        if time_window is not None:
+            all_windows.append(time_window)
+        values = {
+            "column": column,
+            "function": function,
+            "windows": tuple(_want_duration(what, "windows", w) for w in all_windows),
+            "name": name,
+            "filter": filter,
+            "by": by,
+            "n": n,
+            "quantile": float(quantile),
+            "hop": _want_duration(what, "hop", hop if hop is not None else slide_interval) or None,
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """The names of the features that it derives, one for each window."""
+        label = self.name or (f"{self.column}_{self.function}" if self.column else self.function)
+        return [f"{label}_{short_duration(w)}" for w in self.windows]
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(
+            column=self.column,
+            function=self.function,
+            windows=[format_duration(w) for w in self.windows],
+            name=self.name,
+            filter=self.filter,
+            by=self.by,
+            n=self.n,
+            quantile=self.quantile,
+            hop=format_duration(self.hop) if self.hop else "",
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Aggregation:
+        """Reads the server's form."""
+        return cls(**{**body, "windows": list(body.get("windows") or ())})
+
+
+@dataclass(frozen=True, init=False)
 class FeatureView:
     """A table of features over time.
 
@@ -262,6 +359,9 @@ class FeatureView:
         known_at: Whether every read ignores rows created after the time asked for.
         horizon: For a view of labels, how long after the spine's time an outcome counts;
             None for features.
+        aggregations: Further features, derived from the rows of windows of time.
+        event_id: The feature that tells rows of equal keys and time apart for aggregations;
+            "" if each row is an event of its own.
         source: Files that somebody else writes, read in place; None if rows are ingested.
         description: For people.
         owner: Whom to ask.
@@ -276,6 +376,8 @@ class FeatureView:
     created_timestamp_column: str
     known_at: bool
     horizon: timedelta | None
+    aggregations: tuple[Aggregation, ...]
+    event_id: str
     source: ParquetSource | IcebergSource | None
     description: str
     owner: str
@@ -292,6 +394,8 @@ class FeatureView:
         created_timestamp_column: str = "",
         known_at: bool = False,
         horizon: timedelta | str | None = None,
+        aggregations: Sequence[Aggregation] = (),
+        event_id: str = "",
         source: ParquetSource | IcebergSource | None = None,
         description: str = "",
         owner: str = "",
@@ -308,6 +412,9 @@ class FeatureView:
         for f in fields:
             if not isinstance(f, Field):
                 raise TypeError(f"schema of view {name!r} holds {f!r}, want Field(name=, dtype=)")
+        for a in _want_sequence("FeatureView", "aggregations", aggregations):
+            if not isinstance(a, Aggregation):
+                raise TypeError(f"aggregations of view {name!r} hold {a!r}, want Aggregation(…)")
         keys = {k.name for e in entities if isinstance(e, Entity) for k in e.join_keys}
         if source is not None and not isinstance(source, ParquetSource | IcebergSource):
             raise TypeError(f"source of view {name!r} is {source!r}, want ParquetSource(path=)")
@@ -320,6 +427,8 @@ class FeatureView:
             "created_timestamp_column": created_timestamp_column,
             "known_at": known_at,
             "horizon": _want_duration(f"view {name!r}", "horizon", horizon) or None,
+            "aggregations": tuple(aggregations),
+            "event_id": event_id,
             "source": source,
             "description": description,
             "owner": owner,
@@ -336,6 +445,7 @@ class FeatureView:
     def __getitem__(self, features: Sequence[str]) -> FeatureViewProjection:
         names = _feature_names(self.name, features)
         known = [f.name for f in self.schema]
+        known += [feature for a in self.aggregations for feature in a.feature_names]
         for name in names:
             if name not in known:
                 raise KeyError(f"view {self.name!r} has no feature {name!r}; it has {known}")
@@ -368,6 +478,8 @@ class FeatureView:
             ttl=format_duration(self.ttl) if self.ttl else "",
             known_at=self.known_at,
             horizon=format_duration(self.horizon) if self.horizon else "",
+            aggregations=[a.to_json() for a in self.aggregations],
+            event_id=self.event_id,
             source={"format": self.source.format, "path": self.source.path} if self.source else {},
             description=self.description,
             owner=self.owner,
@@ -386,6 +498,8 @@ class FeatureView:
             created_timestamp_column=body.get("created_timestamp") or "",
             known_at=bool(body.get("known_at")),
             horizon=body.get("horizon") or None,
+            aggregations=[Aggregation.from_json(a) for a in body.get("aggregations") or ()],
+            event_id=body.get("event_id") or "",
             source=_source(body.get("source")),
             description=body.get("description", ""),
             owner=body.get("owner", ""),

@@ -7,6 +7,14 @@ from datetime import datetime, timedelta, timezone
 from typing import Any
 
 _PART = re.compile(r"(\d+(?:\.\d+)?)(h|ms|m|s|us|µs)")
+_MICROSECONDS = {
+    "d": 86_400_000_000,
+    "h": 3_600_000_000,
+    "m": 60_000_000,
+    "s": 1_000_000,
+    "ms": 1_000,
+    "us": 1,
+}
 _SECONDS = {"h": 3600, "m": 60, "s": 1, "ms": 1e-3, "us": 1e-6, "µs": 1e-6}
 
 
@@ -27,6 +35,21 @@ def format_duration(value: timedelta) -> str:
     if hours:
         return f"{hours}h{minutes}m{text}"
     return f"{minutes}m{text}" if minutes else text
+
+
+def short_duration(value: timedelta) -> str:
+    """Writes a duration as names of features have it.
+
+    Example:
+        >>> short_duration(timedelta(days=7))
+        '7d'
+    """
+    rest = value // timedelta(microseconds=1)
+    text = ""
+    for unit, size in _MICROSECONDS.items():
+        count, rest = divmod(rest, size)
+        text += f"{count}{unit}" if count else ""
+    return text or "0s"
 
 
 def parse_duration(text: str) -> timedelta:

@@ -4,9 +4,15 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from driftline import Entity, FeatureService, FeatureView, FeatureViewProjection, Field
+from driftline import Aggregation, Entity, FeatureService, FeatureView, FeatureViewProjection, Field
 from driftline.definitions import definitions_json, feature_set_json
-from driftline.times import format_duration, format_time, parse_duration, parse_time
+from driftline.times import (
+    format_duration,
+    format_time,
+    parse_duration,
+    parse_time,
+    short_duration,
+)
 from driftline.types import Float64, Int64, String, Type, UnixTimestamp, ValueType
 
 airport = Entity(name="airport", join_keys=["origin"], value_type=ValueType.STRING)
@@ -54,6 +60,16 @@ def test_json_leaves_out_what_is_empty():
             owner="o",
             tags={"k": "v"},
         ),
+        FeatureView(
+            "flights",
+            schema=[Field("flight", Int64), Field("delay", Float64)],
+            aggregations=[
+                Aggregation("delay", "mean", ["1h", timedelta(days=1)]),
+                Aggregation("flight", "top_k", ["7d"], n=3, hop="5m", filter="delay > 1", by="x"),
+                Aggregation("delay", "approx_quantile", ["7d"], quantile=0.9, name="p90"),
+            ],
+            event_id="flight",
+        ),
         FeatureService(
             "s", [weather, weather.with_name("there").with_join_key_map({"origin": "d"})]
         ),
@@ -80,6 +96,26 @@ def test_one_view_under_two_roles():
             "join_key_map": {"origin": "dest"},
         },
     ]
+
+
+def test_aggregations_name_their_features():
+    late = Aggregation(function="count", windows=["90m"], filter="delay > 15", name="late")
+    delay = Aggregation(column="delay", function="mean", time_window=timedelta(days=1))
+    view = FeatureView("v", schema=[Field("delay", Float64)], aggregations=[late, delay])
+    assert view[["late_1h30m", "delay_mean_1d", "delay"]].features[0] == "late_1h30m"
+    with pytest.raises(KeyError, match="delay_mean_1d"):
+        view[["delay_mean_2d"]]
+    assert view.to_json()["aggregations"] == [
+        {"function": "count", "windows": ["1h30m0s"], "name": "late", "filter": "delay > 15"},
+        {"column": "delay", "function": "mean", "windows": ["24h0m0s"]},
+    ]
+
+
+@pytest.mark.parametrize("text", ["7d", "1h", "1h30m", "250ms", "1d6h"])
+def test_short_durations_are_letters_and_digits(text):
+    days, _, rest = text.rpartition("d")
+    whole = timedelta(days=int(days or 0)) + parse_duration(rest)
+    assert short_duration(whole) == text
 
 
 def test_a_join_key_in_the_schema_is_no_feature():
@@ -119,6 +155,9 @@ def test_feature_sets(features, json):
         (lambda: Entity("e", join_keys="origin"), TypeError, "list"),
         (lambda: FeatureView("v", schema=["temp"]), TypeError, "Field"),
         (lambda: FeatureView("v", schema=[], ttl=3), TypeError, "timedelta"),
+        (lambda: FeatureView("v", schema=[], aggregations=["a"]), TypeError, "Aggregation"),
+        (lambda: Aggregation("x", "", ["1h"]), TypeError, "function"),
+        (lambda: Aggregation("x", "mean", [3]), TypeError, "timedelta"),
         (lambda: FeatureView("v", schema=[], ttl="3 hours"), ValueError, "3h"),
         (lambda: weather["temp"], TypeError, r"\[\["),
         (lambda: weather[["tmp"]], KeyError, "temp"),
