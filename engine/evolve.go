@@ -85,16 +85,30 @@ func identitiesOf(view *driftline.FeatureView, schema *arrow.Schema) []string {
 // readAs yields the rows of a snapshot of a view in a schema of the view, with nulls in
 // the columns that the snapshot lacks.
 func (e *Engine) readAs(ctx context.Context, snapshot offline.Snapshot, view *driftline.FeatureView, schema *arrow.Schema) driftline.Batches {
-	there, stored := snapshot.Identities(), fieldNames(snapshot.Schema)
-	names := make([]string, schema.NumFields())
-	var read []string
-	for i, identity := range identitiesOf(view, schema) {
-		if at := slices.Index(there, identity); at >= 0 {
-			names[i] = stored[at]
-			read = append(read, stored[at])
+	return e.readWith(ctx, snapshot, schema, identitiesOf(view, schema))
+}
+
+// readWith is readAs for columns of any identities.
+func (e *Engine) readWith(ctx context.Context, snapshot offline.Snapshot, schema *arrow.Schema, identities []string) driftline.Batches {
+	names := matchNames(identities, snapshot.Identities(), fieldNames(snapshot.Schema))
+	read := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
+	return e.reshaped(ctx, e.offline.Read(ctx, snapshot, read), schema, names)
+}
+
+// matchNames returns, for each identity wanted, the name of the column that has it; ""
+// where none has.
+func matchNames(wanted, identities, names []string) []string {
+	matched := make([]string, len(wanted))
+	for i, identity := range wanted {
+		if at := slices.Index(identities, identity); at >= 0 {
+			matched[i] = names[at]
 		}
 	}
-	rows := e.offline.Read(ctx, snapshot, read)
+	return matched
+}
+
+// reshaped yields rows in a schema whose columns are those of rows with the given names.
+func (e *Engine) reshaped(ctx context.Context, rows driftline.Batches, schema *arrow.Schema, names []string) driftline.Batches {
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		for b, err := range rows.All {
 			if err != nil {

@@ -3,7 +3,6 @@ package engine
 import (
 	"context"
 	"encoding/binary"
-	"fmt"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -81,7 +80,7 @@ func (e *Engine) flushLocked(ctx context.Context, name driftline.ViewName) error
 	}
 	flushed := firsts(entries)
 	in := intent{
-		ID: fmt.Sprintf("flush-%s-%d-%d", name, flushed[0], flushed[len(flushed)-1]), Kind: intentFlush,
+		ID: flushID(name, flushed), Kind: intentFlush,
 		View: name, Files: hashes(files), Next: e.sequence.Load(), Entries: flushed,
 	}
 	return e.execute(ctx, &in, files)

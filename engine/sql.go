@@ -230,9 +230,8 @@ func (e *Engine) featuresView(name string) (view *driftline.FeatureView, latest 
 	return nil, false, err
 }
 
-// historyTable is all rows of a view, of the state that name asks for. The past is what
-// the snapshots are, so that it answers the same whenever it is asked: the rows of the
-// ingest log belong to the present, and a time that has not passed yet means the present.
+// historyTable is all rows of a view, of the state that name asks for. A time that has
+// not passed yet means the present.
 func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, name query.TableName) (query.Table, error) {
 	if e.isPresent(name.At) {
 		rows, _, err := e.rowsOf(ctx, view)
@@ -242,24 +241,33 @@ func (e *Engine) historyTable(ctx context.Context, view *driftline.FeatureView, 
 		return query.Table{}, driftline.Errorf(driftline.FailedPrecondition, "view %q reads files of somebody else, whose earlier states nobody keeps", view.Name).
 			WithHint("leave AT out, or ingest the files")
 	}
-	var snapshot offline.Snapshot
-	var err error
-	switch at, table := name.At, viewTable(view.Name); {
-	case at.Snapshot != 0:
-		snapshot, err = e.offline.At(ctx, table, driftline.SnapshotID(at.Snapshot))
-	case at.Tag != "":
-		snapshot, err = e.offline.ByTag(ctx, table, at.Tag)
-	default:
-		snapshot, err = e.offline.AsOf(ctx, table, at.Time)
-		err = e.onlyInLog(view.Name, err)
+	if !name.At.Time.IsZero() {
+		rows, schema, err := e.rowsBy(ctx, view, name.At.Time)
+		if err != nil {
+			return query.Table{}, e.notYetWritten(view.Name, err)
+		}
+		return query.Table{Rows: rows, Columns: visibleColumns(schema)}, nil
 	}
+	snapshot, err := e.snapshotNamed(ctx, viewTable(view.Name), name.At)
 	if err != nil {
 		return query.Table{}, err
 	}
 	e.holdWhile(ctx, snapshot)
 	rows, err := e.rowsAt(ctx, snapshot)
-	visible := slices.DeleteFunc(slices.Clone(snapshot.Schema.Fields()), func(f arrow.Field) bool { return f.Name == driftline.SequenceColumn })
-	return query.Table{Rows: rows, Columns: arrow.NewSchema(visible, nil)}, err
+	return query.Table{Rows: rows, Columns: visibleColumns(snapshot.Schema)}, err
+}
+
+func (e *Engine) snapshotNamed(ctx context.Context, table offline.TableID, at query.At) (offline.Snapshot, error) {
+	if at.Tag != "" {
+		return e.offline.ByTag(ctx, table, at.Tag)
+	}
+	return e.offline.At(ctx, table, driftline.SnapshotID(at.Snapshot))
+}
+
+// visibleColumns is a stored schema without the write sequence.
+func visibleColumns(stored *arrow.Schema) *arrow.Schema {
+	visible := slices.DeleteFunc(slices.Clone(stored.Fields()), func(f arrow.Field) bool { return f.Name == driftline.SequenceColumn })
+	return arrow.NewSchema(visible, nil)
 }
 
 // isPresent reports whether a clause AT, or its absence, means every acknowledged row.
@@ -267,14 +275,14 @@ func (e *Engine) isPresent(at query.At) bool {
 	return at == (query.At{}) || at.Now || !at.Time.IsZero() && !at.Time.Before(e.now())
 }
 
-// onlyInLog says of a time without a snapshot that there are rows, in the ingest log.
-func (e *Engine) onlyInLog(view driftline.ViewName, err error) error {
+// notYetWritten says of a time without a snapshot that there are rows, of later.
+func (e *Engine) notYetWritten(view driftline.ViewName, err error) error {
 	now := e.heads.of(view)
 	if driftline.CodeOf(err) != driftline.NotFound || now.exists || now.rows == 0 {
 		return err
 	}
-	return driftline.Errorf(driftline.NotFound, "view %q has no snapshot yet, and its %d rows are in the ingest log", view, now.rows).
-		WithRef(driftline.ViewRef(view)).WithHint("leave AT out to read them; they are in a snapshot within a minute")
+	return driftline.Errorf(driftline.NotFound, "view %q had no rows then; its %d rows were written later", view, now.rows).
+		WithRef(driftline.ViewRef(view)).WithHint("leave AT out to read them")
 }
 
 // joinTable is the answer of a point-in-time join, which is made anew for each query

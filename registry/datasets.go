@@ -86,6 +86,75 @@ func (r *Registry) Ingests(view driftline.ViewName) Ingests {
 	return sum
 }
 
+// WrittenBy returns the write sequence of the last row that a small write had brought by a
+// time, to whatever view; 0 if there was none. Small writes get their sequences in the
+// order of their lines, so the rows of small writes by then are those of at most that
+// sequence.
+func (r *Registry) WrittenBy(at time.Time) (uint64, error) {
+	const lookBack = 64 // lines; doubled until one of a small write is among them
+	end, err := r.firstAfter(at)
+	if err != nil {
+		return 0, err
+	}
+	for n := uint64(lookBack); end > 1; n *= 2 {
+		begin := uint64(1)
+		if end > n {
+			begin = end - n
+		}
+		through, err := r.lastSmallWrite(begin, end)
+		if through > 0 || err != nil {
+			return through, err
+		}
+		end = begin
+	}
+	return 0, nil
+}
+
+// firstAfter returns the number of the first line after a time, or that of the next line
+// to come. Times of lines never go backwards.
+func (r *Registry) firstAfter(at time.Time) (uint64, error) {
+	low, high := uint64(1), r.Newest().Sequence+1
+	for low < high {
+		middle := low + (high-low)/2
+		for line, err := range r.Lines(middle) {
+			if err != nil {
+				return 0, err
+			}
+			if line.Time.After(at) {
+				high = middle
+			} else {
+				low = middle + 1
+			}
+			break
+		}
+	}
+	return low, nil
+}
+
+// lastSmallWrite returns the sequence of the last row of the last small write that the
+// lines from begin up to end, exclusive, report; 0 if they report none.
+func (r *Registry) lastSmallWrite(begin, end uint64) (through uint64, err error) {
+	for line, err := range r.Lines(begin) {
+		if err != nil {
+			return 0, err
+		}
+		if line.Sequence >= end {
+			break
+		}
+		if line.Kind != RowsIngested {
+			continue
+		}
+		written, err := body[ingested](&line)
+		if err != nil {
+			return 0, err
+		}
+		if written.Snapshot == 0 && written.Rows > 0 {
+			through = written.Sequence + uint64(written.Rows) - 1
+		}
+	}
+	return through, nil
+}
+
 // AddSnapshot records a committed snapshot, its files and, for the table of a
 // view, the view. Recording it again changes nothing: a caller that does not know
 // whether it did may repeat it.

@@ -1,6 +1,7 @@
 package offline
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"slices"
@@ -41,6 +42,65 @@ func (s *Store) asOf(ctx context.Context, id TableID, at time.Time) (Snapshot, e
 		return Snapshot{}, e.WithHint("its oldest is of %s", commitTime(oldest).Format(time.RFC3339Nano))
 	}
 	return Snapshot{}, e.WithHint("nothing was ever committed to it")
+}
+
+// AddedAfter returns what the commits after a time added, of those that followed the
+// snapshot base (0: of all), oldest first. look says of each whether its files are wanted,
+// and whether the rest is of no interest. It is a FailedPrecondition error if a snapshot
+// has expired before that, because it might have been wanted.
+func (s *Store) AddedAfter(ctx context.Context, id TableID, base driftline.SnapshotID, at time.Time, look func(Snapshot) (wanted, enough bool)) ([]Snapshot, error) {
+	return untilSteady(func() ([]Snapshot, error) { return s.addedAfter(ctx, id, base, at, look) })
+}
+
+func (s *Store) addedAfter(ctx context.Context, id TableID, base driftline.SnapshotID, at time.Time, look func(Snapshot) (wanted, enough bool)) (added []Snapshot, err error) {
+	t, err := s.load(ctx, id)
+	if err != nil {
+		return nil, err
+	}
+	all := slices.Clone(t.Metadata().Snapshots())
+	slices.SortFunc(all, func(a, b table.Snapshot) int { return cmp.Compare(a.SequenceNumber, b.SequenceNumber) })
+	first := 1 + slices.IndexFunc(all, func(found table.Snapshot) bool { return driftline.SnapshotID(found.SnapshotID) == base })
+	for i := first; i < len(all); i++ {
+		snapshot, err := s.header(id, t, &all[i])
+		if err != nil {
+			return nil, err
+		}
+		if snapshot.Parent != base {
+			return nil, driftline.Errorf(driftline.FailedPrecondition, "table %s: snapshots between %s and %s have expired", id,
+				at.UTC().Format(time.RFC3339Nano), snapshot.Time.Format(time.RFC3339Nano)).
+				WithHint("a snapshot that is kept can still be read by its number")
+		}
+		base = snapshot.ID
+		if !snapshot.Time.After(at) {
+			continue
+		}
+		wanted, enough := look(snapshot)
+		if wanted {
+			if snapshot, err = s.added(ctx, snapshot, &all[i]); err != nil {
+				return nil, err
+			}
+			added = append(added, snapshot)
+		}
+		if enough {
+			break
+		}
+	}
+	return added, nil
+}
+
+// added gives a snapshot the files that its own commit added.
+func (s *Store) added(ctx context.Context, snapshot Snapshot, from *table.Snapshot) (Snapshot, error) {
+	entries, err := s.entriesOf(ctx, snapshot.Table, from)
+	if err != nil {
+		return Snapshot{}, s.unlisted(ctx, snapshot.Table, from, err)
+	}
+	for _, entry := range entries {
+		if entry.snapshot == from.SnapshotID {
+			snapshot.Files = append(snapshot.Files, entry.file)
+			snapshot.Rows += entry.file.Rows
+		}
+	}
+	return snapshot, nil
 }
 
 // commitTime is when a snapshot was committed, UTC microseconds.
