@@ -46,6 +46,17 @@ $(VENV)/.stamp: client/python/requirements.lock client/python/pyproject.toml
 venv: deps
 	@$(MAKE) --no-print-directory $(VENV)/.stamp
 
+# The Feast client as it is published, in both generations of its protocol, for the
+# tests that it reads and writes through Driftline unchanged.
+.venv-%/.stamp: client/feast/%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+.PHONY: feast
+feast: deps
+	@$(MAKE) --no-print-directory .venv-feast/.stamp .venv-feast-063/.stamp
+
 # The JDBC driver, for one test; without a JDK there is nothing to test with it.
 JDBC_VERSION := 18.3.0
 JDBC_SHA256  := 3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c
@@ -78,7 +89,7 @@ demo: build venv
 	$(PY) examples/flights/demo.py --bin $(BIN) --out build/demo
 
 .PHONY: test
-test: build venv jdbc
+test: build venv feast jdbc
 	@mkdir -p build && rm -f build/test-summary.txt
 	DRIFTLINE_BIN=$(CURDIR)/$(BIN) ./scripts/test
 
@@ -95,8 +106,8 @@ lint: deps venv
 	go test -count=1 .
 	go run $(STATICCHECK) ./...
 	@./scripts/vulncheck $(GOVULNCHECK)
-	$(VENV)/bin/ruff check client/python examples bench
-	$(VENV)/bin/ruff format --check client/python examples bench
+	$(VENV)/bin/ruff check client examples bench
+	$(VENV)/bin/ruff format --check client examples bench
 
 .PHONY: race
 race: deps
@@ -115,4 +126,4 @@ bench: build venv
 
 .PHONY: clean
 clean:
-	rm -rf bin build $(VENV) .venv-peers
+	rm -rf bin build $(VENV) .venv-peers .venv-feast .venv-feast-063

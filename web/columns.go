@@ -175,8 +175,7 @@ func appendValue(builder array.Builder, value any) (problem string) {
 		}
 		b.Append(v)
 	case *array.TimestampBuilder:
-		text, _ := value.(string)
-		v, ok := parseTime(text)
+		v, ok := instant(value)
 		if !ok {
 			return `write it like "2013-01-31T15:00:00Z"; without a zone it is UTC`
 		}
@@ -224,6 +223,20 @@ func number(value any, bits int) (float64, bool) {
 		}
 	}
 	return 0, false
+}
+
+// instant reads a time: text, or whole seconds since 1970, as they are in our answers and
+// as Feast's client writes them.
+func instant(value any) (time.Time, bool) {
+	if seconds, ok := wholeNumber(value, 64); ok {
+		const most = math.MaxInt64 / 1_000_000 // seconds in a stored time
+		return time.Unix(seconds, 0), -most <= seconds && seconds <= most
+	}
+	text, ok := value.(string)
+	if !ok {
+		return time.Time{}, false
+	}
+	return parseTime(text)
 }
 
 // The forms of a time in JSON; those without a zone are UTC.

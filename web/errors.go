@@ -1,10 +1,12 @@
 package web
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"strings"
 
 	"github.com/driftline/driftline"
@@ -75,7 +77,7 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	sayWhen(w, status)
 	switch {
 	case isFeastRoute(r.URL.Path):
-		writeJSON(w, status, feastError(shown))
+		writeJSON(w, feastStatus(r.URL.Path, shown, status), feastError(r.URL.Path, shown))
 	default:
 		writeJSON(w, status, shown)
 	}
@@ -92,7 +94,24 @@ func sayWhen(w http.ResponseWriter, status int) {
 	}
 }
 
-func isFeastRoute(path string) bool { return path == "/get-online-features" || path == "/push" }
+// feastRoutes are the routes that Feast's clients call.
+var feastRoutes = []string{"/get-online-features", "/push"}
+
+func isFeastRoute(path string) bool { return slices.Contains(feastRoutes, path) }
+
+// feastStatus is the status of a failure on Feast's routes. Like Feast, they answer a
+// request that cannot be accepted with 422, and so an unknown push source too.
+func feastStatus(path string, e *driftline.Error, status int) int {
+	if status == http.StatusBadRequest || status == http.StatusPreconditionFailed || isPushSource(path, e) {
+		return http.StatusUnprocessableEntity
+	}
+	return status
+}
+
+// isPushSource reports whether what was not found is the source of a push: of a view's name.
+func isPushSource(path string, e *driftline.Error) bool {
+	return path == "/push" && e.Code == driftline.NotFound
+}
 
 // feastClasses names the exceptions of feast.errors that Feast's client raises again.
 var feastClasses = map[driftline.RefKind]string{
@@ -101,21 +120,24 @@ var feastClasses = map[driftline.RefKind]string{
 	driftline.KindEntity:  "EntityNotFoundException",
 }
 
+// feastClass is the exception of feast.errors that says what e does.
+func feastClass(path string, e *driftline.Error) string {
+	switch {
+	case isPushSource(path, e):
+		return "PushSourceNotFoundException"
+	case e.Code == driftline.NotFound:
+		kind, _, _ := strings.Cut(e.Ref, "/")
+		return cmp.Or(feastClasses[driftline.RefKind(kind)], "FeastObjectNotFoundException")
+	case e.Code == driftline.Permission, e.Code == driftline.Unauthenticated:
+		return "FeastPermissionError"
+	}
+	return "FeastError"
+}
+
 // feastError is Feast's error body: a string that holds JSON. Its client looks
 // up module and class and raises that exception with the message.
-func feastError(e *driftline.Error) string {
-	class := "FeastError"
-	switch e.Code {
-	case driftline.NotFound:
-		kind, _, _ := strings.Cut(e.Ref, "/")
-		class = feastClasses[driftline.RefKind(kind)]
-		if class == "" {
-			class = "FeastObjectNotFoundException"
-		}
-	case driftline.Permission, driftline.Unauthenticated:
-		class = "FeastPermissionError"
-	}
-	detail := map[string]string{"module": "feast.errors", "class": class, "message": e.Error(), "code": string(e.Code)}
+func feastError(path string, e *driftline.Error) string {
+	detail := map[string]string{"module": "feast.errors", "class": feastClass(path, e), "message": e.Error(), "code": string(e.Code)}
 	if e.Hint != "" {
 		detail["hint"] = e.Hint
 	}

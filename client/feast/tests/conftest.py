@@ -1,0 +1,220 @@
+"""A real server, and the published Feast client with `online_store: type: remote`."""
+
+from __future__ import annotations
+
+import os
+import queue
+import signal
+import subprocess
+import threading
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import feast
+import pytest
+import requests
+from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
+
+ROOT = Path(__file__).parents[3]
+START_SECONDS = 60
+
+# From 0.64 on the client sends one request for all views, and asks the server what they are.
+ONE_REQUEST = tuple(int(part) for part in feast.__version__.split(".")[:2]) >= (0, 64)
+
+# The catalogue of the server, which the client's own registry repeats.
+DEFINITIONS = {
+    "entities": [
+        {"name": "driver", "join_keys": [{"name": "driver_id", "type": "int64"}]},
+        {
+            "name": "route",
+            "join_keys": [
+                {"name": "origin", "type": "string"},
+                {"name": "destination", "type": "string"},
+            ],
+        },
+    ],
+    "feature_views": [
+        {
+            "name": "driver_stats",
+            "entities": ["driver"],
+            "created_timestamp": "created",
+            "features": [
+                {"name": "conv_rate", "type": "float64"},
+                {"name": "acc_rate", "type": "float32"},
+                {"name": "trips", "type": "int64"},
+                {"name": "grade", "type": "int32"},
+                {"name": "active", "type": "bool"},
+                {"name": "city", "type": "string"},
+                {"name": "seen", "type": "timestamp"},
+            ],
+        },
+        {
+            "name": "driver_mood",
+            "entities": ["driver"],
+            "ttl": "1h",
+            "features": [{"name": "mood", "type": "string"}],
+        },
+        {
+            "name": "route_stats",
+            "entities": ["route"],
+            "features": [{"name": "minutes", "type": "float64"}],
+        },
+        {"name": "rates", "features": [{"name": "euro", "type": "float64"}]},
+    ],
+    "feature_services": [
+        {
+            "name": "driver_model",
+            "projections": [
+                {"view": "driver_stats", "features": ["conv_rate", "trips"]},
+                {"view": "driver_mood", "features": ["mood"]},
+            ],
+        }
+    ],
+}
+
+
+def binary() -> Path:
+    path = Path(os.environ.get("DRIFTLINE_BIN") or ROOT / "bin" / "driftline")
+    if not path.is_file():
+        pytest.exit(f"there is no server at {path}: run make build, or set DRIFTLINE_BIN", 2)
+    return path
+
+
+class Server:
+    """A server that can be asked in its own words."""
+
+    def __init__(self, url: str):
+        self.url = url
+
+    def post(self, path: str, body: object, **params: str) -> requests.Response:
+        return requests.post(self.url + path, json=body, params=params, timeout=START_SECONDS)
+
+    def get(self, path: str) -> object:
+        response = requests.get(self.url + path, timeout=START_SECONDS)
+        response.raise_for_status()
+        return response.json()
+
+    def push(self, view: str, rows: dict, **fields: str) -> None:
+        body = {"push_source_name": view, "df": rows, **fields}
+        response = self.post("/push", body)
+        assert response.status_code == 200, response.text
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    """A server over an empty folder of its own, with the catalogue applied."""
+    log = tmp_path / "log"
+    command = [binary(), "serve", "--data", tmp_path / "data"]
+    command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
+    with log.open("w") as errors:
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
+    try:
+        server = Server(wait_for_url(process, log))
+        assert server.post("/api/v1/apply", DEFINITIONS).status_code == 200
+        yield server
+    finally:
+        process.send_signal(signal.SIGTERM)
+        status = process.wait(timeout=START_SECONDS)
+    assert status == 0, f"the server ended with {status}:\n{log.read_text()[-4000:]}"
+
+
+def wait_for_url(process: subprocess.Popen, log: Path) -> str:
+    """Reads the server's first lines until one names its HTTP address."""
+    lines: queue.Queue[str] = queue.Queue()
+
+    def read() -> None:
+        for line in process.stdout:
+            lines.put(line)
+        lines.put("")
+
+    threading.Thread(target=read, daemon=True).start()
+    while line := lines.get(timeout=START_SECONDS):
+        for word in line.split():
+            if word.startswith("http://"):
+                return word.rstrip("/")
+    pytest.exit(f"the server did not start:\n{log.read_text()[-4000:]}", 2)
+
+
+@pytest.fixture
+def store(server: Server, tmp_path: Path) -> FeatureStore:
+    """The client, with a registry in a file that has the server's views."""
+    repo = tmp_path / "repo"
+    repo.mkdir()
+    (repo / "feature_store.yaml").write_text(
+        f"""
+project: rides
+registry: {repo / "registry.db"}
+provider: local
+online_store:
+  type: remote
+  path: {server.url}
+offline_store:
+  type: file
+entity_key_serialization_version: 3
+"""
+    )
+    store = FeatureStore(repo_path=str(repo))
+    store.apply(objects(repo))
+    return store
+
+
+def objects(repo: Path) -> list:
+    driver = Entity(name="driver", join_keys=["driver_id"], value_type=ValueType.INT64)
+    origin = Entity(name="origin", join_keys=["origin"], value_type=ValueType.STRING)
+    destination = Entity(name="destination", join_keys=["destination"], value_type=ValueType.STRING)
+    stats = FeatureView(
+        name="driver_stats",
+        entities=[driver],
+        ttl=timedelta(0),
+        schema=[
+            Field(name="driver_id", dtype=Int64),
+            Field(name="conv_rate", dtype=Float64),
+            Field(name="acc_rate", dtype=Float32),
+            Field(name="trips", dtype=Int64),
+            Field(name="grade", dtype=Int32),
+            Field(name="active", dtype=Bool),
+            Field(name="city", dtype=String),
+            Field(name="seen", dtype=UnixTimestamp),
+        ],
+        source=source(repo, "driver_stats", created="created"),
+    )
+    mood = FeatureView(
+        name="driver_mood",
+        entities=[driver],
+        ttl=timedelta(hours=1),
+        schema=[Field(name="driver_id", dtype=Int64), Field(name="mood", dtype=String)],
+        source=source(repo, "driver_mood"),
+    )
+    routes = FeatureView(
+        name="route_stats",
+        entities=[origin, destination],
+        ttl=timedelta(0),
+        schema=[
+            Field(name="origin", dtype=String),
+            Field(name="destination", dtype=String),
+            Field(name="minutes", dtype=Float64),
+        ],
+        source=source(repo, "route_stats"),
+    )
+    rates = FeatureView(
+        name="rates",
+        entities=[],
+        ttl=timedelta(0),
+        schema=[Field(name="euro", dtype=Float64)],
+        source=source(repo, "rates"),
+    )
+    service = FeatureService(
+        name="driver_model", features=[stats[["conv_rate", "trips"]], mood[["mood"]]]
+    )
+    return [driver, origin, destination, stats, mood, routes, rates, service]
+
+
+def source(repo: Path, name: str, created: str = "") -> FileSource:
+    return FileSource(
+        name=name + "_file",
+        path=str(repo / f"{name}.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column=created,
+    )
