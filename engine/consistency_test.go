@@ -47,7 +47,7 @@ func oracle(history []event, key string, now, ttl int64, knownAt bool) string {
 
 // TestOnlineEqualsOfflineEqualsTheOracle writes random histories (few keys and times, so
 // that ties, late rows and corrections are frequent) through the small and the bulk path,
-// with reads and restarts in between, and then compares three answers at every time.
+// with reads, restarts and expiry of online rows in between, and then compares three answers at every time.
 func TestOnlineEqualsOfflineEqualsTheOracle(t *testing.T) {
 	env := testenv.New(t)
 	random := rand.New(rand.NewPCG(2013, 6))
@@ -60,6 +60,11 @@ func TestOnlineEqualsOfflineEqualsTheOracle(t *testing.T) {
 		}
 		env.Apply(driftline.Definitions{Entities: weather.Entities, FeatureViews: []driftline.FeatureView{view}})
 		history := writeHistory(env, view.Name, random)
+		if ttl > 0 && random.IntN(4) == 0 { // rows that expired count again
+			ttl = []int64{0, 5}[random.IntN(2)]
+			view.TTL = driftline.Duration(time.Duration(ttl) * time.Minute)
+			env.Apply(driftline.Definitions{FeatureViews: []driftline.FeatureView{view}})
+		}
 		checkHistory(t, env, &view, history, ttl)
 		if t.Failed() {
 			t.Fatalf("history %d: %+v", n, history)
@@ -96,6 +101,11 @@ func writeHistory(env *testenv.Env, view driftline.ViewName, random *rand.Rand) 
 			env.Reopen()
 		case 1, 2:
 			countRows(env.T.(*testing.T), env.Engine, view)
+		case 3, 4, 5:
+			env.Clock.Set(at(0).Add(time.Hour + time.Duration(random.IntN(14))*time.Minute))
+			if err := env.Engine.ExpireOnline(context.Background()); err != nil {
+				env.T.Fatal(err)
+			}
 		}
 	}
 	if where == "merged" {

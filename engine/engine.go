@@ -28,8 +28,8 @@ import (
 
 // formatVersion is the version of the data folder's layout that this build writes. It
 // reads those before: version 1 had Arrow streams as log entries, knew no erasures and
-// had other data files.
-const formatVersion = 2
+// had other data files; in version 2 online rows never expired and had no history.
+const formatVersion = 3
 
 // Options configure an engine. The zero value, and nil, mean the defaults.
 type Options struct {
@@ -178,6 +178,11 @@ func (e *Engine) load(ctx context.Context) error {
 	if err := e.loadHeads(ctx); err != nil {
 		return err
 	}
+	for _, view := range e.registry.Views() {
+		if err := e.isolate(view.Name, e.mendOnline(ctx, view.Name)); err != nil {
+			return err
+		}
+	}
 	return e.resumeErasures(ctx)
 }
 
@@ -298,6 +303,9 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	}
 	for _, d := range defs.FeatureViews {
 		if err := e.ensureTable(ctx, d.Name); err != nil {
+			return nil, err
+		}
+		if err := e.mendOnline(ctx, d.Name); err != nil {
 			return nil, err
 		}
 	}

@@ -122,6 +122,15 @@ func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) e
 // MaintainAll is one round of upkeep of all tables, in which no snapshot expires.
 func (e *Engine) MaintainAll(ctx context.Context) error { return e.maintainAll(ctx, false) }
 
+// RebuildOnline makes the online rows of a view anew, as a rollback does.
+func (e *Engine) RebuildOnline(ctx context.Context, view driftline.ViewName) error {
+	defer e.tables.lock(viewTable(view).String())()
+	return e.rebuildOnline(ctx, view)
+}
+
+// ExpireOnline is the part of upkeep that removes expired online rows.
+func (e *Engine) ExpireOnline(ctx context.Context) error { return e.expireOnline(ctx) }
+
 // Damage spoils the log entries of weather, or the intents, and counts them.
 func (e *Engine) Damage(t testing.TB, what string) (n int) {
 	prefix := logPrefix("weather")

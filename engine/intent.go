@@ -119,6 +119,8 @@ const (
 	stepCommitted = "snapshot committed"
 	stepOnline    = "rows online"
 
+	stepOnlineRemoved = "online rows removed" // by a rebuild, before it puts them again
+
 	stepDefined  = "definitions registered"
 	stepReshaped = "table reshaped"
 )

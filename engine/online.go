@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"math"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -117,16 +118,22 @@ const (
 	rowPresent rowState = iota
 	rowAbsent
 	rowExpired
-	rowLater // the store's row is of a later time than asked for: look offline
+	rowLater // the online row is of a later time than asked for, or may be gone: look offline
 )
 
 func stateOf(view *driftline.FeatureView, result online.Result, row int, at int64) rowState {
+	oldest := int64(math.MinInt64) // event time that counts at the time asked for
+	if view.TTL > 0 {
+		oldest = at - view.TTL.Microseconds()
+	}
 	switch {
+	case oldest < result.Floor && (!result.Found[row] || result.Events[row] < result.Floor):
+		return rowLater // what was newest at that time may have expired and gone
 	case !result.Found[row]:
 		return rowAbsent
 	case result.Events[row] > at, view.KnownAt && (result.Created[row] == online.NoTime || result.Created[row] > at):
 		return rowLater
-	case view.TTL > 0 && result.Events[row] < at-view.TTL.Microseconds():
+	case result.Events[row] < oldest:
 		return rowExpired
 	}
 	return rowPresent

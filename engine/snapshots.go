@@ -198,28 +198,41 @@ func (e *Engine) Rollback(ctx context.Context, table string, to driftline.Snapsh
 	return describeSnapshot(e.heads.of(view.Name).snapshot), nil
 }
 
-// rebuildOnline makes the online rows of a view those of its files and of the log. The
-// files are those of now: a rollback may be finished after more was written.
+// rebuildOnline makes the online rows of a view those of its files and of the log, by a
+// caller who holds the table's lock. The files are those of now: a rollback may be finished
+// after more was written. Reads are answered offline meanwhile. A row that is written
+// meanwhile is in the log, and so is put again if it is removed.
 func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) error {
 	view, err := e.registry.View(name)
 	if err != nil {
 		return err
 	}
-	snapshot, _, err := e.offline.Current(ctx, viewTable(name))
+	snapshot, exists, err := e.offline.Current(ctx, viewTable(name))
 	if err != nil {
+		return err
+	}
+	if err := e.online.BeginRebuild(name); err != nil {
 		return err
 	}
 	if err := e.online.DeleteView(view); err != nil {
 		return err
 	}
-	if err := e.mergeOnline(view, e.newestOf(ctx, snapshot, view)); err != nil {
+	if err := e.reached(stepOnlineRemoved); err != nil {
 		return err
+	}
+	if exists {
+		if err := e.mergeOnline(view, e.newestOf(ctx, snapshot, view)); err != nil {
+			return err
+		}
 	}
 	entries, err := e.storedEntries(name)
 	if err != nil {
 		return err
 	}
-	return e.mergeOnline(view, e.rowsOfEntries(ctx, view, entries))
+	if err := e.mergeOnline(view, e.rowsOfEntries(ctx, view, entries)); err != nil {
+		return err
+	}
+	return e.online.EndRebuild(name)
 }
 
 // viewOfTable returns the view whose rows a table keeps.

@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"encoding/binary"
+	"errors"
 
 	"github.com/cockroachdb/pebble/v2"
 
@@ -20,6 +21,8 @@ type Batch struct {
 	db        *DB
 	pebble    *pebble.Batch
 	hot       [][]byte // keys to settle
+	unchanged []change // deletions that depend on what is there
+	touched   []uint64 // see Touch
 	tooLarge  bool
 	committed bool
 }
@@ -42,6 +45,17 @@ func (b *Batch) Delete(key []byte) {
 		_ = b.pebble.Delete(key, nil)
 	}
 }
+
+// DeleteIf removes key if it has exactly this value before the batch is applied. A value
+// that another commit gave it in the meantime stays.
+func (b *Batch) DeleteIf(key, value []byte) {
+	if b.fits(len(key)) {
+		b.unchanged = append(b.unchanged, change{bytes.Clone(key), bytes.Clone(value)})
+	}
+}
+
+// change is a key and the value that it must have to be deleted.
+type change struct{ key, value []byte }
 
 // DeletePrefix removes every key that begins with prefix, which must not be empty.
 func (b *Batch) DeletePrefix(prefix []byte) {
@@ -69,7 +83,9 @@ func (b *Batch) fits(more int) bool {
 }
 
 // Empty reports whether there is nothing to commit.
-func (b *Batch) Empty() bool { return b.pebble.Empty() && !b.tooLarge }
+func (b *Batch) Empty() bool {
+	return b.pebble.Empty() && len(b.unchanged) == 0 && !b.tooLarge
+}
 
 // Bytes is the size of the batch as it will be written.
 func (b *Batch) Bytes() int { return b.pebble.Len() }
@@ -107,7 +123,7 @@ func (b *Batch) Start() (wait func() error, err error) {
 	case b.tooLarge:
 		return nil, driftline.Errorf(driftline.Exhausted, "write is larger than %d MiB", b.db.batchBytes>>20).
 			WithHint("send it in smaller parts")
-	case b.pebble.Empty():
+	case b.Empty():
 		return func() error { done(); return nil }, nil
 	}
 	b.committed = true
@@ -151,6 +167,9 @@ func (db *DB) enqueue(b *Batch) (commit uint64, err error) {
 	if db.failed != nil {
 		return 0, db.failed
 	}
+	if err := db.deleteUnchanged(b); err != nil {
+		return 0, err
+	}
 	commit = db.commit + 1
 	if err := b.pebble.Set(commitKey, binary.BigEndian.AppendUint64(nil, commit), nil); err != nil {
 		return 0, err
@@ -159,8 +178,31 @@ func (db *DB) enqueue(b *Batch) (commit uint64, err error) {
 		return 0, readError(err)
 	}
 	db.commit = commit
+	db.stamps.touch(b.touched)
 	db.settle(b.hot)
 	return commit, nil
+}
+
+// deleteUnchanged adds the deletions of [Batch.DeleteIf] whose condition holds. The caller
+// holds commitMu, so that it still holds when the batch is applied.
+func (db *DB) deleteUnchanged(b *Batch) error {
+	for _, c := range b.unchanged {
+		value, closer, err := db.pebble.Get(c.key)
+		if errors.Is(err, pebble.ErrNotFound) {
+			continue
+		}
+		if err != nil {
+			return readError(err)
+		}
+		same := bytes.Equal(value, c.value)
+		if err := closer.Close(); err != nil {
+			return readError(err)
+		}
+		if same {
+			_ = b.pebble.Delete(c.key, nil)
+		}
+	}
+	return nil
 }
 
 // endOnPanic ends the process if Pebble panics in a commit, as it does when it

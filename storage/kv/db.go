@@ -55,7 +55,8 @@ type DB struct {
 	commit   uint64 // of the newest commit
 	failed   error  // of the fsync that failed, if one did
 
-	heat *heat
+	heat   *heat
+	stamps stamps
 
 	// usesMu protects closed and the adding to uses. Close waits for uses.
 	usesMu sync.Mutex

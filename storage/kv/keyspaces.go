@@ -10,13 +10,16 @@ package kv
 //	'c'     engine          counters, such as the next write sequence
 //	'd'     registry        column statistics of datasets
 //	'e'     engine          erasures under way
+//	'f'     storage/online  how far back the rows of a view are complete
 //	'g'     registry        ledger lines
+//	'h'     storage/online  history: more rows of an entity than the newest
 //	'i'     engine          ingest log: acknowledged rows that are not in a file yet
 //	'j'     engine          layouts of the ingest log's rows
 //	'k'     engine          idempotency keys and their answers
 //	'm'     registry        metric points of runs
 //	'n'     engine          intents: effects decided and not yet done
 //	'o'     storage/online  newest row per entity and view
+//	't'     storage/online  tiles: summaries of spans of the history
 const (
 	internal byte = 0x00
 
@@ -25,13 +28,16 @@ const (
 	Counters          byte = 'c'
 	DatasetStatistics byte = 'd'
 	Erasures          byte = 'e'
+	OnlineFloors      byte = 'f'
 	Ledger            byte = 'g'
+	HistoryRows       byte = 'h'
 	IngestLog         byte = 'i'
 	LogLayouts        byte = 'j'
 	IdempotencyKeys   byte = 'k'
 	MetricPoints      byte = 'm'
 	Intents           byte = 'n'
 	OnlineRows        byte = 'o'
+	HistoryTiles      byte = 't'
 )
 
 // commitKey holds the number of the newest commit: 8 bytes, big-endian.

@@ -42,5 +42,7 @@
 // So rows that were written before a feature was added stay readable, and read
 // null for it.
 //
+// Rows that are older than their view's TTL are removed now and then, see [Store.Expire].
+//
 // Float keys are equal as SQL says: -0 is 0, and every NaN is the same entity.
 package online

@@ -36,6 +36,11 @@ type Result struct {
 	Events  []int64 // event time of the row, microseconds; NoTime where Found is false
 	Created []int64 // created time of the row; NoTime where it is null or Found is false
 	Found   []bool  // whether the entity has a row; its values can be null all the same
+
+	// Floor is the event time before which rows may be missing, because they expired:
+	// where there is no row, or an older one, a newer one that is older than Floor may
+	// have been there. It is [Complete] if nothing is missing.
+	Floor int64
 }
 
 // Release gives the columns back.
@@ -59,7 +64,11 @@ func (s *Store) Read(ctx context.Context, mem memory.Allocator, lookups []Lookup
 	}
 	results := make([]Result, len(lookups))
 	for i, l := range lookups {
-		if err := results[i].fill(mem, l, plan.rowsOf(i)); err != nil {
+		err := results[i].fill(mem, l, plan.rowsOf(i))
+		if err == nil { // after the rows were read: a floor rises before rows go
+			results[i].Floor, err = s.floor(l.View.Name)
+		}
+		if err != nil {
 			for j := range i + 1 {
 				results[j].Release()
 			}

@@ -23,6 +23,9 @@ type Store struct {
 
 	// written holds the layout that each view was last written in.
 	written sync.Map // driftline.ViewName → *layout
+
+	floors   floors
+	expiring func() // called before rows that were found expired are removed; nil but in tests
 }
 
 // New returns the store that lives in db.
