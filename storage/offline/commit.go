@@ -58,10 +58,10 @@ const (
 // "committed-us". Without files it makes a snapshot of the same rows, for the
 // sake of the summary. Commits on one table take turns.
 //
-// The content of each file is read once more and compared with its hash: what
-// cannot be read back is never committed. A file that the table has already is a
-// Conflict. After any other error look at [Store.Current] before a retry: the
-// snapshot may be there.
+// A file that this store has not written itself since it was opened is read and
+// compared with its hash: what is damaged is never committed. A file that the table
+// has already is a Conflict. After any other error look at [Store.Current] before a
+// retry: the snapshot may be there.
 func (s *Store) Commit(ctx context.Context, id TableID, files []File, summary map[string]string) (Snapshot, error) {
 	return s.commit(ctx, id, files, summary, false)
 }
@@ -109,7 +109,7 @@ func (s *Store) commit(ctx context.Context, id TableID, files []File, summary ma
 	return s.snapshot(ctx, id, t, t.CurrentSnapshot())
 }
 
-// checkStaged makes sure that files are the table's and can be read back.
+// checkStaged makes sure that files are the table's and not damaged.
 func (s *Store) checkStaged(ctx context.Context, id TableID, files []File) error {
 	for _, f := range files {
 		if f.Table != id {

@@ -111,7 +111,8 @@ func newEncoder(w *stager, c *chunk, order []int32) (*encoder, error) {
 func (e *encoder) release() { e.gather.release() }
 
 // encode writes the file, a row group at a time and in it a column at a time.
-func (e *encoder) encode(out io.Writer) error {
+func (e *encoder) encode(out io.Writer) (err error) {
+	defer recovered(&err, "writing Parquet")
 	layout, err := e.layout()
 	if err != nil {
 		return err

@@ -2,11 +2,8 @@ package offline
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
-	"hash"
 	"io"
 	"os"
 	"path/filepath"
@@ -186,13 +183,12 @@ func (w *stager) flush(ctx context.Context) error {
 	}
 	rows, file := w.chunk, &File{Table: w.table, Rows: w.chunk.rows}
 	w.chunk, w.files = chunk{}, append(w.files, file)
-	w.group.Go(func() error { return w.make(ctx, &rows, file) })
+	w.group.Go(func() error { return w.make(&rows, file) })
 	return nil
 }
 
-// make writes a file and reads it back. It gives up its turn when it needs the rows
-// no more.
-func (w *stager) make(ctx context.Context, c *chunk, file *File) (err error) {
+// make writes a file. It gives up its turn when it needs the rows no more.
+func (w *stager) make(c *chunk, file *File) (err error) {
 	defer recovered(&err, "writing Parquet")
 	done := sync.OnceFunc(func() { c.release(); <-w.turn })
 	defer done()
@@ -203,28 +199,31 @@ func (w *stager) make(ctx context.Context, c *chunk, file *File) (err error) {
 	folder := filepath.Join(w.store.warehouse.tableDir(w.table), dataFolder)
 	path, err := durable.WriteNamed(folder, func(out io.Writer) (string, error) {
 		defer done()
-		hashed := &hashingWriter{out: out, hash: sha256.New()}
-		err := w.encode(hashed, c, order, ends, file)
+		err := w.encode(out, c, order, ends, file)
 		return file.Hash + fileSuffix, err
 	})
 	file.Path = path // also after an error, if the file is there
 	if err != nil {
 		return w.fail(err)
 	}
-	return w.store.Verify(ctx, *file) // Commit asks for it
+	w.store.wrote(*file)
+	return nil
 }
 
-func (w *stager) encode(out *hashingWriter, c *chunk, order, ends []int32, file *File) (err error) {
-	defer recovered(&err, "writing Parquet")
+// encode writes a file, and shows its newest rows.
+func (w *stager) encode(out io.Writer, c *chunk, order, ends []int32, file *File) (err error) {
 	e, err := newEncoder(w, c, order)
 	if err != nil {
 		return err
 	}
 	defer e.release()
-	if err := e.encode(out); err != nil {
+	behind := writeBehind(out)
+	err = e.encode(behind)
+	written := behind.finish()
+	if err := errors.Join(err, written.err); err != nil {
 		return err
 	}
-	file.Hash, file.Bytes = out.name(), out.bytes
+	file.Hash, file.Bytes = written.hash, written.bytes
 	if w.newest == nil {
 		return nil
 	}
@@ -292,22 +291,6 @@ func (s *Store) Discard(files []File) error {
 func (s *Store) pathOf(f File) string {
 	return filepath.Join(s.warehouse.tableDir(f.Table), dataFolder, filepath.Base(f.Hash)+fileSuffix)
 }
-
-// hashingWriter computes the name of a file while it is written.
-type hashingWriter struct {
-	out   io.Writer
-	hash  hash.Hash
-	bytes int64
-}
-
-func (w *hashingWriter) Write(p []byte) (int, error) {
-	n, err := w.out.Write(p)
-	w.hash.Write(p[:n])
-	w.bytes += int64(n)
-	return n, err
-}
-
-func (w *hashingWriter) name() string { return hex.EncodeToString(w.hash.Sum(nil)[:hashBytes]) }
 
 // recovered turns a panic of the Parquet library into an error of its caller.
 func recovered(err *error, doing string) {
