@@ -34,7 +34,7 @@
 //	2  engine      the use cases: the only place where the rooms below meet
 //	1  storage/offline  storage/online  query  registry
 //	        └────────── storage/kv ─────────────┘        (storage/durable: files that survive a crash)
-//	0  driftline (this package)                drift (numbers only)
+//	0  driftline (this package)    aggregate (arithmetic of windows)    drift (numbers only)
 //
 // Parquet and Iceberg live in storage/offline, Pebble in storage/kv, DuckDB in
 // query, gRPC in flight and client, HTTP servers in web.
