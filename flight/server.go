@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -58,6 +59,7 @@ type Server struct {
 	grpc       *grpc.Server
 	statements *statements
 	lender     *lender
+	senders    sync.WaitGroup // one goroutine for each connection
 }
 
 // New makes a server of the engine's data.
@@ -73,7 +75,7 @@ func New(e *engine.Engine, options *Options) *Server {
 			grpc.InitialWindowSize(streamWindow),
 			grpc.InitialConnWindowSize(connectionWindow),
 			grpc.ReadBufferSize(bufferBytes),
-			grpc.WriteBufferSize(bufferBytes),
+			grpc.WriteBufferSize(0), // a wire gathers what is written
 			grpc.ConnectionTimeout(10*time.Second),
 			grpc.KeepaliveParams(keepalive.ServerParameters{
 				Time:                  time.Minute,
@@ -99,7 +101,7 @@ func New(e *engine.Engine, options *Options) *Server {
 
 // Serve answers calls on the listener, which it closes, until Shutdown or Close.
 func (s *Server) Serve(listener net.Listener) error {
-	err := s.grpc.Serve(netutil.LimitListener(listener, maxConnections))
+	err := s.grpc.Serve(netutil.LimitListener(gatheringListener{listener, s.lender, &s.senders}, maxConnections))
 	if errors.Is(err, grpc.ErrServerStopped) {
 		return nil
 	}
@@ -126,6 +128,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // Close cuts off the running calls and waits for their handlers. It is safe to call twice.
 func (s *Server) Close() error {
 	s.grpc.Stop()
+	s.senders.Wait()
 	s.statements.closeAll()
 	s.lender.reclaim()
 	return nil
