@@ -20,6 +20,7 @@ var mayImport = map[string]struct {
 	why      string
 }{
 	".":                  {nil, "the nouns: everything imports them, they import nothing of ours"},
+	"expression":         {[]string{"."}, "expressions over columns: usable, and provable against DuckDB, without the rest"},
 	"drift":              {nil, "numbers only: usable, and testable against SciPy, without the rest"},
 	"aggregate":          {[]string{"."}, "the arithmetic of aggregations, one for offline and online; under the two rooms that compute them"},
 	"storage/durable":    {nil, "files that survive a crash: the one way in which any room writes one"},
@@ -28,10 +29,10 @@ var mayImport = map[string]struct {
 	"storage/columns":    {[]string{"."}, "reads columns of Parquet files in place; under the two rooms that read files"},
 	"storage/offline":    {[]string{".", "storage/columns", "storage/durable"}, "immutable files and their snapshots; knows no keys"},
 	"internal/ipcverify": {[]string{"."}, "looks at Arrow messages before they are decoded; under the two rooms that get them from strangers"},
-	"query": {[]string{".", "aggregate", "storage/columns", "storage/durable", "internal/ipcverify"},
+	"query": {[]string{".", "aggregate", "expression", "storage/columns", "storage/durable", "internal/ipcverify"},
 		"plans and runs joins and SQL over files it is told of; finds none itself"},
-	"registry": {[]string{".", "storage/kv"}, "the ledger and its folds; knows no tables"},
-	"engine": {[]string{".", "aggregate", "drift", "query", "registry", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
+	"registry": {[]string{".", "expression", "storage/kv"}, "the ledger and its folds; checks what expressions mean when they are applied; knows no tables"},
+	"engine": {[]string{".", "aggregate", "drift", "expression", "query", "registry", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
 		"the use cases: the only place where the rooms meet"},
 	"flight": {[]string{".", "engine", "registry", "internal/ipcverify"}, "an edge: translates a wire into calls of the engine"},
 	"web":    {[]string{".", "engine", "registry"}, "an edge: translates a wire into calls of the engine"},
