@@ -81,6 +81,10 @@ type FeatureView struct {
 	// makes each row an event of its own.
 	EventID string `json:"event_id,omitempty"`
 
+	// History keeps more rows of each entity online than the newest, to be read back.
+	// Nil keeps none, but for those that the aggregations need.
+	History *History `json:"history,omitempty"`
+
 	// Source keeps the view's rows outside of the store, in files that somebody else
 	// writes. Nil, for nearly all views, means that rows are ingested.
 	Source *BatchSource `json:"source,omitempty"`
@@ -157,6 +161,19 @@ func (v *FeatureView) KeyNames() []string {
 	}
 	return names
 }
+
+// History says which rows of an entity are kept online besides the newest: those that
+// one of its fields keeps, if it is not 0.
+type History struct {
+	Last   int      `json:"last,omitempty"`    // the newest so many
+	MaxAge Duration `json:"max_age,omitempty"` // those whose event time is not longer ago
+}
+
+// MostHistory is the greatest [History.Last].
+const MostHistory = 10_000
+
+// KeepsHistory reports whether rows of the view are kept online besides the newest.
+func (v *FeatureView) KeepsHistory() bool { return v.History != nil || len(v.Aggregations) > 0 }
 
 // BatchSource is a table that somebody else writes and that is read in place, where
 // the server can see it. Its rows are in training sets and SQL, never online, and

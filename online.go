@@ -26,6 +26,17 @@ type OnlineRequest struct {
 	At time.Time `json:"at,omitzero"`
 }
 
+// HistoryRequest asks for the newest rows of some entities, of a view that keeps more of
+// them online than one: see [History].
+type HistoryRequest struct {
+	View     ViewName `json:"view"`
+	Features []string `json:"features,omitempty"` // of the view's own; empty means all
+	Last     int      `json:"last,omitempty"`     // how many rows of each entity; 0 means 10
+
+	// At is a time after which rows do not exist. The zero time means now.
+	At time.Time `json:"at,omitzero"`
+}
+
 // OnlineResponse holds one row per entity row of the request, in its order.
 type OnlineResponse struct {
 	// Batch has the request's columns unchanged, then one column per feature.

@@ -33,6 +33,28 @@ func (c *Client) Online(ctx context.Context, request driftline.OnlineRequest, en
 	return stream.Read(entities)
 }
 
+// History returns the newest rows that a view keeps online of each of the entities, newest
+// first. The caller releases them.
+func (c *Client) History(ctx context.Context, request driftline.HistoryRequest, entities arrow.RecordBatch) (arrow.RecordBatch, error) {
+	x, err := c.startExchange(ctx, struct {
+		Op string `json:"op"`
+		driftline.HistoryRequest
+	}{"history", request}, driftline.BatchesOf(entities.Schema(), entities))
+	if err != nil {
+		return nil, err
+	}
+	defer x.close()
+	if !x.reader.Next() {
+		if err := x.reader.Err(); err != nil {
+			return nil, x.cause(err)
+		}
+		return nil, driftline.Errorf(driftline.Unavailable, "the server did not answer").WithHint("try again")
+	}
+	rows := x.reader.RecordBatch()
+	rows.Retain()
+	return rows, nil
+}
+
 // OnlineStream asks one question, of many batches of entities, over one call.
 // It is safe for concurrent use; reads take turns.
 type OnlineStream struct {

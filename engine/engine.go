@@ -179,7 +179,7 @@ func (e *Engine) load(ctx context.Context) error {
 		return err
 	}
 	for _, view := range e.registry.Views() {
-		if err := e.isolate(view.Name, e.mendOnline(ctx, view.Name)); err != nil {
+		if err := e.isolate(view.Name, e.mendServing(ctx, view.Name)); err != nil {
 			return err
 		}
 	}
@@ -305,7 +305,7 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 		if err := e.ensureTable(ctx, d.Name); err != nil {
 			return nil, err
 		}
-		if err := e.mendOnline(ctx, d.Name); err != nil {
+		if err := e.mendServing(ctx, d.Name); err != nil {
 			return nil, err
 		}
 	}

@@ -23,7 +23,7 @@ import (
 )
 
 // Erase removes everything about one thing: its rows from the ingest log and from every
-// file of every view of the entity, its online rows, and the rows of the saved datasets
+// file of every view of the entity, its online rows and their history, and the rows of the saved datasets
 // that such views were joined to. Older snapshots whose files had such rows are given
 // up, pinned or not: what was asked to be forgotten weighs more than a dataset that can
 // be made again. A dataset that loses rows is marked as [driftline.Dataset.Erased], and
@@ -271,6 +271,9 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 		return err
 	}
 	if err := e.mergeOnline(view, e.rowsOfEntries(ctx, view, written)); err != nil {
+		return err
+	}
+	if err := e.addLogToHistory(ctx, view, written); err != nil {
 		return err
 	}
 	if err := r.look(ctx, snapshots, hit); err != nil {
@@ -576,7 +579,7 @@ func (r *erasing) finish(ctx context.Context, key []byte) (driftline.Erasure, er
 			return outcome, err
 		}
 	}
-	return outcome, e.kv.Forget(ctx, []byte{kv.OnlineRows}, []byte{kv.IngestLog}, []byte{kv.DatasetStatistics}, []byte{kv.Erasures})
+	return outcome, e.kv.Forget(ctx, []byte{kv.OnlineRows}, []byte{kv.HistoryRows}, []byte{kv.HistoryTiles}, []byte{kv.IngestLog}, []byte{kv.DatasetStatistics}, []byte{kv.Erasures})
 }
 
 func (r *erasing) record(key []byte) (driftline.Erasure, error) {

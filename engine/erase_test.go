@@ -33,8 +33,8 @@ func newVisits(t *testing.T) *testenv.Env {
 			{Name: "robot", JoinKeys: []driftline.Field{person}}, // somebody else, called the same
 		},
 		FeatureViews: []driftline.FeatureView{
-			{Name: "visits", Entities: []driftline.EntityName{"person"}, Features: []driftline.Field{{Name: "city", Type: driftline.String}}},
-			{Name: "sales", Entities: []driftline.EntityName{"shop", "person"}, Features: []driftline.Field{{Name: "amount", Type: driftline.Float64}}},
+			{Name: "visits", Entities: []driftline.EntityName{"person"}, Features: []driftline.Field{{Name: "city", Type: driftline.String}}, History: &driftline.History{Last: 5}},
+			{Name: "sales", Entities: []driftline.EntityName{"shop", "person"}, Features: []driftline.Field{{Name: "amount", Type: driftline.Float64}}, History: &driftline.History{Last: 5}},
 			{Name: "robots", Entities: []driftline.EntityName{"robot"}, Features: []driftline.Field{{Name: "size", Type: driftline.Int64}}},
 			{Name: "shops", Entities: []driftline.EntityName{"shop"}, Features: []driftline.Field{{Name: "size", Type: driftline.Int64}}},
 		},

@@ -31,6 +31,14 @@ func (e *Engine) expireOnline(ctx context.Context) error {
 	return err
 }
 
+// mendServing makes what is kept online of a view what its definition asks for.
+func (e *Engine) mendServing(ctx context.Context, name driftline.ViewName) error {
+	if err := e.mendOnline(ctx, name); err != nil {
+		return err
+	}
+	return e.mendHistory(ctx, name)
+}
+
 // mendOnline rebuilds the online rows of a view that cannot answer a read of now: the TTL
 // was longer, or a rebuild was not finished, when rows went.
 func (e *Engine) mendOnline(ctx context.Context, name driftline.ViewName) error {

@@ -131,6 +131,9 @@ func (e *Engine) RebuildOnline(ctx context.Context, view driftline.ViewName) err
 // ExpireOnline is the part of upkeep that removes expired online rows.
 func (e *Engine) ExpireOnline(ctx context.Context) error { return e.expireOnline(ctx) }
 
+// ExpireHistories is the part of upkeep that removes rows that no history has to keep.
+func (e *Engine) ExpireHistories(ctx context.Context) error { return e.expireHistories(ctx) }
+
 // Damage spoils the log entries of weather, or the intents, and counts them.
 func (e *Engine) Damage(t testing.TB, what string) (n int) {
 	prefix := logPrefix("weather")

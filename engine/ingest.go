@@ -15,7 +15,6 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
-	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
 )
 
@@ -325,15 +324,6 @@ func hashes(files []offline.File) []string {
 // takeSequences reserves n consecutive write sequences and returns the first.
 func (e *Engine) takeSequences(n int64) uint64 {
 	return e.sequence.Add(uint64(n)) - uint64(n)
-}
-
-// putOnline adds the newest-wins merges of a stored batch, which ends with its sequences.
-func (e *Engine) putOnline(b *kv.Batch, view *driftline.FeatureView, stored arrow.RecordBatch) error {
-	last := int(stored.NumCols()) - 1
-	sequences := stored.Column(last).(*array.Int64).Int64Values()
-	rows := array.NewRecordBatch(view.Schema(), stored.Columns()[:last], stored.NumRows())
-	defer rows.Release()
-	return e.online.Put(b, view, rows, sequences)
 }
 
 // withSequence appends the hidden sequence column, counting up from first.

@@ -119,7 +119,8 @@ const (
 	stepCommitted = "snapshot committed"
 	stepOnline    = "rows online"
 
-	stepOnlineRemoved = "online rows removed" // by a rebuild, before it puts them again
+	stepOnlineRemoved  = "online rows removed" // by a rebuild, before it puts them again
+	stepHistoryRemoved = "history removed"     // likewise
 
 	stepDefined  = "definitions registered"
 	stepReshaped = "table reshaped"
@@ -228,7 +229,9 @@ func (e *Engine) bringOnline(ctx context.Context, in *intent, snapshot offline.S
 			return err
 		}
 	}
-	return nil
+	part := snapshot
+	part.Files = files
+	return e.addHistory(ctx, view, part)
 }
 
 // newestOf yields the last row of each run of an entity's rows in files, which are
@@ -264,6 +267,14 @@ const (
 
 // mergeOnline merges rows of the view's stored schema into the online store.
 func (e *Engine) mergeOnline(view *driftline.FeatureView, rows driftline.Batches) error {
+	return e.mergeChunks(rows, func(b *kv.Batch, part arrow.RecordBatch, sequences []int64) error {
+		return e.online.Put(b, view, part, sequences)
+	})
+}
+
+// mergeChunks calls put for rows of a view's stored schema, which it gets without their
+// sequences and beside them, and commits what it put, chunk by chunk.
+func (e *Engine) mergeChunks(rows driftline.Batches, put func(b *kv.Batch, part arrow.RecordBatch, sequences []int64) error) error {
 	batch, pending := e.kv.NewBatch(), int64(0)
 	defer func() { batch.Close() }()
 	flush := func() error {
@@ -277,7 +288,7 @@ func (e *Engine) mergeOnline(view *driftline.FeatureView, rows driftline.Batches
 		}
 		for start := int64(0); start < b.NumRows(); start += onlineChunk {
 			part := b.NewSlice(start, min(start+onlineChunk, b.NumRows()))
-			err := e.putOnline(batch, view, part)
+			err := putPart(batch, part, put)
 			pending += part.NumRows()
 			part.Release()
 			if err != nil {
@@ -291,6 +302,15 @@ func (e *Engine) mergeOnline(view *driftline.FeatureView, rows driftline.Batches
 		}
 	}
 	return batch.Commit()
+}
+
+// putPart splits the sequences, which are the last column, off the other columns.
+func putPart(b *kv.Batch, stored arrow.RecordBatch, put func(b *kv.Batch, part arrow.RecordBatch, sequences []int64) error) error {
+	last := int(stored.NumCols()) - 1
+	schema := arrow.NewSchema(stored.Schema().Fields()[:last], nil)
+	rows := array.NewRecordBatch(schema, stored.Columns()[:last], stored.NumRows())
+	defer rows.Release()
+	return put(b, rows, stored.Column(last).(*array.Int64).Int64Values())
 }
 
 // runEnds returns the last row of each run of equal join keys, which are the first

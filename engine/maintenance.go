@@ -75,7 +75,7 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 		}
 	}
 	if expire {
-		failed = errors.Join(failed, e.expireOnline(ctx))
+		failed = errors.Join(failed, e.expireOnline(ctx), e.expireHistories(ctx))
 	}
 	return failed
 }

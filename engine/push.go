@@ -164,11 +164,15 @@ func (e *Engine) addPushes(tx *registry.Tx, view *writtenView, of []*push) (logE
 		rows += p.rows
 		size += len(p.log)
 	}
+	now, err := tx.SharedView(view.view.Name) // it may keep a history since the rows were encoded
+	if err != nil {
+		return logEntry{}, err
+	}
 	first := e.takeSequences(int64(rows))
 	raw, next := view.layout.newEntry(rows, size), first
 	for _, p := range of {
 		raw = append(raw, p.log...)
-		if err := e.online.Add(tx.Batch(), p.online, int64(next)); err != nil {
+		if err := e.online.Add(tx.Batch(), now, p.online, int64(next)); err != nil {
 			return logEntry{}, err
 		}
 		p.result = driftline.IngestResult{View: view.view.Name, Rows: int64(p.rows), Sequence: next}

@@ -232,7 +232,10 @@ func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) err
 	if err := e.mergeOnline(view, e.rowsOfEntries(ctx, view, entries)); err != nil {
 		return err
 	}
-	return e.online.EndRebuild(name)
+	if err := e.online.EndRebuild(name); err != nil || !view.KeepsHistory() {
+		return err
+	}
+	return e.buildHistory(ctx, view)
 }
 
 // viewOfTable returns the view whose rows a table keeps.

@@ -17,6 +17,7 @@ const (
 	opDataset    = "dataset"
 	opView       = "view"
 	opOnline     = "online"
+	opHistory    = "history"
 	opHistorical = "historical"
 	opDrift      = "drift"
 )
@@ -80,6 +81,11 @@ type onlineCommand struct {
 
 	// Entities are the columns of join keys, in a ticket only.
 	Entities map[string]json.RawMessage `json:"entities"`
+}
+
+type historyCommand struct {
+	Op string `json:"op"`
+	driftline.HistoryRequest
 }
 
 type historicalCommand struct {

@@ -8,6 +8,7 @@
 //	DoGet       dataset, view, online       ticket in → rows out
 //	DoExchange  historical                  spine in → training set out, then its report
 //	            online                      entities in → values out, batch for batch
+//	            history                     entities in → rows kept of them out, batch for batch
 //	            drift                       two tables in → report
 //	ListFlights, GetFlightInfo, GetSchema   the views and datasets that there are
 //	DoAction    healthcheck

@@ -33,13 +33,27 @@ func (s *service) getOnline(ctx context.Context, command onlineCommand, stream f
 	return s.writeBatches(ctx, stream, driftline.BatchesOf(answer.Schema(), answer))
 }
 
-// online answers each batch of entities with one batch, for as long as the client
-// keeps the stream open.
+// online answers each batch of entities with their newest values.
 func (s *service) online(ctx context.Context, command onlineCommand, in *inbound, stream frameStream) error {
 	if len(command.Entities) > 0 {
 		return driftline.Errorf(driftline.Invalid, "the command of an exchange has no entities").
 			WithHint("send them as batches, or use DoGet")
 	}
+	return s.answerEach(ctx, in, stream, func(entities arrow.RecordBatch) (arrow.RecordBatch, error) {
+		return s.readOnline(ctx, command, entities)
+	})
+}
+
+// history answers each batch of entities with the rows that a view keeps of them.
+func (s *service) history(ctx context.Context, command historyCommand, in *inbound, stream frameStream) error {
+	return s.answerEach(ctx, in, stream, func(entities arrow.RecordBatch) (arrow.RecordBatch, error) {
+		return s.engine.History(ctx, command.HistoryRequest, entities)
+	})
+}
+
+// answerEach answers each batch of entities with one batch, for as long as the client
+// keeps the stream open.
+func (s *service) answerEach(ctx context.Context, in *inbound, stream frameStream, read func(entities arrow.RecordBatch) (arrow.RecordBatch, error)) error {
 	rows, reader, err := in.batches(s.mem)
 	if err != nil {
 		return err
@@ -48,7 +62,7 @@ func (s *service) online(ctx context.Context, command onlineCommand, in *inbound
 	var out *outbound
 	for entities, err := range rows.All {
 		if err == nil {
-			out, err = s.exchangeOnline(ctx, command, entities, out, stream)
+			out, err = s.sendAnswer(ctx, entities, out, stream, read)
 		}
 		if err != nil {
 			if out == nil {
@@ -63,9 +77,9 @@ func (s *service) online(ctx context.Context, command onlineCommand, in *inbound
 	return out.close(nil)
 }
 
-// exchangeOnline answers one batch. The first answer decides the stream's schema.
-func (s *service) exchangeOnline(ctx context.Context, command onlineCommand, entities arrow.RecordBatch, out *outbound, stream frameStream) (*outbound, error) {
-	answer, err := s.readOnline(ctx, command, entities)
+// sendAnswer answers one batch. The first answer decides the stream's schema.
+func (s *service) sendAnswer(ctx context.Context, entities arrow.RecordBatch, out *outbound, stream frameStream, read func(entities arrow.RecordBatch) (arrow.RecordBatch, error)) (*outbound, error) {
+	answer, err := read(entities)
 	if err != nil {
 		return out, err
 	}

@@ -98,6 +98,12 @@ func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error
 			return err
 		}
 		return s.online(ctx, command, in, stream)
+	case opHistory:
+		command, err := parse[historyCommand](descriptor.GetCmd())
+		if err != nil {
+			return err
+		}
+		return s.history(ctx, command, in, stream)
 	case opDrift:
 		command, err := parse[driftCommand](descriptor.GetCmd())
 		if err != nil {
@@ -105,7 +111,7 @@ func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error
 		}
 		return s.drift(ctx, command, in, stream)
 	}
-	return unknownOp("DoExchange", op, opHistorical, opOnline, opDrift)
+	return unknownOp("DoExchange", op, opHistorical, opOnline, opHistory, opDrift)
 }
 
 // actionHealthcheck is our one action; the others are Flight SQL's.

@@ -76,6 +76,9 @@ func checkView(view *driftline.FeatureView) error {
 	if err := checkSource(view); err != nil {
 		return named("feature view", view.Name, err)
 	}
+	if err := checkHistory(view); err != nil {
+		return named("feature view", view.Name, err)
+	}
 	return checkNotes("feature view", view.Name, view.Description, view.Owner, view.Tags)
 }
 
@@ -108,6 +111,25 @@ func checkSource(view *driftline.FeatureView) error {
 	case !filepath.IsAbs(view.Source.Path) || checkText("source path", view.Source.Path) != nil:
 		return driftline.Errorf(driftline.Invalid, "source path %q is not absolute", clip(view.Source.Path)).
 			WithHint("write the path as the server's machine has it, from / on")
+	}
+	return nil
+}
+
+// checkHistory checks what a view keeps online besides the newest rows.
+func checkHistory(view *driftline.FeatureView) error {
+	h := view.History
+	switch {
+	case h == nil:
+		return nil
+	case h.Last < 0 || h.Last > driftline.MostHistory || h.MaxAge < 0 || h.MaxAge > longestWindow:
+		return driftline.Errorf(driftline.Invalid, "history keeps the last %d rows and those of %s; at most %d rows are kept, and 100 years", h.Last, h.MaxAge, driftline.MostHistory).
+			WithHint("write it like {last: 20}, {max_age: 7d} or both")
+	case h.Last == 0 && h.MaxAge == 0:
+		return driftline.Errorf(driftline.Invalid, "history keeps nothing").WithHint("write it like {last: 20} or {max_age: 7d}, or leave it out")
+	case view.Horizon > 0:
+		return driftline.Errorf(driftline.Invalid, "it has both a history and a horizon").WithHint("labels are not served online: leave history out")
+	case view.Source != nil:
+		return driftline.Errorf(driftline.Invalid, "it has both a history and a source").WithHint("rows of a source are not served online: leave history out")
 	}
 	return nil
 }

@@ -23,6 +23,10 @@ func cloneView(v *driftline.FeatureView) *driftline.FeatureView {
 	for i, a := range out.Aggregations {
 		out.Aggregations[i].Windows = slices.Clone(a.Windows)
 	}
+	if v.History != nil {
+		history := *v.History
+		out.History = &history
+	}
 	if v.Source != nil {
 		source := *v.Source
 		out.Source = &source

@@ -330,6 +330,7 @@ func viewDifferences(old, view *driftline.FeatureView) driftline.Change {
 	d.aggregations(old, view)
 	d.text("ttl", old.TTL.String(), view.TTL.String())
 	d.text("horizon", old.Horizon.String(), view.Horizon.String())
+	d.text("history", historyText(old.History), historyText(view.History))
 	d.text("source", sourceText(old.Source), sourceText(view.Source))
 	d.text("known_at", fmt.Sprint(old.KnownAt), fmt.Sprint(view.KnownAt))
 	d.text("description", old.Description, view.Description)
@@ -343,6 +344,20 @@ func sourceText(source *driftline.BatchSource) string {
 		return ""
 	}
 	return string(source.Format) + " " + source.Path
+}
+
+func historyText(history *driftline.History) string {
+	if history == nil {
+		return ""
+	}
+	var words []string
+	if history.Last > 0 {
+		words = append(words, fmt.Sprintf("last %d", history.Last))
+	}
+	if history.MaxAge > 0 {
+		words = append(words, "of "+history.MaxAge.Short())
+	}
+	return strings.Join(words, " and ")
 }
 
 func (d differences) change(ref driftline.Ref) driftline.Change {

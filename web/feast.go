@@ -65,16 +65,9 @@ func (b *onlineRequest) request() (driftline.OnlineRequest, error) {
 		return req, driftline.Errorf(driftline.Invalid, "the request names features and a feature service").
 			WithHint("give one of them")
 	}
-	if b.At == "" {
-		return req, nil
-	}
-	at, ok := parseTime(b.At)
-	if !ok {
-		return req, driftline.Errorf(driftline.Invalid, "at is %q, not a time", clip(b.At)).
-			WithHint(`write it like "2013-01-31T15:00:00Z"`)
-	}
-	req.At = at
-	return req, nil
+	var err error
+	req.At, err = parseAt(b.At)
+	return req, err
 }
 
 // entityRows casts the entity columns to the key types of the views that the

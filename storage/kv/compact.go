@@ -2,6 +2,9 @@ package kv
 
 import (
 	"context"
+	"errors"
+
+	"github.com/cockroachdb/pebble/v2"
 
 	"github.com/driftline/driftline"
 )
@@ -15,6 +18,11 @@ func (db *DB) Forget(ctx context.Context, prefixes ...[]byte) error {
 		return err
 	}
 	defer done()
+	// The list of files keeps the least and the greatest key of each. Deletions of keys that
+	// are to be forgotten must be neither in the file that is written now.
+	if err := errors.Join(db.pebble.Delete(commitKey[:1], pebble.NoSync), db.pebble.Delete([]byte{0xFF}, pebble.NoSync)); err != nil {
+		return forgetError(err)
+	}
 	if err := db.pebble.Flush(); err != nil {
 		return forgetError(err)
 	}

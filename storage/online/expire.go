@@ -75,11 +75,16 @@ func (s *Store) setFloor(b *kv.Batch, view driftline.ViewName, at int64) {
 func (s *Store) BeginRebuild(view driftline.ViewName) error {
 	s.floors.mu.Lock()
 	defer s.floors.mu.Unlock()
+	s.countRebuild(view)
+	return s.commitFloor(view, math.MaxInt64)
+}
+
+// countRebuild ends every expiry of the view that is under way. The caller holds floors.mu.
+func (s *Store) countRebuild(view driftline.ViewName) {
 	if s.floors.rebuilds == nil {
 		s.floors.rebuilds = map[driftline.ViewName]int{}
 	}
 	s.floors.rebuilds[view]++
-	return s.commitFloor(view, math.MaxInt64)
 }
 
 // EndRebuild declares the newest row of every entity of a view there.

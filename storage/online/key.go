@@ -65,8 +65,17 @@ func equalBits(f float64) float64 {
 
 // viewOfKey returns the name of the view that a key, without its prefix, is of.
 func viewOfKey(key []byte, joinKeys []driftline.Field) (string, error) {
+	rest, err := skipEntity(key, joinKeys)
+	if err != nil {
+		return "", err
+	}
+	name, _, err := kv.TakeString(rest)
+	return name, err
+}
+
+// skipEntity takes the values of the join keys off a key.
+func skipEntity(key []byte, joinKeys []driftline.Field) (rest []byte, err error) {
 	for _, k := range joinKeys {
-		var err error
 		switch k.Type {
 		case driftline.String, driftline.Bytes:
 			_, key, err = kv.TakeBytes(key)
@@ -78,9 +87,8 @@ func viewOfKey(key []byte, joinKeys []driftline.Field) (string, error) {
 			_, key, err = kv.TakeInt64(key)
 		}
 		if err != nil {
-			return "", err
+			return nil, err
 		}
 	}
-	name, _, err := kv.TakeString(key)
-	return name, err
+	return key, nil
 }

@@ -193,7 +193,10 @@ func (p *readPlan) damaged(lookups []Lookup, i int) error {
 	for int(p.rowOf[i]) >= p.first[lookup+1] {
 		lookup++
 	}
-	view := lookups[lookup].View.Name
+	return damagedRow(lookups[lookup].View.Name)
+}
+
+func damagedRow(view driftline.ViewName) error {
 	return driftline.Errorf(driftline.DataLoss, "view %q: a stored online row is damaged", view).
 		WithRef(driftline.ViewRef(view)).
 		WithHint("restore the data folder from a backup, or write the entity's row again")

@@ -3,6 +3,7 @@ package online
 import (
 	"bytes"
 	"errors"
+	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -24,8 +25,9 @@ type Store struct {
 	// written holds the layout that each view was last written in.
 	written sync.Map // driftline.ViewName → *layout
 
-	floors   floors
-	expiring func() // called before rows that were found expired are removed; nil but in tests
+	floors    floors
+	histories sync.Map // driftline.ViewName → historyState
+	expiring  func()   // called before rows that were found expired are removed; nil but in tests
 }
 
 // New returns the store that lives in db.
@@ -38,6 +40,12 @@ func New(db *kv.DB) *Store { return &Store{db: db} }
 // A null or unrepresentable key or time gives Invalid, naming column and row; b
 // then holds a part of the rows and must not be committed.
 func (s *Store) Put(b *kv.Batch, view *driftline.FeatureView, rows arrow.RecordBatch, sequences []int64) error {
+	return s.pack(b, view, rows, sequences, func(_ *layout, key, _, value []byte) { b.Max(key, value) })
+}
+
+// pack visits the rows of a batch with their key, the entity's part of it, and the packed
+// row, all valid during the visit. The layout that they are packed in is added to b.
+func (s *Store) pack(b *kv.Batch, view *driftline.FeatureView, rows arrow.RecordBatch, sequences []int64, visit func(l *layout, key, entity, value []byte)) error {
 	columns, err := columnsOf(view, rows)
 	if err != nil {
 		return err
@@ -56,6 +64,7 @@ func (s *Store) Put(b *kv.Batch, view *driftline.FeatureView, rows arrow.RecordB
 		if key, null = appendEntity(append(key[:0], prefix...), columns.keys, i); null >= 0 {
 			return rowError(view, view.JoinKeys[null].Name, i, "null")
 		}
+		entity := key[len(prefix):]
 		key = kv.AppendString(key, string(view.Name))
 		event, created, err := columns.times(view, i)
 		if err != nil {
@@ -63,20 +72,27 @@ func (s *Store) Put(b *kv.Batch, view *driftline.FeatureView, rows arrow.RecordB
 		}
 		value = appendHeader(value[:0], event, created, sequences[i])
 		value = l.appendFeatures(value, columns.features, i)
-		b.Max(key, value)
+		visit(l, key, key[len(prefix):len(prefix)+len(entity)], value)
 	}
 	return nil
 }
 
-// Delete removes the rows of entities from b's view of the store: row i of the key
-// columns, which are in the view's types and without nulls. A row that was put in the
-// meantime goes too.
+// Delete removes the rows of entities, and their history, from b's view of the store: row
+// i of the key columns, which are in the view's types and without nulls. A row that was
+// put in the meantime goes too.
 func (s *Store) Delete(b *kv.Batch, view *driftline.FeatureView, keys []arrow.Array, rows int) {
-	prefix := keyPrefix(view.JoinKeys)
-	var key []byte
+	prefix, history, tiles := keyPrefix(view.JoinKeys), historyPrefix(view.Name), tilePrefix(view.Name)
 	for i := range rows {
-		key, _ = appendEntity(append(key[:0], prefix...), keys, i)
+		key, _ := appendEntity(slices.Clip(prefix), keys, i)
 		b.Delete(kv.AppendString(key, string(view.Name)))
+		if !view.KeepsHistory() {
+			continue
+		}
+		past, _ := appendEntity(slices.Clip(history), keys, i)
+		b.DeletePrefix(past)
+		b.Touch(s.db.Subject(past))
+		summaries, _ := appendEntity(slices.Clip(tiles), keys, i)
+		b.DeletePrefix(summaries)
 	}
 }
 
@@ -284,17 +300,26 @@ func (r *Rows) Append(rows arrow.RecordBatch) error {
 	return nil
 }
 
-// Add is [Store.Put] of rows that were encoded before. The first of them was written
-// with the sequence first, and the others with those that follow.
-func (s *Store) Add(b *kv.Batch, r *Rows, first int64) error {
+// Add is [Store.Put], and [Store.PutHistory] if the view keeps a history, of rows that
+// were encoded before. The first of them was written with the sequence first, and the
+// others with those that follow. view is the definition of now, with the same features.
+func (s *Store) Add(b *kv.Batch, view *driftline.FeatureView, r *Rows, first int64) error {
 	if err := s.writeLayout(b, r.view, r.layout); err != nil {
 		return err
 	}
+	var history *historyWriter
+	if view.KeepsHistory() {
+		history = s.historyWriter(view, r.layout)
+	}
+	name := len(kv.AppendString(nil, string(view.Name)))
 	start := 0
 	for i := 0; i < len(r.ends); i += 2 {
 		key, value := r.text[start:r.ends[i]], r.text[r.ends[i]:r.ends[i+1]]
 		setSequence(value, first+int64(i/2))
 		b.Max(key, value)
+		if history != nil {
+			history.add(b, key[len(r.prefix):len(key)-name], value)
+		}
 		start = r.ends[i+1]
 	}
 	return nil

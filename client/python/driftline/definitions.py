@@ -206,6 +206,33 @@ class FeatureViewProjection:
 
 
 @dataclass(frozen=True)
+class History:
+    """Which rows of an entity a view keeps online besides the newest.
+
+    Example:
+        >>> History(last=20)
+
+    Attributes:
+        last: The newest so many; 0 for none in particular.
+        max_age: Those whose event time is not longer ago; None for none in particular.
+    """
+
+    last: int = 0
+    max_age: timedelta | str | None = None
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        age = _want_duration("History", "max_age", self.max_age)
+        return _filled(last=self.last, max_age=format_duration(age) if age else "")
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> History:
+        """Reads the server's form."""
+        age = body.get("max_age")
+        return cls(last=body.get("last", 0), max_age=parse_duration(age) if age else None)
+
+
+@dataclass(frozen=True)
 class ParquetSource:
     """A Parquet file, or all of them below a folder, read in place.
 
@@ -362,6 +389,7 @@ class FeatureView:
         aggregations: Further features, derived from the rows of windows of time.
         event_id: The feature that tells rows of equal keys and time apart for aggregations;
             "" if each row is an event of its own.
+        history: Which rows of an entity stay online besides the newest; None for none.
         source: Files that somebody else writes, read in place; None if rows are ingested.
         description: For people.
         owner: Whom to ask.
@@ -378,6 +406,7 @@ class FeatureView:
     horizon: timedelta | None
     aggregations: tuple[Aggregation, ...]
     event_id: str
+    history: History | None
     source: ParquetSource | IcebergSource | None
     description: str
     owner: str
@@ -396,6 +425,7 @@ class FeatureView:
         horizon: timedelta | str | None = None,
         aggregations: Sequence[Aggregation] = (),
         event_id: str = "",
+        history: History | None = None,
         source: ParquetSource | IcebergSource | None = None,
         description: str = "",
         owner: str = "",
@@ -416,6 +446,8 @@ class FeatureView:
             if not isinstance(a, Aggregation):
                 raise TypeError(f"aggregations of view {name!r} hold {a!r}, want Aggregation(…)")
         keys = {k.name for e in entities if isinstance(e, Entity) for k in e.join_keys}
+        if history is not None and not isinstance(history, History):
+            raise TypeError(f"history of view {name!r} is {history!r}, want History(last=20)")
         if source is not None and not isinstance(source, ParquetSource | IcebergSource):
             raise TypeError(f"source of view {name!r} is {source!r}, want ParquetSource(path=)")
         values = {
@@ -429,6 +461,7 @@ class FeatureView:
             "horizon": _want_duration(f"view {name!r}", "horizon", horizon) or None,
             "aggregations": tuple(aggregations),
             "event_id": event_id,
+            "history": history,
             "source": source,
             "description": description,
             "owner": owner,
@@ -480,6 +513,7 @@ class FeatureView:
             horizon=format_duration(self.horizon) if self.horizon else "",
             aggregations=[a.to_json() for a in self.aggregations],
             event_id=self.event_id,
+            history=self.history.to_json() if self.history else {},
             source={"format": self.source.format, "path": self.source.path} if self.source else {},
             description=self.description,
             owner=self.owner,
@@ -500,6 +534,7 @@ class FeatureView:
             horizon=body.get("horizon") or None,
             aggregations=[Aggregation.from_json(a) for a in body.get("aggregations") or ()],
             event_id=body.get("event_id") or "",
+            history=History.from_json(body["history"]) if body.get("history") else None,
             source=_source(body.get("source")),
             description=body.get("description", ""),
             owner=body.get("owner", ""),

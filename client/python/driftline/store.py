@@ -352,6 +352,37 @@ class FeatureStore:
         exchange = self._flight.exchange(command, open_source(entity_rows), "online")
         return OnlineResponse(exchange.table())
 
+    def get_history(
+        self,
+        view: FeatureView | str,
+        entity_rows: Any,
+        last: int = 10,
+        *,
+        features: Sequence[str] = (),
+        at: datetime | str | None = None,
+    ) -> pa.Table:
+        """Returns the last rows of some entities that a view keeps online, newest first.
+
+        The view has a ``history`` or aggregations; ``sql`` reads the rows of any view.
+
+        Example:
+            >>> store.get_history("weather", [{"origin": "JFK"}], last=5).to_pandas()
+
+        Args:
+            view: The feature view or its name.
+            entity_rows: The join keys, as a list of dicts or any other kind of table.
+            last: How many rows of each entity.
+            features: Names of features; all if left out.
+            at: A time after which rows do not exist. Now, if left out.
+        """
+        name = view.name if isinstance(view, FeatureView) else view
+        command: dict[str, Any] = {"op": "history", "view": name, "last": last}
+        if features:
+            command["features"] = list(features)
+        if at is not None:
+            command["at"] = format_time(at)
+        return self._flight.exchange(command, open_source(entity_rows), "history").table()
+
     def sql(self, query: str) -> pa.Table:
         """Returns the rows of a SELECT over ``features.*``, ``datasets.*`` and ``meta.*``.
 
