@@ -214,7 +214,11 @@ func (w *world) randomView(rng *rand.Rand, v int) *driftline.FeatureView {
 	case 2:
 		view.Horizon, view.KnownAt = max(w.randomDuration(rng), 1000), false
 	}
-	for f := range 1 + rng.IntN(2) {
+	features := 1 + rng.IntN(2)
+	if rng.IntN(16) == 0 {
+		features = 20 // more than package merge keeps in one record
+	}
+	for f := range features {
 		t := driftline.Float64
 		if rng.IntN(3) == 0 {
 			t = driftline.Types[rng.IntN(len(driftline.Types))]

@@ -64,7 +64,7 @@ func (z *zipper) chunk(c *chunk) (more bool, err error) {
 // fitting returns how many rows of a piece the next batch has: as many as fit in
 // [batchBytes], and where they lie at whole words of the bitmaps, if that is possible.
 func (z *zipper) fitting(piece arrow.RecordBatch, from int64) (int64, error) {
-	n := piece.NumRows() - from
+	n := min(piece.NumRows()-from, max(batchBytes/leastRowBytes(z.plan.Schema), 1))
 	for _, c := range z.cursors {
 		left, err := c.remaining()
 		if err != nil {
@@ -83,6 +83,17 @@ func (z *zipper) fitting(piece arrow.RecordBatch, from int64) (int64, error) {
 		}
 	}
 	return n, nil
+}
+
+// leastRowBytes is what a row takes without its texts and bitmaps, at least 1.
+func leastRowBytes(schema *arrow.Schema) int64 {
+	bytes := 1
+	for _, f := range schema.Fields() {
+		if t, ok := f.Type.(arrow.FixedWidthDataType); ok {
+			bytes += t.BitWidth() / 8
+		}
+	}
+	return int64(bytes)
 }
 
 func (z *zipper) bytes(piece arrow.RecordBatch, from, n int64) int64 {
@@ -127,35 +138,22 @@ type mergeCursor struct {
 	at     int
 }
 
-func (c *mergeCursor) release() { c.answer.Release() }
+func (c *mergeCursor) release() {}
 
 func (c *mergeCursor) begin(first int) { c.at = first }
 
 func (c *mergeCursor) remaining() (int64, error) { return 1<<63 - 1, nil }
 
-func (c *mergeCursor) bytes(n int64) (bytes int64) {
-	for _, column := range c.columns() {
-		bytes += n*int64(column.RowBytes()) + n/8 + column.TextBytes(c.at, int(n))
-	}
-	return bytes
-}
-
-// columns are the view's features and, last, the event time if it was asked for.
-func (c *mergeCursor) columns() []*merge.Column {
-	if c.answer.EventTime == nil {
-		return c.answer.Columns
-	}
-	return append(c.answer.Columns[:len(c.answer.Columns):len(c.answer.Columns)], c.answer.EventTime)
+func (c *mergeCursor) bytes(n int64) int64 {
+	return n*int64(c.answer.RowBytes()) + int64(len(c.view.features))*n/8 + c.answer.TextBytes(c.at, int(n))
 }
 
 func (c *mergeCursor) take(_, n int64, reports []driftline.ColumnReport) ([]arrow.Array, error) {
-	columns := c.columns()
-	features := make([]arrow.Array, len(columns))
-	for i, column := range columns {
-		features[i] = column.Array(c.at, int(n))
-		reports[i].Nulls += int64(features[i].NullN())
-		if column != c.answer.EventTime { // which tells of a row whether or not it counts
-			reports[i].NotYetKnown += c.answer.Unknown(column, c.at, int(n))
+	features := c.answer.Arrays(c.at, int(n))
+	for i, f := range features {
+		reports[i].Nulls += int64(f.NullN())
+		if c.view.features[i].Name != EventTimeColumn { // which tells of a row whether or not it counts
+			reports[i].NotYetKnown += c.answer.Unknown(i, c.at, int(n))
 		}
 	}
 	c.at += int(n)

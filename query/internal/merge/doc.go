@@ -14,10 +14,12 @@
 //	     the better of this candidate and the one so far stays
 //	                                      │
 //	   for each row group that has answers, for each feature:
-//	     the wanted pages, values copied to their rows of the answer
+//	     the wanted pages, values copied to the records of the answer
+//	                                      │ once all tasks are done, batch by batch
+//	   the records of some rows of the spine, laid out as columns in its order
 //
-// Tasks share nothing that they write but the columns of the answer, of which each
-// writes its own rows.
+// Tasks share nothing that they write but the records of the answer and which row of the
+// spine has which record; each writes its own.
 //
 // # Why it is right
 //

@@ -5,6 +5,7 @@ import (
 	"encoding/binary"
 	"math"
 	"slices"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -56,40 +57,40 @@ func copyingOf(stored, wanted arrow.DataType) (copying, bool) {
 }
 
 // wanted are the rows of one task, put together by segment. Within a segment they are in
-// the order of the file, or nearly so.
+// the order of the file, or nearly so. The i-th has the record first + i.
 type wanted struct {
 	segments []int32 // those that have any
 	ends     []int32 // of each its end in rows
 
+	first  int
 	rows   []int32 // of the segment
-	answer []int32 // the row of the answer that each is for
+	answer []int32 // the row of the spine that each is for
 	times  []int64 // the time asked about
 
 	counts []int32 // by segment: scratch, all 0
 }
 
-// settle drops the candidates that are outside of the view's reach, sets down which rows
-// of the answer have one, and puts them together by segment.
+// settle drops the candidates that are outside of the view's reach, numbers the records of
+// the others, and puts them together by segment.
 func (w *worker[K]) settle(to *wanted, a *Answer) {
 	v := w.table.view
 	if len(to.counts) < len(w.table.segments) {
 		to.counts = make([]int32, len(w.table.segments))
 	}
 	to.segments = to.segments[:0]
+	to.first = int(w.first) + 1 // tasks have places of their own, and the record 0 is none's
 	total := 0
 	for i, s := range w.segments {
 		if s < 0 {
 			continue
 		}
-		row := w.index.rows[int(w.first)+i]
 		if v.EventTime {
-			a.setEvent(row, w.events[i])
+			a.events.set(w.index.rows[int(w.first)+i], w.events[i])
 		}
 		if !v.reaches(w.index.times[int(w.first)+i], w.events[i]) {
 			w.segments[i] = -1
 			continue
 		}
-		a.found[row] = 1
 		if to.counts[s] == 0 {
 			to.segments = append(to.segments, s)
 		}
@@ -111,8 +112,9 @@ func (w *worker[K]) settle(to *wanted, a *Answer) {
 		}
 		at := to.counts[s]
 		to.counts[s]++
-		to.rows[at] = w.rows[i]
-		to.answer[at] = w.index.rows[int(w.first)+i]
+		row := w.index.rows[int(w.first)+i]
+		a.numbers[row] = int32(to.first) + at
+		to.rows[at], to.answer[at] = w.rows[i], row
 		to.times[at] = w.index.times[int(w.first)+i]
 	}
 	for _, s := range to.segments {
@@ -134,30 +136,34 @@ func (v *View) reaches(t, event int64) bool {
 	return true
 }
 
-// gather copies all columns of the rows wanted into the answer.
-func (w *worker[K]) gather(ctx context.Context, from *wanted, a *Answer, c *column, part int) error {
+// gather copies all features of the rows wanted into their records.
+func (w *worker[K]) gather(ctx context.Context, from *wanted, a *Answer, own *scratch, part int) error {
 	if w.table.view.CountUnknown {
-		if err := w.markUnknown(from, a, c); err != nil {
+		if err := w.markUnknown(from, a, &own.open(1)[0]); err != nil {
 			return err
 		}
 	}
-	for i := range a.Columns {
+	for _, r := range a.records {
 		if err := ctx.Err(); err != nil {
 			return err
 		}
-		if err := w.gatherColumn(from, i, a.Columns[i], c, part); err != nil {
+		err := w.each(from, func(s *segment[K], begin, end int) error {
+			g := gathering[K]{segment: s, records: r, columns: own.open(len(r.columns)), part: part}
+			return g.copy(from.rows[begin:end], from.first+begin)
+		})
+		if err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// each calls do for each segment that has rows wanted.
-func (w *worker[K]) each(from *wanted, do func(s *segment[K], rows, answer []int32, times []int64) error) error {
-	begin := int32(0)
+// each calls do for each segment that has rows wanted: those from begin to end.
+func (w *worker[K]) each(from *wanted, do func(s *segment[K], begin, end int) error) error {
+	begin := 0
 	for i, number := range from.segments {
-		end := from.ends[i]
-		if err := do(&w.table.segments[number], from.rows[begin:end], from.answer[begin:end], from.times[begin:end]); err != nil {
+		end := int(from.ends[i])
+		if err := do(&w.table.segments[number], begin, end); err != nil {
 			return err
 		}
 		begin = end
@@ -165,103 +171,154 @@ func (w *worker[K]) each(from *wanted, do func(s *segment[K], rows, answer []int
 	return nil
 }
 
-// markUnknown finds the rows of the answer whose values were written down after their time.
+// markUnknown finds the rows of the spine whose record was written down after their time.
 func (w *worker[K]) markUnknown(from *wanted, a *Answer, c *column) error {
 	lag := w.table.view.Lag
-	return w.each(from, func(s *segment[K], rows, answer []int32, times []int64) error {
+	return w.each(from, func(s *segment[K], begin, end int) error {
 		if s.lacksCreated() {
 			return nil
 		}
 		if err := c.open(s.source, s.group, s.source.created, func(t *tail) *columns.Page { return &t.created }); err != nil {
 			return err
 		}
-		for i, row := range rows {
-			p, err := c.page(int(row))
+		for i := begin; i < end; i++ {
+			row := int(from.rows[i])
+			p, err := c.page(row)
 			if err != nil {
 				return err
 			}
-			at := int(row) - p.First
-			t, _ := minus(times[i], lag)
+			at := row - p.First
+			t, _ := minus(from.times[i], lag)
 			if !p.Null(at) && int64(binary.LittleEndian.Uint64(p.Values[8*at:])) > t {
-				a.unknown[answer[i]] = 1
+				a.unknown[from.answer[i]] = 1
 			}
 		}
 		return nil
 	})
 }
 
-// gatherColumn copies the values of one feature.
-func (w *worker[K]) gatherColumn(from *wanted, feature int, to *Column, c *column, part int) error {
-	return w.each(from, func(s *segment[K], rows, answer []int32, _ []int64) error {
-		how, leaf := copyNothing, -1
-		if s.tail != nil {
-			how = s.tail.copies[feature]
-		} else {
-			how, leaf = s.copies[feature], s.features[feature]
-		}
-		if how == copyNothing {
-			to.setNulls(answer)
-			return nil
-		}
-		if err := c.open(s.source, s.group, leaf, func(t *tail) *columns.Page { return &t.features[feature] }); err != nil {
+// gathering is the copying of some features of rows of one segment.
+type gathering[K key] struct {
+	segment *segment[K]
+	records *records
+	columns []column // of the segment, one for each feature
+	part    int
+}
+
+// copy copies rows into the records from first on: a block of rows at a time, so that the
+// block stays in the nearest cache while one feature after the other is laid into it.
+func (g *gathering[K]) copy(rows []int32, first int) error {
+	for i := range g.columns {
+		if err := g.open(i); err != nil {
 			return err
 		}
-		for len(rows) > 0 {
-			p, err := c.page(int(rows[0]))
-			if err != nil {
+	}
+	for len(rows) > 0 {
+		n := min(len(rows), blockRows)
+		for i, c := range g.records.columns {
+			if err := g.copyColumn(i, c, rows[:n], first); err != nil {
 				return err
 			}
-			n := 1
-			for n < len(rows) && p.Has(int(rows[n])) {
-				n++
-			}
-			if how == copyText {
-				if err := to.addText(p, rows[:n], answer[:n], part); err != nil {
-					return err
-				}
-			} else {
-				to.copyPage(how, p, rows[:n], answer[:n])
-			}
-			rows, answer = rows[n:], answer[n:]
 		}
-		return nil
-	})
+		rows, first = rows[n:], first+n
+	}
+	return nil
 }
 
-// copyPage copies values of a page to their rows of the answer.
-func (c *Column) copyPage(how copying, p *columns.Page, rows, answer []int32) {
-	out, in, first := c.raw, p.Values, p.First
+// copying returns how the i-th feature is copied, and the leaf of the file where it is.
+func (g *gathering[K]) copying(i int) (how copying, leaf int) {
+	i += g.records.first
+	if g.segment.tail != nil {
+		return g.segment.tail.copies[i], -1
+	}
+	return g.segment.copies[i], g.segment.features[i]
+}
+
+func (g *gathering[K]) open(i int) error {
+	how, leaf := g.copying(i)
+	if how == copyNothing {
+		return nil
+	}
+	return g.columns[i].open(g.segment.source, g.segment.group, leaf, func(t *tail) *columns.Page { return &t.features[g.records.first+i] })
+}
+
+// copyColumn copies the i-th feature of rows that follow each other in the records.
+func (g *gathering[K]) copyColumn(i int, to *answerColumn, rows []int32, first int) error {
+	how, _ := g.copying(i)
+	if how == copyNothing {
+		for n := range rows {
+			g.records.setNull(to, first+n)
+		}
+		return nil
+	}
+	for len(rows) > 0 {
+		p, err := g.columns[i].page(int(rows[0]))
+		if err != nil {
+			return err
+		}
+		n := 1
+		for n < len(rows) && p.Has(int(rows[n])) {
+			n++
+		}
+		if how == copyText {
+			err = g.records.copyTexts(to, p, rows[:n], first, g.part)
+		} else {
+			g.records.copyPage(to, how, p, rows[:n], first)
+		}
+		if err != nil {
+			return err
+		}
+		rows, first = rows[n:], first+n
+	}
+	return nil
+}
+
+// setNull marks the value of a column as null, in a record that has one.
+func (r *records) setNull(c *answerColumn, record int) {
+	clear(r.raw[record*r.width+c.offset:][:c.width])
+	c.setNull(record, len(r.raw)/r.width)
+}
+
+// copyPage copies values of a page into the records from first on.
+func (r *records) copyPage(c *answerColumn, how copying, p *columns.Page, rows []int32, first int) {
+	out := r.raw[first*r.width+c.offset:]
 	switch how {
 	case copy1:
-		for i, row := range rows {
-			out[answer[i]] = in[int(row)-first]
-		}
+		copyRows[uint8](out, r.width, p, rows)
 	case copy4:
-		for i, row := range rows {
-			v := binary.LittleEndian.Uint32(in[4*(int(row)-first):])
-			binary.LittleEndian.PutUint32(out[4*int(answer[i]):], v)
-		}
+		copyRows[uint32](out, r.width, p, rows)
 	case copy8:
-		for i, row := range rows {
-			v := binary.LittleEndian.Uint64(in[8*(int(row)-first):])
-			binary.LittleEndian.PutUint64(out[8*int(answer[i]):], v)
-		}
+		copyRows[uint64](out, r.width, p, rows)
 	default:
 		for i, row := range rows {
-			v := widened(how, in[4*(int(row)-first):])
-			binary.LittleEndian.PutUint64(out[8*int(answer[i]):], v)
+			v := widened(how, p.Values[4*(int(row)-p.First):])
+			binary.LittleEndian.PutUint64(out[i*r.width:], v)
 		}
 	}
 	if p.Valid == nil {
 		return
 	}
 	for i, row := range rows {
-		if p.Null(int(row) - first) { // what stands in its place is anything
-			at := int(answer[i])
-			clear(out[c.width*at:][:c.width])
-			c.setNull(answer[i])
+		if p.Null(int(row) - p.First) { // what stands in its place is anything
+			r.setNull(c, first+i)
 		}
 	}
+}
+
+// copyRows copies values of rows of a page to places that are so many bytes apart. It is
+// bound by how many loads are on their way at the same time, so the loop is kept short.
+func copyRows[T uint8 | uint32 | uint64](to []byte, apart int, p *columns.Page, rows []int32) {
+	values := valuesOf[T](p.Values)
+	_ = to[(len(rows)-1)*apart:][:unsafe.Sizeof(values[0])]
+	at := unsafe.Pointer(unsafe.SliceData(to))
+	for i, row := range rows {
+		*(*T)(unsafe.Add(at, i*apart)) = values[int(row)-p.First]
+	}
+}
+
+// valuesOf returns bytes as the values that they are, which need not be aligned.
+func valuesOf[T uint8 | uint32 | uint64 | int64](raw []byte) []T {
+	return unsafe.Slice((*T)(unsafe.Pointer(unsafe.SliceData(raw))), len(raw)/int(unsafe.Sizeof(*new(T))))
 }
 
 // widened returns a value of four bytes as one of eight.
@@ -276,19 +333,14 @@ func widened(how copying, raw []byte) uint64 {
 	return math.Float64bits(float64(math.Float32frombits(v)))
 }
 
-// textPlace is where the text of a row of the answer is kept.
-type textPlace struct {
-	part    int32
-	at, len uint32
-}
-
-// addText keeps a copy of the texts, in the store of this part of the work.
-func (c *Column) addText(p *columns.Page, rows, answer []int32, part int) error {
+// copyTexts keeps a copy of the texts of a page, in the store of this part of the work, and
+// puts where they are into the records from first on.
+func (r *records) copyTexts(c *answerColumn, p *columns.Page, rows []int32, first, part int) error {
 	store := c.texts[part]
 	for i, row := range rows {
 		at := int(row) - p.First
 		if p.Null(at) {
-			c.setNull(answer[i])
+			r.setNull(c, first+i)
 			continue
 		}
 		text := p.Bytes(at)
@@ -296,7 +348,8 @@ func (c *Column) addText(p *columns.Page, rows, answer []int32, part int) error 
 			return driftline.Errorf(driftline.Exhausted, "the values of a column are more text than fits").
 				WithHint("ask for fewer rows at a time")
 		}
-		c.places[answer[i]] = textPlace{part: int32(part), at: uint32(len(store)), len: uint32(len(text))}
+		place := textPlace{part: uint32(part), at: uint32(len(store)), len: uint32(len(text))}
+		place.put(r.raw[(first+i)*r.width+c.offset:])
 		store = append(store, text...)
 	}
 	c.texts[part] = store

@@ -8,19 +8,14 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 )
 
-// index is the rows of a spine by key: rows with a key and a time, in the order of keys.
+// index is the rows of a spine in the order of (key, time); those without a key or without
+// a time are left out.
 type index[K key] struct {
 	keys  []K     // distinct, ascending
 	first []int32 // of each key its first place in rows; and, last, their number
 	rows  []int32 // row numbers of the answer
 	times []int64 // of each place, the time of its row
-
-	ordered []bool // of each key: its places are in the order of time
 }
-
-// A key of at least so many rows has them put in the order of time, so that one search
-// goes on where the last one ended.
-const manyRows = 256
 
 // at returns the key of a place.
 func (x *index[K]) at(place int32) int {
@@ -36,7 +31,7 @@ type pair struct {
 // sortPairs sorts by number, equal ones as they came, and returns the sorted one of pairs
 // and spare. It looks at 11 bits at a time and leaves out those that all numbers share.
 func sortPairs(pairs, spare []pair) []pair {
-	if len(pairs) < 64 {
+	if len(pairs) < 256 {
 		slices.SortStableFunc(pairs, func(a, b pair) int { return cmp.Compare(a.by, b.by) })
 		return pairs
 	}
@@ -121,10 +116,10 @@ func indexTexts(keys []string, keyOf []int32, times []int64) *index[string] {
 	return x
 }
 
-// finish adds what follows from keys, first and rows.
+// finish adds what follows from keys, first and rows, and puts the rows of each key into
+// the order of time.
 func (x *index[K]) finish(times []int64) {
 	x.first = append(x.first, int32(len(x.rows)))
-	x.ordered = make([]bool, len(x.keys))
 	x.times = make([]int64, len(x.rows))
 	for i, row := range x.rows {
 		x.times[i] = times[row]
@@ -133,9 +128,9 @@ func (x *index[K]) finish(times []int64) {
 	for k := range x.keys {
 		from, to := x.first[k], x.first[k+1]
 		if to-from < manyRows {
+			sortByTime(x.times[from:to], x.rows[from:to])
 			continue
 		}
-		x.ordered[k] = true
 		pairs = pairs[:0]
 		for i := from; i < to; i++ {
 			pairs = append(pairs, pair{by: uint64(x.times[i]) ^ signBit, row: x.rows[i]})
@@ -147,6 +142,21 @@ func (x *index[K]) finish(times []int64) {
 		for i, p := range sorted {
 			x.times[int(from)+i], x.rows[int(from)+i] = int64(p.by^signBit), p.row
 		}
+	}
+}
+
+// manyRows is from how many rows of a key on they are worth more than the simplest sort.
+const manyRows = 32
+
+// sortByTime sorts a few rows by insertion.
+func sortByTime(times []int64, rows []int32) {
+	for i := 1; i < len(times); i++ {
+		t, row := times[i], rows[i]
+		at := i
+		for ; at > 0 && times[at-1] > t; at-- {
+			times[at], rows[at] = times[at-1], rows[at-1]
+		}
+		times[at], rows[at] = t, row
 	}
 }
 

@@ -53,8 +53,16 @@ type task func(ctx context.Context, w *scratch) error
 
 // scratch is what a worker keeps from task to task.
 type scratch struct {
-	wanted wanted
-	column column
+	wanted  wanted
+	columns []column // to read files by
+}
+
+// open returns n columns.
+func (s *scratch) open(n int) []column {
+	for len(s.columns) < n {
+		s.columns = append(s.columns, column{})
+	}
+	return s.columns[:n]
 }
 
 func newJoinable(v *View, rows Rows) (joinable, error) {
@@ -80,35 +88,18 @@ func (t *table[K]) parts(s *Spine, threads int) int {
 }
 
 // Run joins the views to a spine. keys says, for each view and each of its join keys,
-// which column of [Piece.Keys] has it. The caller releases the answers.
-func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) (answers []*Answer, err error) {
-	defer func() {
-		if err != nil {
-			for _, a := range answers {
-				a.Release()
-			}
-			answers = nil
-		}
-	}()
+// which column of [Piece.Keys] has it.
+func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) ([]*Answer, error) {
+	answers := make([]*Answer, len(j.tables))
 	s.read()
 	var tasks []task
 	for i, t := range j.tables {
 		parts := t.parts(s, j.threads)
 		a := newAnswer(j.mem, j.views[i], s.Rows, parts)
-		answers = append(answers, a)
+		answers[i] = a
 		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, parts)...)
 	}
-	if err := j.do(ctx, tasks); err != nil {
-		return answers, err
-	}
-	finish := make([]task, len(answers))
-	for i, a := range answers {
-		finish[i] = func(context.Context, *scratch) error {
-			a.finish(j.mem)
-			return nil
-		}
-	}
-	return answers, j.do(ctx, finish)
+	return answers, j.do(ctx, tasks)
 }
 
 // mappingOf names an index: views with the same keys of the same types share one.
@@ -163,7 +154,7 @@ func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, parts 
 				return err
 			}
 			w.settle(&own.wanted, a)
-			if err := w.gather(ctx, &own.wanted, a, &own.column, part); err != nil {
+			if err := w.gather(ctx, &own.wanted, a, own, part); err != nil {
 				return err
 			}
 			w.forget(int32(from), int32(to-1))

@@ -2,7 +2,6 @@ package merge
 
 import (
 	"context"
-	"encoding/binary"
 	"math"
 	"sort"
 	"unsafe"
@@ -40,13 +39,11 @@ func (c *column) page(row int) (*columns.Page, error) {
 
 // words are values of eight bytes.
 type words struct {
-	raw   []byte
-	valid []byte // bitmap; nil if all are
-	first int    // the bit of the first
+	values []int64
+	valid  []byte // bitmap; nil if all are
+	first  int    // the bit of the first
 }
 
-func (w words) at(i int) int64 { return int64(binary.LittleEndian.Uint64(w.raw[8*i:])) }
-func (w words) len() int       { return len(w.raw) / 8 }
 func (w words) null(i int) bool {
 	return w.valid != nil && !bitutil.BitIsSet(w.valid, w.first+i)
 }
@@ -58,7 +55,7 @@ func (c *column) words(from, to int) (words, error) {
 		return words{}, err
 	}
 	if p.Has(to - 1) {
-		return words{raw: p.Values[8*(from-p.First) : 8*(to-p.First)], valid: p.Valid, first: from - p.First}, nil
+		return words{values: valuesOf[int64](p.Values[8*(from-p.First) : 8*(to-p.First)]), valid: p.Valid, first: from - p.First}, nil
 	}
 	n := to - from
 	if cap(c.raw) < 8*n {
@@ -82,44 +79,33 @@ func (c *column) words(from, to int) (words, error) {
 		row += m
 	}
 	if !nulls {
-		return words{raw: c.raw}, nil
+		return words{values: valuesOf[int64](c.raw)}, nil
 	}
-	return words{raw: c.raw, valid: c.valid}, nil
+	return words{values: valuesOf[int64](c.raw), valid: c.valid}, nil
 }
 
-// after returns how many of the words, which ascend, are at most t. It looks from the
-// hint on, in leaps that double, and all smaller places are known to be at most t.
-func (w words) after(t int64, hint int) int {
-	low, high := hint, w.len()
-	for step := 1; low+step < high; step *= 2 {
-		if w.at(low+step-1) > t {
-			high = low + step - 1
+// after returns how many of ascending values are at most t, of which it is known that the
+// first ones are. Who asks for one t after the other, in their order, gives the distance
+// that is to be expected from one answer to the next.
+func after(values []int64, t int64, first, distance int) int {
+	low, high := first, len(values)
+	for low+distance < high {
+		if values[low+distance-1] > t {
+			high = low + distance - 1
 			break
 		}
-		low += step
+		low += distance
 	}
-	for low < high {
-		middle := int(uint(low+high) / 2)
-		if w.at(middle) <= t {
+	const few = 16 // that are looked at one by one faster than they are halved
+	for high-low > few {
+		if middle := int(uint(low+high) / 2); values[middle] <= t {
 			low = middle + 1
 		} else {
 			high = middle
 		}
 	}
-	return low
-}
-
-// search is after without a hint.
-func (w words) search(t int64) int {
-	low, n := 0, w.len()
-	for n > 0 {
-		half := n / 2
-		if w.at(low+half) <= t {
-			low += half + 1
-			n -= half + 1
-		} else {
-			n = half
-		}
+	for low < high && values[low] <= t {
+		low++
 	}
 	return low
 }
@@ -230,7 +216,7 @@ func (w *worker[K]) matchSegment(number int32, k0, k1 int, from, to int32) error
 				}
 				opened = true
 			}
-			if err := w.matchRun(number, run, max(w.index.first[k], from), min(w.index.first[k+1], to), w.index.ordered[k]); err != nil {
+			if err := w.matchRun(number, run, max(w.index.first[k], from), min(w.index.first[k+1], to)); err != nil {
 				return err
 			}
 			run++ // the next run may have the same key
@@ -340,7 +326,7 @@ func (w *worker[K]) readTexts(s *segment[K], keys *[]string) {
 }
 
 // matchRun offers the right row of a run to each place from from to to, whose keys are the run's.
-func (w *worker[K]) matchRun(number int32, run int, from, to int32, ordered bool) error {
+func (w *worker[K]) matchRun(number int32, run int, from, to int32) error {
 	s := &w.table.segments[number]
 	first := int(w.from[run])
 	events, err := w.event.words(first, int(w.to[run]))
@@ -348,14 +334,12 @@ func (w *worker[K]) matchRun(number int32, run int, from, to int32, ordered bool
 		return err
 	}
 	untimed := 0 // a row without an event time is none; such rows come first
-	for untimed < events.len() && events.null(untimed) {
+	for untimed < len(events.values) && events.null(untimed) {
 		untimed++
 	}
-	if untimed > 0 {
-		first += untimed
-		events.raw = events.raw[8*untimed:]
-	}
-	if events.len() == 0 {
+	first += untimed
+	known := events.values[untimed:]
+	if len(known) == 0 || from >= to {
 		return nil
 	}
 	v := w.table.view
@@ -369,7 +353,7 @@ func (w *worker[K]) matchRun(number int32, run int, from, to int32, ordered bool
 		}
 		w.standing.reset(created)
 	}
-	hint := 0
+	n, distance := 0, max(len(known)/int(to-from), 1)
 	for place := from; place < to; place++ {
 		t, ok := minus(w.index.times[place], v.Lag)
 		if !ok {
@@ -381,24 +365,19 @@ func (w *worker[K]) matchRun(number int32, run int, from, to int32, ordered bool
 				continue
 			}
 		}
-		n := 0
-		if ordered {
-			n = events.after(last, hint)
-			hint = n
-		} else {
-			n = events.search(last)
-		}
+		n = after(known, last, n, distance)
+		right := n
 		switch {
 		case v.ahead():
-			if n == events.len() {
+			if n == len(known) {
 				continue
 			}
-			n = events.after(events.at(n), n)
+			right = after(known, known[n], n, 1)
 		case v.KnownAt:
-			n = w.standing.last(n, t)
+			right = w.standing.last(n, t)
 		}
-		if n > 0 {
-			if err := w.offer(place-w.first, number, int32(first+n-1), events.at(n-1)); err != nil {
+		if right > 0 {
+			if err := w.offer(place-w.first, number, int32(first+right-1), known[right-1]); err != nil {
 				return err
 			}
 		}
@@ -481,14 +460,14 @@ func (w *worker[K]) orderOf(segment, row int32) (created, sequence int64, err er
 			return 0, 0, err
 		}
 		if !v.null(0) {
-			created = v.at(0)
+			created = v.values[0]
 		}
 	}
 	v, err := o.sequence.words(int(row), int(row)+1)
 	if err != nil {
 		return 0, 0, err
 	}
-	return created, v.at(0), nil
+	return created, v.values[0], nil
 }
 
 // minima finds, in a run, the last row that was created by some time. It looks back a few
@@ -507,7 +486,7 @@ func (m *minima) reset(created words) {
 }
 
 // standing reports whether the row was created by t.
-func (m *minima) standing(i int, t int64) bool { return m.created.at(i) <= t && !m.created.null(i) }
+func (m *minima) standing(i int, t int64) bool { return m.created.values[i] <= t && !m.created.null(i) }
 
 // last returns how many of the first n rows remain if those at the end that were not
 // created by t are left out.
@@ -559,13 +538,13 @@ func (m *minima) make() {
 		return
 	}
 	m.made = true
-	n := m.created.len()
+	n := len(m.created.values)
 	m.levels = m.levels[:0]
 	level := make([]int64, 0, n/fanOut+1)
 	for from := 0; from < n; from += fanOut {
 		least := int64(math.MaxInt64)
 		for i := from; i < min(from+fanOut, n); i++ {
-			if v := m.created.at(i); v < least && !m.created.null(i) {
+			if v := m.created.values[i]; v < least && !m.created.null(i) {
 				least = v
 			}
 		}

@@ -2,7 +2,6 @@ package merge
 
 import (
 	"cmp"
-	"encoding/binary"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -13,11 +12,7 @@ import (
 // parts that take more rows than that has.
 
 func wordsOf(values []int64) words {
-	raw := make([]byte, 0, 8*len(values))
-	for _, v := range values {
-		raw = binary.LittleEndian.AppendUint64(raw, uint64(v))
-	}
-	return words{raw: raw}
+	return words{values: values}
 }
 
 func TestLastRowThatStood(t *testing.T) {
@@ -55,21 +50,19 @@ func TestLastRowThatStood(t *testing.T) {
 func TestSearches(t *testing.T) {
 	rng := rand.New(rand.NewPCG(2, 2))
 	for range 2000 {
-		values := make([]int64, rng.IntN(100))
+		values := make([]int64, rng.IntN(200))
 		for i := range values {
 			values[i] = rng.Int64N(50)
 		}
 		slices.Sort(values)
-		w, at := wordsOf(values), rng.Int64N(60)-5
+		at := rng.Int64N(60) - 5
 		want := 0
 		for want < len(values) && values[want] <= at {
 			want++
 		}
-		if got := w.search(at); got != want {
-			t.Fatalf("%d of %v are at most %d, want %d", got, values, at, want)
-		}
-		if got := w.after(at, rng.IntN(want+1)); got != want {
-			t.Fatalf("with a hint %d of %v are at most %d, want %d", got, values, at, want)
+		first, distance := rng.IntN(want+1), 1+rng.IntN(120)
+		if got := after(values, at, first, distance); got != want {
+			t.Fatalf("from %d on, in steps of %d, %d of %v are at most %d, want %d", first, distance, got, values, at, want)
 		}
 		if len(values) == 0 {
 			continue
@@ -82,7 +75,7 @@ func TestSearches(t *testing.T) {
 		if keys[from] >= least {
 			continue
 		}
-		first := from
+		first = from
 		for first < len(keys) && keys[first] < least {
 			first++
 		}
