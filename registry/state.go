@@ -13,6 +13,7 @@ type state struct {
 	entities    map[driftline.EntityName]*driftline.Entity
 	views       map[driftline.ViewName]*driftline.FeatureView
 	ingests     map[driftline.ViewName]Ingests
+	checks      map[driftline.ViewName]*driftline.ViewCheck // the last of each
 	services    map[driftline.ServiceName]*driftline.FeatureService
 	snapshots   map[driftline.Ref]*Snapshot
 	newest      map[string]driftline.SnapshotID // table → its newest snapshot
@@ -30,6 +31,7 @@ func newState() *state {
 		entities:    map[driftline.EntityName]*driftline.Entity{},
 		views:       map[driftline.ViewName]*driftline.FeatureView{},
 		ingests:     map[driftline.ViewName]Ingests{},
+		checks:      map[driftline.ViewName]*driftline.ViewCheck{},
 		services:    map[driftline.ServiceName]*driftline.FeatureService{},
 		snapshots:   map[driftline.Ref]*Snapshot{},
 		newest:      map[string]driftline.SnapshotID{},
@@ -49,6 +51,7 @@ func (s *state) clone() *state {
 		entities:    maps.Clone(s.entities),
 		views:       maps.Clone(s.views),
 		ingests:     maps.Clone(s.ingests),
+		checks:      maps.Clone(s.checks),
 		services:    maps.Clone(s.services),
 		snapshots:   maps.Clone(s.snapshots),
 		newest:      maps.Clone(s.newest),
@@ -98,6 +101,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	SnapshotCommitted: foldSnapshot,
 	DatasetSaved:      foldDataset,
 	EntityErased:      foldErasure,
+	ViewChecked:       foldCheck,
 	RunCreated:        foldRunCreated,
 	RunLogged:         foldRunLogged,
 	RunFinished:       foldRunFinished,
