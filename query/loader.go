@@ -58,7 +58,12 @@ func (l *tableLoader) drop() {
 // scan runs sql with the batches as the view __feed.
 func (l *tableLoader) scan(ctx context.Context, sql string, batches []arrow.RecordBatch) (err error) {
 	defer l.session.recoverTo(&err)
-	reader, err := array.NewRecordReader(l.schema, batches)
+	fed := make([]arrow.RecordBatch, len(batches))
+	for i, batch := range batches {
+		fed[i] = aligned(l.session.mem, batch)
+	}
+	defer driftline.ReleaseAll(fed)
+	reader, err := array.NewRecordReader(l.schema, fed)
 	if err != nil {
 		return failure(ctx, err)
 	}

@@ -2,7 +2,6 @@ package columns
 
 import (
 	"fmt"
-	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -13,8 +12,9 @@ import (
 // Array returns the rows from from to to of the column that r is open on, in the type
 // that the file has, which is one of fixed width, text or bytes. Values lie in the
 // mapping of the file where that is possible: in one page that is neither compressed nor
-// encoded, has no nulls, and is aligned as Arrow wants. The caller releases the result,
-// and need not keep the file open until then.
+// encoded and has no nulls. There they may begin at any address, which Go and the kernel do
+// not mind, and C code may. The caller releases the result, and need not keep the file
+// open until then.
 func (r *Reader) Array(mem memory.Allocator, from, to int) (arrow.Array, error) {
 	page, err := r.find(from)
 	if err != nil {
@@ -22,9 +22,7 @@ func (r *Reader) Array(mem memory.Allocator, from, to int) (arrow.Array, error) 
 	}
 	if page.InPlace && page.Valid == nil && page.Has(to-1) {
 		values := page.Values[(from-page.First)*r.width : (to-page.First)*r.width]
-		if uintptr(unsafe.Pointer(&values[0]))%8 == 0 {
-			return r.wrap(values, to-from), nil
-		}
+		return r.wrap(values, to-from), nil
 	}
 	switch {
 	case r.leaf.Type.ID() == arrow.BOOL:

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"math/bits"
 	"sort"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/parquet"
@@ -331,6 +332,10 @@ func (p *Page) copyValues(to []byte, first, n int) {
 		return
 	}
 	from := p.Values[bitutil.CountSetBits(p.Valid, 0, first)*p.Width:]
+	if p.Width == 8 {
+		spread64(to[:8*n], from, p.Valid, first)
+		return
+	}
 	for row, end := first, first+n; row < end; {
 		run := equalBits(p.Valid, row, end)
 		bytes := run * p.Width
@@ -341,6 +346,36 @@ func (p *Page) copyValues(to []byte, first, n int) {
 			clear(to[:bytes])
 		}
 		to, row = to[bytes:], row+run
+	}
+}
+
+// spread64 is copyValues of values of eight bytes. It takes eight rows at a time, because
+// a few nulls in a hundred make runs that are too short to be copied one by one.
+func spread64(to, from, valid []byte, first int) {
+	row := first
+	for ; len(to) >= 64 && len(from) >= 64 && row>>3+1 < len(valid); row, to = row+8, to[64:] {
+		rows, values := (*[8]uint64)(unsafe.Pointer(&to[0])), (*[8]uint64)(unsafe.Pointer(&from[0]))
+		here := uint64(binary.LittleEndian.Uint16(valid[row>>3:])>>(row&7)) & 0xff
+		if here == 0xff {
+			*rows = *values
+			from = from[64:]
+			continue
+		}
+		at := uint64(0)
+		for i := range rows {
+			is := here >> i & 1
+			rows[i] = values[at&7] & -is
+			at += is
+		}
+		from = from[8*at:]
+	}
+	for ; len(to) > 0; row, to = row+1, to[8:] {
+		if !bitutil.BitIsSet(valid, row) {
+			clear(to[:8])
+			continue
+		}
+		copy(to[:8], from)
+		from = from[8:]
 	}
 }
 

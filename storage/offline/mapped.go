@@ -41,12 +41,12 @@ func mappable(stored *arrow.Schema) bool {
 	return true
 }
 
-func (s *Store) mapFile(ctx context.Context, f File, stored *arrow.Schema) (rowReader, error) {
+func (s *Store) mapFile(ctx context.Context, f File, stored *arrow.Schema, again *recycler) (rowReader, error) {
 	file, err := columns.Open(s.pathOf(f))
 	if err != nil {
 		return nil, err
 	}
-	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: newRecycler(s.mem), wanted: make([]mappedColumn, stored.NumFields())}
+	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: again, wanted: make([]mappedColumn, stored.NumFields())}
 	for i, field := range stored.Fields() {
 		id, _ := fieldID(field)
 		leaf, ok := file.Find(columns.Column{ID: id, Name: field.Name})
@@ -113,7 +113,4 @@ func (r *mappedReader) column(c *mappedColumn, from, to int) (arrow.Array, error
 	return r.conformer.array(found, c.typ)
 }
 
-func (r *mappedReader) close() {
-	r.again.close()
-	r.file.Close()
-}
+func (r *mappedReader) close() { r.file.Close() }

@@ -32,8 +32,9 @@ const (
 // first row. columns are the columns wanted, in order; nil means all. The result
 // can be ranged over any number of times.
 //
-// Files are mapped into memory, and a column of a batch lies in the file where it can.
-// A batch that is retained stays good, also after its file was removed.
+// Files are mapped into memory, and a column of a batch lies in the file where it can, at
+// whatever address that is. A batch that is retained stays good, also after its file was
+// removed.
 func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) driftline.Batches {
 	schema, stored, err := snapshot.project(columns)
 	if err != nil {
@@ -41,8 +42,10 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 	}
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		defer s.Hold(snapshot)()
+		again := newRecycler(s.mem)
+		defer again.close()
 		for _, f := range snapshot.Files {
-			more, err := s.readFile(ctx, f, schema, stored, yield)
+			more, err := s.readFile(ctx, f, schema, stored, again, yield)
 			if err != nil {
 				yield(nil, err)
 			}
@@ -83,16 +86,18 @@ func names(schema *arrow.Schema) []string {
 	return names
 }
 
-// readFile yields the rows of one file. more is false if yield wants no more.
-func (s *Store) readFile(ctx context.Context, f File, plain, stored *arrow.Schema, yield func(arrow.RecordBatch, error) bool) (more bool, err error) {
+// readFile yields the rows of one file, in memory that is used again where it can be. more
+// is false if yield wants no more.
+func (s *Store) readFile(ctx context.Context, f File, plain, stored *arrow.Schema, again *recycler, yield func(arrow.RecordBatch, error) bool) (more bool, err error) {
 	if err := s.Verify(ctx, f); err != nil {
 		return false, err
 	}
-	open := s.openFile
+	var r rowReader
 	if mappable(stored) {
-		open = s.mapFile
+		r, err = s.mapFile(ctx, f, stored, again)
+	} else {
+		r, err = s.openFile(ctx, f, stored)
 	}
-	r, err := open(ctx, f, stored)
 	if err != nil {
 		return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
 	}
