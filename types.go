@@ -69,6 +69,9 @@ func (t Type) Element() (Type, bool) { return t.within("list<") }
 // MapValue returns the type of the values of a map, and false if t is none.
 func (t Type) MapValue() (Type, bool) { return t.within("map<string, ") }
 
+// Nested reports whether t is a list or a map.
+func (t Type) Nested() bool { return strings.HasSuffix(string(t), ">") }
+
 func (t Type) within(prefix string) (Type, bool) {
 	inner, ok := strings.CutPrefix(string(t), prefix)
 	if !ok {

@@ -189,10 +189,13 @@ func (q *Query) activate(active []bool, s step) {
 	}
 }
 
-// Longest is the longest window of the query in microseconds.
-func (q *Query) Longest() (window int64) {
+// Plan is the plan that the query is of.
+func (q *Query) Plan() *Plan { return q.plan }
+
+// Reach is how far back the query looks from a time, in microseconds.
+func (q *Query) Reach() (reach int64) {
 	for _, s := range q.steps {
-		window = max(window, s.window)
+		reach = max(reach, s.window+s.hop)
 	}
-	return window
+	return reach
 }

@@ -21,7 +21,7 @@ type Timeline struct {
 	knownAt bool
 	state   *State // of the query, at the time asked about
 
-	rows    []moment // all versions of all events, in order
+	rows    []moment // all versions of all events, as they came
 	columns []columnStore
 	passes  []bool // by row, as many as the plan has filters
 
@@ -74,8 +74,8 @@ func (t *Timeline) Reset() {
 	}
 }
 
-// Append adds a row of the entity, a copy of e. Rows come in the order of (event time,
-// created time, sequence).
+// Append adds a row of the entity, a copy of e. Rows may come in any order; that of (event
+// time, created time, sequence) is the fastest.
 func (t *Timeline) Append(e *Event) {
 	t.rows = append(t.rows, e.moment())
 	t.passes = append(t.passes, e.Passes...)
@@ -112,12 +112,17 @@ func (t *Timeline) seal() {
 	}
 	t.sealed = true
 	t.times, t.versions, t.ends = t.times[:0], t.versions[:0], t.ends[:0]
+	ordered := true
 	for i := range t.rows {
 		t.versions = append(t.versions, int32(i))
+		ordered = ordered && (i == 0 || t.rows[i-1].compare(t.rows[i]) < 0)
+	}
+	if !ordered {
+		slices.SortFunc(t.versions, func(a, b int32) int { return t.rows[a].compare(t.rows[b]) })
 	}
 	for begin := 0; begin < len(t.rows); {
 		end := begin + 1
-		for end < len(t.rows) && t.rows[end].time == t.rows[begin].time {
+		for end < len(t.rows) && t.rows[t.versions[end]].time == t.rows[t.versions[begin]].time {
 			end++
 		}
 		t.sealInstant(begin, end)
@@ -354,23 +359,4 @@ func (t *Timeline) createdAfter(begin, end int, known int64) bool {
 		begin, end = begin/fanOut, end/fanOut
 	}
 	return false
-}
-
-// LastEvent returns the time of the last event, of those that exist for it, in the window
-// at a time.
-func (t *Timeline) LastEvent(at int64, strict bool, window int64) (time int64, some bool) {
-	t.seal()
-	_, last, some := stepEnd(at, 0, strict)
-	if !some {
-		return 0, false
-	}
-	begin, end := t.between(minus(last, window-1), last)
-	for ; begin < end; end-- {
-		for _, row := range t.versionsOf(end - 1) {
-			if created := t.rows[row].created; !t.knownAt || created <= at && created != NoCreated {
-				return t.times[end-1], true
-			}
-		}
-	}
-	return 0, false
 }

@@ -16,12 +16,20 @@ type Answer struct {
 	// as they came, then the features. It can be ranged over once.
 	Batches driftline.Batches
 
-	report driftline.HistoricalReport
+	report driftline.HistoricalReport // its columns are those of the views, one after the other
+	order  []int
 }
 
 // Report says what was in the answer. It is complete once the range over Batches
 // has ended without an error. Pins and Dataset are the caller's to fill in.
-func (a *Answer) Report() driftline.HistoricalReport { return a.report }
+func (a *Answer) Report() driftline.HistoricalReport {
+	report := a.report
+	report.Columns = make([]driftline.ColumnReport, len(a.order))
+	for i, at := range a.order {
+		report.Columns[i] = a.report.Columns[at]
+	}
+	return report
+}
 
 // Historical answers plan for the rows of spine. Nothing is read before the range
 // over the answer begins.
@@ -37,7 +45,7 @@ func (db *DB) Historical(ctx context.Context, plan *HistoricalPlan, spine driftl
 	if !spine.Schema.Equal(plan.spine.schema) {
 		return nil, driftline.Errorf(driftline.Invalid, "the spine's columns are not those that the plan was made for")
 	}
-	a := &Answer{report: plan.emptyReport()}
+	a := &Answer{report: plan.emptyReport(), order: plan.order}
 	rows := func(yield func(arrow.RecordBatch, error) bool) {
 		if err := db.historical(ctx, plan, spine, a, yield); err != nil {
 			yield(nil, err)
@@ -90,10 +98,11 @@ type joiner struct {
 	session  *session // nil if no view needs DuckDB
 	borrowed bool     // session is the caller's to close
 
-	merged  []int // the views that are merged, and how
-	join    *merge.Join
-	queried []int // the views that DuckDB answers
-	files   []*columns.File
+	merged   []int // the views that are merged, and how
+	windowed []int // those whose aggregations are asked for
+	join     *merge.Join
+	queried  []int // the views that DuckDB answers
+	opened   map[string]*columns.File
 
 	bytes   int64 // of memory that were admitted
 	release func()
@@ -105,10 +114,13 @@ func (j *joiner) open(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	if len(views) > 0 {
+	if len(j.merged)+len(j.windowed) > 0 {
 		if j.join, err = merge.New(j.db.opts.Allocator, j.db.opts.Threads, views, rows); err != nil {
 			return err
 		}
+	}
+	if err := j.openWindows(); err != nil {
+		return err
 	}
 	if len(j.queried) == 0 {
 		return nil
@@ -131,24 +143,21 @@ func (j *joiner) open(ctx context.Context) error {
 }
 
 // mergeable returns the views whose rows can be merged, with their files opened, and
-// leaves the others to DuckDB.
+// leaves the others to DuckDB and to openWindows.
 func (j *joiner) mergeable() (views []*merge.View, rows []merge.Rows, err error) {
-	opened := map[string]*columns.File{} // a view may be used more than once
 	for i := range j.plan.views {
 		v := &j.plan.views[i]
-		if j.db.path == onlyDuckDB || len(v.source.Rows.Files) > 0 && !v.source.Rows.Sorted {
+		if v.windows != nil {
+			j.windowed = append(j.windowed, i)
+			continue
+		}
+		if j.db.path == onlyDuckDB || !v.source.Rows.inOrder() {
 			j.queried = append(j.queried, i)
 			continue
 		}
-		of := merge.Rows{Tail: v.source.Rows.Tail}
-		for _, path := range v.source.Rows.Files {
-			if opened[path] == nil {
-				if opened[path], err = columns.Open(path); err != nil {
-					return nil, nil, err
-				}
-				j.files = append(j.files, opened[path])
-			}
-			of.Files = append(of.Files, opened[path])
+		of, err := j.rowsOf(v)
+		if err != nil {
+			return nil, nil, err
 		}
 		view := v.merging()
 		if !merge.Understands(view, of.Files) {
@@ -160,8 +169,27 @@ func (j *joiner) mergeable() (views []*merge.View, rows []merge.Rows, err error)
 	return views, rows, nil
 }
 
+// rowsOf opens the files of a view. A view may be used more than once.
+func (j *joiner) rowsOf(v *viewPlan) (merge.Rows, error) {
+	of := merge.Rows{Tail: v.source.Rows.Tail}
+	for _, path := range v.source.Rows.Files {
+		if j.opened[path] == nil {
+			file, err := columns.Open(path)
+			if err != nil {
+				return of, err
+			}
+			if j.opened == nil {
+				j.opened = map[string]*columns.File{}
+			}
+			j.opened[path] = file
+		}
+		of.Files = append(of.Files, j.opened[path])
+	}
+	return of, nil
+}
+
 func (j *joiner) close() error {
-	for _, f := range j.files {
+	for _, f := range j.opened {
 		f.Close()
 	}
 	if j.release != nil {
@@ -267,6 +295,9 @@ func valueBytes(t driftline.Type) int64 {
 	case driftline.Bool:
 		return 2
 	}
+	if t.Nested() {
+		return 128
+	}
 	return 9
 }
 
@@ -287,6 +318,9 @@ func (j *joiner) answerChunk(ctx context.Context, chunk *chunk, yield func(arrow
 	}
 	defer spine.release()
 	if err := j.startMerged(ctx, spine, cursors); err != nil {
+		return false, err
+	}
+	if err := j.startWindows(ctx, spine, cursors); err != nil {
 		return false, err
 	}
 	if err := j.startQueried(ctx, spine, cursors); err != nil {

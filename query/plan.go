@@ -2,6 +2,7 @@ package query
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -47,6 +48,10 @@ type HistoricalPlan struct {
 
 	spine spineColumns
 	views []viewPlan
+
+	// order says of each feature of the answer which one it is of those of all views, laid
+	// one after the other.
+	order []int
 }
 
 // viewPlan is the part of a plan that reads one source.
@@ -68,6 +73,8 @@ type viewPlan struct {
 	// countsUnknown says that the SELECT has a last column that is true where the
 	// row was created after the spine's time.
 	countsUnknown bool
+
+	windows *windowPlan // of aggregated features; nil for those that are stored
 }
 
 // PlanHistorical plans the training set that req asks for, over a spine of the
@@ -89,23 +96,20 @@ func PlanHistorical(req driftline.HistoricalRequest, spine *arrow.Schema, source
 	names := newOutputNames(spine)
 	fields := spine.Fields()
 	for i, s := range sources {
-		v, err := planView(i, req, s, columns)
+		uses, order, err := planSource(i, req, s, columns)
 		if err != nil {
 			return nil, err
 		}
-		for _, f := range v.features {
-			output := s.Projection.OutputName(f.Name, req.FullFeatureNames)
-			if f.Name == EventTimeColumn {
-				output = EventTimeColumn
-			}
+		before := p.featureCount()
+		p.views = append(p.views, uses...)
+		for _, at := range order {
+			p.order = append(p.order, before+at)
+			f, output := p.feature(before + at)
 			if err := names.add(output, s.Projection); err != nil {
 				return nil, err
 			}
-			v.outputs = append(v.outputs, output)
 			fields = append(fields, arrow.Field{Name: output, Type: f.Type.Arrow(), Nullable: true})
 		}
-		v.sql = v.selectSQL()
-		p.views = append(p.views, v)
 	}
 	metadata := spine.Metadata()
 	p.Schema = arrow.NewSchema(fields, &metadata)
@@ -113,7 +117,74 @@ func PlanHistorical(req driftline.HistoricalRequest, spine *arrow.Schema, source
 	return p, nil
 }
 
-func planView(i int, req driftline.HistoricalRequest, s Source, columns spineColumns) (viewPlan, error) {
+// featureCount is how many features all views have.
+func (p *HistoricalPlan) featureCount() (n int) {
+	for _, v := range p.views {
+		n += len(v.features)
+	}
+	return n
+}
+
+// feature returns a feature of all views, laid one after the other, and its name in the answer.
+func (p *HistoricalPlan) feature(at int) (driftline.Field, string) {
+	for _, v := range p.views {
+		if at < len(v.features) {
+			return v.features[at], v.outputs[at]
+		}
+		at -= len(v.features)
+	}
+	panic("query: a feature that is not in the plan")
+}
+
+// planSource plans the stored features of a source and those that are aggregated, each as a
+// use of the view. order says, for each feature asked for, which of theirs it is.
+func planSource(i int, req driftline.HistoricalRequest, s Source, columns spineColumns) (uses []viewPlan, order []int, err error) {
+	if len(s.Projection.Features) == 0 {
+		return nil, nil, driftline.Errorf(driftline.Internal, "view %q was planned without features", s.View.Name)
+	}
+	stored, aggregated := planUse(i, req, s, columns), planUse(i, req, s, columns)
+	offered := s.View.Offered()
+	for _, name := range s.Projection.Features {
+		at := slices.IndexFunc(offered, func(f driftline.Field) bool { return f.Name == name })
+		switch output := s.Projection.OutputName(name, req.FullFeatureNames); {
+		case at < 0:
+			return nil, nil, driftline.Unknown(fmt.Sprintf("feature of view %q", s.View.Name), name, s.View.OfferedNames())
+		case at < len(s.View.Features):
+			order = append(order, len(stored.features))
+			stored.add(offered[at], output)
+		default:
+			order = append(order, -1-len(aggregated.features)) // until it is known how many are stored
+			aggregated.add(offered[at], output)
+		}
+	}
+	if s.EventTime {
+		order = append(order, len(stored.features))
+		stored.add(driftline.Field{Name: EventTimeColumn, Type: driftline.Timestamp}, EventTimeColumn)
+	}
+	if len(stored.features) > 0 {
+		stored.sql = stored.selectSQL()
+		uses = append(uses, stored)
+	}
+	if len(aggregated.features) > 0 {
+		if err := aggregated.planWindows(); err != nil {
+			return nil, nil, err
+		}
+		uses = append(uses, aggregated)
+	}
+	for j, at := range order {
+		if at < 0 {
+			order[j] = len(stored.features) - 1 - at
+		}
+	}
+	return uses, order, nil
+}
+
+func (v *viewPlan) add(f driftline.Field, output string) {
+	v.features, v.outputs = append(v.features, f), append(v.outputs, output)
+}
+
+// planUse plans a use of a view, without its features.
+func planUse(i int, req driftline.HistoricalRequest, s Source, columns spineColumns) viewPlan {
 	v := viewPlan{
 		source:  s,
 		table:   fmt.Sprintf("v%d", i),
@@ -126,24 +197,11 @@ func planView(i int, req driftline.HistoricalRequest, s Source, columns spineCol
 		v.knownAt = (req.KnownAt || s.View.KnownAt) && s.View.CreatedTimestamp != ""
 		v.countsUnknown = !v.knownAt && s.View.CreatedTimestamp != ""
 	}
-	if len(s.Projection.Features) == 0 {
-		return v, driftline.Errorf(driftline.Internal, "view %q was planned without features", s.View.Name)
-	}
-	for _, name := range s.Projection.Features {
-		f, ok := s.View.Feature(name)
-		if !ok {
-			return v, driftline.Unknown(fmt.Sprintf("feature of view %q", s.View.Name), name, s.View.FeatureNames())
-		}
-		v.features = append(v.features, f)
-	}
-	if s.EventTime {
-		v.features = append(v.features, driftline.Field{Name: EventTimeColumn, Type: driftline.Timestamp})
-	}
 	for _, k := range s.View.JoinKeys {
 		at := columns.keyAt(s.Projection.KeyColumn(k.Name))
 		v.keys, v.keyColumns = append(v.keys, keyName(at)), append(v.keyColumns, at)
 	}
-	return v, nil
+	return v
 }
 
 // outputNames finds names that an answer would have twice.
@@ -191,7 +249,10 @@ func (v *viewPlan) comment() string {
 	if v.ahead {
 		notes = append(notes, "the first in the "+v.source.View.Horizon.String()+" ahead")
 	}
-	if v.source.View.TTL > 0 {
+	switch {
+	case v.windows != nil:
+		notes = append(notes, "aggregated")
+	case v.source.View.TTL > 0:
 		notes = append(notes, "at most "+v.source.View.TTL.String()+" old")
 	}
 	if v.knownAt {

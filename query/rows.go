@@ -33,6 +33,10 @@ type Rows struct {
 	Tail driftline.Batches
 }
 
+// inOrder reports whether the rows can be read in the order of (join keys, event timestamp,
+// created timestamp, write sequence).
+func (r Rows) inOrder() bool { return r.Sorted || len(r.Files) == 0 }
+
 // addRows makes rows readable under name, which is SQL, as a table of at least the
 // columns of schema. What a file or the tail lacks is null.
 func (s *session) addRows(ctx context.Context, name, tail string, rows Rows, schema *arrow.Schema, filled bool) error {

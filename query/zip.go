@@ -115,9 +115,6 @@ func (z *zipper) take(piece arrow.RecordBatch, from, n int64) (arrow.RecordBatch
 			column.Release()
 		}
 	}()
-	for _, column := range piece.Columns() {
-		columns = append(columns, array.NewSlice(column, from, from+n))
-	}
 	reports := z.answer.report.Columns
 	for i, c := range z.cursors {
 		features := len(z.plan.views[i].features)
@@ -127,8 +124,17 @@ func (z *zipper) take(piece arrow.RecordBatch, from, n int64) (arrow.RecordBatch
 		}
 		columns, reports = append(columns, taken...), reports[features:]
 	}
+	ordered := make([]arrow.Array, 0, z.plan.Schema.NumFields())
+	for _, column := range piece.Columns() {
+		slice := array.NewSlice(column, from, from+n)
+		defer slice.Release()
+		ordered = append(ordered, slice)
+	}
+	for _, at := range z.plan.order {
+		ordered = append(ordered, columns[at])
+	}
 	z.answer.report.Rows += n
-	return array.NewRecordBatch(z.plan.Schema, columns, n), nil
+	return array.NewRecordBatch(z.plan.Schema, ordered, n), nil
 }
 
 // mergeCursor walks over a view that was merged.

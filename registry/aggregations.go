@@ -3,16 +3,15 @@ package registry
 import (
 	"fmt"
 	"slices"
-	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/expression"
 )
 
 // Limits on what a view may derive.
 const (
 	mostAggregated = 2000            // features, over all aggregations of a view
-	mostFilter     = 4 << 10         // bytes of a filter
 	longestWindow  = 100 * 366 * day // so that no sum of times leaves int64
 	day            = driftline.Duration(24 * time.Hour)
 )
@@ -94,8 +93,24 @@ func checkAggregation(view *driftline.FeatureView, a *driftline.Aggregation) err
 	if err := checkCategory(view, a); err != nil {
 		return err
 	}
-	if len(a.Filter) > mostFilter || strings.TrimSpace(a.Filter) != a.Filter {
-		return driftline.Errorf(driftline.Invalid, "its filter has %d bytes or spaces around it, and at most %d are read", len(a.Filter), mostFilter).
+	return checkFilter(view, a)
+}
+
+// checkFilter checks that the filter is a condition over the view's features.
+func checkFilter(view *driftline.FeatureView, a *driftline.Aggregation) error {
+	if a.Filter == "" {
+		return nil
+	}
+	var over []expression.Column
+	for _, f := range view.Features {
+		over = append(over, expression.Column{Name: f.Name, Type: f.Type})
+	}
+	filter, err := expression.Compile(a.Filter, over)
+	if err != nil {
+		return named("filter", clip(a.Filter), err)
+	}
+	if filter.Type() != driftline.Bool {
+		return driftline.Errorf(driftline.Invalid, "filter %q is %s, want bool", clip(a.Filter), filter.Type()).
 			WithHint("write a condition over the view's features, for example dep_delay > 15")
 	}
 	return nil

@@ -85,10 +85,12 @@ func TestWrongAggregationsAreNamed(t *testing.T) {
 		`quantile is 0, want more than 0`:                events(over(driftline.ApproxQuantile, "delay", hour)),
 		`category (by) "delay" is float32`:               with(over(driftline.Count, "", hour), func(a *driftline.Aggregation) { a.By = "delay" }),
 		`aggregated feature "delay_mean_1h" has the name of its aggregated feature delay_mean_1h`: events(over(driftline.Mean, "delay", hour), over(driftline.Mean, "delay", hour)),
-		`both aggregations and a horizon`:       labels,
-		`both aggregations and a source`:        source,
-		`event_id "delay" is float32`:           fraction,
-		`event_id "flihgt" does not exist; did`: unknown,
+		`filter "delay" is float32, want bool`:                                                    with(over(driftline.Count, "", hour), func(a *driftline.Aggregation) { a.Filter = "delay" }),
+		`filter "dely > 1": `:                                                                     with(over(driftline.Count, "", hour), func(a *driftline.Aggregation) { a.Filter = "dely > 1" }),
+		`both aggregations and a horizon`:                                                         labels,
+		`both aggregations and a source`:                                                          source,
+		`event_id "delay" is float32`:                                                             fraction,
+		`event_id "flihgt" does not exist; did`:                                                   unknown,
 	} {
 		if _, err := open(t).Apply(defining(view)); err == nil || !strings.Contains(err.Error(), says) {
 			t.Errorf("%v\nwant %s", err, says)

@@ -13,7 +13,6 @@ type state struct {
 	entities    map[driftline.EntityName]*driftline.Entity
 	views       map[driftline.ViewName]*driftline.FeatureView
 	ingests     map[driftline.ViewName]Ingests
-	checks      map[driftline.ViewName]*driftline.ViewCheck // the last of each
 	services    map[driftline.ServiceName]*driftline.FeatureService
 	snapshots   map[driftline.Ref]*Snapshot
 	newest      map[string]driftline.SnapshotID // table → its newest snapshot
@@ -31,7 +30,6 @@ func newState() *state {
 		entities:    map[driftline.EntityName]*driftline.Entity{},
 		views:       map[driftline.ViewName]*driftline.FeatureView{},
 		ingests:     map[driftline.ViewName]Ingests{},
-		checks:      map[driftline.ViewName]*driftline.ViewCheck{},
 		services:    map[driftline.ServiceName]*driftline.FeatureService{},
 		snapshots:   map[driftline.Ref]*Snapshot{},
 		newest:      map[string]driftline.SnapshotID{},
@@ -51,7 +49,6 @@ func (s *state) clone() *state {
 		entities:    maps.Clone(s.entities),
 		views:       maps.Clone(s.views),
 		ingests:     maps.Clone(s.ingests),
-		checks:      maps.Clone(s.checks),
 		services:    maps.Clone(s.services),
 		snapshots:   maps.Clone(s.snapshots),
 		newest:      maps.Clone(s.newest),
@@ -101,7 +98,6 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	SnapshotCommitted: foldSnapshot,
 	DatasetSaved:      foldDataset,
 	EntityErased:      foldErasure,
-	ViewChecked:       foldCheck,
 	RunCreated:        foldRunCreated,
 	RunLogged:         foldRunLogged,
 	RunFinished:       foldRunFinished,

@@ -140,7 +140,6 @@ var pageFuncs = template.FuncMap{
 	"ago":      agoText,
 	"stamp":    stampText,
 	"age":      ageText,
-	"percent":  percentOf,
 	"number":   numberText,
 	"metric":   metricText,
 	"refURL":   refURL,

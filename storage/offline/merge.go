@@ -144,10 +144,9 @@ func (m *merger) block() (arrow.RecordBatch, error) {
 			next[r.part]++
 		}
 	}
-	gather := newGatherer(m.plain, parts, newConformer(m.ctx, m.store.mem))
+	gather := newGatherer(parts, newConformer(m.ctx, m.store.mem), nil)
 	defer gather.release()
-	gather.take(of)
-	return gather.batch()
+	return gather.batch(m.plain, of)
 }
 
 // used returns of each part the rows that the block has, which are neighbours.

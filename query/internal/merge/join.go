@@ -20,6 +20,7 @@ type Join struct {
 	threads int
 	tables  []joinable
 	views   []*View
+	windows []windowable
 }
 
 // New makes ready to join. Each view [Understands] its files. They are the caller's to
