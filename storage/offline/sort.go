@@ -34,7 +34,7 @@ func sortRows(columns []arrow.Array, names []string) (sorted, error) {
 	if inOrder(prefix.of, exact, compare) {
 		return sorted{prefix: prefix}, nil
 	}
-	rows := radixSort(prefix.of)
+	rows := radixSort(prefix.of, prefix.ordered())
 	if !exact {
 		sortTies(rows, compare)
 	}
@@ -84,16 +84,16 @@ type sortRow struct {
 	row    int32
 }
 
-const (
-	digitBits = 11 // counts of one digit fit the first-level cache
-	digits    = (64 + digitBits - 1) / digitBits
-)
+// digitBits is the width of a digit, whose counts fit the first-level cache.
+const digitBits = 11
 
 // radixSort sorts rows by their prefixes, equal ones as they came: digit by digit from
-// the lowest, leaving out digits that are the same in all rows.
-func radixSort(packed []uint64) []sortRow {
+// the lowest, leaving out digits that are the same in all rows, and the lowest bits of
+// which the rows are in order as they came.
+func radixSort(packed []uint64, ordered int) []sortRow {
 	rows, spare := make([]sortRow, len(packed)), make([]sortRow, len(packed))
-	var counts [digits][1 << digitBits]int32
+	counts := make([][1 << digitBits]int32, (64-ordered+digitBits-1)/digitBits)
+	digit := func(prefix uint64, d int) uint64 { return prefix >> (ordered + d*digitBits) & (1<<digitBits - 1) }
 	for i, prefix := range packed {
 		rows[i] = sortRow{prefix: prefix, row: int32(i)}
 		for d := range counts {
@@ -119,8 +119,6 @@ func radixSort(packed []uint64) []sortRow {
 	}
 	return rows
 }
-
-func digit(prefix uint64, d int) uint64 { return prefix >> (d * digitBits) & (1<<digitBits - 1) }
 
 // sortTies sorts each run of equal prefixes by the columns themselves.
 func sortTies(rows []sortRow, compare func(a, b int32) int) {
@@ -176,6 +174,19 @@ func (s sorted) differ(keys []arrow.Array) (func(i, j int) bool, error) {
 type prefixes struct {
 	of   []uint64
 	bits []int // up to the end of each column that is there whole
+}
+
+// ordered returns of how many of their lowest bits the prefixes are in order: those of
+// all columns but the first ones. Events that are written as they happen are in order of
+// their times, and have to be sorted by their keys only.
+func (p prefixes) ordered() int {
+	for _, bits := range p.bits {
+		lowest := uint64(1)<<(64-bits) - 1
+		if slices.IsSortedFunc(p.of, func(a, b uint64) int { return cmp.Compare(a&lowest, b&lowest) }) {
+			return 64 - bits
+		}
+	}
+	return 0
 }
 
 // hold reports whether rows of equal prefixes are equal in the first columns.
