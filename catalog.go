@@ -260,9 +260,10 @@ func ParseFeatureRef(s string) (Projection, error) {
 
 // Definitions is what a user declares, in YAML or in Python, and applies as one.
 type Definitions struct {
-	Entities        []Entity         `json:"entities,omitempty"`
-	FeatureViews    []FeatureView    `json:"feature_views,omitempty"`
-	FeatureServices []FeatureService `json:"feature_services,omitempty"`
+	Entities             []Entity              `json:"entities,omitempty"`
+	FeatureViews         []FeatureView         `json:"feature_views,omitempty"`
+	OnDemandFeatureViews []OnDemandFeatureView `json:"on_demand_feature_views,omitempty"`
+	FeatureServices      []FeatureService      `json:"feature_services,omitempty"`
 }
 
 // Change is one difference between the definitions and the catalogue.

@@ -15,6 +15,7 @@ const (
 	NullValue     Status = "NULL_VALUE"      // the row exists and the value is null
 	NotPresent    Status = "NOT_FOUND"       // no row for the entity
 	OutsideMaxAge Status = "OUTSIDE_MAX_AGE" // the row is older than the view's TTL; the value is null
+	InvalidValue  Status = "INVALID"         // computed on demand, which failed for this row; the value is null
 )
 
 // OnlineRequest asks for the newest feature values of some entities.

@@ -135,8 +135,14 @@ type ColumnReport struct {
 	Nulls  int64  `json:"nulls"`
 
 	// NotYetKnown counts values whose row was created after the spine row's
-	// time: a model trained on them saw the future. 0 where KnownAt is on.
+	// time: a model trained on them saw the future. 0 where KnownAt is on. Of a feature
+	// computed on demand it is the greatest count among the features that it reads.
 	NotYetKnown int64 `json:"not_yet_known"`
+
+	// Failed counts the values that could not be computed on demand and are null, an
+	// overflow say; FailedBecause is why the first could not.
+	Failed        int64  `json:"failed,omitempty"`
+	FailedBecause string `json:"failed_because,omitempty"`
 }
 
 // HistoricalReport is what is known once the last row of a training set has been sent.
@@ -161,8 +167,9 @@ type Dataset struct {
 
 	// Views and Projections are what the request's names meant when the dataset was
 	// made: with Report.Pins they are all that making it again needs.
-	Views       []FeatureView `json:"views,omitempty"`
-	Projections []Projection  `json:"projections,omitempty"`
+	Views         []FeatureView         `json:"views,omitempty"`
+	OnDemandViews []OnDemandFeatureView `json:"on_demand_views,omitempty"`
+	Projections   []Projection          `json:"projections,omitempty"`
 
 	// Erased says that an erasure took rows out since: what the version is now cannot
 	// be made again.

@@ -105,8 +105,13 @@ func (e *Engine) remake(ctx context.Context, d *driftline.Dataset) (*remade, err
 	if err != nil {
 		return nil, err
 	}
+	meant := driftline.FeatureSet{Projections: d.Projections, FullFeatureNames: d.Request.FullFeatureNames}
+	resolution, err := registry.ResolveThen(d.Views, d.OnDemandViews, meant)
+	if err != nil {
+		return nil, err
+	}
 	views := e.pinPast(d.Report.Pins)
-	set, err := e.join(ctx, d.Request, spine{rows: e.readSpine(ctx, d, snapshot)}, resolvedThen(d), views)
+	set, err := e.join(ctx, d.Request, spine{rows: e.readSpine(ctx, d, snapshot)}, resolution, views)
 	if err != nil {
 		views.release()
 		return nil, err
@@ -120,18 +125,4 @@ func (e *Engine) remake(ctx context.Context, d *driftline.Dataset) (*remade, err
 		_ = end() // files without names: nothing depends on how they close
 		views.release()
 	}}, nil
-}
-
-// resolvedThen is what the dataset's request meant when it was saved.
-func resolvedThen(d *driftline.Dataset) []registry.Resolved {
-	resolved := make([]registry.Resolved, len(d.Projections))
-	for i, p := range d.Projections {
-		resolved[i].Projection = p
-		for j := range d.Views {
-			if d.Views[j].Name == p.View {
-				resolved[i].View = &d.Views[j]
-			}
-		}
-	}
-	return resolved
 }

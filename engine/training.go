@@ -40,17 +40,17 @@ func (e *Engine) Historical(ctx context.Context, req driftline.HistoricalRequest
 		return nil, err
 	}
 	defer e.end()
-	resolved, err := e.registry.Resolve(req.FeatureSet)
+	resolution, err := e.registry.Resolution(req.FeatureSet)
 	if err != nil {
 		return nil, err
 	}
 	views := e.pinNow(req.SaveAs != "")
 	defer views.release() // by then lineage keeps what a dataset was made from
-	spine, err := e.openSpine(ctx, &req, sent, resolved, views)
+	spine, err := e.openSpine(ctx, &req, sent, resolution.Reads, views)
 	if err != nil {
 		return nil, err
 	}
-	set, err := e.join(ctx, req, spine, resolved, views)
+	set, err := e.join(ctx, req, spine, resolution, views)
 	if err != nil {
 		return nil, err
 	}
@@ -77,42 +77,71 @@ func checkTraining(req *driftline.HistoricalRequest, sent driftline.Batches) err
 
 // joined is a training set that has not been read yet.
 type joined struct {
-	request     driftline.HistoricalRequest
-	projections []driftline.Projection
-	views       *pinned
-	inputs      []driftline.Ref
-	rows        driftline.Batches
-	report      func() driftline.HistoricalReport
+	request    driftline.HistoricalRequest
+	resolution *registry.Resolution
+	views      *pinned
+	inputs     []driftline.Ref
+	rows       driftline.Batches
+	report     func() driftline.HistoricalReport
 }
 
 // join plans the features of a spine.
-func (e *Engine) join(ctx context.Context, req driftline.HistoricalRequest, on spine, resolved []registry.Resolved, views *pinned) (*joined, error) {
+func (e *Engine) join(ctx context.Context, req driftline.HistoricalRequest, on spine, resolution *registry.Resolution, views *pinned) (*joined, error) {
 	req.EventTimestamp = cmp.Or(req.EventTimestamp, on.time, driftline.DefaultEventTimestamp)
-	set := &joined{request: req, views: views, inputs: append(on.inputs, req.Inputs...)}
-	sources := make([]query.Source, len(resolved))
-	for i, r := range resolved {
-		rows, err := views.rowsOf(ctx, r.View)
-		if err != nil {
+	set := &joined{request: req, resolution: resolution, views: views, inputs: append(on.inputs, req.Inputs...)}
+	for _, v := range resolution.OnDemand {
+		set.inputs = append(set.inputs, driftline.ViewRef(v.Name))
+	}
+	if err := e.read(ctx, set, on.rows); err != nil {
+		return nil, err
+	}
+	if len(resolution.OnDemand) > 0 {
+		if err := e.computeOnDemand(ctx, set, on.rows.Schema); err != nil {
 			return nil, err
 		}
-		sources[i] = query.Source{View: r.View, Projection: r.Projection, Rows: rows}
-		set.projections = append(set.projections, r.Projection)
 	}
-	plan, err := query.PlanHistorical(req, on.rows.Schema, sources)
-	if err != nil {
-		return nil, err
-	}
-	answer, err := e.query.Historical(ctx, plan, on.rows)
-	if err != nil {
-		return nil, err
-	}
-	set.rows = answer.Batches
+	report := set.report
 	set.report = func() driftline.HistoricalReport {
-		r := answer.Report()
-		r.Pins, r.SQL = views.pins, plan.SQL
+		r := report()
+		r.Pins = views.pins
 		return r
 	}
 	return set, nil
+}
+
+// read joins the views of a training set to a spine.
+func (e *Engine) read(ctx context.Context, set *joined, spine driftline.Batches) error {
+	if len(set.resolution.Reads) == 0 { // all is computed from what the spine brings
+		counted := driftline.HistoricalReport{}
+		set.rows = watched(spine, func(b arrow.RecordBatch) { counted.Rows += b.NumRows() })
+		set.report = func() driftline.HistoricalReport { return counted }
+		return nil
+	}
+	sources := make([]query.Source, len(set.resolution.Reads))
+	for i, r := range set.resolution.Reads {
+		rows, err := set.views.rowsOf(ctx, r.View)
+		if err != nil {
+			return err
+		}
+		sources[i] = query.Source{View: r.View, Projection: r.Projection, Rows: rows}
+		if len(set.resolution.OnDemand) > 0 {
+			sources[i].Projection.Role = readRole(i)
+		}
+	}
+	plan, err := query.PlanHistorical(set.request, spine.Schema, sources)
+	if err != nil {
+		return err
+	}
+	answer, err := e.query.Historical(ctx, plan, spine)
+	if err != nil {
+		return err
+	}
+	set.rows, set.report = answer.Batches, func() driftline.HistoricalReport {
+		r := answer.Report()
+		r.SQL = plan.SQL
+		return r
+	}
+	return nil
 }
 
 // verifiedPaths checks files against their hashes, once per process, and returns their paths.
@@ -167,7 +196,7 @@ func (e *Engine) recordDataset(set *joined, stored storedTable) (*driftline.Data
 	asked.Split = countParts(asked.Split, stored.parts)
 	saved, err := tx.AddDataset(driftline.Dataset{
 		Name: set.request.SaveAs, Snapshot: stored.snapshot.ID, ContentHash: stored.content, Request: asked, Report: set.report(),
-		Views: set.views.views, Projections: set.projections, Statistics: stored.statistics,
+		Views: set.views.views, OnDemandViews: onDemandViews(set.resolution), Projections: set.resolution.Projections, Statistics: stored.statistics,
 	}, set.inputs...)
 	if err != nil {
 		return nil, err

@@ -10,6 +10,10 @@ import (
 	"github.com/driftline/driftline"
 )
 
+// columnMark stands around the place of a column in the SQL of a value, until it is known
+// what the column is called. No text has it.
+const columnMark = "\x00"
+
 // untyped is the type of NULL until something beside it says more.
 const untyped driftline.Type = ""
 
@@ -137,7 +141,7 @@ func (c *compiler) column(s *syntax) (value, error) {
 	if c.read[at] == nil {
 		c.read[at] = families[column.Type].column(c, at)
 	}
-	return value{kind: column.Type, sql: column.sql(), run: c.read[at]}, nil
+	return value{kind: column.Type, sql: columnMark + strconv.Itoa(at) + columnMark, run: c.read[at]}, nil
 }
 
 func (c *compiler) unknownColumn(s *syntax) error {

@@ -1,6 +1,8 @@
 package expression
 
 import (
+	"strconv"
+	"strings"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -31,7 +33,7 @@ type Column struct {
 // safe for concurrent use.
 type Expression struct {
 	text    string
-	sql     string
+	sql     string // with marks for columns
 	kind    driftline.Type
 	columns []Column
 	reads   []int
@@ -78,7 +80,20 @@ func (e *Expression) Text() string { return e.text }
 
 // SQL is what the expression means, for DuckDB, with every cast written out. Where a row
 // fails, DuckDB's query would; here the row is null.
-func (e *Expression) SQL() string { return e.sql }
+func (e *Expression) SQL() string {
+	return e.SQLNaming(func(column int) string { return e.columns[column].sql() })
+}
+
+// SQLNaming is SQL in which a column, given by its place in those of [Compile], is called
+// what name returns.
+func (e *Expression) SQLNaming(name func(column int) string) string {
+	pieces := strings.Split(e.sql, columnMark)
+	for i := 1; i < len(pieces); i += 2 {
+		at, _ := strconv.Atoi(pieces[i])
+		pieces[i] = name(at)
+	}
+	return strings.Join(pieces, "")
+}
 
 // Reads are the columns that the expression reads, as places in the columns that it was
 // compiled with, in their order.

@@ -66,6 +66,15 @@ func foldView(_ *state, line *Line) ([]effect, error) {
 	return []effect{put(table, view.Name, view)}, nil
 }
 
+func foldOnDemand(_ *state, line *Line) ([]effect, error) {
+	view, err := body[driftline.OnDemandFeatureView](line)
+	if err != nil {
+		return nil, err
+	}
+	table := func(s *state) map[driftline.ViewName]*driftline.OnDemandFeatureView { return s.onDemand }
+	return []effect{put(table, view.Name, view)}, nil
+}
+
 func foldService(_ *state, line *Line) ([]effect, error) {
 	service, err := body[driftline.FeatureService](line)
 	if err != nil {
@@ -132,6 +141,24 @@ func (tx *Tx) View(name driftline.ViewName) (*driftline.FeatureView, error) {
 	return cloneView(view), nil
 }
 
+// OnDemandViews returns every on-demand feature view, by name.
+func (r *Registry) OnDemandViews() []driftline.OnDemandFeatureView {
+	var found []*driftline.OnDemandFeatureView
+	r.read(func(s *state) { found = slices.Collect(maps.Values(s.onDemand)) })
+	return copies(found, cloneOnDemand, func(v *driftline.OnDemandFeatureView) string { return string(v.Name) })
+}
+
+// OnDemandView returns one on-demand feature view.
+func (r *Registry) OnDemandView(name driftline.ViewName) (*driftline.OnDemandFeatureView, error) {
+	var found *driftline.OnDemandFeatureView
+	var known []driftline.ViewName
+	r.read(func(s *state) { found, known = s.onDemand[name], slices.Collect(maps.Keys(s.onDemand)) })
+	if found == nil {
+		return nil, unknown("on-demand feature view", name, known, applyFirst).WithRef(driftline.ViewRef(clip(name)))
+	}
+	return cloneOnDemand(found), nil
+}
+
 // Services returns every feature service, by name.
 func (r *Registry) Services() []driftline.FeatureService {
 	var found []*driftline.FeatureService
@@ -150,24 +177,6 @@ func (r *Registry) Service(name driftline.ServiceName) (*driftline.FeatureServic
 	return cloneService(found), nil
 }
 
-// Resolved is one view that a request reads, with Features spelt out.
-type Resolved struct {
-	driftline.Projection
-	View *driftline.FeatureView
-}
-
-// Resolve finds the views of a feature set. Features of one view that are asked
-// for one by one become one projection, at the place of the first.
-func (r *Registry) Resolve(set driftline.FeatureSet) ([]Resolved, error) {
-	var resolved []Resolved
-	var err error
-	r.read(func(s *state) { resolved, err = s.resolve(set) })
-	for i := range resolved {
-		resolved[i].View = cloneView(resolved[i].View)
-	}
-	return resolved, err
-}
-
 // applyFirst is the cure for an empty catalogue.
 const applyFirst = "run driftline apply first"
 
@@ -182,7 +191,12 @@ func (s *state) view(name driftline.ViewName) (*driftline.FeatureView, error) {
 	if view, ok := s.views[name]; ok {
 		return view, nil
 	}
-	return nil, unknown("feature view", name, slices.Collect(maps.Keys(s.views)), applyFirst).WithRef(driftline.ViewRef(clip(name)))
+	if _, ok := s.onDemand[name]; ok {
+		return nil, driftline.Errorf(driftline.Invalid, "feature view %q is computed on demand and has no rows", name).
+			WithRef(driftline.ViewRef(name)).WithHint("ask for its features, or for a view that it is computed from")
+	}
+	known := slices.AppendSeq(slices.Collect(maps.Keys(s.views)), maps.Keys(s.onDemand))
+	return nil, unknown("feature view", name, known, applyFirst).WithRef(driftline.ViewRef(clip(name)))
 }
 
 func (s *state) service(name driftline.ServiceName) (*driftline.FeatureService, error) {
@@ -190,22 +204,6 @@ func (s *state) service(name driftline.ServiceName) (*driftline.FeatureService, 
 		return service, nil
 	}
 	return nil, unknown("feature service", name, slices.Collect(maps.Keys(s.services)), applyFirst).WithRef(driftline.ServiceRef(clip(name)))
-}
-
-func (s *state) resolve(set driftline.FeatureSet) ([]Resolved, error) {
-	projections, err := s.projections(set)
-	if err != nil {
-		return nil, err
-	}
-	resolved := make([]Resolved, 0, len(projections))
-	for _, p := range projections {
-		one, err := s.resolveProjection(p)
-		if err != nil {
-			return nil, err
-		}
-		resolved = append(resolved, one)
-	}
-	return resolved, checkRoles(resolved)
 }
 
 // projections returns what set asks for, features given one by one gathered by view.
@@ -251,19 +249,6 @@ func gathered(projections []driftline.Projection) []driftline.Projection {
 		out[at].Features = append(out[at].Features, p.Features...)
 	}
 	return out
-}
-
-// resolveProjection checks p against its view and spells its features out.
-func (s *state) resolveProjection(p driftline.Projection) (Resolved, error) {
-	view, err := s.view(p.View)
-	if err != nil {
-		return Resolved{}, err
-	}
-	p = cloneProjection(p)
-	if len(p.Features) == 0 {
-		p.Features = view.OfferedNames()
-	}
-	return Resolved{Projection: p, View: view}, checkProjection(p, view)
 }
 
 // copies returns clones of found in the order of their names.

@@ -242,19 +242,19 @@ func checkProjection(p driftline.Projection, view *driftline.FeatureView) error 
 }
 
 // checkRoles refuses two uses of a view that could not be told apart.
-func checkRoles(resolved []Resolved) error {
+func checkRoles(projections []driftline.Projection) error {
 	used := map[string]driftline.ViewName{}
-	for _, one := range resolved {
-		prefix := one.Prefix()
+	for _, p := range projections {
+		prefix := p.Prefix()
 		if other, taken := used[prefix]; taken {
-			if other == one.Projection.View {
+			if other == p.View {
 				return driftline.Errorf(driftline.Invalid, "view %q is used twice as %q", other, prefix).
 					WithHint("give each use a role of its own, for example origin and destination")
 			}
-			return driftline.Errorf(driftline.Invalid, "views %q and %q are both used as %q", other, one.Projection.View, prefix).
+			return driftline.Errorf(driftline.Invalid, "views %q and %q are both used as %q", other, p.View, prefix).
 				WithHint("choose another role")
 		}
-		used[prefix] = one.Projection.View
+		used[prefix] = p.View
 	}
 	return nil
 }

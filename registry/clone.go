@@ -34,6 +34,13 @@ func cloneView(v *driftline.FeatureView) *driftline.FeatureView {
 	return &out
 }
 
+func cloneOnDemand(v *driftline.OnDemandFeatureView) *driftline.OnDemandFeatureView {
+	out := *v
+	out.Sources, out.Tags = cloneProjections(v.Sources), maps.Clone(v.Tags)
+	out.Request, out.Features = slices.Clone(v.Request), slices.Clone(v.Features)
+	return &out
+}
+
 func cloneService(s *driftline.FeatureService) *driftline.FeatureService {
 	out := *s
 	out.Projections, out.Tags = cloneProjections(s.Projections), maps.Clone(s.Tags)
@@ -69,6 +76,10 @@ func cloneDataset(d *driftline.Dataset) *driftline.Dataset {
 	out.Views = slices.Clone(d.Views)
 	for i := range out.Views {
 		out.Views[i] = *cloneView(&out.Views[i])
+	}
+	out.OnDemandViews = slices.Clone(d.OnDemandViews)
+	for i := range out.OnDemandViews {
+		out.OnDemandViews[i] = *cloneOnDemand(&out.OnDemandViews[i])
 	}
 	out.Statistics = cloneStatistics(d.Statistics)
 	cloneOptions(&out.Request)

@@ -156,6 +156,9 @@ func checkUses(before, after *state, definitions driftline.Definitions) error {
 			if err := checkUse(name, p, before.views[p.View], after.views[p.View]); err != nil {
 				return err
 			}
+			if err := checkComputed(name, p, after.onDemand[p.View]); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -180,6 +183,21 @@ func checkUse(service driftline.ServiceName, p driftline.Projection, old, view *
 			return driftline.Errorf(driftline.FailedPrecondition, "feature view %q: feature %q cannot be renamed to %q, feature service %q has it as %q", view.Name, name, now.Name, service, name).
 				WithRef(driftline.ViewRef(view.Name)).
 				WithHint("name %q in the service, in the same definitions", now.Name)
+		}
+	}
+	return nil
+}
+
+// checkComputed is checkUse for a view that is computed on demand.
+func checkComputed(service driftline.ServiceName, p driftline.Projection, view *driftline.OnDemandFeatureView) error {
+	if view == nil {
+		return nil
+	}
+	for _, name := range p.Features {
+		if _, found := view.Feature(name); !found {
+			return driftline.Errorf(driftline.FailedPrecondition, "on-demand feature view %q: feature %q cannot be dropped, feature service %q uses it", view.Name, name, service).
+				WithRef(driftline.ViewRef(view.Name)).
+				WithHint("take it out of the service, in the same definitions, or keep the feature")
 		}
 	}
 	return nil

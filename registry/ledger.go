@@ -20,6 +20,7 @@ type Kind string
 const (
 	EntityApplied     Kind = "entity.applied"     // driftline.Entity
 	ViewApplied       Kind = "view.applied"       // driftline.FeatureView
+	OnDemandApplied   Kind = "on_demand.applied"  // driftline.OnDemandFeatureView; its Ref is that of a view
 	ServiceApplied    Kind = "service.applied"    // driftline.FeatureService
 	RowsIngested      Kind = "rows.ingested"      // driftline.IngestResult, and the number of writes if it is not 1
 	SnapshotCommitted Kind = "snapshot.committed" // Snapshot

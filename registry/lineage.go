@@ -23,7 +23,7 @@ func newGraph() *graph { return &graph{number: map[driftline.Ref]int32{}} }
 // edges: it is what it says now.
 func (g *graph) add(line *Line) {
 	from := g.node(line.Ref)
-	if line.Kind == EntityApplied || line.Kind == ViewApplied || line.Kind == ServiceApplied {
+	if line.Kind == EntityApplied || line.Kind == ViewApplied || line.Kind == OnDemandApplied || line.Kind == ServiceApplied {
 		g.clear(from)
 	}
 	for _, ref := range line.Inputs {
@@ -124,6 +124,7 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindSnapshot, driftline.KindSnapshot}: "follows",
 	{driftline.KindService, driftline.KindView}:      "defined by",
 	{driftline.KindView, driftline.KindEntity}:       "keyed by",
+	{driftline.KindView, driftline.KindView}:         "computed from",
 }
 
 func edgeKind(from, to driftline.Ref) string {
@@ -207,6 +208,9 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		_, err := s.entity(driftline.EntityName(ref.Name))
 		return driftline.EntityRef(driftline.EntityName(ref.Name)), err
 	case driftline.KindView:
+		if _, computed := s.onDemand[driftline.ViewName(ref.Name)]; computed {
+			return driftline.ViewRef(driftline.ViewName(ref.Name)), nil
+		}
 		_, err := s.view(driftline.ViewName(ref.Name))
 		return driftline.ViewRef(driftline.ViewName(ref.Name)), err
 	case driftline.KindService:
@@ -324,6 +328,9 @@ func (s *state) entityFacts(name driftline.EntityName) map[string]string {
 }
 
 func (s *state) viewFacts(name driftline.ViewName) map[string]string {
+	if view, ok := s.onDemand[name]; ok {
+		return map[string]string{"features": strconv.Itoa(len(view.Features)), "on_demand": "yes"}
+	}
 	view, ok := s.views[name]
 	if !ok {
 		return nil

@@ -25,8 +25,8 @@ func changes(planned []plannedChange) []driftline.Change {
 	return out
 }
 
-// plan compares the definitions with s, entities first, then views, then
-// services, so that each may use what the same definitions bring.
+// plan compares the definitions with s, entities first, then views, then those that are
+// computed from them, then services, so that each may use what the same definitions bring.
 func plan(before *state, definitions driftline.Definitions) ([]plannedChange, error) {
 	s := before.catalogue()
 	if err := checkTwice(definitions); err != nil {
@@ -46,6 +46,16 @@ func plan(before *state, definitions driftline.Definitions) ([]plannedChange, er
 			return nil, withRef(err, driftline.ViewRef(clip(view.Name)))
 		}
 		planned = append(planned, p)
+	}
+	for _, view := range definitions.OnDemandFeatureViews {
+		p, err := planOnDemand(s, *cloneOnDemand(&view))
+		if err != nil {
+			return nil, withRef(err, driftline.ViewRef(clip(view.Name)))
+		}
+		planned = append(planned, p)
+	}
+	if err := checkTransforms(s, definitions); err != nil {
+		return nil, err
 	}
 	for _, service := range definitions.FeatureServices {
 		p, err := planService(s, *cloneService(&service))
@@ -86,6 +96,9 @@ func definedRefs(definitions driftline.Definitions) []driftline.Ref {
 		refs = append(refs, driftline.EntityRef(clip(e.Name)))
 	}
 	for _, v := range definitions.FeatureViews {
+		refs = append(refs, driftline.ViewRef(clip(v.Name)))
+	}
+	for _, v := range definitions.OnDemandFeatureViews {
 		refs = append(refs, driftline.ViewRef(clip(v.Name)))
 	}
 	for _, f := range definitions.FeatureServices {
@@ -141,6 +154,10 @@ func planView(s *state, view driftline.FeatureView) (plannedChange, error) {
 	}
 	if err := checkView(&view); err != nil {
 		return plannedChange{}, err
+	}
+	if _, computed := s.onDemand[view.Name]; computed {
+		return plannedChange{}, driftline.Errorf(driftline.Invalid, "feature view %q has the name of an on-demand feature view", view.Name).
+			WithHint("features are asked for as view:feature: choose another name")
 	}
 	old := s.views[view.Name]
 	if old != nil {
@@ -261,15 +278,14 @@ func (s *state) completeService(service *driftline.FeatureService) error {
 	if err := checkService(service); err != nil {
 		return err
 	}
-	resolved := make([]Resolved, len(service.Projections))
 	for i, projection := range service.Projections {
-		one, err := s.resolveProjection(projection)
+		spelt, err := s.spellOut(projection)
 		if err != nil {
 			return named("feature service", service.Name, err)
 		}
-		resolved[i], service.Projections[i] = one, one.Projection
+		service.Projections[i] = spelt
 	}
-	if err := checkRoles(resolved); err != nil {
+	if err := checkRoles(service.Projections); err != nil {
 		return named("feature service", service.Name, err)
 	}
 	return nil

@@ -13,6 +13,7 @@ type state struct {
 	entities    map[driftline.EntityName]*driftline.Entity
 	views       map[driftline.ViewName]*driftline.FeatureView
 	ingests     map[driftline.ViewName]Ingests
+	onDemand    map[driftline.ViewName]*driftline.OnDemandFeatureView // never of a name in views
 	services    map[driftline.ServiceName]*driftline.FeatureService
 	snapshots   map[driftline.Ref]*Snapshot
 	newest      map[string]driftline.SnapshotID // table → its newest snapshot
@@ -30,6 +31,7 @@ func newState() *state {
 		entities:    map[driftline.EntityName]*driftline.Entity{},
 		views:       map[driftline.ViewName]*driftline.FeatureView{},
 		ingests:     map[driftline.ViewName]Ingests{},
+		onDemand:    map[driftline.ViewName]*driftline.OnDemandFeatureView{},
 		services:    map[driftline.ServiceName]*driftline.FeatureService{},
 		snapshots:   map[driftline.Ref]*Snapshot{},
 		newest:      map[string]driftline.SnapshotID{},
@@ -49,6 +51,7 @@ func (s *state) clone() *state {
 		entities:    maps.Clone(s.entities),
 		views:       maps.Clone(s.views),
 		ingests:     maps.Clone(s.ingests),
+		onDemand:    maps.Clone(s.onDemand),
 		services:    maps.Clone(s.services),
 		snapshots:   maps.Clone(s.snapshots),
 		newest:      maps.Clone(s.newest),
@@ -64,7 +67,7 @@ func (s *state) clone() *state {
 
 // catalogue returns a state of its own that holds the definitions and nothing else.
 func (s *state) catalogue() *state {
-	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), services: maps.Clone(s.services)}
+	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), services: maps.Clone(s.services)}
 }
 
 // effect is one assignment that a line makes. Applied to a state that stands
@@ -93,6 +96,7 @@ func put[K comparable, V any](table func(*state) map[K]V, key K, value V) effect
 var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	EntityApplied:     foldEntity,
 	ViewApplied:       foldView,
+	OnDemandApplied:   foldOnDemand,
 	ServiceApplied:    foldService,
 	RowsIngested:      foldIngest,
 	SnapshotCommitted: foldSnapshot,
