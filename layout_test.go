@@ -25,7 +25,7 @@ var mayImport = map[string]struct {
 	"aggregate":          {[]string{"."}, "the arithmetic of aggregations, one for offline and online; under the two rooms that compute them"},
 	"storage/durable":    {nil, "files that survive a crash: the one way in which any room writes one"},
 	"storage/kv":         {[]string{".", "storage/durable"}, "ordered durable keys, under the rooms that need them"},
-	"storage/online":     {[]string{".", "aggregate", "storage/kv"}, "packed latest rows over kv"},
+	"storage/online":     {[]string{".", "aggregate", "expression", "storage/kv"}, "packed rows over kv, and what aggregations make of them"},
 	"storage/columns":    {[]string{"."}, "reads columns of Parquet files in place; under the two rooms that read files"},
 	"storage/offline":    {[]string{".", "storage/columns", "storage/durable"}, "immutable files and their snapshots; knows no keys"},
 	"internal/ipcverify": {[]string{"."}, "looks at Arrow messages before they are decoded; under the two rooms that get them from strangers"},

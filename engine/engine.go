@@ -164,6 +164,9 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 
 // load finishes what a crash left behind and reads the state that lives in memory.
 func (e *Engine) load(ctx context.Context) error {
+	if err := e.online.LoadTiles(ctx); err != nil {
+		return err
+	}
 	for _, view := range e.registry.Views() {
 		if err := e.isolate(view.Name, e.ensureTable(ctx, view.Name)); err != nil {
 			return err

@@ -23,6 +23,10 @@ type Batch struct {
 	hot       [][]byte // keys to settle
 	unchanged []change // deletions that depend on what is there
 	touched   []uint64 // see Touch
+
+	derived     []deletion // see DeleteDerived
+	derivedKeys []byte
+
 	tooLarge  bool
 	committed bool
 }
@@ -84,7 +88,7 @@ func (b *Batch) fits(more int) bool {
 
 // Empty reports whether there is nothing to commit.
 func (b *Batch) Empty() bool {
-	return b.pebble.Empty() && len(b.unchanged) == 0 && !b.tooLarge
+	return b.pebble.Empty() && len(b.unchanged)+len(b.derived) == 0 && !b.tooLarge
 }
 
 // Bytes is the size of the batch as it will be written.
@@ -170,6 +174,7 @@ func (db *DB) enqueue(b *Batch) (commit uint64, err error) {
 	if err := db.deleteUnchanged(b); err != nil {
 		return 0, err
 	}
+	db.deleteDerived(b)
 	commit = db.commit + 1
 	if err := b.pebble.Set(commitKey, binary.BigEndian.AppendUint64(nil, commit), nil); err != nil {
 		return 0, err

@@ -80,6 +80,7 @@ type DB struct {
 // their numbers, and is left as it was found.
 func Open(dir string, opts *Options) (_ *DB, err error) {
 	db := &DB{heat: newHeat(), stop: make(chan struct{}), stopped: make(chan struct{})}
+	db.stamps.init()
 	settings := db.configure(opts)
 	defer func() {
 		if err != nil {

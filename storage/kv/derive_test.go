@@ -64,7 +64,7 @@ func TestDerivedValuesAreKeptOnlyIfNothingWasTouchedSince(t *testing.T) {
 		commit(t, db, c.meanwhile)
 		b := db.NewBatch()
 		b.Set([]byte(c.name), []byte("sum"))
-		if err := b.CommitDerived(mine, stamp); err != nil {
+		if err := b.CommitDerived(mine, stamp, 1); err != nil {
 			t.Fatal(err)
 		}
 		if err := b.Close(); err != nil {
@@ -127,7 +127,7 @@ func TestASumIsNeverStale(t *testing.T) {
 			}
 			b := db.NewBatch()
 			b.Set(sum, binary.BigEndian.AppendUint64(nil, counted))
-			if err := b.CommitDerived(subject, stamp); err != nil {
+			if err := b.CommitDerived(subject, stamp, 1); err != nil {
 				t.Error(err)
 			}
 			_ = b.Close()
@@ -138,8 +138,7 @@ func TestASumIsNeverStale(t *testing.T) {
 			for i := range writes {
 				if err := tryCommit(db, func(b *kv.Batch) {
 					b.Set(fmt.Appendf(nil, "n/%d/%d", w, i), binary.BigEndian.AppendUint64(nil, 1))
-					b.Delete(sum)
-					b.Touch(subject)
+					b.DeleteDerived(subject, 0, sum)
 				}); err != nil {
 					t.Error(err)
 				}
@@ -176,5 +175,46 @@ func TestAStateCanBeScannedInBothDirectionsAndStaysAsItWas(t *testing.T) {
 	}
 	if want := []string{"a1", "b2", "c3", "|", "c3", "b2", "a1", "|"}; !slices.Equal(got, want) {
 		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestDerivedValuesAreDeletedOnlyWhereTheyReach(t *testing.T) {
+	db := open(t, t.TempDir())
+	mine := db.Subject([]byte("mine"))
+	derive := func() {
+		b := db.NewBatch()
+		defer b.Close()
+		b.Set([]byte("a"), []byte("sum to 10"))
+		if err := b.CommitDerived(mine, db.Stamp(mine), 10); err != nil {
+			t.Fatal(err)
+		}
+	}
+	write := func(at int64) func(*kv.Batch) {
+		return func(b *kv.Batch) { b.DeleteDerived(mine, at, []byte("a"), []byte("b")) }
+	}
+	for _, c := range []struct {
+		at      int64
+		known   bool // whether what there is was said after the folder was opened
+		deletes bool
+	}{{9, true, true}, {10, true, false}, {10, false, true}} {
+		if db.Close() != nil {
+			t.Fatal("close")
+		}
+		db = open(t, t.TempDir())
+		mine = db.Subject([]byte("mine"))
+		if c.known {
+			db.ForgetDerived()
+		}
+		derive()
+		commit(t, db, write(c.at))
+		if got := len(content(t, db)) == 0; got != c.deletes {
+			t.Errorf("%+v: deleted is %v", c, got)
+		}
+	}
+	db.ForgetDerived()
+	db.Reaches(mine, 20)
+	commit(t, db, write(19))
+	if got := content(t, db); len(got) != 0 {
+		t.Errorf("%q was not deleted", got)
 	}
 }

@@ -1,4 +1,21 @@
 package online
 
+import (
+	"sync/atomic"
+	"testing"
+)
+
 // OnExpiring calls do before rows that were found expired are removed.
 func (s *Store) OnExpiring(do func()) { s.expiring = do }
+
+// SetTileWorth makes tiles of spans of less weight, until the test ends.
+func SetTileWorth(t testing.TB, worth int) {
+	before := tileWorth
+	t.Cleanup(func() { tileWorth, countTile = before, nil })
+	tileWorth, countTile = worth, func() { tilesUsed.Add(1) }
+}
+
+var tilesUsed atomic.Int64
+
+// TilesUsed is how many tiles were read since SetTileWorth.
+func TilesUsed() int64 { return tilesUsed.Load() }

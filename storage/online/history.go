@@ -184,7 +184,7 @@ func (s *Store) historyWriter(view *driftline.FeatureView, l *layout) *historyWr
 // change, so that they are made again when they are asked for.
 func (w *historyWriter) add(b *kv.Batch, entity, value []byte) {
 	w.key = append(append(w.key[:0], w.prefix...), entity...)
-	b.Touch(w.db.Subject(w.key))
+	subject := w.db.Subject(w.key)
 	w.key = append(w.key, value[:8]...)
 	key, version := w.appendIdentity(w.key, value)
 	if w.key = key; version {
@@ -192,7 +192,7 @@ func (w *historyWriter) add(b *kv.Batch, entity, value []byte) {
 	} else {
 		b.Set(key, value) // no other row has the key
 	}
-	deleteTiles(b, w.tiles, entity, eventOf(value))
+	w.key = deleteTiles(b, subject, w.tiles, entity, eventOf(value), w.key)
 }
 
 // appendIdentity adds what tells the row from others of its event time. version says that
