@@ -68,6 +68,8 @@ type DB struct {
 	parserMu sync.Mutex // guards parser
 	parser   *session   // the scratch database that only ever parses; opened at first use
 
+	files openFiles // that joins read
+
 	workers *workers // nil if SELECTs run in this process
 }
 
@@ -93,6 +95,7 @@ func (db *DB) Close() error {
 		db.workers.close()
 	}
 	db.running.Wait()
+	db.files.close()
 
 	db.parserMu.Lock()
 	defer db.parserMu.Unlock()

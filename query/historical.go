@@ -174,7 +174,7 @@ func (j *joiner) rowsOf(v *viewPlan) (merge.Rows, error) {
 	of := merge.Rows{Tail: v.source.Rows.Tail}
 	for _, path := range v.source.Rows.Files {
 		if j.opened[path] == nil {
-			file, err := columns.Open(path)
+			file, err := j.db.files.open(path)
 			if err != nil {
 				return of, err
 			}

@@ -35,7 +35,7 @@ func (r *Reader) Array(mem memory.Allocator, from, to int) (arrow.Array, error) 
 
 // wrap makes an array of values that lie in the file, which it keeps mapped.
 func (r *Reader) wrap(values []byte, rows int) arrow.Array {
-	r.file.users.Add(1)
+	r.file.Retain()
 	buffer := memory.NewBufferWithAllocator(values, mapping{r.file})
 	defer buffer.Release()
 	return makeArray(r.leaf.Type, rows, nil, 0, buffer)

@@ -87,6 +87,9 @@ func mapFile(path string) ([]byte, error) {
 	return syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
 }
 
+// Retain makes another user of the file, who closes it too.
+func (f *File) Retain() { f.users.Add(1) }
+
 // Close lets go of the file. Its bytes stay mapped for as long as an array that was
 // handed out lies in them.
 func (f *File) Close() { f.release() }
