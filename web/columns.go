@@ -268,7 +268,8 @@ func describe(value any) string {
 
 // appendCell appends value i of column as JSON to dst. Floats always have a
 // point or an exponent, because readers infer the type from it; NaN and the
-// infinities are strings; bytes are base64; times are seconds since 1970.
+// infinities are strings; bytes are base64; times are seconds since 1970; a map is an
+// object in the order of its keys.
 func appendCell(dst []byte, column arrow.Array, i int) []byte {
 	if column.IsNull(i) {
 		return append(dst, "null"...)
@@ -295,7 +296,35 @@ func appendCell(dst []byte, column arrow.Array, i int) []byte {
 		perSecond := int64(time.Second) / unit
 		return strconv.AppendInt(dst, floorDiv(int64(c.Value(i)), perSecond), 10)
 	}
+	if mapped, ok := column.(*array.Map); ok {
+		return appendMap(dst, mapped, i, appendCell)
+	}
+	if list, ok := column.(array.ListLike); ok {
+		return appendList(dst, list, i, appendCell)
+	}
 	return appendString(dst, column.ValueStr(i))
+}
+
+// cellAppender appends a value as JSON.
+type cellAppender func(dst []byte, column arrow.Array, i int) []byte
+
+func appendList(dst []byte, list array.ListLike, i int, element cellAppender) []byte {
+	from, to := list.ValueOffsets(i)
+	dst = append(dst, '[')
+	for at := from; at < to; at++ {
+		dst = element(comma(dst, int(at-from)), list.ListValues(), int(at))
+	}
+	return append(dst, ']')
+}
+
+func appendMap(dst []byte, mapped *array.Map, i int, value cellAppender) []byte {
+	from, to := mapped.ValueOffsets(i)
+	dst = append(dst, '{')
+	for at := from; at < to; at++ {
+		dst = appendString(comma(dst, int(at-from)), mapped.Keys().ValueStr(int(at)))
+		dst = value(append(dst, ':'), mapped.Items(), int(at))
+	}
+	return append(dst, '}')
 }
 
 func floorDiv(a, b int64) int64 {

@@ -83,6 +83,10 @@ func appendSQLValue(dst []byte, column arrow.Array, i int) []byte {
 		return appendString(dst, c.Value(i).ToTime(t.Unit).Format(time.RFC3339Nano))
 	case *array.Boolean, *array.Int32, *array.Int64, *array.Float32, *array.Float64, *array.String, *array.Binary:
 		return appendCell(dst, column, i)
+	case *array.Map:
+		return appendMap(dst, c, i, appendSQLValue)
+	case *array.List:
+		return appendList(dst, c, i, appendSQLValue)
 	}
 	text, err := json.Marshal(column.GetOneForMarshal(i))
 	if err != nil {

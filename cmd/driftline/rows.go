@@ -99,6 +99,10 @@ func cellText(column arrow.Array, i int) string {
 	case *array.Timestamp:
 		t := c.Value(i).ToTime(c.DataType().(*arrow.TimestampType).Unit)
 		return t.UTC().Format(time.RFC3339Nano)
+	case *array.Map, *array.List:
+		if text, err := json.Marshal(jsonValue(column, i)); err == nil {
+			return string(text)
+		}
 	}
 	return column.ValueStr(i)
 }
@@ -191,6 +195,20 @@ func jsonValue(column arrow.Array, i int) any {
 		return base64.StdEncoding.EncodeToString(c.Value(i))
 	case *array.Timestamp:
 		return cellText(column, i)
+	case *array.Map:
+		object := map[string]any{}
+		from, to := c.ValueOffsets(i)
+		for at := int(from); at < int(to); at++ {
+			object[c.Keys().ValueStr(at)] = jsonValue(c.Items(), at)
+		}
+		return object
+	case *array.List:
+		from, to := c.ValueOffsets(i)
+		elements := make([]any, 0, to-from)
+		for at := int(from); at < int(to); at++ {
+			elements = append(elements, jsonValue(c.ListValues(), at))
+		}
+		return elements
 	}
 	return column.GetOneForMarshal(i)
 }
