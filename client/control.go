@@ -60,6 +60,13 @@ func (c *Client) Erase(ctx context.Context, req driftline.ErasureRequest) (drift
 	return done, err
 }
 
+// Check compares what is served online with what training sets have.
+func (c *Client) Check(ctx context.Context, req driftline.CheckRequest) (driftline.CheckReport, error) {
+	var report driftline.CheckReport
+	err := c.call(ctx, http.MethodPost, path("check"), req, &report)
+	return report, err
+}
+
 // FeatureServices lists the registered feature services.
 func (c *Client) FeatureServices(ctx context.Context) ([]driftline.FeatureService, error) {
 	var answer struct {

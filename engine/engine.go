@@ -42,6 +42,10 @@ type Options struct {
 
 	Retention driftline.Retention // which snapshots of a table upkeep keeps; DefaultRetention
 
+	// CheckEvery is how often the online and the offline store are compared, see
+	// [Engine.Check]; an hour. Less than 0 means never.
+	CheckEvery time.Duration
+
 	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
 	// are the engine's to say.
 	SQL query.SQLOptions
@@ -63,6 +67,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if opts.Retention == (driftline.Retention{}) {
 		opts.Retention = DefaultRetention
+	}
+	if opts.CheckEvery == 0 {
+		opts.CheckEvery = time.Hour
 	}
 	if opts.MemoryBytes == 0 {
 		opts.MemoryBytes = 4 << 30
@@ -98,6 +105,8 @@ type Engine struct {
 	ingested    atomic.Int64 // rows since the start, for metrics
 	smallRows   int64
 	retention   driftline.Retention
+	checkEvery  time.Duration
+	checked     time.Time               // when upkeep last compared the stores
 	failAt      func(step string) error // nil but in tests
 
 	calls calls // that Close waits for
@@ -120,6 +129,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
+		checkEvery: opts.CheckEvery, checked: opts.Now(),
 	}
 	defer func() {
 		if err != nil {

@@ -119,6 +119,43 @@ func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) e
 	return err
 }
 
+// PutOnlineOnly writes rows to the online store alone, as a defect might.
+func (e *Engine) PutOnlineOnly(view driftline.ViewName, rows driftline.Batches) error {
+	v, err := e.registry.View(view)
+	if err != nil {
+		return err
+	}
+	b := e.kv.NewBatch()
+	defer b.Close()
+	for rows, err := range rows.All {
+		if err != nil {
+			return err
+		}
+		stored := withSequence(e.mem, rows, e.takeSequences(rows.NumRows()))
+		err = e.putOnline(b, v, stored)
+		stored.Release()
+		if err != nil {
+			return err
+		}
+	}
+	return b.Commit()
+}
+
+// LoseOnline removes the online rows of a view, and nothing else.
+func (e *Engine) LoseOnline(view driftline.ViewName) error {
+	v, err := e.registry.View(view)
+	if err != nil {
+		return err
+	}
+	return e.online.DeleteView(v)
+}
+
+// LoseLog makes readers forget the ingest log of a view.
+func (e *Engine) LoseLog(view driftline.ViewName) {
+	now := e.heads.of(view)
+	e.heads.committed(view, now.snapshot, firsts(now.log))
+}
+
 // MaintainAll is one round of upkeep of all tables, in which no snapshot expires.
 func (e *Engine) MaintainAll(ctx context.Context) error { return e.maintainAll(ctx, false) }
 
@@ -154,3 +191,6 @@ func (e *Engine) Damage(t testing.TB, what string) (n int) {
 	}
 	return n
 }
+
+// CheckIfDue is what upkeep does of checks in one round.
+func (e *Engine) CheckIfDue(ctx context.Context) error { return e.checkIfDue(ctx) }

@@ -48,6 +48,9 @@ func (e *Engine) maintainLoop(ctx context.Context) {
 			e.log.Error("upkeep failed; it is tried again", "error", err)
 			continue
 		}
+		if err := e.checkIfDue(ctx); err != nil && ctx.Err() == nil {
+			e.log.Error("the stores could not be compared", "error", err)
+		}
 		if expire {
 			expired = e.now()
 		}

@@ -39,6 +39,8 @@ const (
 var metaTables = []metaTable{
 	{"aliases", []metaColumn{{"model", text}, {"alias", text}, {"version", integer}}, aliasRows},
 	{"artifacts", []metaColumn{{"run_id", text}, {"path", text}, {"size", integer}, {"sha256", text}}, artifactRows},
+	{"checks", []metaColumn{{"view", text}, {"time", instant}, {"entities", integer}, {"moments", integer}, {"values", integer},
+		{"differences", integer}}, checkRows},
 	{"dataset_columns", []metaColumn{{"name", text}, {"version", integer}, {"column", text}, {"type", text}, {"nulls", integer},
 		{"not_yet_known", integer}, {"min", float}, {"max", float}, {"mean", float}, {"std_dev", float}, {"distinct", integer}}, datasetColumnRows},
 	{"dataset_splits", []metaColumn{{"name", text}, {"version", integer}, {"kind", text}, {"part", text}, {"rows", integer}}, datasetSplitRows},
@@ -348,6 +350,15 @@ func runRows(e *Engine, add func(...any)) error {
 	return eachRun(e, func(r *driftline.Run) {
 		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended)
 	})
+}
+
+func checkRows(e *Engine, add func(...any)) error {
+	for _, v := range e.registry.Views() {
+		if c, ok := e.registry.Checked(v.Name); ok {
+			add(string(v.Name), c.Time, int64(c.Entities), int64(c.Moments), c.Values, c.Differences)
+		}
+	}
+	return nil
 }
 
 func viewRows(e *Engine, add func(...any)) error {

@@ -26,6 +26,7 @@ const (
 	SnapshotCommitted Kind = "snapshot.committed" // Snapshot
 	DatasetSaved      Kind = "dataset.saved"      // driftline.Dataset
 	EntityErased      Kind = "entity.erased"      // erased
+	ViewChecked       Kind = "view.checked"       // driftline.ViewCheck without examples
 	RunCreated        Kind = "run.created"        // driftline.RunSpec
 	RunLogged         Kind = "run.logged"         // driftline.RunLog without metrics
 	RunFinished       Kind = "run.finished"       // runFinished

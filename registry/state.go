@@ -14,6 +14,7 @@ type state struct {
 	views       map[driftline.ViewName]*driftline.FeatureView
 	ingests     map[driftline.ViewName]Ingests
 	onDemand    map[driftline.ViewName]*driftline.OnDemandFeatureView // never of a name in views
+	checks      map[driftline.ViewName]*driftline.ViewCheck           // the last of each
 	services    map[driftline.ServiceName]*driftline.FeatureService
 	snapshots   map[driftline.Ref]*Snapshot
 	newest      map[string]driftline.SnapshotID // table → its newest snapshot
@@ -32,6 +33,7 @@ func newState() *state {
 		views:       map[driftline.ViewName]*driftline.FeatureView{},
 		ingests:     map[driftline.ViewName]Ingests{},
 		onDemand:    map[driftline.ViewName]*driftline.OnDemandFeatureView{},
+		checks:      map[driftline.ViewName]*driftline.ViewCheck{},
 		services:    map[driftline.ServiceName]*driftline.FeatureService{},
 		snapshots:   map[driftline.Ref]*Snapshot{},
 		newest:      map[string]driftline.SnapshotID{},
@@ -52,6 +54,7 @@ func (s *state) clone() *state {
 		views:       maps.Clone(s.views),
 		ingests:     maps.Clone(s.ingests),
 		onDemand:    maps.Clone(s.onDemand),
+		checks:      maps.Clone(s.checks),
 		services:    maps.Clone(s.services),
 		snapshots:   maps.Clone(s.snapshots),
 		newest:      maps.Clone(s.newest),
@@ -102,6 +105,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	SnapshotCommitted: foldSnapshot,
 	DatasetSaved:      foldDataset,
 	EntityErased:      foldErasure,
+	ViewChecked:       foldCheck,
 	RunCreated:        foldRunCreated,
 	RunLogged:         foldRunLogged,
 	RunFinished:       foldRunFinished,

@@ -76,6 +76,14 @@ func (s *Server) erase(r *http.Request) (driftline.Erasure, error) {
 	return s.engine.Erase(r.Context(), req)
 }
 
+func (s *Server) check(r *http.Request) (driftline.CheckReport, error) {
+	req, err := readJSON[driftline.CheckRequest](r)
+	if err != nil {
+		return driftline.CheckReport{}, err
+	}
+	return s.engine.Check(r.Context(), req)
+}
+
 type serviceList struct {
 	FeatureServices []driftline.FeatureService `json:"feature_services"`
 }

@@ -75,6 +75,7 @@ type viewCollector struct {
 	files  *prometheus.Desc
 	newest *prometheus.Desc
 	age    *prometheus.Desc
+	differ *prometheus.Desc
 }
 
 func newViewCollector(e *engine.Engine, f *freshness) *viewCollector {
@@ -89,12 +90,13 @@ func newViewCollector(e *engine.Engine, f *freshness) *viewCollector {
 		files:  gauge("files", "Number of the feature view's data files."),
 		newest: gauge("newest_event_timestamp_seconds", "Greatest event time of the feature view, in seconds since 1970."),
 		age:    gauge("freshness_seconds", "Time since the greatest event time of the feature view."),
+		differ: gauge("check_differences", "Values that the online and the offline store did not agree on in the last check."),
 	}
 }
 
 // Describe implements [prometheus.Collector].
 func (c *viewCollector) Describe(out chan<- *prometheus.Desc) {
-	for _, d := range []*prometheus.Desc{c.rows, c.bytes, c.files, c.newest, c.age} {
+	for _, d := range []*prometheus.Desc{c.rows, c.bytes, c.files, c.newest, c.age, c.differ} {
 		out <- d
 	}
 }
@@ -115,6 +117,9 @@ func (c *viewCollector) Collect(out chan<- prometheus.Metric) {
 		send(c.rows, float64(status.Rows))
 		send(c.bytes, float64(status.Bytes))
 		send(c.files, float64(status.Files))
+		if last, ok := c.engine.Registry().Checked(view.Name); ok {
+			send(c.differ, float64(last.Differences))
+		}
 		if newest := c.fresh.flushed(ctx, &view, status); !newest.IsZero() {
 			send(c.newest, float64(newest.UnixMicro())/1e6)
 			send(c.age, c.engine.Now().Sub(newest).Seconds())

@@ -78,6 +78,7 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.modelVersion)},
 		{method: "PUT", path: "/api/v1/models/{model}/aliases/{alias}", handle: answer(s.moveAlias), body: small},
 
+		{method: "POST", path: "/api/v1/check", handle: answer(s.check), body: small, allow: long},
 		{method: "POST", path: "/api/v1/erasures", handle: answer(s.erase), body: small, allow: long},
 		{method: "POST", path: "/api/v1/sql", handle: s.runSQL, body: small, allow: long},
 		{method: "GET", path: "/api/v1/lineage", handle: answer(s.lineage)},

@@ -105,6 +105,11 @@ func (db *DB) ScanPrefix(prefix []byte) iter.Seq2[Pair, error] {
 	return db.Scan(prefix, after(prefix))
 }
 
+// ScanFrom is [DB.ScanPrefix] from the key lower on.
+func (db *DB) ScanFrom(lower, prefix []byte) iter.Seq2[Pair, error] {
+	return db.Scan(lower, after(prefix))
+}
+
 // scan yields pairs; an error that it returns is still to be yielded. It returns
 // none after the consumer has stopped.
 func (db *DB) scan(lower, upper []byte, yield func(Pair, error) bool) (err error) {

@@ -232,6 +232,37 @@ class FeatureStore:
         texts = {key: _key_text(value) for key, value in keys.items()}
         return self._http.post("erasures", body={"entity": name, "keys": texts, "reason": reason})
 
+    def check(
+        self, views: Sequence[FeatureView | str] = (), entities: int = 100, seed: int | None = None
+    ) -> dict[str, Any]:
+        """Compares what is served online with what training sets have, value by value.
+
+        Entities of each view are sampled, and looked at now and at the edges of a row's
+        life, which begins at its event time and ends with its TTL.
+
+        Example:
+            >>> sum(view["differences"] for view in store.check()["views"])
+            0
+
+        Args:
+            views: Feature views, or their names; all that are served if left out.
+            entities: How many entities of each view to sample.
+            seed: The ``seed`` of an earlier report, to sample the same rows again.
+
+        Returns:
+            ``seed`` and ``views``: for each ``values`` compared, ``differences``, and
+            ``examples`` of them.
+
+        Raises:
+            NotFoundError: If there is no such view.
+        """
+        body = {
+            "views": [_view_name(view) for view in views],
+            "entities": entities,
+            "seed": seed or 0,
+        }
+        return self._http.post("check", body=body)
+
     # Reading
 
     def get_historical_features(

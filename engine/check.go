@@ -1,0 +1,400 @@
+package engine
+
+import (
+	"cmp"
+	"context"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline"
+)
+
+const (
+	checkedEntities    = 100 // per view, if the request does not say
+	maxCheckedEntities = 10_000
+	checkExamples      = 10
+
+	checkAttempts = 8 // of what differs
+	checkPause    = 5 * time.Millisecond
+)
+
+// Check compares what the online store serves with what training sets have, for sampled
+// entities of views and for the times at which the two could part: now, and the edges of
+// a row's life, which begins at its event time and ends with its TTL. Entities are
+// sampled in both stores.
+//
+// What was found is a line of the ledger, without the values. A view that differs is
+// logged as an error when it begins to.
+func (e *Engine) Check(ctx context.Context, req driftline.CheckRequest) (driftline.CheckReport, error) {
+	if err := e.begin(); err != nil {
+		return driftline.CheckReport{}, err
+	}
+	defer e.end()
+	if req.Entities < 0 || req.Entities > maxCheckedEntities {
+		return driftline.CheckReport{}, driftline.Errorf(driftline.Invalid, "a check of %d entities is not possible", req.Entities).
+			WithHint("sample 1 to %d entities of a view", maxCheckedEntities)
+	}
+	views, err := e.viewsToCheck(req.Views)
+	if err != nil {
+		return driftline.CheckReport{}, err
+	}
+	report := driftline.CheckReport{Seed: req.Seed, Views: []driftline.ViewCheck{}}
+	if report.Seed == 0 {
+		report.Seed = 1 + rand.Uint64()>>33 // short enough to be typed again
+	}
+	for _, view := range views {
+		checked, err := e.checkView(ctx, &view, cmp.Or(req.Entities, checkedEntities), report.Seed)
+		if err != nil {
+			return report, fmt.Errorf("view %q: %w", view.Name, err)
+		}
+		if checked, err = e.keepCheck(checked); err != nil {
+			return report, err
+		}
+		report.Views = append(report.Views, checked)
+	}
+	return report, nil
+}
+
+func (e *Engine) viewsToCheck(names []driftline.ViewName) ([]driftline.FeatureView, error) {
+	if len(names) == 0 {
+		return e.registry.Views(), nil
+	}
+	var views []driftline.FeatureView
+	for _, name := range names {
+		view, err := e.registry.View(name)
+		if err != nil {
+			return nil, err
+		}
+		views = append(views, *view)
+	}
+	return views, nil
+}
+
+// keepCheck records a check, and says so if it is the first that found a difference.
+func (e *Engine) keepCheck(checked driftline.ViewCheck) (driftline.ViewCheck, error) {
+	if checked.Skipped != "" {
+		return checked, nil
+	}
+	before, _ := e.registry.Checked(checked.View)
+	tx := e.registry.Begin()
+	defer tx.Discard()
+	kept, err := tx.AddCheck(checked)
+	if err != nil {
+		return checked, err
+	}
+	if err := tx.Commit(); err != nil {
+		return checked, err
+	}
+	if checked.Differences > 0 && before.Differences == 0 {
+		e.log.Error("the online store and the offline store differ", "view", checked.View, "values", checked.Values, "differences", checked.Differences)
+	}
+	return kept, nil
+}
+
+func (e *Engine) checkView(ctx context.Context, view *driftline.FeatureView, entities int, seed uint64) (driftline.ViewCheck, error) {
+	c := viewChecker{engine: e, view: view, report: driftline.ViewCheck{View: view.Name}}
+	switch {
+	case view.Source != nil:
+		c.report.Skipped = "its rows are read in place from files of somebody else, and not served online"
+	case view.Horizon > 0:
+		c.report.Skipped = "labels are not served online"
+	case e.checkHealthy(view.Name) != nil:
+		c.report.Skipped = "it is damaged"
+	}
+	if c.report.Skipped != "" {
+		return c.report, nil
+	}
+	moments, err := c.sample(ctx, entities, seed)
+	if err != nil {
+		return c.report, err
+	}
+	defer moments.Release()
+	c.report.Moments = int(moments.NumRows())
+	if c.report.Moments == 0 {
+		c.report.Skipped = "it has no rows"
+		return c.report, nil
+	}
+	return c.report, c.compare(ctx, moments)
+}
+
+// viewChecker checks one view. Moments are batches of the view's join keys and a time.
+type viewChecker struct {
+	engine *Engine
+	view   *driftline.FeatureView
+	report driftline.ViewCheck
+}
+
+func (c *viewChecker) schema() *arrow.Schema {
+	var fields []arrow.Field
+	for _, k := range c.view.JoinKeys {
+		fields = append(fields, arrow.Field{Name: k.Name, Type: k.Type.Arrow(), Nullable: true})
+	}
+	return arrow.NewSchema(append(fields, arrow.Field{Name: pastTime, Type: driftline.Time, Nullable: true}), nil)
+}
+
+// sample returns the moments to look at. The caller releases them.
+func (c *viewChecker) sample(ctx context.Context, entities int, seed uint64) (arrow.RecordBatch, error) {
+	rows, err := c.sampleRows(ctx, entities, seed)
+	if err != nil {
+		return nil, err
+	}
+	defer rows.Release()
+	keys := rows.Columns()[:len(c.view.JoinKeys)]
+	served, err := c.engine.online.Sample(c.engine.mem, c.view, keys, entities, rand.New(rand.NewPCG(seed, 0)))
+	if err != nil {
+		return nil, err
+	}
+	defer releaseArrays(served)
+
+	b := array.NewRecordBuilder(c.engine.mem, c.schema())
+	defer b.Release()
+	seen, now := map[string]bool{}, c.engine.now().UnixMicro()
+	add := func(keys []arrow.Array, row int, times []int64) error {
+		if entity := entityText(keys, row); !seen[entity] {
+			times, seen[entity] = append(times, now), true
+		}
+		for _, t := range times {
+			for i, k := range keys {
+				if err := appendValue(b.Field(i), k, row); err != nil {
+					return err
+				}
+			}
+			b.Field(len(keys)).(*array.TimestampBuilder).Append(arrow.Timestamp(t))
+		}
+		return nil
+	}
+	events := rows.Column(len(keys)).(*array.Timestamp)
+	for row := range int(rows.NumRows()) {
+		if err := add(keys, row, c.edges(int64(events.Value(row)))); err != nil {
+			return nil, err
+		}
+	}
+	if len(served) > 0 {
+		for row := range served[0].Len() {
+			if err := add(served, row, nil); err != nil {
+				return nil, err
+			}
+		}
+	}
+	c.report.Entities = len(seen)
+	return b.NewRecordBatch(), nil
+}
+
+// edges are the times around which a row of an event time begins and ceases to count.
+func (c *viewChecker) edges(event int64) []int64 {
+	edges := []int64{event - 1, event}
+	if ttl := c.view.TTL.Microseconds(); ttl > 0 {
+		edges = append(edges, event+ttl, event+ttl+1)
+	}
+	return edges
+}
+
+// sampleRows draws rows of the view's history: their join keys and event times.
+func (c *viewChecker) sampleRows(ctx context.Context, n int, seed uint64) (arrow.RecordBatch, error) {
+	columns := append(c.view.KeyNames(), c.view.EventTimestamp)
+	for i, name := range columns {
+		columns[i] = `"` + name + `"`
+	}
+	rows, err := c.engine.SQL(ctx, fmt.Sprintf("SELECT %s FROM features.%s USING SAMPLE reservoir(%d ROWS) REPEATABLE (%d)",
+		strings.Join(columns, ", "), c.view.Name, n, seed), nil)
+	if err != nil {
+		return nil, err
+	}
+	return collected(c.engine.mem, rows)
+}
+
+// collected is a stream as one batch. The caller releases it.
+func collected(mem memory.Allocator, rows driftline.Batches) (arrow.RecordBatch, error) {
+	batches, n, err := rows.Collect()
+	defer driftline.ReleaseAll(batches)
+	if err != nil {
+		return nil, err
+	}
+	columns := make([]arrow.Array, 0, rows.Schema.NumFields())
+	defer func() { releaseArrays(columns) }()
+	for i, f := range rows.Schema.Fields() {
+		parts := make([]arrow.Array, len(batches))
+		for j, b := range batches {
+			parts[j] = b.Column(i)
+		}
+		if len(parts) == 0 {
+			columns = append(columns, array.MakeArrayOfNull(mem, f.Type, 0))
+			continue
+		}
+		whole, err := array.Concatenate(parts, mem)
+		if err != nil {
+			return nil, err
+		}
+		columns = append(columns, whole)
+	}
+	return array.NewRecordBatch(rows.Schema, columns, n), nil
+}
+
+// compare reads the moments from both stores. Those that differ, or that were written
+// meanwhile, are read again.
+func (c *viewChecker) compare(ctx context.Context, moments arrow.RecordBatch) error {
+	moments.Retain()
+	defer func() { moments.Release() }()
+	for attempt := range checkAttempts {
+		look, err := c.look(ctx, moments)
+		if err != nil {
+			return err
+		}
+		if attempt == 0 {
+			c.report.Values = look.compared
+		}
+		if len(look.again) == 0 || attempt == checkAttempts-1 {
+			c.keep(moments, look.differing)
+			return nil
+		}
+		select { // what is being committed is not in both stores at the same instant
+		case <-ctx.Done():
+			return driftline.Errorf(driftline.Deadline, "the check was stopped: %w", ctx.Err())
+		case <-time.After(checkPause):
+		}
+		again, err := takeRows(ctx, c.engine.mem, moments, look.again)
+		if err != nil {
+			return err
+		}
+		moments.Release()
+		moments = again
+	}
+	return nil
+}
+
+// difference is a value that the stores do not agree on, at one of the moments.
+type difference struct {
+	row     int
+	online  servedValue
+	offline string
+}
+
+func (c *viewChecker) keep(moments arrow.RecordBatch, differing []difference) {
+	c.report.Differences = int64(len(differing))
+	times := moments.Column(len(c.view.JoinKeys)).(*array.Timestamp)
+	for _, d := range differing[:min(len(differing), checkExamples)] {
+		entity := map[string]string{}
+		for i, k := range c.view.JoinKeys {
+			entity[k.Name] = moments.Column(i).ValueStr(d.row)
+		}
+		c.report.Examples = append(c.report.Examples, driftline.Difference{
+			Entity: entity, At: time.UnixMicro(int64(times.Value(d.row))).UTC(), Feature: d.online.feature,
+			Online: d.online.text, Offline: d.offline, Status: d.online.status,
+		})
+	}
+}
+
+// look is one comparison of moments.
+type look struct {
+	compared  int64
+	differing []difference
+	again     []int64 // moments that differ or were written meanwhile, ascending
+}
+
+// look reads the moments online, offline, and online again. A value that is the same
+// before and after was not written in between, and must be that of the other store.
+func (c *viewChecker) look(ctx context.Context, moments arrow.RecordBatch) (found look, err error) {
+	before, err := c.served(ctx, moments)
+	if err != nil {
+		return found, err
+	}
+	set, err := c.engine.Historical(ctx, driftline.HistoricalRequest{FeatureSet: c.everything(), EventTimestamp: pastTime},
+		driftline.BatchesOf(moments.Schema(), moments))
+	if err != nil {
+		return found, err
+	}
+	joined, err := collected(c.engine.mem, set.Batches)
+	if err != nil {
+		return found, err
+	}
+	defer joined.Release()
+	after, err := c.served(ctx, moments)
+	if err != nil {
+		return found, err
+	}
+	for row := range before {
+		steady := slices.Equal(before[row], after[row])
+		differs := false
+		for _, value := range before[row] {
+			found.compared++
+			offline := joined.Column(joined.Schema().FieldIndices(value.feature)[0]).ValueStr(row)
+			if steady && value.text != offline {
+				differs = true
+				found.differing = append(found.differing, difference{row, value, offline})
+			}
+		}
+		if differs || !steady {
+			found.again = append(found.again, int64(row))
+		}
+	}
+	return found, nil
+}
+
+// servedValue is a value as it is served online. Text tells every two values apart, NaN
+// and -0 too.
+type servedValue struct {
+	feature, text string
+	status        driftline.Status
+}
+
+// served reads the moments online: all features of each.
+func (c *viewChecker) served(ctx context.Context, moments arrow.RecordBatch) ([][]servedValue, error) {
+	all := make([][]servedValue, moments.NumRows())
+	for at, rows := range momentsByTime(moments, len(c.view.JoinKeys)) {
+		entities, err := takeRows(ctx, c.engine.mem, moments, rows)
+		if err != nil {
+			return nil, err
+		}
+		answer, err := c.engine.Online(ctx, driftline.OnlineRequest{FeatureSet: c.everything(), At: time.UnixMicro(at).UTC()}, entities)
+		entities.Release()
+		if err != nil {
+			return nil, err
+		}
+		for i, feature := range answer.Features {
+			values := answer.Batch.Column(len(moments.Columns()) + i)
+			for j, row := range rows {
+				all[row] = append(all[row], servedValue{feature.Name, values.ValueStr(j), feature.Statuses[j]})
+			}
+		}
+		answer.Release()
+	}
+	return all, nil
+}
+
+// everything is all features of the view, under names that no join key has.
+func (c *viewChecker) everything() driftline.FeatureSet {
+	return driftline.FeatureSet{Projections: []driftline.Projection{{View: c.view.Name}}, FullFeatureNames: true}
+}
+
+func momentsByTime(moments arrow.RecordBatch, timeColumn int) map[int64][]int64 {
+	rows := map[int64][]int64{}
+	for row, t := range moments.Column(timeColumn).(*array.Timestamp).TimestampValues() {
+		rows[int64(t)] = append(rows[int64(t)], int64(row))
+	}
+	return rows
+}
+
+func entityText(keys []arrow.Array, row int) string {
+	var text strings.Builder
+	for _, k := range keys {
+		fmt.Fprintf(&text, "%q", k.ValueStr(row))
+	}
+	return text.String()
+}
+
+// checkIfDue checks all views if the last check of the schedule is long enough ago.
+func (e *Engine) checkIfDue(ctx context.Context) error {
+	if e.checkEvery < 0 || e.now().Sub(e.checked) < e.checkEvery {
+		return nil
+	}
+	e.checked = e.now()
+	_, err := e.Check(ctx, driftline.CheckRequest{})
+	return err
+}

@@ -1,0 +1,153 @@
+package engine_test
+
+import (
+	"context"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/testenv"
+)
+
+// airports writes a row for each of n airports an hour ago, half of them in files.
+func airports(t *testing.T, env *testenv.Env, n int) {
+	rows := func(from, to int) string {
+		var all []string
+		for i := from; i < to; i++ {
+			all = append(all, fmt.Sprintf(`{"origin": "A%03d", "event_timestamp": "2013-05-31T23:00:00Z", "created": "2013-05-31T23:00:00Z", "temp": %d}`, i, i))
+		}
+		return "[" + strings.Join(all, ",") + "]"
+	}
+	env.Ingest("weather", rows(0, n/2))
+	flush(t, env)
+	env.Ingest("weather", rows(n/2, n))
+}
+
+func checkWeather(t *testing.T, env *testenv.Env) driftline.ViewCheck {
+	t.Helper()
+	report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Views: []driftline.ViewName{"weather"}, Seed: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return report.Views[0]
+}
+
+func TestCheckFindsNoDifferenceWhereThereIsNone(t *testing.T) {
+	env := newWeather(t)
+	if got := checkWeather(t, env); got.Skipped != "it has no rows" {
+		t.Errorf("%+v", got)
+	}
+	airports(t, env, 40)
+	got := checkWeather(t, env)
+	if got.Differences != 0 || got.Entities != 40 || got.Values < 40*4 {
+		t.Errorf("%+v, want every airport at several times, and no difference", got)
+	}
+	env.Reopen()
+	last, ok := env.Engine.Registry().Checked("weather")
+	if !ok || last.Values != got.Values || last.Examples != nil {
+		t.Errorf("the ledger has %+v, want the check without examples", last)
+	}
+	if text, err := sqlText(t, env, "SELECT view, differences FROM meta.checks"); err != nil || text != "view differences\nweather 0" {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+// Whichever store is at fault, the check names what it found.
+func TestCheckCatchesAFaultInEitherStore(t *testing.T) {
+	const row = `[{"origin": %q, "event_timestamp": "2013-05-31T23:00:00Z", "created": "2013-05-31T23:00:00Z", "temp": 99}]`
+	for _, c := range []struct {
+		fault   string
+		inject  func(env *testenv.Env) error
+		example string
+	}{
+		{"an online value is another", func(env *testenv.Env) error {
+			view, err := env.Engine.Registry().View("weather")
+			if err != nil {
+				return err
+			}
+			return env.Engine.PutOnlineOnly("weather", env.Rows(view.Schema(), fmt.Sprintf(row, "A007")))
+		}, "map[origin:A007] weather__temp: 99 online, 7 offline"},
+		{"an entity is online only", func(env *testenv.Env) error {
+			view, err := env.Engine.Registry().View("weather")
+			if err != nil {
+				return err
+			}
+			return env.Engine.PutOnlineOnly("weather", env.Rows(view.Schema(), fmt.Sprintf(row, "A007x")))
+		}, "map[origin:A007x] weather__temp: 99 online, (null) offline"},
+		{"online rows are lost", func(env *testenv.Env) error { return env.Engine.LoseOnline("weather") },
+			"weather__temp: (null) online"},
+		{"rows of the log are lost", func(env *testenv.Env) error {
+			env.Engine.LoseLog("weather")
+			return nil
+		}, "(null) offline"},
+		{"files are lost", func(env *testenv.Env) error {
+			if err := env.Engine.ForgetSnapshots(context.Background(), "weather"); err != nil {
+				return err
+			}
+			env.Reopen()
+			return nil
+		}, "(null) offline"},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			env := newWeather(t)
+			airports(t, env, 40)
+			if err := c.inject(env); err != nil {
+				t.Fatal(err)
+			}
+			got := checkWeather(t, env)
+			var examples []string
+			for _, d := range got.Examples {
+				examples = append(examples, fmt.Sprintf("%v %s: %s online, %s offline", d.Entity, d.Feature, d.Online, d.Offline))
+			}
+			if got.Differences == 0 || !strings.Contains(strings.Join(examples, "\n"), c.example) {
+				t.Errorf("%d differences, want one like %q:\n%s", got.Differences, c.example, strings.Join(examples, "\n"))
+			}
+		})
+	}
+}
+
+func TestCheckRunsBesideWriters(t *testing.T) {
+	env := newWeather(t)
+	airports(t, env, 40)
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 200 {
+			env.Ingest("weather", fmt.Sprintf(`[{"origin": "A%03d", "event_timestamp": "2013-05-31T23:%02d:00Z", "created": "2013-05-31T23:00:00Z", "temp": %d}]`, i%40, i%60, i))
+		}
+	}()
+	for range 3 {
+		if got := checkWeather(t, env); got.Differences != 0 {
+			t.Errorf("%+v, want no difference: writes come in between, in both stores at once", got)
+		}
+	}
+	<-done
+}
+
+func TestUpkeepChecksNowAndThen(t *testing.T) {
+	env := newWeather(t)
+	airports(t, env, 4)
+	for _, c := range []struct {
+		after time.Duration
+		want  bool
+	}{{time.Minute, false}, {time.Hour, true}} {
+		env.Clock.Set(env.Clock.Now().Add(c.after))
+		if err := env.Engine.CheckIfDue(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		if _, got := env.Engine.Registry().Checked("weather"); got != c.want {
+			t.Errorf("after another %s: checked %v, want %v", c.after, got, c.want)
+		}
+	}
+}
+
+func TestCheckRefusesWhatItCannotDo(t *testing.T) {
+	env := newWeather(t)
+	for _, req := range []driftline.CheckRequest{{Entities: -1}, {Entities: 10_001}, {Views: []driftline.ViewName{"wether"}}} {
+		if _, err := env.Engine.Check(context.Background(), req); err == nil || driftline.CodeOf(err) == driftline.Internal {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+}
