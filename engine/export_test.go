@@ -131,10 +131,11 @@ func (e *Engine) PutOnlineOnly(view driftline.ViewName, rows driftline.Batches) 
 		if err != nil {
 			return err
 		}
-		stored := withSequence(e.mem, rows, e.takeSequences(rows.NumRows()))
-		err = e.putOnline(b, v, stored)
-		stored.Release()
-		if err != nil {
+		sequences := make([]int64, rows.NumRows())
+		for i, first := 0, e.takeSequences(rows.NumRows()); i < len(sequences); i++ {
+			sequences[i] = int64(first) + int64(i)
+		}
+		if err := e.online.Put(b, v, rows, sequences); err != nil {
 			return err
 		}
 	}
