@@ -58,6 +58,9 @@ type viewPage struct {
 	Newest        time.Time                  // event time; zero if there are no rows
 	Services      []driftline.FeatureService // that use the view
 	Distributions []distribution
+	NullShares    map[string]float64   // by feature; empty if they are not known
+	Checked       *driftline.ViewCheck // the last comparison of the two stores; nil if there was none
+	Look          *entityLook          // nil if the view is not served online
 	Table         string
 	Snapshots     []driftline.Snapshot // the newest first
 	MoreSnapshots int                  // that Snapshots leaves out
@@ -91,7 +94,11 @@ func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
 	body := viewPage{View: view, Status: status, HTTP: "http://" + r.Host, Flight: s.options.FlightAddress,
 		Example: exampleOf(view), Newest: newest, Damage: s.damageOf(r.Context(), view.Name, status.Damaged),
 		Table: viewTable(view.Name), Snapshots: shown, MoreSnapshots: len(snapshots) - len(shown), Growth: drawGrowth(snapshots, s.engine.Now()),
-		Distributions: s.distributions(r.Context(), view, status.Rows)}
+		Distributions: s.distributions(r.Context(), view, status.Rows), NullShares: s.nullShares(r.Context(), view, status.Rows),
+		Look: s.lookUp(r.Context(), view, r.URL.Query())}
+	if last, ok := s.engine.Registry().Checked(view.Name); ok {
+		body.Checked = &last
+	}
 	for _, service := range s.engine.Registry().Services() {
 		for _, projection := range service.Projections {
 			if projection.View == view.Name {

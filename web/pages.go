@@ -140,6 +140,7 @@ var pageFuncs = template.FuncMap{
 	"ago":      agoText,
 	"stamp":    stampText,
 	"age":      ageText,
+	"percent":  percentOf,
 	"number":   numberText,
 	"metric":   metricText,
 	"refURL":   refURL,

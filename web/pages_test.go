@@ -39,6 +39,8 @@ func (s *site) save(t testing.TB) {
 var stockedPages = []struct{ path, want string }{
 	{"/", `<a href="/views/weather">weather</a>`},
 	{"/views/weather", `aria-label="Histogram of temp from 39.02 to 41.5"`},
+	{"/views/weather?look=1&key.airport=JFK", `<td>present</td>`},
+	{"/views/weather?look=1&key.airport=%3Cb%3Ebold", `no such entity`},
 	{"/services/delay_model", `<code>temp</code>`},
 	{"/datasets", `<a href="/datasets/late/1">late</a>`},
 	{"/datasets/late/1", `aria-label="Histogram of temp from 39.02 to 41.5"`},
