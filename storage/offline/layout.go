@@ -35,46 +35,60 @@ const (
 
 // layout is how each column of one file is stored.
 func (e *encoder) layout() ([]parquet.WriterProperty, error) {
+	halves, err := e.halves()
+	if err != nil {
+		return nil, err
+	}
 	var options []parquet.WriterProperty
 	for i, f := range e.schema.Fields() {
-		if _, fixed := f.Type.(arrow.FixedWidthDataType); !fixed || arrow.IsNested(f.Type.ID()) {
+		if !fixedWidth(f.Type) {
 			continue // dictionary and zstd, the defaults of the file
 		}
 		options = append(options, parquet.WithDictionaryFor(f.Name, slices.Contains(e.order.Keys, f.Name)))
-		compressed := !slices.Contains(e.order.columns(), f.Name)
-		if compressed {
-			var err error
-			if compressed, err = e.halves(i); err != nil {
-				return nil, err
-			}
-		}
-		if !compressed {
+		if !halves[i] {
 			options = append(options, parquet.WithCompressionFor(f.Name, compress.Codecs.Uncompressed))
 		}
 	}
 	return options, nil
 }
 
-// halves reports whether a sample of the column takes half the bytes when compressed.
-func (e *encoder) halves(column int) (bool, error) {
+func fixedWidth(typ arrow.DataType) bool {
+	_, fixed := typ.(arrow.FixedWidthDataType)
+	return fixed && !arrow.IsNested(typ.ID())
+}
+
+// halves tells of which columns a sample takes half the bytes when it is compressed.
+// Columns that are never compressed are not asked.
+func (e *encoder) halves() ([]bool, error) {
 	rows := int(e.chunk.rows)
-	plain, packed := 0, 0
+	fields := e.schema.Fields()
+	plain, packed := make([]int, len(fields)), make([]int, len(fields))
 	for part := range sampleParts {
 		start := part * rows / sampleParts
 		end := min(start+sampleRows, (part+1)*rows/sampleParts)
 		if start == end {
 			continue
 		}
-		sample, err := e.gather.column(column, e.gather.slice(start, end))
-		if err != nil {
-			return false, err
+		e.gather.slice(start, end)
+		for i, f := range fields {
+			if !fixedWidth(f.Type) || slices.Contains(e.order.columns(), f.Name) {
+				continue
+			}
+			sample, err := e.gather.column(i)
+			if err != nil {
+				return nil, err
+			}
+			values := presentValues(sample)
+			sample.Release()
+			plain[i] += len(values)
+			packed[i] += len(e.zstd.Encode(nil, values))
 		}
-		values := presentValues(sample)
-		sample.Release()
-		plain += len(values)
-		packed += len(e.zstd.Encode(nil, values))
 	}
-	return plain >= sampleHalving*packed, nil
+	halves := make([]bool, len(fields))
+	for i, f := range fields {
+		halves[i] = plain[i] >= sampleHalving*packed[i] && !slices.Contains(e.order.columns(), f.Name)
+	}
+	return halves, nil
 }
 
 // presentValues returns a copy of the bytes that a plain page has of an array: those
@@ -105,7 +119,10 @@ type encoder struct {
 
 func newEncoder(w *stager, c *chunk, order []int32) (*encoder, error) {
 	zstd, err := compress.GetCodec(compress.Codecs.Zstd)
-	return &encoder{schema: w.schema, order: w.order, chunk: c, gather: newGatherer(c, w.conformer, order), zstd: zstd}, err
+	return &encoder{
+		schema: w.schema, order: w.order, chunk: c, zstd: zstd,
+		gather: newSorter(w.schema, c, w.conformer, order, w.packed),
+	}, err
 }
 
 func (e *encoder) release() { e.gather.release() }
@@ -151,9 +168,9 @@ func (e *encoder) encodeGroup(writer *pqarrow.FileWriter, start, end int) error 
 	if e.gather.order == nil {
 		return e.encodeInOrder(writer, start, end)
 	}
-	rows := e.gather.slice(start, end)
+	e.gather.slice(start, end)
 	for i := range e.schema.Fields() {
-		column, err := e.gather.column(i, rows)
+		column, err := e.gather.column(i)
 		if err != nil {
 			return err
 		}

@@ -144,9 +144,10 @@ func (m *merger) block() (arrow.RecordBatch, error) {
 			next[r.part]++
 		}
 	}
-	gather := newGatherer(parts, newConformer(m.ctx, m.store.mem), nil)
+	gather := newGatherer(m.plain, parts, newConformer(m.ctx, m.store.mem))
 	defer gather.release()
-	return gather.batch(m.plain, of)
+	gather.take(of)
+	return gather.batch()
 }
 
 // used returns of each part the rows that the block has, which are neighbours.

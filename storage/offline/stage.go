@@ -11,6 +11,7 @@ import (
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/memory"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/driftline/driftline"
@@ -67,7 +68,8 @@ type Newest func(file File, rows arrow.RecordBatch) error
 // While a file's rows are gathered, the rows of the file before are sorted and encoded,
 // and the one before that is made durable. So Stage holds the rows of two files, at
 // most 2 × 128 MiB, and beside them the order and, one row group at a time, the sorted
-// columns; columns that are not of fixed width are held once more while they are sorted.
+// columns; rows with columns that are not of fixed width are held once more while they
+// are sorted.
 func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, order Order) (files []File, err error) {
 	return s.StageNewest(ctx, id, rows, order, nil)
 }
@@ -88,7 +90,9 @@ func (s *Store) StageNewest(ctx context.Context, id TableID, rows driftline.Batc
 	w := &stager{
 		store: s, table: id, schema: schema, order: order, newest: newest,
 		conformer: newConformer(ctx, s.mem), group: group, turn: make(chan struct{}, 1),
+		packed: memory.NewResizableBuffer(s.mem),
 	}
+	defer w.packed.Release()
 	err = w.addAll(ctx, rows)
 	w.chunk.release()
 	// The error of a file that fails cancels the rest, so it is the one to report.
@@ -115,9 +119,10 @@ type stager struct {
 	conformer conformer
 	chunk     chunk
 
-	group *errgroup.Group
-	turn  chan struct{} // has room for the one file whose rows are sorted and encoded
-	files []*File       // in the order of rows; without a hash until they are made
+	group  *errgroup.Group
+	turn   chan struct{}  // has room for the one file whose rows are sorted and encoded
+	packed *memory.Buffer // of that file's rows
+	files  []*File        // in the order of rows; without a hash until they are made
 }
 
 // made returns the files that are there.
@@ -227,7 +232,8 @@ func (w *stager) encode(out io.Writer, c *chunk, order, ends []int32, file *File
 	if w.newest == nil {
 		return nil
 	}
-	rows, err := e.gather.batch(w.schema, e.gather.positions(ends))
+	e.gather.positions(ends)
+	rows, err := e.gather.batch()
 	if err != nil {
 		return err
 	}
