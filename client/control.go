@@ -67,6 +67,20 @@ func (c *Client) Check(ctx context.Context, req driftline.CheckRequest) (driftli
 	return report, err
 }
 
+// OnDemandFeatureViews lists the registered on-demand feature views.
+func (c *Client) OnDemandFeatureViews(ctx context.Context) ([]driftline.OnDemandFeatureView, error) {
+	var answer struct {
+		OnDemandFeatureViews []driftline.OnDemandFeatureView `json:"on_demand_feature_views"`
+	}
+	err := c.call(ctx, http.MethodGet, path("on-demand-feature-views"), nil, &answer)
+	return answer.OnDemandFeatureViews, err
+}
+
+// OnDemandFeatureView returns one registered on-demand feature view.
+func (c *Client) OnDemandFeatureView(ctx context.Context, name driftline.ViewName) (*driftline.OnDemandFeatureView, error) {
+	return get[driftline.OnDemandFeatureView](ctx, c, path("on-demand-feature-views", string(name)))
+}
+
 // FeatureServices lists the registered feature services.
 func (c *Client) FeatureServices(ctx context.Context) ([]driftline.FeatureService, error) {
 	var answer struct {

@@ -54,6 +54,7 @@ var metaTables = []metaTable{
 	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}}, metricRows},
 	{"model_versions", []metaColumn{{"model", text}, {"version", integer}, {"run_id", text}, {"created", instant},
 		{"artifact", text}, {"sha256", text}, {"description", text}}, modelRows},
+	{"on_demand_features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"expression", text}, {"description", text}}, onDemandFeatureRows},
 	{"params", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, paramRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
 		{"started", instant}, {"ended", instant}}, runRows},
@@ -292,6 +293,20 @@ func featureRows(e *Engine, add func(...any)) error {
 	for _, v := range e.registry.Views() {
 		for _, f := range v.Features {
 			add(string(v.Name), f.Name, string(f.Type), f.Description)
+		}
+	}
+	for _, v := range e.registry.OnDemandViews() {
+		for _, f := range v.Features {
+			add(string(v.Name), f.Name, string(f.Type), f.Description)
+		}
+	}
+	return nil
+}
+
+func onDemandFeatureRows(e *Engine, add func(...any)) error {
+	for _, v := range e.registry.OnDemandViews() {
+		for _, f := range v.Features {
+			add(string(v.Name), f.Name, string(f.Type), f.Expression, f.Description)
 		}
 	}
 	return nil

@@ -64,6 +64,18 @@ func (s *Server) view(r *http.Request) (*driftline.FeatureView, error) {
 	return s.engine.Registry().View(driftline.ViewName(r.PathValue("name")))
 }
 
+type onDemandList struct {
+	OnDemandFeatureViews []driftline.OnDemandFeatureView `json:"on_demand_feature_views"`
+}
+
+func (s *Server) onDemandViews(*http.Request) (onDemandList, error) {
+	return onDemandList{OnDemandFeatureViews: list(s.engine.Registry().OnDemandViews())}, nil
+}
+
+func (s *Server) onDemandView(r *http.Request) (*driftline.OnDemandFeatureView, error) {
+	return s.engine.Registry().OnDemandView(driftline.ViewName(r.PathValue("name")))
+}
+
 func (s *Server) written(r *http.Request) (driftline.IngestResult, error) {
 	return s.engine.Written(driftline.ViewName(r.PathValue("name")), r.PathValue("key"))
 }

@@ -45,6 +45,8 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/api/v1/feature-views/{name}", handle: answer(s.view)},
 		{method: "GET", path: "/api/v1/feature-views/{name}/writes/{key}", handle: answer(s.written)},
 		{method: "POST", path: "/api/v1/feature-views/{name}/history", handle: s.rowHistory, body: large},
+		{method: "GET", path: "/api/v1/on-demand-feature-views", handle: answer(s.onDemandViews)},
+		{method: "GET", path: "/api/v1/on-demand-feature-views/{name}", handle: answer(s.onDemandView)},
 		{method: "GET", path: "/api/v1/feature-services", handle: answer(s.services)},
 		{method: "GET", path: "/api/v1/feature-services/{name}", handle: answer(s.service)},
 

@@ -42,7 +42,7 @@ func readDefinitions(paths []string) (*definitionFiles, error) {
 			}
 		}
 	}
-	if len(found.Entities)+len(found.FeatureViews)+len(found.FeatureServices) == 0 {
+	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices) == 0 {
 		return nil, driftline.Errorf(driftline.Invalid, "there are no definitions in %s", strings.Join(paths, ", ")).
 			WithHint("driftline init DIR writes an example")
 	}
@@ -146,12 +146,16 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	}
 	d.Entities = append(d.Entities, read.Entities...)
 	d.FeatureViews = append(d.FeatureViews, read.FeatureViews...)
+	d.OnDemandFeatureViews = append(d.OnDemandFeatureViews, read.OnDemandFeatureViews...)
 	d.FeatureServices = append(d.FeatureServices, read.FeatureServices...)
 	for i, e := range read.Entities {
 		d.remember(driftline.EntityRef(e.Name), "entity", reader.place(item(root, "entities", i)))
 	}
 	for i, v := range read.FeatureViews {
 		d.remember(driftline.ViewRef(v.Name), "feature view", reader.place(item(root, "feature_views", i)))
+	}
+	for i, v := range read.OnDemandFeatureViews {
+		d.remember(driftline.ViewRef(v.Name), "on-demand feature view", reader.place(item(root, "on_demand_feature_views", i)))
 	}
 	for i, s := range read.FeatureServices {
 		d.remember(driftline.ServiceRef(s.Name), "feature service", reader.place(item(root, "feature_services", i)))
@@ -174,7 +178,7 @@ func item(root *yaml.Node, key string, i int) *yaml.Node {
 	return root
 }
 
-var messageSubject = regexp.MustCompile(`^(entity|feature view|feature service) "[^"]*"`)
+var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service) "[^"]*"`)
 
 // locate puts file:line in front of what the server says of an object.
 func (d *definitionFiles) locate(err error) error {

@@ -31,7 +31,9 @@ from driftline.definitions import (
     Field,
     History,
     IcebergSource,
+    OnDemandFeatureView,
     ParquetSource,
+    RequestSource,
     lag,
 )
 from driftline.drift import ColumnDrift, DriftReport
@@ -146,11 +148,13 @@ __all__ = [
     "Metric",
     "ModelVersion",
     "NotFoundError",
+    "OnDemandFeatureView",
     "OnlineResponse",
     "ParquetSource",
     "PermissionDeniedError",
     "Pusher",
     "Rebuild",
+    "RequestSource",
     "RetrievalJob",
     "Run",
     "Snapshot",

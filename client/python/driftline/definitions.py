@@ -542,7 +542,157 @@ class FeatureView:
         )
 
 
-Projectable = FeatureView | FeatureViewProjection
+@dataclass(frozen=True)
+class RequestSource:
+    """The columns that a request itself brings, for features that are computed on demand.
+
+    Example:
+        >>> RequestSource(schema=[Field(name="distance", dtype=Int64)])
+
+    Attributes:
+        schema: The columns.
+        name: For Feast's sake; it says nothing here.
+    """
+
+    schema: Sequence[Field]
+    name: str = ""
+
+    def __post_init__(self) -> None:
+        for f in _want_sequence("RequestSource", "schema", self.schema):
+            if not isinstance(f, Field):
+                raise TypeError(f"schema of RequestSource holds {f!r}, want Field(name=, dtype=)")
+        object.__setattr__(self, "schema", tuple(self.schema))
+
+
+@dataclass(frozen=True, init=False)
+class OnDemandFeatureView:
+    """Features that are computed, when they are asked for, from those of other views.
+
+    An expression is SQL over the features of the sources and the request's columns. It
+    means the same in a training set, where the request's columns are columns of the spine,
+    and online, where they come with the entities. A row for which it fails is null.
+
+    Example:
+        >>> trips = OnDemandFeatureView(
+        ...     name="trips",
+        ...     sources=[weather, RequestSource(schema=[Field(name="distance", dtype=Int64)])],
+        ...     expressions={"headwind": "wind / distance", "freezing": "temp < 32"},
+        ... )
+
+    Attributes:
+        name: The view's name; its features are asked for as ``trips:headwind``.
+        sources: The views, or parts of views, that the expressions read.
+        request: The columns that a request brings, from every RequestSource.
+        expressions: The expression of each feature.
+        schema: The features with their types. Declared ones are checked by the server,
+            which infers the others.
+        description: For people.
+        owner: Whom to ask.
+        tags: For people and scripts.
+    """
+
+    name: str
+    sources: tuple[FeatureViewProjection, ...]
+    request: tuple[Field, ...]
+    expressions: dict[str, str]
+    schema: tuple[Field, ...]
+    description: str
+    owner: str
+    tags: dict[str, str]
+
+    def __init__(
+        self,
+        name: str,
+        *,
+        sources: Sequence[FeatureView | FeatureViewProjection | RequestSource],
+        expressions: Mapping[str, str],
+        schema: Sequence[Field] = (),
+        description: str = "",
+        owner: str = "",
+        tags: Mapping[str, str] | None = None,
+    ) -> None:
+        """Declares an on-demand feature view; the arguments are the attributes.
+
+        A RequestSource among ``sources`` brings the columns of ``request``.
+        """
+        _want_text("OnDemandFeatureView", "name", name)
+        given = _want_sequence("OnDemandFeatureView", "sources", sources)
+        if not isinstance(expressions, Mapping):
+            raise TypeError(f"expressions of view {name!r} want a dict from feature to SQL")
+        for f in _want_sequence("OnDemandFeatureView", "schema", schema):
+            if not isinstance(f, Field):
+                raise TypeError(f"schema of view {name!r} holds {f!r}, want Field(name=, dtype=)")
+            if f.name not in expressions:
+                raise ValueError(f"view {name!r} has no expression for {f.name!r}")
+        views = [s for s in given if not isinstance(s, RequestSource)]
+        values = {
+            "name": name,
+            "sources": tuple(as_projection(s) for s in views),
+            "request": tuple(f for s in given if isinstance(s, RequestSource) for f in s.schema),
+            "expressions": dict(expressions),
+            "schema": tuple(schema),
+            "description": description,
+            "owner": owner,
+            "tags": dict(tags or {}),
+        }
+        for attribute, value in values.items():
+            object.__setattr__(self, attribute, value)
+
+    @property
+    def projection(self) -> FeatureViewProjection:
+        """The whole view, as a request or a service uses it."""
+        return FeatureViewProjection(self.name)
+
+    def __getitem__(self, features: Sequence[str]) -> FeatureViewProjection:
+        names = _feature_names(self.name, features)
+        for name in names:
+            if name not in self.expressions:
+                known = list(self.expressions)
+                raise KeyError(f"view {self.name!r} has no feature {name!r}; it has {known}")
+        return replace(self.projection, features=names)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        declared = {f.name: f for f in self.schema}
+        features = []
+        for name, expression in self.expressions.items():
+            said = declared.get(name)
+            features.append(
+                _filled(
+                    name=name,
+                    expression=expression,
+                    type=said.dtype.value if said else "",
+                    description=said.description if said else "",
+                )
+            )
+        return _filled(
+            name=self.name,
+            sources=[s.to_json() for s in self.sources],
+            request=[f.to_json() for f in self.request],
+            features=features,
+            description=self.description,
+            owner=self.owner,
+            tags=self.tags,
+        )
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> OnDemandFeatureView:
+        """Reads the server's form."""
+        sources: list[Any] = [FeatureViewProjection.from_json(p) for p in body["sources"]]
+        if body.get("request"):
+            sources.append(RequestSource([Field.from_json(f) for f in body["request"]]))
+        return cls(
+            name=body["name"],
+            sources=sources,
+            expressions={f["name"]: f["expression"] for f in body["features"]},
+            schema=[Field.from_json(f) for f in body["features"] if f.get("type")],
+            description=body.get("description", ""),
+            owner=body.get("owner", ""),
+            tags=body.get("tags"),
+        )
+
+
+Projectable = FeatureView | OnDemandFeatureView | FeatureViewProjection
 
 
 @dataclass(frozen=True, init=False)
@@ -613,7 +763,7 @@ class FeatureService:
         )
 
 
-Definition = Entity | FeatureView | FeatureService
+Definition = Entity | FeatureView | OnDemandFeatureView | FeatureService
 
 
 @dataclass(frozen=True)
@@ -674,13 +824,14 @@ def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, An
     """Returns the server's form of all objects together.
 
     Raises:
-        TypeError: If one is not an Entity, FeatureView or FeatureService.
+        TypeError: If one is not an Entity, FeatureView, OnDemandFeatureView or FeatureService.
     """
-    if isinstance(objects, (Entity, FeatureView, FeatureService)):
+    if isinstance(objects, (Entity, FeatureView, OnDemandFeatureView, FeatureService)):
         objects = [objects]
     sorted_objects: dict[str, list[dict[str, Any]]] = {
         "entities": [],
         "feature_views": [],
+        "on_demand_feature_views": [],
         "feature_services": [],
     }
     for thing in objects:
@@ -688,12 +839,14 @@ def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, An
             sorted_objects["entities"].append(thing.to_json())
         elif isinstance(thing, FeatureView):
             sorted_objects["feature_views"].append(thing.to_json())
+        elif isinstance(thing, OnDemandFeatureView):
+            sorted_objects["on_demand_feature_views"].append(thing.to_json())
         elif isinstance(thing, FeatureService):
             sorted_objects["feature_services"].append(thing.to_json())
         else:
             raise TypeError(
                 f"cannot apply {type(thing).__name__} {thing!r}; "
-                "give Entity, FeatureView and FeatureService objects"
+                "give Entity, FeatureView, OnDemandFeatureView and FeatureService objects"
             )
     return {kind: list_ for kind, list_ in sorted_objects.items() if list_}
 
@@ -711,7 +864,7 @@ def feature_set_json(
         return {"service": features.name}
     if isinstance(features, str) and ":" not in features:
         return {"service": features}
-    if isinstance(features, (str, FeatureView, FeatureViewProjection)):
+    if isinstance(features, (str, FeatureView, OnDemandFeatureView, FeatureViewProjection)):
         features = [features]
     wanted = _want_sequence("the request", "features", features)
     if not wanted:
@@ -727,7 +880,7 @@ def as_projection(thing: Projectable | str) -> FeatureViewProjection:
     """Returns the projection that a view, a projection or ``view:feature`` stands for."""
     if isinstance(thing, FeatureViewProjection):
         return thing
-    if isinstance(thing, FeatureView):
+    if isinstance(thing, (FeatureView, OnDemandFeatureView)):
         return thing.projection
     if isinstance(thing, str):
         return _parse_feature_ref(thing)

@@ -22,6 +22,7 @@ from driftline.definitions import (
     Entity,
     FeatureService,
     FeatureView,
+    OnDemandFeatureView,
     Projectable,
     definitions_json,
     feature_set_json,
@@ -134,6 +135,11 @@ class FeatureStore:
         body = self._http.get("feature-views")
         return [FeatureView.from_json(v) for v in body["feature_views"] or ()]
 
+    def list_on_demand_feature_views(self) -> list[OnDemandFeatureView]:
+        """Returns the registered on-demand feature views."""
+        body = self._http.get("on-demand-feature-views")
+        return [OnDemandFeatureView.from_json(v) for v in body["on_demand_feature_views"] or ()]
+
     def list_feature_services(self) -> list[FeatureService]:
         """Returns the registered feature services."""
         body = self._http.get("feature-services")
@@ -142,6 +148,10 @@ class FeatureStore:
     def get_feature_view(self, name: str) -> FeatureView:
         """Returns a registered feature view."""
         return FeatureView.from_json(self._http.get("feature-views", name))
+
+    def get_on_demand_feature_view(self, name: str) -> OnDemandFeatureView:
+        """Returns a registered on-demand feature view, with the types of its features."""
+        return OnDemandFeatureView.from_json(self._http.get("on-demand-feature-views", name))
 
     def get_feature_service(self, name: str) -> FeatureService:
         """Returns a registered feature service, to ask for its features."""

@@ -4,7 +4,17 @@ from datetime import timedelta
 
 import pyarrow as pa
 import pytest
-from driftline import Aggregation, Entity, FeatureService, FeatureView, FeatureViewProjection, Field
+from driftline import (
+    Aggregation,
+    Entity,
+    FeatureService,
+    FeatureView,
+    FeatureViewProjection,
+    Field,
+    InvalidError,
+    OnDemandFeatureView,
+    RequestSource,
+)
 from driftline.definitions import definitions_json, feature_set_json
 from driftline.times import (
     format_duration,
@@ -13,7 +23,7 @@ from driftline.times import (
     parse_time,
     short_duration,
 )
-from driftline.types import Float64, Int64, String, Type, UnixTimestamp, ValueType
+from driftline.types import Bool, Float64, Int64, String, Type, UnixTimestamp, ValueType
 
 airport = Entity(name="airport", join_keys=["origin"], value_type=ValueType.STRING)
 weather = FeatureView(
@@ -232,6 +242,28 @@ def test_apply_plan_and_read_back(store, world):
     assert (change.action, change.ref) == ("update", f"view/{world.name}")
     assert any("ttl" in field for field in change.fields)
     assert store.get_feature_view(world.name) == world.view, "a plan changes nothing"
+
+
+def test_on_demand_views_are_registered(store, world):
+    request = RequestSource(schema=[Field(name="distance", dtype=Int64)])
+    view = OnDemandFeatureView(
+        name=f"trip_{world.name}",
+        sources=[world.view[["temp"]], request],
+        expressions={"temp_f": "temp * 1.8 + 32", "far": "distance > 1000"},
+        schema=[Field(name="far", dtype=Bool, description="By plane")],
+        owner="me",
+    )
+    assert [c.action for c in store.apply(view)] == ["create"]
+    registered = store.get_on_demand_feature_view(view.name)
+    assert [f.dtype for f in registered.schema] == [Float64, Bool], "types are inferred"
+    assert (registered.expressions, registered.request) == (view.expressions, view.request)
+    assert registered in store.list_on_demand_feature_views()
+    assert store.plan(registered).is_empty
+    assert store.plan(view).is_empty
+    with pytest.raises(InvalidError, match='did you mean "temp"'):
+        store.plan(OnDemandFeatureView("typo", sources=[world.view], expressions={"x": "tmp"}))
+    with pytest.raises(KeyError, match="no feature 'near'"):
+        view[["near"]]
 
 
 def test_services_are_registered(store, world):
