@@ -4,39 +4,29 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/ipc"
 	"github.com/apache/arrow-go/v18/arrow/memory"
-	"google.golang.org/grpc/encoding"
-	"google.golang.org/grpc/encoding/proto"
 	"google.golang.org/grpc/mem"
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/flightdata"
 )
 
-// codec is gRPC's codec of protobuf, except that a frame goes out as it lies: the
-// buffers of a batch are handed to the transport, which copies them once, into what
-// it writes to the socket. The stock way copies them three times.
-type codec struct{ encoding.CodecV2 }
+// codec is that of flightdata, except that a frame goes out as it lies: the buffers of a
+// batch are handed to the transport, and nothing is encoded.
+type codec struct{ flightdata.Codec }
 
-func newCodec() codec { return codec{encoding.GetCodecV2(proto.Name)} }
+func newCodec() codec { return codec{flightdata.NewCodec()} }
 
 // Marshal returns the bytes of a message. gRPC frees them when they are sent.
 func (c codec) Marshal(message any) (mem.BufferSlice, error) {
 	if f, ok := message.(*frame); ok {
 		return f.buffers, nil
 	}
-	return c.CodecV2.Marshal(message)
+	return c.Codec.Marshal(message)
 }
 
 // frame is one message FlightData, encoded.
 type frame struct{ buffers mem.BufferSlice }
-
-// The fields of FlightData, in Flight.proto.
-const (
-	fieldDescriptor  protowire.Number = 1
-	fieldDataHeader  protowire.Number = 2
-	fieldAppMetadata protowire.Number = 3
-	fieldDataBody    protowire.Number = 1000
-)
 
 // headFrame is a message without a body.
 func headFrame(header, metadata []byte) *frame {
@@ -44,9 +34,9 @@ func headFrame(header, metadata []byte) *frame {
 }
 
 func appendHead(to, header, metadata []byte) []byte {
-	to = appendBytes(to, fieldDataHeader, header)
+	to = appendBytes(to, flightdata.FieldDataHeader, header)
 	if len(metadata) > 0 {
-		to = appendBytes(to, fieldAppMetadata, metadata)
+		to = appendBytes(to, flightdata.FieldAppMetadata, metadata)
 	}
 	return to
 }
@@ -70,6 +60,6 @@ func (l *lender) batchFrame(batch arrow.RecordBatch, metadata []byte, allocator 
 	}
 	header := payload.Meta()
 	defer header.Release()
-	head := protowire.AppendTag(appendHead(nil, header.Bytes(), metadata), fieldDataBody, protowire.BytesType)
+	head := protowire.AppendTag(appendHead(nil, header.Bytes(), metadata), flightdata.FieldDataBody, protowire.BytesType)
 	return &frame{loan.buffers(protowire.AppendVarint(head, uint64(body.bytes)), body)}, nil
 }
