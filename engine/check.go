@@ -398,3 +398,28 @@ func (e *Engine) checkIfDue(ctx context.Context) error {
 	_, err := e.Check(ctx, driftline.CheckRequest{})
 	return err
 }
+
+// appendValue appends one valid value of from to b, which builds the same type.
+func appendValue(b array.Builder, from arrow.Array, at int) error {
+	switch b := b.(type) {
+	case *array.BooleanBuilder:
+		b.Append(from.(*array.Boolean).Value(at))
+	case *array.Int32Builder:
+		b.Append(from.(*array.Int32).Value(at))
+	case *array.Int64Builder:
+		b.Append(from.(*array.Int64).Value(at))
+	case *array.Float32Builder:
+		b.Append(from.(*array.Float32).Value(at))
+	case *array.Float64Builder:
+		b.Append(from.(*array.Float64).Value(at))
+	case *array.StringBuilder:
+		b.Append(from.(*array.String).Value(at))
+	case *array.BinaryBuilder:
+		b.Append(from.(*array.Binary).Value(at))
+	case *array.TimestampBuilder:
+		b.Append(from.(*array.Timestamp).Value(at))
+	default:
+		return driftline.Errorf(driftline.Internal, "no online values of type %s", from.DataType())
+	}
+	return nil
+}

@@ -98,6 +98,7 @@ type Engine struct {
 	pushes      pushes
 	written     sync.Map // driftline.ViewName → *writtenView
 	layouts     logLayouts
+	onlinePlans onlinePlans
 	quarantine  quarantine
 	inUse       inUse
 	wakeFlusher chan struct{}

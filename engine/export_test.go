@@ -195,3 +195,13 @@ func (e *Engine) Damage(t testing.TB, what string) (n int) {
 
 // CheckIfDue is what upkeep does of checks in one round.
 func (e *Engine) CheckIfDue(ctx context.Context) error { return e.checkIfDue(ctx) }
+
+// OnlinePlansKept is how many plans the engine remembers.
+func (e *Engine) OnlinePlansKept() int {
+	e.onlinePlans.mu.RLock()
+	defer e.onlinePlans.mu.RUnlock()
+	return len(e.onlinePlans.plans)
+}
+
+// FeatureSetKey is what a plan is remembered under.
+func FeatureSetKey(set driftline.FeatureSet) []byte { return appendFeatureSet(nil, set) }

@@ -3,12 +3,12 @@ package engine
 import (
 	"context"
 	"math"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/online"
 )
 
@@ -19,79 +19,93 @@ import (
 //
 // entities has one row per entity, with the join keys of every view among its columns.
 func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entities arrow.RecordBatch) (*driftline.OnlineResponse, error) {
-	resolved, err := e.registry.Resolve(req.FeatureSet)
+	plan, err := e.PlanOnline(req.FeatureSet)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkServed(resolved); err != nil {
-		return nil, err
-	}
-	for _, r := range resolved {
-		if err := e.checkHealthy(r.View.Name); err != nil {
-			return nil, err
-		}
-	}
-	if req.At.IsZero() {
-		req.At = e.now()
-	}
-	lookups := make([]online.Lookup, len(resolved))
-	defer func() {
-		for _, l := range lookups {
-			releaseArrays(l.Keys)
-		}
-	}()
-	for i, r := range resolved {
-		keys, err := e.keyColumns(ctx, r, entities)
-		if err != nil {
-			return nil, err
-		}
-		lookups[i] = online.Lookup{View: r.View, Keys: keys, Features: r.Projection.Features, Rows: int(entities.NumRows())}
-	}
-	results, err := e.online.Read(ctx, e.mem, lookups)
+	answer, err := e.ReadOnline(ctx, plan, req.At, entities)
 	if err != nil {
 		return nil, err
 	}
-	answer := onlineAnswer{at: req.At.UnixMicro(), full: req.FullFeatureNames, entities: entities}
-	defer answer.release()
-	for i, r := range resolved {
-		err := e.answerProjection(ctx, &answer, r, lookups[i].Keys, results[i])
-		releaseArrays(results[i].Columns)
-		if err != nil {
-			for _, rest := range results[i+1:] {
-				releaseArrays(rest.Columns)
-			}
-			return nil, err
-		}
-	}
-	return answer.response()
+	return answer.Response()
 }
 
-// keyColumns returns the columns of entities that carry the projection's join keys,
-// as the view's key types. The caller releases them.
-func (e *Engine) keyColumns(ctx context.Context, r registry.Resolved, entities arrow.RecordBatch) ([]arrow.Array, error) {
-	keys := make([]arrow.Array, 0, len(r.View.JoinKeys))
-	for _, k := range r.View.JoinKeys {
-		column := r.Projection.KeyColumn(k.Name)
-		at := entities.Schema().FieldIndices(column)
-		if len(at) == 0 {
-			releaseArrays(keys)
-			return nil, driftline.Errorf(driftline.Invalid, "join key %q is missing (view %q needs it)", column, r.View.Name).
-				WithHint("give a value of %q for every entity row", column)
+// ReadOnline is [Engine.Online] with a plan, and with an answer whose values can be read
+// one by one, which for a row of many features is much less work than a batch of them.
+// The zero time means now.
+func (e *Engine) ReadOnline(ctx context.Context, plan *OnlinePlan, at time.Time, entities arrow.RecordBatch) (*OnlineAnswer, error) {
+	if err := plan.checkEntities(entities.Schema()); err != nil {
+		return nil, err
+	}
+	for i := range plan.uses {
+		if err := e.checkHealthy(plan.uses[i].View.Name); err != nil {
+			return nil, err
 		}
-		col := entities.Column(at[0])
-		if !fits(k.Type.Arrow(), col.DataType()) {
-			releaseArrays(keys)
-			return nil, driftline.Errorf(driftline.Invalid, "join key %q is %s, want %s (view %q)", column, typeName(col.DataType()), k.Type, r.View.Name).
-				WithHint("send %s values", k.Type)
+	}
+	if at.IsZero() {
+		at = e.now()
+	}
+	asks := make([]online.Ask, len(plan.groups))
+	defer func() {
+		for _, ask := range asks {
+			releaseArrays(ask.Keys)
 		}
-		cast, err := castColumn(ctx, col, k.Type.Arrow(), e.mem)
+	}()
+	var err error
+	for i := range plan.groups {
+		asks[i].Group = plan.groups[i].stored
+		if asks[i].Keys, err = e.keyColumns(ctx, &plan.groups[i], entities); err != nil {
+			return nil, err
+		}
+	}
+	answer := &OnlineAnswer{Plan: plan, Entities: entities}
+	if answer.values, err = online.NewValues(plan.types, int(entities.NumRows())); err != nil {
+		return nil, err
+	}
+	found, err := e.online.Read(ctx, answer.values, asks)
+	if err != nil {
+		return nil, err
+	}
+	answer.takeFound(found)
+	for i := range plan.uses {
+		if err := e.applyTime(ctx, answer, i, asks[plan.uses[i].group].Keys, at.UnixMicro()); err != nil {
+			return nil, err
+		}
+	}
+	return answer, nil
+}
+
+// keyColumns returns the columns of entities that carry a group's join keys, as the
+// types of those. The caller releases them.
+func (e *Engine) keyColumns(ctx context.Context, g *onlineGroup, entities arrow.RecordBatch) ([]arrow.Array, error) {
+	keys := make([]arrow.Array, 0, len(g.columns))
+	for i, column := range g.columns {
+		key, err := e.keyColumn(ctx, g, g.joinKeys[i].Type, column, entities)
 		if err != nil {
 			releaseArrays(keys)
-			return nil, driftline.Errorf(driftline.Invalid, "join key %q cannot be read: %w", column, err)
+			return nil, err
 		}
-		keys = append(keys, cast)
+		keys = append(keys, key)
 	}
 	return keys, nil
+}
+
+func (e *Engine) keyColumn(ctx context.Context, g *onlineGroup, want driftline.Type, column string, entities arrow.RecordBatch) (arrow.Array, error) {
+	at := entities.Schema().FieldIndices(column)
+	if len(at) == 0 {
+		return nil, driftline.Errorf(driftline.Invalid, "join key %q is missing (view %q needs it)", column, g.view).
+			WithHint("give a value of %q for every entity row", column)
+	}
+	col := entities.Column(at[0])
+	if !fits(want.Arrow(), col.DataType()) {
+		return nil, driftline.Errorf(driftline.Invalid, "join key %q is %s, want %s (view %q)", column, typeName(col.DataType()), want, g.view).
+			WithHint("send %s values", want)
+	}
+	key, err := castColumn(ctx, col, want.Arrow(), e.mem)
+	if err != nil {
+		return nil, driftline.Errorf(driftline.Invalid, "join key %q cannot be read: %w", column, err)
+	}
+	return key, nil
 }
 
 func releaseArrays(arrays []arrow.Array) {
@@ -100,16 +114,37 @@ func releaseArrays(arrays []arrow.Array) {
 	}
 }
 
-// onlineAnswer is an OnlineResponse while it is put together.
-type onlineAnswer struct {
-	at       int64 // microseconds
-	full     bool
-	entities arrow.RecordBatch
-	columns  []arrow.Array
-	features []driftline.OnlineColumn
+// applyTime makes of what the store has of one view what is true at a time, in
+// microseconds: rows that are too old are null, and rows of a later time give way to the
+// offline join's.
+func (e *Engine) applyTime(ctx context.Context, a *OnlineAnswer, use int, keys []arrow.Array, at int64) error {
+	view, rows := &a.Plan.uses[use], &a.views[use]
+	var later []int64
+	for row := range rows.states {
+		state := rows.stateAt(view.View, row, at)
+		rows.states[row] = state
+		switch state {
+		case rowExpired:
+			a.setNull(view, row)
+		case rowLater:
+			later = append(later, int64(row))
+		}
+	}
+	if len(later) == 0 {
+		return nil
+	}
+	past, err := e.lookOffline(ctx, view.Resolved, keys, later, at)
+	if err != nil {
+		return err
+	}
+	defer past.release()
+	for i, row := range later {
+		if err := a.setPast(view, rows, int(row), past, i); err != nil {
+			return err
+		}
+	}
+	return nil
 }
-
-func (a *onlineAnswer) release() { releaseArrays(a.columns) }
 
 // rowState is what the TTL rule says of one row of one view.
 type rowState uint8
@@ -121,135 +156,132 @@ const (
 	rowLater // the online row is of a later time than asked for, or may be gone: look offline
 )
 
-func stateOf(view *driftline.FeatureView, result online.Result, row int, at int64) rowState {
+// servedRows are the rows of one view in an answer: one per entity row.
+type servedRows struct {
+	online.Found
+	states []rowState
+}
+
+func (v *servedRows) stateAt(view *driftline.FeatureView, row int, at int64) rowState {
 	oldest := int64(math.MinInt64) // event time that counts at the time asked for
 	if view.TTL > 0 {
 		oldest = at - view.TTL.Microseconds()
 	}
+	event := v.Events[row]
 	switch {
-	case oldest < result.Floor && (!result.Found[row] || result.Events[row] < result.Floor):
+	case oldest < v.Floor && (!v.Has(row) || event < v.Floor):
 		return rowLater // what was newest at that time may have expired and gone
-	case !result.Found[row]:
+	case !v.Has(row):
 		return rowAbsent
-	case result.Events[row] > at, view.KnownAt && (result.Created[row] == online.NoTime || result.Created[row] > at):
+	case event > at, view.KnownAt && (v.Created[row] == online.NoTime || v.Created[row] > at):
 		return rowLater
-	case result.Events[row] < oldest:
+	case event < oldest:
 		return rowExpired
 	}
 	return rowPresent
 }
 
-// answerProjection adds the columns of one projection to the answer.
-func (e *Engine) answerProjection(ctx context.Context, a *onlineAnswer, r registry.Resolved, keys []arrow.Array, result online.Result) error {
-	rows := int(a.entities.NumRows())
-	states := make([]rowState, rows)
-	var later []int64
-	for row := range rows {
-		if states[row] = stateOf(r.View, result, row, a.at); states[row] == rowLater {
-			later = append(later, int64(row))
+// OnlineAnswer is the feature values of some entities at a time: a row per row of
+// Entities, a column per feature of Plan. It is valid as long as Entities are.
+type OnlineAnswer struct {
+	Plan     *OnlinePlan
+	Entities arrow.RecordBatch // as they were given
+
+	values *online.Values
+	views  []servedRows // by use of a view in the plan
+}
+
+// takeFound puts what was read, group by group, into the order of the plan's uses.
+func (a *OnlineAnswer) takeFound(found []online.Found) {
+	rows := a.values.Rows()
+	states := make([]rowState, len(found)*rows)
+	a.views = make([]servedRows, len(found))
+	for _, group := range a.Plan.groups {
+		for _, use := range group.uses {
+			a.views[use] = servedRows{Found: found[0], states: states[:rows:rows]}
+			found, states = found[1:], states[rows:]
 		}
 	}
-	var past *pastRows
-	if len(later) > 0 {
-		var err error
-		if past, err = e.lookOffline(ctx, r, keys, later, a.at); err != nil {
-			return err
-		}
-		defer past.release()
+}
+
+// setNull makes all features of a view null in one row.
+func (a *OnlineAnswer) setNull(view *onlineUse, row int) {
+	for i := range view.Projection.Features {
+		a.values.SetNull(view.first+i, row)
 	}
-	for i, feature := range r.Projection.Features {
-		column, described, err := e.mergeColumn(result, past, states, i)
-		if err != nil {
+}
+
+// setPast gives a row the values that it had in the past: those of row i of past.
+func (a *OnlineAnswer) setPast(view *onlineUse, rows *servedRows, row int, past *pastRows, i int) error {
+	rows.Events[row], rows.states[row] = past.row(i)
+	if rows.states[row] != rowPresent {
+		a.setNull(view, row)
+		return nil
+	}
+	for f, column := range past.columns {
+		if err := a.values.SetFrom(view.first+f, row, column, i); err != nil {
 			return err
 		}
-		described.Name = r.Projection.OutputName(feature, a.full)
-		a.columns = append(a.columns, column)
-		a.features = append(a.features, described)
 	}
 	return nil
 }
 
-// mergeColumn takes feature i of each row from the online row, from the offline answer,
-// or makes it null.
-func (e *Engine) mergeColumn(result online.Result, past *pastRows, states []rowState, i int) (arrow.Array, driftline.OnlineColumn, error) {
-	stored := result.Columns[i]
-	described := driftline.OnlineColumn{
-		Statuses:   make([]driftline.Status, len(states)),
-		EventTimes: make([]arrow.Timestamp, len(states)),
+// Rows is the number of entities.
+func (a *OnlineAnswer) Rows() int { return a.values.Rows() }
+
+// Status says what a feature's value is.
+func (a *OnlineAnswer) Status(feature, row int) driftline.Status {
+	switch a.views[a.Plan.Features[feature].use].states[row] {
+	case rowAbsent:
+		return driftline.NotPresent
+	case rowExpired:
+		return driftline.OutsideMaxAge
 	}
-	b := array.NewBuilder(e.mem, stored.DataType())
-	defer b.Release()
-	b.Reserve(len(states))
-	for row, state := range states {
-		from, at, event, status := stored, row, result.Events[row], driftline.Present
-		switch state {
-		case rowAbsent:
-			status = driftline.NotPresent
-		case rowExpired:
-			status = driftline.OutsideMaxAge
-		case rowLater:
-			from, at, event, status = past.value(row, i)
-		}
-		if status == driftline.Present && from.IsNull(at) {
-			status = driftline.NullValue
-		}
-		if status != driftline.NotPresent {
-			described.EventTimes[row] = arrow.Timestamp(event)
-		}
-		described.Statuses[row] = status
-		if status != driftline.Present {
-			b.AppendNull()
-		} else if err := appendValue(b, from, at); err != nil {
-			return nil, described, err
-		}
+	if a.values.IsNull(feature, row) {
+		return driftline.NullValue
 	}
-	return b.NewArray(), described, nil
+	return driftline.Present
 }
 
-// response puts the entity columns and the feature columns together.
-func (a *onlineAnswer) response() (*driftline.OnlineResponse, error) {
-	schema := a.entities.Schema()
-	fields := schema.Fields()
-	taken := map[string]bool{}
-	for _, f := range fields {
-		taken[f.Name] = true
+// EventTime is the event time of the row that the value is from; 0 if there is none.
+func (a *OnlineAnswer) EventTime(feature, row int) arrow.Timestamp {
+	view := &a.views[a.Plan.Features[feature].use]
+	if view.states[row] == rowAbsent {
+		return 0
 	}
-	for i, c := range a.features {
-		if taken[c.Name] {
-			return nil, driftline.Errorf(driftline.Invalid, "column %q would be there twice", c.Name).
-				WithHint("ask for full_feature_names, or give one use of the view a role")
-		}
-		taken[c.Name] = true
-		fields = append(fields, arrow.Field{Name: c.Name, Type: a.columns[i].DataType(), Nullable: true})
-	}
-	all := append(a.entities.Columns()[:len(a.entities.Columns()):len(a.entities.Columns())], a.columns...)
-	return &driftline.OnlineResponse{
-		Batch:    array.NewRecordBatch(arrow.NewSchema(fields, nil), all, a.entities.NumRows()),
-		Features: a.features,
-	}, nil
+	return arrow.Timestamp(view.Events[row])
 }
 
-// appendValue appends one valid value of from to b, which builds the same type.
-func appendValue(b array.Builder, from arrow.Array, at int) error {
-	switch b := b.(type) {
-	case *array.BooleanBuilder:
-		b.Append(from.(*array.Boolean).Value(at))
-	case *array.Int32Builder:
-		b.Append(from.(*array.Int32).Value(at))
-	case *array.Int64Builder:
-		b.Append(from.(*array.Int64).Value(at))
-	case *array.Float32Builder:
-		b.Append(from.(*array.Float32).Value(at))
-	case *array.Float64Builder:
-		b.Append(from.(*array.Float64).Value(at))
-	case *array.StringBuilder:
-		b.Append(from.(*array.String).Value(at))
-	case *array.BinaryBuilder:
-		b.Append(from.(*array.Binary).Value(at))
-	case *array.TimestampBuilder:
-		b.Append(from.(*array.Timestamp).Value(at))
-	default:
-		return driftline.Errorf(driftline.Internal, "no online values of type %s", from.DataType())
+// Values are the values, a column per feature. They are not to be changed.
+func (a *OnlineAnswer) Values() *online.Values { return a.values }
+
+// Batch returns the entities' columns and the features'. The caller releases it.
+func (a *OnlineAnswer) Batch() (arrow.RecordBatch, error) {
+	features, err := a.values.Arrays()
+	if err != nil {
+		return nil, err
 	}
-	return nil
+	defer releaseArrays(features)
+	columns := append(a.Entities.Columns()[:a.Entities.NumCols():a.Entities.NumCols()], features...)
+	return array.NewRecordBatch(a.Plan.schema(a.Entities.Schema()), columns, a.Entities.NumRows()), nil
+}
+
+// Response returns the whole answer as the nouns have it. The caller releases it.
+func (a *OnlineAnswer) Response() (*driftline.OnlineResponse, error) {
+	batch, err := a.Batch()
+	if err != nil {
+		return nil, err
+	}
+	rows, cells := a.Rows(), a.Rows()*len(a.Plan.Features)
+	statuses, times := make([]driftline.Status, cells), make([]arrow.Timestamp, cells)
+	response := &driftline.OnlineResponse{Batch: batch, Features: make([]driftline.OnlineColumn, len(a.Plan.Features))}
+	for i, feature := range a.Plan.Features {
+		column := driftline.OnlineColumn{Name: feature.Name, Statuses: statuses[:rows:rows], EventTimes: times[:rows:rows]}
+		statuses, times = statuses[rows:], times[rows:]
+		for row := range rows {
+			column.Statuses[row], column.EventTimes[row] = a.Status(i, row), a.EventTime(i, row)
+		}
+		response.Features[i] = column
+	}
+	return response, nil
 }

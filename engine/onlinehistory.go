@@ -8,7 +8,6 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
 	"github.com/driftline/driftline/storage/online"
@@ -176,14 +175,13 @@ func (e *Engine) History(ctx context.Context, req driftline.HistoryRequest, enti
 	if req.At.IsZero() {
 		req.At = e.now()
 	}
-	keys, err := e.keyColumns(ctx, registry.Resolved{View: view}, entities)
+	keys, err := e.keyColumns(ctx, &onlineGroup{joinKeys: view.JoinKeys, columns: view.KeyNames(), view: view.Name}, entities)
 	if err != nil {
 		return nil, err
 	}
 	defer releaseArrays(keys)
-	found, err := e.online.ReadHistory(ctx, e.mem, online.HistoryLookup{
-		Lookup: online.Lookup{View: view, Keys: keys, Features: req.Features, Rows: int(entities.NumRows())},
-		Last:   req.Last, At: req.At.UnixMicro(),
+	found, err := e.online.ReadHistory(ctx, online.HistoryLookup{
+		View: view, Keys: keys, Rows: int(entities.NumRows()), Features: req.Features, Last: req.Last, At: req.At.UnixMicro(),
 	})
 	if err != nil {
 		return nil, err

@@ -12,11 +12,12 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/online"
 )
 
-// pastRows are the offline answers for the rows whose online row is of a later time.
+// pastRows are the offline answers for the rows whose online row is of a later time, in
+// the order in which they were asked for.
 type pastRows struct {
-	row     map[int]int // row of the request → row of columns
 	columns []arrow.Array
 	events  *array.Timestamp // of the row chosen, before the TTL; null if there is none
 	expired int64            // event times before it are outside the view's TTL
@@ -27,15 +28,15 @@ func (p *pastRows) release() {
 	p.events.Release()
 }
 
-func (p *pastRows) value(row, feature int) (from arrow.Array, at int, event int64, status driftline.Status) {
-	at = p.row[row]
-	switch {
-	case p.events.IsNull(at):
-		return p.columns[feature], at, 0, driftline.NotPresent
-	case int64(p.events.Value(at)) < p.expired:
-		return p.columns[feature], at, int64(p.events.Value(at)), driftline.OutsideMaxAge
+// row returns the event time of a row and what the TTL says of it.
+func (p *pastRows) row(i int) (event int64, state rowState) {
+	if p.events.IsNull(i) {
+		return online.NoTime, rowAbsent
 	}
-	return p.columns[feature], at, int64(p.events.Value(at)), driftline.Present
+	if event = int64(p.events.Value(i)); event < p.expired {
+		return event, rowExpired
+	}
+	return event, rowPresent
 }
 
 // lookOffline joins the given rows of the request point in time, for one projection.
@@ -49,12 +50,9 @@ func (e *Engine) lookOffline(ctx context.Context, r registry.Resolved, keys []ar
 		return nil, err
 	}
 	defer spine.Release()
-	past := &pastRows{row: map[int]int{}, expired: math.MinInt64}
+	past := &pastRows{expired: math.MinInt64}
 	if r.View.TTL > 0 {
 		past.expired = at - r.View.TTL.Microseconds()
-	}
-	for i, row := range rows {
-		past.row[int(row)] = i
 	}
 	if past.columns, past.events, err = e.joinPast(ctx, r, spine); err != nil {
 		return nil, err

@@ -10,15 +10,15 @@ import (
 // quarantine is the views whose table, log or unfinished writes were found damaged when
 // the folder was opened. They are neither read nor written, and the others are served.
 type quarantine struct {
-	mu    sync.Mutex
+	mu    sync.RWMutex
 	views map[driftline.ViewName]error
 }
 
 // Quarantined returns the views that are not served because something of them is
 // damaged, and what it is.
 func (e *Engine) Quarantined() map[driftline.ViewName]error {
-	e.quarantine.mu.Lock()
-	defer e.quarantine.mu.Unlock()
+	e.quarantine.mu.RLock()
+	defer e.quarantine.mu.RUnlock()
 	return maps.Clone(e.quarantine.views)
 }
 
@@ -42,8 +42,8 @@ func (e *Engine) isolate(view driftline.ViewName, err error) error {
 
 // checkHealthy refuses to read or write a view that is in quarantine.
 func (e *Engine) checkHealthy(view driftline.ViewName) error {
-	e.quarantine.mu.Lock()
-	defer e.quarantine.mu.Unlock()
+	e.quarantine.mu.RLock()
+	defer e.quarantine.mu.RUnlock()
 	cause := e.quarantine.views[view]
 	if cause == nil {
 		return nil

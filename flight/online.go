@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
 )
 
 func onlineRef(command onlineCommand) driftline.Ref {
@@ -97,52 +98,57 @@ func (s *service) sendAnswer(ctx context.Context, entities arrow.RecordBatch, ou
 // readOnline returns the entities' columns and the features', and with metadata a
 // status and an event timestamp per feature after them. The caller releases it.
 func (s *service) readOnline(ctx context.Context, command onlineCommand, entities arrow.RecordBatch) (arrow.RecordBatch, error) {
-	response, err := s.engine.Online(ctx, command.OnlineRequest, entities)
+	plan, err := s.engine.PlanOnline(command.FeatureSet)
 	if err != nil {
 		return nil, err
 	}
-	if !command.Metadata {
-		return response.Batch, nil
+	answer, err := s.engine.ReadOnline(ctx, plan, command.At, entities)
+	if err != nil {
+		return nil, err
 	}
-	defer response.Release()
-	fields := response.Batch.Schema().Fields()
-	columns := append([]arrow.Array(nil), response.Batch.Columns()...)
+	batch, err := answer.Batch()
+	if err != nil || !command.Metadata {
+		return batch, err
+	}
+	defer batch.Release()
+	fields := batch.Schema().Fields()
+	columns := append([]arrow.Array(nil), batch.Columns()...)
 	made := len(columns)
-	for _, feature := range response.Features {
+	for i, feature := range plan.Features {
 		fields = append(fields,
 			arrow.Field{Name: feature.Name + "__status", Type: arrow.BinaryTypes.String},
 			arrow.Field{Name: feature.Name + "__event_timestamp", Type: driftline.Time, Nullable: true})
-		columns = append(columns, statusArray(s.mem, feature.Statuses), eventTimeArray(s.mem, feature))
+		columns = append(columns, statusArray(s.mem, answer, i), eventTimeArray(s.mem, answer, i))
 	}
 	defer func() {
 		for _, column := range columns[made:] {
 			column.Release()
 		}
 	}()
-	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, response.Batch.NumRows()), nil
+	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, batch.NumRows()), nil
 }
 
-func statusArray(mem memory.Allocator, statuses []driftline.Status) arrow.Array {
+func statusArray(mem memory.Allocator, answer *engine.OnlineAnswer, feature int) arrow.Array {
 	builder := array.NewStringBuilder(mem)
 	defer builder.Release()
-	builder.Reserve(len(statuses))
-	for _, status := range statuses {
-		builder.Append(string(status))
+	builder.Reserve(answer.Rows())
+	for row := range answer.Rows() {
+		builder.Append(string(answer.Status(feature, row)))
 	}
 	return builder.NewArray()
 }
 
 // eventTimeArray is null where there is no row.
-func eventTimeArray(mem memory.Allocator, feature driftline.OnlineColumn) arrow.Array {
+func eventTimeArray(mem memory.Allocator, answer *engine.OnlineAnswer, feature int) arrow.Array {
 	builder := array.NewTimestampBuilder(mem, driftline.Time)
 	defer builder.Release()
-	builder.Reserve(len(feature.EventTimes))
-	for row, at := range feature.EventTimes {
-		if feature.Statuses[row] == driftline.NotPresent {
+	builder.Reserve(answer.Rows())
+	for row := range answer.Rows() {
+		if answer.Status(feature, row) == driftline.NotPresent {
 			builder.AppendNull()
 			continue
 		}
-		builder.Append(at)
+		builder.Append(answer.EventTime(feature, row))
 	}
 	return builder.NewArray()
 }
@@ -150,7 +156,7 @@ func eventTimeArray(mem memory.Allocator, feature driftline.OnlineColumn) arrow.
 // entities makes a batch of the columns of a ticket, typed as the join keys of the
 // features asked for. The caller releases it.
 func (s *service) entities(command onlineCommand) (arrow.RecordBatch, error) {
-	resolved, err := s.engine.Registry().Resolve(command.FeatureSet)
+	plan, err := s.engine.PlanOnline(command.FeatureSet)
 	if err != nil {
 		return nil, err
 	}
@@ -162,21 +168,18 @@ func (s *service) entities(command onlineCommand) (arrow.RecordBatch, error) {
 		}
 	}()
 	wanted := map[string]bool{}
-	for _, r := range resolved {
-		for _, key := range r.View.JoinKeys {
-			column := r.Projection.KeyColumn(key.Name)
-			raw, given := command.Entities[column]
-			if wanted[column] || !given {
-				continue // a missing one is the engine's to name
-			}
-			wanted[column] = true
-			values, err := entityColumn(s.mem, column, key.Type, raw)
-			if err != nil {
-				return nil, err
-			}
-			fields = append(fields, arrow.Field{Name: column, Type: values.DataType(), Nullable: true})
-			columns = append(columns, values)
+	for _, key := range plan.Keys {
+		raw, given := command.Entities[key.Column]
+		if !given {
+			continue // a missing one is the engine's to name
 		}
+		wanted[key.Column] = true
+		values, err := entityColumn(s.mem, key.Column, key.Type, raw)
+		if err != nil {
+			return nil, err
+		}
+		fields = append(fields, arrow.Field{Name: key.Column, Type: values.DataType(), Nullable: true})
+		columns = append(columns, values)
 	}
 	if err := checkEntities(command.Entities, wanted, fields, columns); err != nil {
 		return nil, err

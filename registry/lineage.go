@@ -23,7 +23,7 @@ func newGraph() *graph { return &graph{number: map[driftline.Ref]int32{}} }
 // edges: it is what it says now.
 func (g *graph) add(line *Line) {
 	from := g.node(line.Ref)
-	if line.Kind == EntityApplied || line.Kind == ViewApplied || line.Kind == OnDemandApplied || line.Kind == ServiceApplied {
+	if defines(line.Kind) {
 		g.clear(from)
 	}
 	for _, ref := range line.Inputs {

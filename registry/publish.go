@@ -48,9 +48,17 @@ func (r *Registry) show(c commit) {
 	}
 	for i := range c.lines {
 		r.graph.add(&c.lines[i])
+		if defines(c.lines[i].Kind) {
+			r.definitions.Add(1)
+		}
 	}
 	r.metrics.merge(c.points)
 	r.newest, r.shown = c.tail, c.number
+}
+
+// defines reports whether lines of a kind change the definitions of the catalogue.
+func defines(kind Kind) bool {
+	return kind == EntityApplied || kind == ViewApplied || kind == OnDemandApplied || kind == ServiceApplied
 }
 
 // fail ends writing: after a failed commit nobody knows which lines the disk holds.

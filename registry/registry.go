@@ -2,6 +2,7 @@ package registry
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -38,6 +39,10 @@ type Registry struct {
 	shown     uint64     // the number of the last commit that readers see
 	progress  *sync.Cond // broadcast when shown grows or failed is set
 	failed    error      // set for ever once a commit's outcome is unknown
+
+	// definitions counts the commits that defined something. It is changed while
+	// published is held, and read without.
+	definitions atomic.Uint64
 }
 
 // Mark is a place in the ledger: a line's number and hash. The zero Mark is the empty ledger.
@@ -92,6 +97,10 @@ func (r *Registry) Newest() Mark {
 	defer r.published.RUnlock()
 	return r.newest
 }
+
+// Definitions is another number once what [Registry.Resolve] answers may be another: what
+// was resolved after asking for it holds until it changes.
+func (r *Registry) Definitions() uint64 { return r.definitions.Load() }
 
 // read calls f with the durable state. f must not keep the state, and may keep
 // the records that it finds there: they are never changed.

@@ -357,10 +357,10 @@ func appendFloat(dst []byte, f float64) []byte {
 }
 
 // appendString appends s as a JSON string; the common case has nothing to escape.
-func appendString(dst []byte, s string) []byte {
+func appendString[S string | []byte](dst []byte, s S) []byte {
 	for i := range len(s) {
 		if c := s[i]; c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
-			quoted, err := marshalString(s)
+			quoted, err := marshalString(string(s))
 			if err != nil {
 				return append(dst, `""`...)
 			}

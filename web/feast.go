@@ -4,12 +4,11 @@ import (
 	"net/http"
 	"slices"
 	"strings"
-	"sync"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
 )
 
 // onlineRequest is the body of POST /get-online-features: Feast's, and the time.
@@ -35,17 +34,19 @@ func (s *Server) getOnlineFeatures(w http.ResponseWriter, r *http.Request) error
 	if err != nil {
 		return err
 	}
-	entities, err := s.entityRows(req.FeatureSet, &body.Entities)
+	plan, err := s.engine.PlanOnline(req.FeatureSet)
+	if err != nil {
+		return err
+	}
+	entities, err := s.entityRows(plan, &body.Entities)
 	if err != nil {
 		return err
 	}
 	defer entities.Release()
-	answer, err := s.engine.Online(r.Context(), req, entities)
+	answer, err := s.engine.ReadOnline(r.Context(), plan, req.At, entities)
 	if err != nil {
 		return err
 	}
-	defer answer.Release()
-
 	buffer := buffers.Get().(*[]byte)
 	defer recycle(buffer)
 	*buffer = appendOnline((*buffer)[:0], answer)
@@ -73,24 +74,17 @@ func (b *onlineRequest) request() (driftline.OnlineRequest, error) {
 // entityRows casts the entity columns to the key types of the views that the
 // features come from. Join keys come first, as in Feast's answer. The caller
 // releases the batch.
-func (s *Server) entityRows(features driftline.FeatureSet, given *jsonColumns) (arrow.RecordBatch, error) {
-	resolved, err := s.engine.Registry().Resolve(features)
-	if err != nil {
-		return nil, err
-	}
+func (s *Server) entityRows(plan *engine.OnlinePlan, given *jsonColumns) (arrow.RecordBatch, error) {
 	types := map[string]driftline.Type{}
-	for _, use := range resolved {
-		for _, key := range use.View.JoinKeys {
-			column := use.KeyColumn(key.Name)
-			if _, ok := given.values[column]; !ok {
-				e := driftline.Errorf(driftline.Invalid, "join key %q of feature view %q is missing from entities", column, use.View.Name)
-				if near := driftline.Nearest(column, given.names); near != "" {
-					return nil, e.WithHint("is it the column %q? call it %q", near, column)
-				}
-				return nil, e.WithHint(`add "%s": [value, …] to entities`, column)
+	for _, key := range plan.Keys {
+		if _, ok := given.values[key.Column]; !ok {
+			e := driftline.Errorf(driftline.Invalid, "join key %q of feature view %q is missing from entities", key.Column, key.View)
+			if near := driftline.Nearest(key.Column, given.names); near != "" {
+				return nil, e.WithHint("is it the column %q? call it %q", near, key.Column)
 			}
-			types[column] = key.Type
+			return nil, e.WithHint(`add "%s": [value, …] to entities`, key.Column)
 		}
+		types[key.Column] = key.Type
 	}
 	if len(given.names) == 0 { // no view needs a key: their one row is asked for
 		return array.NewRecordBatch(arrow.NewSchema(nil, nil), nil, 1), nil
@@ -110,90 +104,6 @@ func keysFirst(t driftline.Type) int {
 		return 1
 	}
 	return 0
-}
-
-// buffers keeps answers of the common size from being allocated anew.
-var buffers = sync.Pool{New: func() any { b := make([]byte, 0, 16<<10); return &b }}
-
-const maxRetainedBuffer = 1 << 20
-
-func recycle(b *[]byte) {
-	if cap(*b) <= maxRetainedBuffer {
-		buffers.Put(b)
-	}
-}
-
-// appendOnline appends Feast's answer: one list of values per name.
-//
-//	{"metadata": {"feature_names": ["airport", "temp"]},
-//	 "results": [{"values": ["JFK"], "statuses": ["PRESENT"], "event_timestamps": ["1970-01-01T00:00:00Z"]},
-//	             {"values": [39.02], "statuses": ["PRESENT"], "event_timestamps": ["2013-01-31T15:00:00Z"]}],
-//	 "status": true}
-func appendOnline(dst []byte, answer *driftline.OnlineResponse) []byte {
-	fields := answer.Batch.Schema().Fields()
-	entities := len(fields) - len(answer.Features)
-
-	dst = append(dst, `{"metadata":{"feature_names":[`...)
-	for i, field := range fields {
-		dst = comma(dst, i)
-		dst = appendString(dst, field.Name)
-	}
-	dst = append(dst, `]},"results":[`...)
-	for i := range fields {
-		dst = comma(dst, i)
-		column := driftline.OnlineColumn{}
-		if i >= entities {
-			column = answer.Features[i-entities]
-		}
-		dst = appendResult(dst, answer.Batch.Column(i), column)
-	}
-	return append(dst, `],"status":true}`...)
-}
-
-// appendResult appends one column. An entity column has no statuses of its own:
-// it is present, since the beginning of time.
-func appendResult(dst []byte, values arrow.Array, column driftline.OnlineColumn) []byte {
-	dst = append(dst, `{"values":[`...)
-	for i := range values.Len() {
-		dst = appendCell(comma(dst, i), values, i)
-	}
-	dst = append(dst, `],"statuses":[`...)
-	for i := range values.Len() {
-		status := driftline.Present
-		if column.Statuses != nil {
-			status = column.Statuses[i]
-		}
-		dst = append(comma(dst, i), '"')
-		dst = append(append(dst, status...), '"')
-	}
-	dst = append(dst, `],"event_timestamps":[`...)
-	for i := range values.Len() {
-		var t arrow.Timestamp
-		if column.EventTimes != nil {
-			t = column.EventTimes[i]
-		}
-		dst = appendTime(comma(dst, i), t)
-	}
-	return append(dst, `]}`...)
-}
-
-func comma(dst []byte, i int) []byte {
-	if i == 0 {
-		return dst
-	}
-	return append(dst, ',')
-}
-
-// appendTime appends a time as protobuf writes it: 0, 3 or 6 digits of fraction.
-func appendTime(dst []byte, t arrow.Timestamp) []byte {
-	form := `"2006-01-02T15:04:05.000000Z"`
-	switch {
-	case t%1_000_000 == 0:
-		form = `"2006-01-02T15:04:05Z"`
-	case t%1_000 == 0:
-		form = `"2006-01-02T15:04:05.000Z"`
-	}
-	return time.UnixMicro(int64(t)).UTC().AppendFormat(dst, form)
 }
 
 // pushRequest is the body of POST /push. The push source is the feature view's name.

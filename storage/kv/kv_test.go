@@ -222,36 +222,37 @@ func TestAHotKeyKeepsTheGreatest(t *testing.T) {
 	}
 }
 
-func TestGetManyVisitsInKeyOrderAndKnowsAbsentFromEmpty(t *testing.T) {
+func TestAStateKnowsAbsentFromEmptyAndStaysAtItsState(t *testing.T) {
 	db := open(t, t.TempDir())
 	commit(t, db, set("b", "2", "d", "", "f", "6"))
 	commit(t, db, func(b *kv.Batch) { b.Max([]byte("b"), []byte("1")) })
-	keys := [][]byte{[]byte("f"), []byte("a"), []byte("b"), []byte("zz"), []byte("d"), []byte("b"), []byte("bb")}
+	r, err := db.State()
+	if err != nil {
+		t.Fatal(err)
+	}
+	commit(t, db, set("a", "new", "b", "3", "f", "7"))
 	var got []string
-	err := db.GetMany(keys, func(i int, value []byte) error {
+	for _, key := range []string{"a", "b", "b", "bb", "d", "f", "zz", "b"} {
+		value, err := r.Get([]byte(key))
+		if err != nil {
+			t.Fatal(err)
+		}
 		text := "absent"
 		if value != nil {
 			text = fmt.Sprintf("%q", value)
 		}
-		got = append(got, fmt.Sprintf("%d:%s", i, text))
-		return nil
-	})
-	if err != nil {
-		t.Fatal(err)
+		got = append(got, key+":"+text)
 	}
-	want := []string{`1:absent`, `2:"2"`, `5:"2"`, `6:absent`, `4:""`, `0:"6"`, `3:absent`}
+	want := []string{`a:absent`, `b:"2"`, `b:"2"`, `bb:absent`, `d:""`, `f:"6"`, `zz:absent`, `b:"2"`}
 	if !slices.Equal(got, want) {
-		t.Fatalf("visits %q, want %q", got, want)
+		t.Fatalf("reads %q, want %q", got, want)
 	}
-	boom := errors.New("boom")
-	visits := 0
-	err = db.GetMany(keys, func(int, []byte) error { visits++; return boom })
-	if err != boom || visits != 1 {
-		t.Fatalf("error %v after %d visits, want boom after 1", err, visits)
+	if err := r.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
-func TestGetManyAgreesWithGet(t *testing.T) {
+func TestAStateAgreesWithGet(t *testing.T) {
 	dir := t.TempDir()
 	random := rand.New(rand.NewPCG(3, 4))
 	for range 5 {
@@ -268,21 +269,23 @@ func TestGetManyAgreesWithGet(t *testing.T) {
 				}
 			})
 		}
-		var keys [][]byte
-		for range 300 {
-			keys = append(keys, fmt.Appendf(nil, "o%d", random.IntN(600)))
-		}
-		err := db.GetMany(keys, func(i int, value []byte) error {
-			want, err := db.Get(keys[i])
-			if err != nil || !bytes.Equal(value, want) || (value == nil) != (want == nil) {
-				t.Fatalf("GetMany gives %q for %s, Get gives %q, %v", value, keys[i], want, err)
-			}
-			return nil
-		})
+		r, err := db.State()
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := db.Close(); err != nil {
+		keys := make([][]byte, 300)
+		for i := range keys {
+			keys[i] = fmt.Appendf(nil, "o%d", random.IntN(600))
+		}
+		slices.SortFunc(keys[:200], bytes.Compare) // and the last hundred in any order
+		for _, key := range keys {
+			value, err := r.Get(key)
+			want, wantErr := db.Get(key)
+			if err := errors.Join(err, wantErr); err != nil || !bytes.Equal(value, want) || (value == nil) != (want == nil) {
+				t.Fatalf("a state gives %q for %s, Get gives %q, %v", value, key, want, err)
+			}
+		}
+		if err := errors.Join(r.Close(), db.Close()); err != nil {
 			t.Fatal(err)
 		}
 	}
@@ -371,7 +374,8 @@ func TestCloseWaitsForReadersAndRefusesWhatComesAfter(t *testing.T) {
 	}
 	_, err := db.Get([]byte("a"))
 	wantCode(t, err, driftline.Unavailable, "closed")
-	wantCode(t, db.GetMany([][]byte{nil}, nil), driftline.Unavailable)
+	_, err = db.State()
+	wantCode(t, err, driftline.Unavailable)
 	wantCode(t, batch.Commit(), driftline.Unavailable)
 	wantCode(t, db.Checkpoint(t.TempDir()), driftline.Unavailable)
 	_, _, err = db.Last(nil)

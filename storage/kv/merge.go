@@ -3,6 +3,7 @@ package kv
 import (
 	"bytes"
 	"io"
+	"sync"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -12,9 +13,14 @@ import (
 var maxMerger = &pebble.Merger{
 	Name: "driftline.max",
 	Merge: func(_, value []byte) (pebble.ValueMerger, error) {
-		return &maximum{value: bytes.Clone(value)}, nil
+		m := maxima.Get().(*maximum)
+		m.value = append(m.value[:0], value...)
+		return m, nil
 	},
 }
+
+// maxima are those that nobody uses: every read of a row that is not yet merged takes one.
+var maxima = sync.Pool{New: func() any { return new(maximum) }}
 
 // maximum is the greatest value seen. Age does not matter, and neither does
 // whether the oldest operand is among those merged.
@@ -30,4 +36,11 @@ func (m *maximum) observe(value []byte) error {
 func (m *maximum) MergeNewer(value []byte) error { return m.observe(value) }
 func (m *maximum) MergeOlder(value []byte) error { return m.observe(value) }
 
-func (m *maximum) Finish(bool) ([]byte, io.Closer, error) { return m.value, nil, nil }
+// Finish lends the value until Close.
+func (m *maximum) Finish(bool) ([]byte, io.Closer, error) { return m.value, m, nil }
+
+// Close gives m back for the next merge.
+func (m *maximum) Close() error {
+	maxima.Put(m)
+	return nil
+}

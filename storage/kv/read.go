@@ -2,10 +2,8 @@ package kv
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"iter"
-	"slices"
 
 	"github.com/cockroachdb/pebble/v2"
 )
@@ -30,63 +28,6 @@ func (db *DB) Get(key []byte) ([]byte, error) {
 	}
 	defer closer.Close()
 	return append([]byte{}, value...), nil
-}
-
-// GetMany visits the value of each key, in key order, in one pass over one
-// consistent state. visit gets the key's place in keys, and nil if there is no
-// such key; the value is valid only during the visit. An error of visit ends the
-// pass and is returned as it is.
-func (db *DB) GetMany(keys [][]byte, visit func(i int, value []byte) error) (err error) {
-	if len(keys) == 0 {
-		return nil
-	}
-	done, err := db.use()
-	if err != nil {
-		return err
-	}
-	defer done()
-	order := inKeyOrder(keys)
-	it, err := db.pebble.NewIter(nil)
-	if err != nil {
-		return readError(err)
-	}
-	defer func() { err = closeIterator(it, err) }()
-	var last []byte
-	found := false
-	for at, i := range order {
-		if at == 0 || !bytes.Equal(keys[i], last) {
-			last = keys[i]
-			found = it.SeekPrefixGE(last) // the bloom filters answer for most absent keys
-		}
-		if !found {
-			if it.Error() != nil {
-				return nil // closeIterator returns it
-			}
-			if err := visit(i, nil); err != nil {
-				return err
-			}
-			continue
-		}
-		value, err := it.ValueAndErr()
-		if err != nil {
-			return readError(err)
-		}
-		if err := visit(i, value[:len(value):len(value)]); err != nil {
-			return err
-		}
-	}
-	return nil
-}
-
-func inKeyOrder(keys [][]byte) []int {
-	order := make([]int, len(keys))
-	for i := range order {
-		order[i] = i
-	}
-	slices.SortFunc(order, func(a, b int) int {
-		return cmp.Or(bytes.Compare(keys[a], keys[b]), cmp.Compare(a, b))
-	})
-	return order
 }
 
 // Scan yields the pairs with lower ≤ key < upper in key order, of the state at

@@ -27,6 +27,23 @@ func (db *DB) State() (*State, error) {
 	return &State{it: it, done: done}, nil
 }
 
+// Get returns key's value, or nil if there is no such key. The value of a key that is
+// there is never nil; it is valid until the next call. Keys that are asked for in
+// ascending order are found fastest: those that follow each other are often in one block.
+func (s *State) Get(key []byte) ([]byte, error) {
+	if !s.it.SeekPrefixGE(key) { // the bloom filters answer for most absent keys
+		return nil, s.failure()
+	}
+	value, err := s.it.ValueAndErr()
+	if err != nil {
+		return nil, readError(err)
+	}
+	if value == nil {
+		value = []byte{}
+	}
+	return value[:len(value):len(value)], nil
+}
+
 // Scan visits the pairs with lower ≤ key < upper in key order, until visit is false. Key
 // and value are valid only during the visit.
 func (s *State) Scan(lower, upper []byte, visit func(key, value []byte) bool) error {

@@ -6,7 +6,6 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/online"
@@ -47,22 +46,22 @@ func BenchmarkRead(b *testing.B) {
 				keys[k] = f.keys(all[0], asked)
 				defer release(keys[k])
 			}
-			mem := memory.NewGoAllocator()
-			lookups := make([]online.Lookup, views)
+			group := online.NewGroup(all[0].JoinKeys)
+			var types []driftline.Type
+			for _, view := range all {
+				f.check(group.Add(view, view.FeatureNames(), len(types)))
+				for _, feature := range view.Features {
+					types = append(types, feature.Type)
+				}
+			}
 			b.ReportAllocs()
 			for n := 0; b.Loop(); n++ {
-				for i, view := range all {
-					lookups[i] = online.Lookup{View: view, Keys: keys[n%len(keys)], Features: view.FeatureNames()}
-				}
-				results, err := f.store.Read(context.Background(), mem, lookups)
-				if err != nil {
-					b.Fatal(err)
-				}
-				for i := range results {
-					if !results[i].Found[0] {
-						b.Fatal("the entity is not there")
-					}
-					results[i].Release()
+				values, err := online.NewValues(types, entities)
+				f.check(err)
+				found, err := f.store.Read(context.Background(), values, []online.Ask{{Group: group, Keys: keys[n%len(keys)]}})
+				f.check(err)
+				if !found[0].Has(0) {
+					b.Fatal("the entity is not there")
 				}
 			}
 		})

@@ -12,7 +12,7 @@ import (
 	"github.com/driftline/driftline/storage/kv"
 )
 
-// Complete is the floor of a view that has lost no row. See [Result.Floor].
+// Complete is the floor of a view that has lost no row. See [Found.Floor].
 const Complete int64 = math.MinInt64
 
 // floors say, for each view, the event time before which rows may be missing. A floor

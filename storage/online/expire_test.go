@@ -28,9 +28,8 @@ func (f *fixture) floor(view *driftline.FeatureView) int64 {
 	f.Helper()
 	keys := f.keys(view, [][]any{{"JFK"}})
 	defer release(keys)
-	results, err := f.store.Read(context.Background(), f.mem, []online.Lookup{{View: view, Keys: keys}})
+	results, err := f.read(context.Background(), 1, lookup{view, keys, nil})
 	f.check(err)
-	defer results[0].Release()
 	return results[0].Floor
 }
 

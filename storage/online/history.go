@@ -8,7 +8,6 @@ import (
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/kv"
@@ -208,7 +207,7 @@ func (w *historyWriter) appendIdentity(key, value []byte) (_ []byte, version boo
 			case driftline.Bool:
 				return kv.AppendBool(key, r.bool(f)), true
 			}
-			return kv.AppendInt64(key, int64(r.word64(f))), true
+			return kv.AppendInt64(key, int64(r.word(f))), true
 		}
 	}
 	return append(append(key, 0), value[headerBytes-8:headerBytes]...), false
@@ -358,22 +357,33 @@ func (e *historyExpiry) remove() error {
 
 // HistoryLookup asks for the newest rows that the history of a view has of some entities.
 type HistoryLookup struct {
-	Lookup
-	Last int   // how many of each entity
-	At   int64 // rows of later events do not exist
+	View     *driftline.FeatureView
+	Keys     []arrow.Array // one column per join key; a row with a null in it is no entity
+	Rows     int           // of the keys
+	Features []string
+	Last     int   // how many of each entity
+	At       int64 // rows of later events do not exist
 }
 
 // HistoryResult is the answer to a [HistoryLookup]: the rows of the first entity, newest
 // first, then those of the second, and so on.
 type HistoryResult struct {
-	Result
-	Entity []int64 // of each row, the row of the lookup's keys
+	Events  []int64 // of each row, microseconds
+	Created []int64 // NoTime is null
+	Entity  []int64 // the row of the lookup's keys
+	Columns []arrow.Array
+}
+
+// Release gives the columns back.
+func (r *HistoryResult) Release() {
+	for _, c := range r.Columns {
+		c.Release()
+	}
 }
 
 // ReadHistory answers a lookup from one state of the store.
-func (s *Store) ReadHistory(ctx context.Context, mem memory.Allocator, l HistoryLookup) (*HistoryResult, error) {
-	n, err := l.check()
-	if err != nil {
+func (s *Store) ReadHistory(ctx context.Context, l HistoryLookup) (*HistoryResult, error) {
+	if err := checkKeys(l.View.JoinKeys, l.Keys, l.Rows); err != nil {
 		return nil, err
 	}
 	state, err := s.db.State()
@@ -383,7 +393,7 @@ func (s *Store) ReadHistory(ctx context.Context, mem memory.Allocator, l History
 	defer state.Close()
 	result := &HistoryResult{}
 	var rows []row
-	for i := range n {
+	for i := range l.Rows {
 		if ctx.Err() != nil {
 			return nil, driftline.Errorf(driftline.Deadline, "online read was stopped: %w", ctx.Err())
 		}
@@ -399,11 +409,32 @@ func (s *Store) ReadHistory(ctx context.Context, mem memory.Allocator, l History
 			rows, result.Entity = append(rows, f.row), append(result.Entity, int64(i))
 		}
 	}
-	if err := result.fill(mem, l.Lookup, rows); err != nil {
-		result.Release()
-		return nil, err
+	return result, result.fill(l, rows)
+}
+
+// fill makes the columns of the answer from its rows.
+func (r *HistoryResult) fill(l HistoryLookup, rows []row) error {
+	look, err := newLookup(l.View, l.Features, 0)
+	if err != nil {
+		return err
 	}
-	return result, nil
+	types := make([]driftline.Type, len(look.features))
+	for i, feature := range look.features {
+		types[i] = feature.Type
+	}
+	values, err := NewValues(types, len(rows))
+	if err != nil {
+		return err
+	}
+	found := noRows(1, len(rows))[0]
+	for i := range rows {
+		if err := look.answer(&rows[i], values, []int32{int32(i)}, &found); err != nil {
+			return err
+		}
+	}
+	r.Events, r.Created = found.Events, found.Created
+	r.Columns, err = values.Arrays()
+	return err
 }
 
 // storedRow is a row of the history and what orders it among those of its event time.
@@ -439,21 +470,3 @@ func (s *Store) newest(state *kv.State, l HistoryLookup, prefix []byte) ([]store
 
 // appendIdentityEnd adds what is greater than every identity that a history key ends with.
 func appendIdentityEnd(key []byte) []byte { return append(key, 0xFF) }
-
-// unpack takes a packed row apart. It keeps value.
-func (s *Store) unpack(view driftline.ViewName, value []byte) (row, error) {
-	event, created, id, rest, ok := splitHeader(value)
-	if ok {
-		l, err := s.layout(id)
-		if err != nil {
-			return row{}, err
-		}
-		if l != nil {
-			if r, ok := l.split(rest); ok {
-				r.event, r.created = event, created
-				return r, nil
-			}
-		}
-	}
-	return row{}, damagedRow(view)
-}

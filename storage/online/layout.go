@@ -15,6 +15,7 @@ type layout struct {
 	text   []byte // the JSON that is stored
 	fields []layoutField
 	places map[string]int // of fields, by name
+	texts  []int          // which fields are strings or bytes
 	fixed  int            // bytes of nulls and slots
 }
 
@@ -93,6 +94,7 @@ func newLayout(text []byte, fields []layoutField) (*layout, error) {
 		f.slot, f.previous = l.fixed, -1
 		if isText(f.Type) {
 			f.previous, previous = previous, l.fixed
+			l.texts = append(l.texts, i)
 		}
 		l.fixed += width
 	}

@@ -149,27 +149,75 @@ func release(columns []arrow.Array) {
 	}
 }
 
+// lookup is a question for some features of one view.
+type lookup struct {
+	view     *driftline.FeatureView
+	keys     []arrow.Array
+	features []string
+}
+
+// result is the answer to one lookup.
+type result struct {
+	online.Found
+	columns []arrow.Array
+}
+
+func (r *result) release() { release(r.columns) }
+
+// read answers lookups of some rows each, every one in a group of its own, in one pass.
+func (f *fixture) read(ctx context.Context, rows int, lookups ...lookup) ([]result, error) {
+	var asks []online.Ask
+	var types []driftline.Type
+	for _, l := range lookups {
+		g := online.NewGroup(l.view.JoinKeys)
+		if err := g.Add(l.view, l.features, len(types)); err != nil {
+			return nil, err
+		}
+		asks = append(asks, online.Ask{Group: g, Keys: l.keys})
+		for _, name := range l.features {
+			feature, _ := l.view.Feature(name)
+			types = append(types, feature.Type)
+		}
+	}
+	values, err := online.NewValues(types, rows)
+	if err != nil {
+		return nil, err
+	}
+	found, err := f.store.Read(ctx, values, asks)
+	if err != nil {
+		return nil, err
+	}
+	columns, err := values.Arrays()
+	if err != nil {
+		return nil, err
+	}
+	results := make([]result, len(lookups))
+	for i, l := range lookups {
+		results[i] = result{found[i], columns[:len(l.features)]}
+		columns = columns[len(l.features):]
+	}
+	return results, nil
+}
+
 // get reads all features of some entities, one line per entity: "absent", or
 // event, created and values.
 func (f *fixture) get(view *driftline.FeatureView, entities ...[]any) []string {
 	f.Helper()
 	keys := f.keys(view, entities)
 	defer release(keys)
-	results, err := f.store.Read(context.Background(), f.mem, []online.Lookup{
-		{View: view, Keys: keys, Features: view.FeatureNames(), Rows: len(entities)},
-	})
+	results, err := f.read(context.Background(), len(entities), lookup{view, keys, view.FeatureNames()})
 	f.check(err)
-	defer results[0].Release()
+	defer results[0].release()
 	return lines(results[0])
 }
 
-func lines(r online.Result) []string {
-	out := make([]string, len(r.Found))
+func lines(r result) []string {
+	out := make([]string, len(r.Events))
 	for i := range out {
-		if !r.Found[i] {
+		if !r.Has(i) {
 			out[i] = "absent"
-			if r.Events[i] != online.NoTime || r.Created[i] != online.NoTime {
-				out[i] = "absent, but with times"
+			if r.Created[i] != online.NoTime {
+				out[i] = "absent, but created"
 			}
 		} else {
 			created := fmt.Sprint(r.Created[i])
@@ -178,8 +226,8 @@ func lines(r online.Result) []string {
 			}
 			out[i] = fmt.Sprint(r.Events[i], " ", created)
 		}
-		for _, c := range r.Columns {
-			if r.Found[i] || c.IsValid(i) {
+		for _, c := range r.columns {
+			if r.Has(i) || c.IsValid(i) {
 				out[i] += " " + text(c, i)
 			}
 		}
@@ -382,9 +430,9 @@ func TestResultsAreValidArrow(t *testing.T) {
 			entities[i] = []any{int64(i % 3)}
 		}
 		keys := f.keys(view, entities)
-		results, err := f.store.Read(context.Background(), f.mem, []online.Lookup{{View: view, Keys: keys, Features: view.FeatureNames()}})
+		results, err := f.read(context.Background(), rows, lookup{view, keys, view.FeatureNames()})
 		f.check(err)
-		for i, c := range results[0].Columns {
+		for i, c := range results[0].columns {
 			if !arrow.TypeEqual(c.DataType(), view.Features[i].Type.Arrow()) || c.Len() != rows || c.NullN() != rows {
 				t.Fatalf("column %s is %s of %d rows with %d nulls, want %d", view.Features[i].Name, c.DataType(), c.Len(), c.NullN(), rows)
 			}
@@ -392,7 +440,7 @@ func TestResultsAreValidArrow(t *testing.T) {
 			f.check(err)
 			copied.Release()
 		}
-		results[0].Release()
+		results[0].release()
 		release(keys)
 	}
 }
@@ -527,9 +575,7 @@ func TestAFeatureOfAnotherTypeIsNotMisread(t *testing.T) {
 	keys := f.keys(weather(), [][]any{{"JFK"}})
 	defer release(keys)
 	for _, other := range []driftline.Type{driftline.Float64, driftline.String, driftline.Bool, driftline.Int32} {
-		_, err := f.store.Read(context.Background(), f.mem, []online.Lookup{
-			{View: weather(field("temp", other)), Keys: keys, Features: []string{"temp"}},
-		})
+		_, err := f.read(context.Background(), 1, lookup{weather(field("temp", other)), keys, []string{"temp"}})
 		if driftline.CodeOf(err) != driftline.DataLoss || !strings.Contains(err.Error(), fmt.Sprintf(`"temp" of view "weather" is stored as int64, want %s`, other)) {
 			t.Fatalf("error is %v", err)
 		}
@@ -555,29 +601,66 @@ func TestOneReadAnswersManyViews(t *testing.T) {
 	entities := [][]any{{"A9"}, {"A0"}, {nil}, {"A3"}, {"A3"}, {"nowhere"}}
 	keys := f.keys(views[0], entities)
 	defer release(keys)
-	other := f.keys(views[0], [][]any{{"A1"}, {"A2"}})
+	other := f.keys(views[0], [][]any{{"A1"}, {"A2"}, {"A1"}, {nil}, {"A1"}, {"A2"}})
 	defer release(other)
-	results, err := f.store.Read(context.Background(), f.mem, []online.Lookup{
-		{View: views[3], Keys: keys, Features: []string{"y"}},
-		{View: global, Features: []string{"holiday"}, Rows: 2},
-		{View: views[0], Keys: keys, Features: []string{"y", "x", "x"}},
-		{View: views[3], Keys: other, Features: []string{"x"}}, // the same view under another role
-		{View: views[1], Keys: keys, Features: nil},
-	})
+	results, err := f.read(context.Background(), len(entities),
+		lookup{views[3], keys, []string{"y"}},
+		lookup{global, nil, []string{"holiday"}},
+		lookup{views[0], keys, []string{"y", "x", "x"}},
+		lookup{views[3], other, []string{"x"}}, // the same view under another role
+		lookup{views[1], keys, nil},
+	)
 	f.check(err)
 	for i, want := range [][]string{
 		{"absent", `3 null "3-0"`, "absent", `3 null "3-3"`, `3 null "3-3"`, "absent"},
-		{"9 null true", "9 null true"},
+		{"9 null true", "9 null true", "9 null true", "9 null true", "9 null true", "9 null true"},
 		{`0 null "0-9" 9 9`, "absent", "absent", `0 null "0-3" 3 3`, `0 null "0-3" 3 3`, "absent"},
-		{"absent", "3 null 302"},
+		{"absent", "3 null 302", "absent", "absent", "absent", "3 null 302"},
 		{"1 null", "1 null", "absent", "absent", "absent", "absent"},
 	} {
 		f.want(lines(results[i]), want...)
-		results[i].Release()
+		results[i].release()
 	}
-	none, err := f.store.Read(context.Background(), f.mem, nil)
+	none, err := f.read(context.Background(), 0)
 	if err != nil || len(none) != 0 {
 		t.Fatalf("no lookups give %v, %v", none, err)
+	}
+}
+
+// TestViewsOfOneGroupAreReadTogether adds views in another order than their rows lie.
+func TestViewsOfOneGroupAreReadTogether(t *testing.T) {
+	f := newFixture(t)
+	group := online.NewGroup(weather().JoinKeys)
+	var types []driftline.Type
+	const views = 5
+	for i := range views {
+		view := weather(field("x", driftline.Int64), field("y", driftline.String))
+		view.Name = driftline.ViewName(fmt.Sprint("view", (i*3)%views))
+		f.put(view, []any{"A", int64(i), nil, int64(10 * i), fmt.Sprint("a", i)}, []any{"B", int64(i), int64(7), nil, fmt.Sprint("b", i)})
+		f.check(group.Add(view, []string{"y", "x"}, len(types)))
+		types = append(types, driftline.String, driftline.Int64)
+	}
+	keys := f.keys(weather(), [][]any{{"B"}, {"C"}, {"A"}, {"B"}})
+	defer release(keys)
+	values, err := online.NewValues(types, 4)
+	f.check(err)
+	found, err := f.store.Read(context.Background(), values, []online.Ask{{Group: group, Keys: keys}})
+	f.check(err)
+	columns, err := values.Arrays()
+	f.check(err)
+	defer release(columns)
+	for i := range views {
+		b := fmt.Sprintf(`%d 7 "b%d" null`, i, i)
+		f.want(lines(result{found[i], columns[2*i : 2*i+2]}), b, "absent", fmt.Sprintf(`%d null "a%d" %d`, i, i, 10*i), b)
+	}
+}
+
+func TestARequestCannotTakeAllMemory(t *testing.T) {
+	for rows, exhausted := range map[int]bool{1 << 20: false, 1<<25 + 1: true, math.MaxInt: true, 0: false} {
+		_, err := online.NewValues([]driftline.Type{driftline.Bool}, rows)
+		if (driftline.CodeOf(err) == driftline.Exhausted) != exhausted {
+			t.Errorf("%d rows: error is %v", rows, err)
+		}
 	}
 }
 
@@ -619,19 +702,15 @@ func TestCallsThatDoNotFitTheViewAreBugs(t *testing.T) {
 	defer release(numbers)
 	names := f.keys(weather(), [][]any{{"JFK"}})
 	defer release(names)
-	for name, l := range map[string]online.Lookup{
-		"no keys":            {View: weather(), Rows: 1},
-		"keys of other type": {View: weather(), Keys: numbers},
-		"other row count":    {View: weather(), Keys: names, Rows: 2},
-	} {
-		if _, err := f.store.Read(context.Background(), f.mem, []online.Lookup{l}); driftline.CodeOf(err) != driftline.Internal {
+	for name, keys := range map[string][]arrow.Array{"no keys": nil, "keys of other type": numbers, "more keys": {names[0], names[0]}} {
+		if _, err := f.read(context.Background(), 1, lookup{weather(), keys, nil}); driftline.CodeOf(err) != driftline.Internal {
 			t.Errorf("%s: error is %v", name, err)
 		}
 	}
-	_, err := f.store.Read(context.Background(), f.mem, []online.Lookup{
-		{View: weather(), Keys: names, Features: []string{"temp"}},
-		{View: weather(), Keys: names, Features: []string{"temp", "tmep"}},
-	})
+	if _, err := f.read(context.Background(), 2, lookup{weather(), names, nil}); driftline.CodeOf(err) != driftline.Internal {
+		t.Errorf("other row count: error is %v", err)
+	}
+	_, err := f.read(context.Background(), 1, lookup{weather(), names, []string{"temp", "tmep"}})
 	if driftline.CodeOf(err) != driftline.NotFound || !strings.Contains(err.Error(), `did you mean "temp"?`) {
 		t.Errorf("unknown feature: error is %v", err)
 	}
@@ -643,7 +722,7 @@ func TestAReadThatIsCancelledStops(t *testing.T) {
 	defer release(keys)
 	ctx, cancel := context.WithCancel(context.Background())
 	cancel()
-	_, err := f.store.Read(ctx, f.mem, []online.Lookup{{View: weather(), Keys: keys}})
+	_, err := f.read(ctx, 1, lookup{weather(), keys, nil})
 	if driftline.CodeOf(err) != driftline.Deadline || !errors.Is(err, context.Canceled) {
 		t.Fatalf("error is %v", err)
 	}
@@ -667,9 +746,7 @@ func TestDamagedRowsAreNamed(t *testing.T) {
 		t.Helper()
 		keys := f.keys(weather(), [][]any{{"JFK"}})
 		defer release(keys)
-		_, err := f.store.Read(context.Background(), f.mem, []online.Lookup{
-			{View: weather(field("code", driftline.String)), Keys: keys, Features: []string{"code"}},
-		})
+		_, err := f.read(context.Background(), 1, lookup{weather(field("code", driftline.String)), keys, []string{"code"}})
 		if driftline.CodeOf(err) != driftline.DataLoss || !strings.Contains(err.Error(), `view "weather": a stored online row is damaged`) {
 			t.Fatalf("%s: error is %v", what, err)
 		}
@@ -738,7 +815,7 @@ func TestWritersAndReadersShareAStore(t *testing.T) {
 					more = false
 				default:
 				}
-				results, err := f.store.Read(context.Background(), f.mem, []online.Lookup{{View: v, Keys: keys, Features: []string{"temp"}}})
+				results, err := f.read(context.Background(), 1, lookup{v, keys, []string{"temp"}})
 				if err != nil {
 					t.Error(err)
 					return
@@ -747,7 +824,7 @@ func TestWritersAndReadersShareAStore(t *testing.T) {
 					t.Errorf("a row of time %d was read after one of %d", results[0].Events[0], last)
 				}
 				last = results[0].Events[0]
-				results[0].Release()
+				results[0].release()
 			}
 			if last != 3 {
 				t.Errorf("the last row read is of time %d, want 3", last)

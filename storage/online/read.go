@@ -1,41 +1,29 @@
 package online
 
 import (
+	"bytes"
 	"context"
+	"errors"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/kv"
 )
 
-// Lookup asks for some features of one view for some entities.
-type Lookup struct {
-	View *driftline.FeatureView
-
-	// Keys has one column per join key of the view, in its order and of its
-	// types. A row with a null in it is no entity.
-	Keys []arrow.Array
-
-	// Features are names of features of the view.
-	Features []string
-
-	// Rows is how many rows are asked for. It is needed for a view without join
-	// keys, whose one global row is the answer to all of them; otherwise it may
-	// be left 0, or be the length of the key columns.
-	Rows int
+// Ask is one group of a read, and its entities: a column per join key, in the group's
+// order and of its types. A row with a null in it is no entity. A group without join keys
+// has one global row, which is the answer to every row asked for.
+type Ask struct {
+	Group *Group
+	Keys  []arrow.Array
 }
 
-// Result is the answer to one lookup: one element per row asked for.
-type Result struct {
-	// Columns has one array per feature asked for, of the feature's type. The
-	// caller releases them.
-	Columns []arrow.Array
-
-	Events  []int64 // event time of the row, microseconds; NoTime where Found is false
-	Created []int64 // created time of the row; NoTime where it is null or Found is false
-	Found   []bool  // whether the entity has a row; its values can be null all the same
+// Found says which rows of one view were found: an element per row asked for.
+type Found struct {
+	Events  []int64 // event time, microseconds; NoTime if there is no row
+	Created []int64 // created time, microseconds; NoTime if it is null or there is no row
 
 	// Floor is the event time before which rows may be missing, because they expired:
 	// where there is no row, or an older one, a newer one that is older than Floor may
@@ -43,157 +31,112 @@ type Result struct {
 	Floor int64
 }
 
-// Release gives the columns back.
-func (r *Result) Release() {
-	for _, c := range r.Columns {
-		c.Release()
-	}
-	r.Columns = nil
-}
+// Has reports whether the entity has a row; its values can be null all the same.
+func (f *Found) Has(row int) bool { return f.Events[row] != NoTime }
 
-// Read answers all lookups in one pass over the store, and so from one state of
-// it. It returns one result per lookup, in order, or none and an error. TTLs and
-// the time asked for are not applied: the results carry the times.
-func (s *Store) Read(ctx context.Context, mem memory.Allocator, lookups []Lookup) ([]Result, error) {
-	plan, err := planRead(lookups)
+// Read fills values with what the store has, all from one state of it. It returns one
+// Found per view, in the order in which they were added to their groups, group by group.
+// TTLs and the time asked for are not applied: that is for the caller, who has the times.
+func (s *Store) Read(ctx context.Context, values *Values, asks []Ask) (_ []Found, err error) {
+	views := 0
+	for i := range asks {
+		if err := checkKeys(asks[i].Group.joinKeys, asks[i].Keys, values.rows); err != nil {
+			return nil, err
+		}
+		views += len(asks[i].Group.lookups)
+	}
+	found := noRows(views, values.rows)
+	state, err := s.db.State()
 	if err != nil {
 		return nil, err
 	}
-	if err := s.fetch(ctx, lookups, plan); err != nil {
-		return nil, err
-	}
-	results := make([]Result, len(lookups))
-	for i, l := range lookups {
-		err := results[i].fill(mem, l, plan.rowsOf(i))
-		if err == nil { // after the rows were read: a floor rises before rows go
-			results[i].Floor, err = s.floor(l.View.Name)
-		}
-		if err != nil {
-			for j := range i + 1 {
-				results[j].Release()
-			}
+	defer func() { err = errors.Join(err, state.Close()) }()
+	first := 0
+	for _, ask := range asks {
+		views := len(ask.Group.lookups)
+		if err := s.readGroup(ctx, state, values, ask, found[first:first+views]); err != nil {
 			return nil, err
 		}
+		first += views
 	}
-	return results, nil
+	return found, nil
 }
 
-// readPlan is what one Read asks for and finds. Rows of all lookups are counted
-// through: lookup i has the rows from first[i] to first[i+1].
-type readPlan struct {
-	first []int
-	keys  [][]byte // of rows that can be there
-	rowOf []int32  // keys[i] is of row rowOf[i]
-	rows  []row
+func noRows(views, rows int) []Found {
+	times := make([]int64, 2*views*rows)
+	for i := range times {
+		times[i] = NoTime
+	}
+	found := make([]Found, views)
+	for i := range found {
+		found[i].Events, times = times[:rows:rows], times[rows:]
+		found[i].Created, times = times[:rows:rows], times[rows:]
+	}
+	return found
 }
 
-func (p *readPlan) rowsOf(lookup int) []row { return p.rows[p.first[lookup]:p.first[lookup+1]] }
-
-const expectedKeyBytes = 64
-
-func planRead(lookups []Lookup) (*readPlan, error) {
-	p := &readPlan{first: make([]int, 1, len(lookups)+1)}
-	total := 0
-	for i := range lookups {
-		n, err := lookups[i].check()
-		if err != nil {
-			return nil, err
-		}
-		total += n
-		p.first = append(p.first, total)
-	}
-	p.rows = make([]row, total)
-	p.keys = make([][]byte, 0, total)
-	p.rowOf = make([]int32, 0, total)
-	arena := make([]byte, 0, total*expectedKeyBytes) // a key that was cut from it stays valid when it moves
-	for i, l := range lookups {
-		prefix := keyPrefix(l.View.JoinKeys)
-		for n := range p.first[i+1] - p.first[i] {
-			start := len(arena)
-			var null int
-			if arena, null = appendEntity(append(arena, prefix...), l.Keys, n); null >= 0 {
-				arena = arena[:start]
-				continue
-			}
-			arena = kv.AppendString(arena, string(l.View.Name))
-			p.keys = append(p.keys, arena[start:len(arena):len(arena)])
-			p.rowOf = append(p.rowOf, int32(p.first[i]+n))
-		}
-	}
-	return p, nil
-}
-
-// check returns how many rows the lookup asks for.
-func (l *Lookup) check() (rows int, err error) {
-	if len(l.Keys) != len(l.View.JoinKeys) {
-		return 0, driftline.Errorf(driftline.Internal, "view %q: %d key columns, want %d", l.View.Name, len(l.Keys), len(l.View.JoinKeys))
-	}
-	rows = l.Rows
-	for i, k := range l.Keys {
-		want := l.View.JoinKeys[i]
-		if !arrow.TypeEqual(k.DataType(), want.Type.Arrow()) {
-			return 0, driftline.Errorf(driftline.Internal, "view %q: join key %q is %s, want %s", l.View.Name, want.Name, k.DataType(), want.Type)
-		}
-		if rows = k.Len(); rows != l.Keys[0].Len() {
-			return 0, driftline.Errorf(driftline.Internal, "view %q: join key %q has %d rows, %q has %d",
-				l.View.Name, want.Name, rows, l.View.JoinKeys[0].Name, l.Keys[0].Len())
-		}
-	}
-	if l.Rows != 0 && l.Rows != rows {
-		return 0, driftline.Errorf(driftline.Internal, "view %q: %d rows asked for, the join keys have %d", l.View.Name, l.Rows, rows)
-	}
-	return rows, nil
-}
-
-// maxArenaBytes bounds the guess of how much is still to come.
-const maxArenaBytes = 1 << 20
-
-// fetch fills the plan's rows.
-func (s *Store) fetch(ctx context.Context, lookups []Lookup, p *readPlan) error {
-	const between = 256 // rows between two looks at ctx
-	var arena []byte
-	var last *layout
-	visits := 0
-	return s.db.GetMany(p.keys, func(i int, value []byte) error {
-		if visits++; visits%between == 1 && ctx.Err() != nil {
+// readGroup visits entities in key order, and the views of each in key order.
+func (s *Store) readGroup(ctx context.Context, state *kv.State, values *Values, ask Ask, found []Found) error {
+	const between = 256 // entities between two looks at ctx
+	g := ask.Group
+	entities := entitiesOf(g, ask.Keys, values.rows)
+	var scratch [128]byte
+	for visits := 0; len(entities.order) > 0; visits++ {
+		if visits%between == 0 && ctx.Err() != nil {
 			return driftline.Errorf(driftline.Deadline, "online read was stopped: %w", ctx.Err())
 		}
-		if value == nil {
-			return nil
-		}
-		event, created, id, rest, ok := splitHeader(value)
-		if ok && (last == nil || last.id != id) {
-			var err error
-			if last, err = s.layout(id); err != nil {
+		entity, rows := entities.next()
+		key := append(scratch[:0], entity...)
+		for _, at := range g.inOrder {
+			l := g.lookups[at]
+			value, err := state.Get(append(key, l.suffix...))
+			if err != nil {
 				return err
 			}
-			ok = last != nil
+			if value == nil {
+				continue
+			}
+			stored, err := s.unpack(l.view, value)
+			if err != nil {
+				return err
+			}
+			if err := l.answer(&stored, values, rows, &found[at]); err != nil {
+				return err
+			}
 		}
-		if !ok {
-			return p.damaged(lookups, i)
-		}
-		if cap(arena)-len(arena) < len(rest) { // rows that were cut from it keep the old one
-			arena = make([]byte, 0, max(len(rest), min(len(rest)*(len(p.keys)-visits+1), maxArenaBytes)))
-		}
-		start := len(arena)
-		arena = append(arena, rest...)
-		r, ok := last.split(arena[start:len(arena):len(arena)])
-		if !ok {
-			return p.damaged(lookups, i)
-		}
-		r.event, r.created = event, created
-		p.rows[p.rowOf[i]] = r
-		return nil
-	})
+	}
+	return s.readFloors(g, found)
 }
 
-// damaged names the view whose row is behind key i.
-func (p *readPlan) damaged(lookups []Lookup, i int) error {
-	lookup := 0
-	for int(p.rowOf[i]) >= p.first[lookup+1] {
-		lookup++
+// readFloors is for after the rows were read: a floor rises before rows go.
+func (s *Store) readFloors(g *Group, found []Found) (err error) {
+	for i, l := range g.lookups {
+		if found[i].Floor, err = s.floor(l.view); err != nil {
+			return err
+		}
 	}
-	return damagedRow(lookups[lookup].View.Name)
+	return nil
+}
+
+// unpack takes a packed row apart. It keeps value.
+func (s *Store) unpack(view driftline.ViewName, value []byte) (row, error) {
+	event, created, id, rest, ok := splitHeader(value)
+	if !ok {
+		return row{}, damagedRow(view)
+	}
+	l, err := s.layout(id)
+	if err != nil {
+		return row{}, err
+	}
+	if l == nil {
+		return row{}, damagedRow(view)
+	}
+	r, ok := l.split(rest)
+	if !ok {
+		return row{}, damagedRow(view)
+	}
+	r.event, r.created = event, created
+	return r, nil
 }
 
 func damagedRow(view driftline.ViewName) error {
@@ -202,29 +145,42 @@ func damagedRow(view driftline.ViewName) error {
 		WithHint("restore the data folder from a backup, or write the entity's row again")
 }
 
-// fill makes the answer to a lookup from its rows. After an error r holds the
-// columns that were made before it.
-func (r *Result) fill(mem memory.Allocator, l Lookup, rows []row) error {
-	times := make([]int64, 2*len(rows))
-	r.Events, r.Created = times[:len(rows):len(rows)], times[len(rows):]
-	r.Found = make([]bool, len(rows))
-	for i := range rows {
-		r.Events[i], r.Created[i] = NoTime, NoTime
-		if rows[i].layout != nil {
-			r.Found[i], r.Events[i], r.Created[i] = true, rows[i].event, rows[i].created
+// entities are the keys of the rows asked for, as far as the entity goes, in key order.
+type entities struct {
+	keys  []byte
+	ends  []int   // row i's key ends at ends[i+1] and begins at ends[i]; it is empty if the row is no entity
+	order []int32 // rows not yet taken
+}
+
+const expectedKeyBytes = 64
+
+func entitiesOf(g *Group, columns []arrow.Array, rows int) *entities {
+	e := &entities{keys: make([]byte, 0, rows*expectedKeyBytes), ends: make([]int, 1, rows+1), order: make([]int32, 0, rows)}
+	for row := range rows {
+		start := len(e.keys)
+		var null int
+		if e.keys, null = appendEntity(append(e.keys, g.prefix...), columns, row); null >= 0 {
+			e.keys = e.keys[:start]
+		} else {
+			e.order = append(e.order, int32(row))
 		}
+		e.ends = append(e.ends, len(e.keys))
 	}
-	r.Columns = make([]arrow.Array, 0, len(l.Features))
-	for _, name := range l.Features {
-		feature, ok := l.View.Feature(name)
-		if !ok {
-			return driftline.Unknown("feature", name, l.View.FeatureNames()).WithRef(driftline.ViewRef(l.View.Name))
-		}
-		column, err := gather(mem, l.View.Name, feature, rows)
-		if err != nil {
-			return err
-		}
-		r.Columns = append(r.Columns, column)
+	if len(e.order) > 1 {
+		slices.SortFunc(e.order, func(a, b int32) int { return bytes.Compare(e.key(a), e.key(b)) })
 	}
-	return nil
+	return e
+}
+
+func (e *entities) key(row int32) []byte { return e.keys[e.ends[row]:e.ends[row+1]] }
+
+// next takes one entity, and the rows that ask for it.
+func (e *entities) next() (key []byte, rows []int32) {
+	key = e.key(e.order[0])
+	n := 1
+	for n < len(e.order) && bytes.Equal(e.key(e.order[n]), key) {
+		n++
+	}
+	rows, e.order = e.order[:n], e.order[n:]
+	return key, rows
 }

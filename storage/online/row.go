@@ -7,6 +7,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 
+	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/kv"
 )
 
@@ -74,7 +75,7 @@ func (l *layout) appendFeatures(value []byte, columns []arrow.Array, i int) []by
 	return value
 }
 
-// row is a packed row. The zero row is of an entity that has none.
+// row is a packed row.
 type row struct {
 	layout  *layout
 	event   int64
@@ -102,18 +103,24 @@ func (l *layout) split(rest []byte) (r row, ok bool) {
 	}
 	r = row{layout: l, nulls: rest[:l.fixed:l.fixed], texts: rest[l.fixed:]}
 	end := uint32(0)
-	for i := range l.fields {
-		f := &l.fields[i]
-		if !isText(f.Type) {
-			continue
-		}
-		next := r.uint32(f)
+	for _, at := range l.texts {
+		next := r.uint32(&l.fields[at])
 		if next < end {
 			return row{}, false
 		}
 		end = next
 	}
 	return r, int64(end) == int64(len(r.texts))
+}
+
+// hasNulls reports whether any feature is null.
+func (r *row) hasNulls() bool {
+	for _, b := range r.nulls[:(len(r.layout.fields)+7)/8] {
+		if b != 0 {
+			return true
+		}
+	}
+	return false
 }
 
 func (r *row) isNull(at int) bool           { return r.nulls[at/8]&(1<<(at%8)) != 0 }
@@ -126,4 +133,20 @@ func (r *row) text(f *layoutField) []byte {
 		start = binary.LittleEndian.Uint32(r.nulls[f.previous:])
 	}
 	return r.texts[start:r.uint32(f)]
+}
+
+// word is a value that is no text, as [Values] has it.
+func (r *row) word(f *layoutField) uint64 {
+	switch f.Type {
+	case driftline.Bool:
+		if r.bool(f) {
+			return 1
+		}
+		return 0
+	case driftline.Int32:
+		return uint64(int32(r.uint32(f)))
+	case driftline.Float32:
+		return math.Float64bits(float64(math.Float32frombits(r.uint32(f))))
+	}
+	return r.uint64(f)
 }

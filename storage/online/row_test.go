@@ -5,8 +5,6 @@ import (
 	"strings"
 	"testing"
 
-	"github.com/apache/arrow-go/v18/arrow/memory"
-
 	"github.com/driftline/driftline"
 )
 
@@ -43,18 +41,34 @@ func FuzzRowsAreDecodedSafely(f *testing.F) {
 		if !ok {
 			return
 		}
-		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
-		defer mem.AssertSize(t, 0)
 		texts := 0
-		for i := range l.fields {
-			if isText(l.fields[i].Type) {
+		look := &lookup{view: "v"}
+		types := make([]driftline.Type, len(l.fields))
+		for i, field := range l.fields {
+			types[i] = field.Type
+			look.features = append(look.features, driftline.Field{Name: field.Name, Type: field.Type})
+			if isText(field.Type) {
 				texts += len(r.text(&l.fields[i]))
 			}
-			feature := driftline.Field{Name: l.fields[i].Name, Type: l.fields[i].Type}
-			column, err := gather(mem, "v", feature, []row{r, {}, r})
-			if err != nil {
+		}
+		route, err := look.routeThrough(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		values, err := NewValues(types, 3)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, row := range []int{0, 2} {
+			if err := route.unpack(values, 0, row, &r); err != nil {
 				t.Fatal(err)
 			}
+		}
+		columns, err := values.Arrays()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, column := range columns {
 			if column.Len() != 3 || column.IsValid(1) || column.IsNull(0) != column.IsNull(2) {
 				t.Fatalf("column %v", column)
 			}
