@@ -156,7 +156,8 @@ type AggregatedFeature struct {
 	Window      Duration
 }
 
-// AggregatedFeatures returns the features that the view's aggregations derive, in order.
+// AggregatedFeatures returns the features that the view's aggregations derive, in order. The
+// description of each says what it is: mean(dep_delay) over 3h.
 // The view is a registered one, so every column is there and fits its function.
 func (v *FeatureView) AggregatedFeatures() []AggregatedFeature {
 	var features []AggregatedFeature
@@ -167,7 +168,11 @@ func (v *FeatureView) AggregatedFeatures() []AggregatedFeature {
 			result = MapOf(result)
 		}
 		for _, w := range a.Windows {
-			features = append(features, AggregatedFeature{Field: Field{Name: a.FeatureName(w), Type: result}, Aggregation: a, Window: w})
+			one := a
+			one.Name, one.Windows = "", []Duration{w}
+			features = append(features, AggregatedFeature{
+				Field: Field{Name: a.FeatureName(w), Type: result, Description: one.String()}, Aggregation: a, Window: w,
+			})
 		}
 	}
 	return features

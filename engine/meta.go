@@ -291,7 +291,7 @@ func serviceRows(e *Engine, add func(...any)) error {
 
 func featureRows(e *Engine, add func(...any)) error {
 	for _, v := range e.registry.Views() {
-		for _, f := range v.Features {
+		for _, f := range v.Offered() {
 			add(string(v.Name), f.Name, string(f.Type), f.Description)
 		}
 	}

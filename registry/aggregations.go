@@ -193,9 +193,7 @@ func (d *differences) aggregations(old, now *driftline.FeatureView) {
 func derived(view *driftline.FeatureView) map[string]string {
 	said := map[string]string{}
 	for _, f := range view.AggregatedFeatures() {
-		a := f.Aggregation
-		a.Name, a.Windows = "", []driftline.Duration{f.Window}
-		said[f.Name] = a.String()
+		said[f.Name] = f.Description
 	}
 	return said
 }
