@@ -26,14 +26,20 @@ func (r *CheckReport) Differences() (n int64) {
 // ViewCheck compares, for sampled entities and times of one view, what is served online
 // at the time with what a training set has for it: value by value and bit by bit.
 type ViewCheck struct {
-	View        ViewName     `json:"view"`
-	Time        time.Time    `json:"time"`
-	Entities    int          `json:"entities"`
-	Moments     int          `json:"moments"` // pairs of an entity and a time
-	Values      int64        `json:"values"`  // that were compared
-	Differences int64        `json:"differences"`
-	Examples    []Difference `json:"examples,omitempty"` // the first few; not kept, because they hold values
-	Skipped     string       `json:"skipped,omitempty"`  // why nothing was compared
+	View        ViewName  `json:"view"`
+	Time        time.Time `json:"time"`
+	Entities    int       `json:"entities"`
+	Moments     int       `json:"moments"` // pairs of an entity and a time
+	Values      int64     `json:"values"`  // that were compared
+	Differences int64     `json:"differences"`
+
+	// OneStore counts the values that differ because a write said so: the entity has rows
+	// that were written offline only and are not materialized, or online only. They are
+	// not among Differences.
+	OneStore int64 `json:"one_store,omitempty"`
+
+	Examples []Difference `json:"examples,omitempty"` // the first few; not kept, because they hold values
+	Skipped  string       `json:"skipped,omitempty"`  // why nothing was compared
 }
 
 // Difference is one value that the two stores do not agree on.

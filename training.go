@@ -230,5 +230,6 @@ type IngestResult struct {
 	Rows      int64      `json:"rows"`
 	Sequence  uint64     `json:"sequence"`           // of the write's first row
 	Snapshot  SnapshotID `json:"snapshot,omitempty"` // for a bulk write: the snapshot that holds it
+	To        Target     `json:"to,omitempty"`       // where the rows went, if not to both stores
 	Duplicate bool       `json:"duplicate"`          // the idempotency key was seen before; nothing changed
 }

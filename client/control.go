@@ -81,6 +81,30 @@ func (c *Client) OnDemandFeatureView(ctx context.Context, name driftline.ViewNam
 	return get[driftline.OnDemandFeatureView](ctx, c, path("on-demand-feature-views", string(name)))
 }
 
+// Materialize begins a job that brings rows online which were written offline only.
+func (c *Client) Materialize(ctx context.Context, req driftline.MaterializationRequest) (*driftline.Materialization, error) {
+	return ask[driftline.Materialization](ctx, c, http.MethodPost, path("materializations"), req)
+}
+
+// Materialization returns a job as it is now.
+func (c *Client) Materialization(ctx context.Context, id string) (*driftline.Materialization, error) {
+	return get[driftline.Materialization](ctx, c, path("materializations", id))
+}
+
+// Materializations lists the jobs, the newest first.
+func (c *Client) Materializations(ctx context.Context) ([]driftline.Materialization, error) {
+	var answer struct {
+		Materializations []driftline.Materialization `json:"materializations"`
+	}
+	err := c.call(ctx, http.MethodGet, path("materializations"), nil, &answer)
+	return answer.Materializations, err
+}
+
+// CancelMaterialization ends a job. What it brought online stays so.
+func (c *Client) CancelMaterialization(ctx context.Context, id string) (*driftline.Materialization, error) {
+	return ask[driftline.Materialization](ctx, c, http.MethodPost, path("materializations", id, "cancel"), struct{}{})
+}
+
 // FeatureServices lists the registered feature services.
 func (c *Client) FeatureServices(ctx context.Context) ([]driftline.FeatureService, error) {
 	var answer struct {

@@ -26,13 +26,20 @@ type batchSender interface {
 // are durable, and visible online and offline. The same idempotencyKey makes a
 // retry safe: the rows are written once. "" means that there will be no retry.
 func (c *Client) Ingest(ctx context.Context, view driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
+	return c.IngestTo(ctx, view, "", idempotencyKey, rows)
+}
+
+// IngestTo is [Client.Ingest] to one store only, if target says so: offline rows are served
+// once they are materialized, online rows are in no training set.
+func (c *Client) IngestTo(ctx context.Context, view driftline.ViewName, target driftline.Target, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
 	var result driftline.IngestResult
 	descriptor, err := commandDescriptor(struct {
 		Op             string             `json:"op"`
 		View           driftline.ViewName `json:"view"`
+		To             driftline.Target   `json:"to,omitempty"`
 		IdempotencyKey string             `json:"idempotency_key,omitempty"`
 		Marked         bool               `json:"marked"`
-	}{"ingest", view, idempotencyKey, true})
+	}{"ingest", view, target, idempotencyKey, true})
 	if err != nil {
 		return result, err
 	}

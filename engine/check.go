@@ -251,8 +251,7 @@ func (c *viewChecker) compare(ctx context.Context, moments arrow.RecordBatch) er
 			c.report.Values = look.compared
 		}
 		if len(look.again) == 0 || attempt == checkAttempts-1 {
-			c.keep(moments, look.differing)
-			return nil
+			return c.keep(ctx, moments, look.differing)
 		}
 		select { // what is being committed is not in both stores at the same instant
 		case <-ctx.Done():
@@ -276,7 +275,17 @@ type difference struct {
 	offline string
 }
 
-func (c *viewChecker) keep(moments arrow.RecordBatch, differing []difference) {
+func (c *viewChecker) keep(ctx context.Context, moments arrow.RecordBatch, differing []difference) error {
+	if len(differing) > 0 {
+		meant, err := c.engine.inOneStore(ctx, c.view)
+		if err != nil {
+			return err
+		}
+		found := len(differing)
+		keys := moments.Columns()[:len(c.view.JoinKeys)]
+		differing = slices.DeleteFunc(differing, func(d difference) bool { return meant[entityText(keys, d.row)] })
+		c.report.OneStore = int64(found - len(differing))
+	}
 	c.report.Differences = int64(len(differing))
 	times := moments.Column(len(c.view.JoinKeys)).(*array.Timestamp)
 	for _, d := range differing[:min(len(differing), checkExamples)] {
@@ -289,6 +298,44 @@ func (c *viewChecker) keep(moments arrow.RecordBatch, differing []difference) {
 			Online: d.online.text, Offline: d.offline, Status: d.online.status,
 		})
 	}
+	return nil
+}
+
+// inOneStore returns the entities of a view that have rows in one store and not in the
+// other because their writes said so, by [entityText]. It reads all rows of a view that
+// has such.
+func (e *Engine) inOneStore(ctx context.Context, view *driftline.FeatureView) (map[string]bool, error) {
+	entities := map[string]bool{}
+	add := func(b arrow.RecordBatch) {
+		for row := range int(b.NumRows()) {
+			entities[entityText(b.Columns()[:len(view.JoinKeys)], row)] = true
+		}
+	}
+	if e.registry.Ingests(view.Name).OnlineOnly > 0 {
+		for keys, err := range e.online.OnlineOnly(e.mem, view) {
+			if err != nil {
+				return nil, err
+			}
+			add(keys)
+		}
+	}
+	now := e.heads.of(view.Name)
+	if len(now.held) == 0 {
+		return entities, nil
+	}
+	stored := []driftline.Batches{e.rowsOfEntries(ctx, view, now.log)}
+	if now.exists {
+		stored = append(stored, e.readAs(ctx, now.snapshot, view, view.StoredSchema()))
+	}
+	for _, rows := range stored {
+		for b, err := range e.where(ctx, view, rows, func(sequence uint64, event int64) bool { return holds(now.held, sequence, event) }).All {
+			if err != nil {
+				return nil, err
+			}
+			add(b)
+		}
+	}
+	return entities, nil
 }
 
 // look is one comparison of moments.

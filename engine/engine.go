@@ -110,9 +110,12 @@ type Engine struct {
 	checked     time.Time               // when upkeep last compared the stores
 	failAt      func(step string) error // nil but in tests
 
-	calls calls // that Close waits for
-	stop  context.CancelFunc
-	work  sync.WaitGroup // background goroutines
+	materializations materializations
+
+	calls      calls // that Close waits for
+	background context.Context
+	stop       context.CancelFunc
+	work       sync.WaitGroup // background goroutines
 }
 
 // Open opens the data folder dir, making it if it does not exist, and finishes what
@@ -166,10 +169,14 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if err = e.load(ctx); err != nil {
 		return e, err
 	}
-	background, stop := context.WithCancel(context.WithoutCancel(ctx))
-	e.stop = stop
-	e.work.Go(func() { e.flushLoop(background) })
-	e.work.Go(func() { e.maintainLoop(background) })
+	e.background, e.stop = context.WithCancel(context.WithoutCancel(ctx))
+	e.work.Go(func() { e.flushLoop(e.background) })
+	e.work.Go(func() { e.maintainLoop(e.background) })
+	if err = e.resumeMaterializations(); err != nil {
+		e.stop()
+		e.work.Wait()
+		return e, err
+	}
 	return e, nil
 }
 
@@ -182,6 +189,9 @@ func (e *Engine) load(ctx context.Context) error {
 		if err := e.isolate(view.Name, e.ensureTable(ctx, view.Name)); err != nil {
 			return err
 		}
+	}
+	if err := e.loadHeld(); err != nil {
+		return err
 	}
 	if err := e.recover(ctx); err != nil {
 		return err

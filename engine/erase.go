@@ -254,6 +254,9 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	if err := e.reached(stepViewLocked); err != nil {
 		return err
 	}
+	if err := r.onlineOnly(ctx, view); err != nil {
+		return err
+	}
 	snapshots, err := e.offline.Snapshots(ctx, table)
 	if err != nil || len(snapshots) == 0 {
 		return err
@@ -270,7 +273,7 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	if err != nil {
 		return err
 	}
-	if err := e.mergeOnline(view, e.rowsOfEntries(ctx, view, written)); err != nil {
+	if err := e.mergeOnline(view, e.served(ctx, view, e.rowsOfEntries(ctx, view, written))); err != nil {
 		return err
 	}
 	if err := e.addLogToHistory(ctx, view, written); err != nil {
@@ -362,6 +365,30 @@ func (o *onlineErasure) remove(e *Engine, keys arrow.RecordBatch, theirs []bool)
 		one.Release()
 	}
 	return b.Commit()
+}
+
+// onlineOnly removes the target's rows that were written to the online store only, which
+// no file leads to.
+func (r *erasing) onlineOnly(ctx context.Context, view *driftline.FeatureView) error {
+	e := r.engine
+	if e.registry.Ingests(view.Name).OnlineOnly == 0 {
+		return nil
+	}
+	online := onlineErasure{view: view, seen: map[string]bool{}}
+	for keys, err := range e.online.OnlineOnly(e.mem, view) {
+		if err != nil {
+			return err
+		}
+		theirs, err := r.target.matches(ctx, keys, r.target.placesIn(keys.Schema()))
+		if err != nil {
+			return err
+		}
+		if err := online.remove(e, keys, theirs); err != nil {
+			return err
+		}
+	}
+	r.outcome.Online += len(online.seen)
+	return nil
 }
 
 // look finds the files of older snapshots that have the target's rows.

@@ -24,6 +24,22 @@ func (e *Engine) FailAt(step string, err error) {
 	}
 }
 
+// FailWith makes whatever reaches a step end with what do returns.
+func (e *Engine) FailWith(step string, do func() error) {
+	e.failAt = func(at string) error {
+		if step == at {
+			return do()
+		}
+		return nil
+	}
+}
+
+// Cancelled reports whether a materialization was told to end.
+func (e *Engine) Cancelled(id string) bool {
+	job, err := e.materializations.find(id)
+	return err == nil && job.ctx.Err() != nil
+}
+
 // AtFirst runs do when a write or an upkeep reaches a step for the first time, and lets
 // it go on then.
 func (e *Engine) AtFirst(step string, do func()) {

@@ -11,10 +11,10 @@ import (
 	"github.com/driftline/driftline/storage/offline"
 )
 
-// heads knows, of each view, the newest snapshot of its table and the entries of its
-// ingest log that are in no file of that snapshot. Both change in one step, so whoever
-// looks sees every acknowledged row once: also while a flush moves rows from the log
-// into files.
+// heads knows, of each view, the newest snapshot of its table, the entries of its ingest
+// log that are in no file of that snapshot, and which of all these rows are held back from
+// serving. They change in one step, so whoever looks sees every acknowledged row once: also
+// while a flush moves rows from the log into files.
 type heads struct {
 	mu    sync.Mutex
 	views map[driftline.ViewName]*head
@@ -27,6 +27,9 @@ type head struct {
 	log      []logEntry
 	bytes    int // of log
 	rows     int // of log
+	held     []*heldRows
+
+	rebuilds int // of the online rows, since the start
 }
 
 // logEntry is an entry of a view's ingest log. It never changes.
@@ -55,11 +58,15 @@ func (h *heads) get(view driftline.ViewName) *head {
 	return found
 }
 
-// logged adds an entry that is durable, and returns what the log is then.
-func (h *heads) logged(view driftline.ViewName, entry logEntry) (bytes, rows int) {
+// logged adds an entry that is durable, and returns what the log is then. held is set if
+// its rows are held back.
+func (h *heads) logged(view driftline.ViewName, entry logEntry, held *heldRows) (bytes, rows int) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	of := h.get(view)
+	if held != nil {
+		of.hold(held)
+	}
 	if n := len(of.log); n == 0 || of.log[n-1].first < entry.first {
 		of.log = append(of.log, entry) // readers see the part that was there when they looked
 	} else {
@@ -71,15 +78,57 @@ func (h *heads) logged(view driftline.ViewName, entry logEntry) (bytes, rows int
 	return of.bytes, of.rows
 }
 
+// hold adds rows to those that are held back, or puts them in the place of those that
+// begin as they do. Readers keep the list that was there when they looked.
+func (h *head) hold(held *heldRows) {
+	if n := len(h.held); n == 0 || h.held[n-1].first < held.first {
+		h.held = append(h.held, held)
+		return
+	}
+	at, found := slices.BinarySearchFunc(h.held, held.first, func(r *heldRows, first uint64) int { return cmp.Compare(r.first, first) })
+	h.held = slices.Clone(h.held)
+	if found {
+		h.held[at] = held
+		return
+	}
+	h.held = slices.Insert(h.held, at, held)
+}
+
+// heldRows counts the rows that are held back, those that were materialized in part too.
+func (h *head) heldRows() (rows int64) {
+	for _, held := range h.held {
+		rows += held.rows()
+	}
+	return rows
+}
+
+// materialized puts what is left of the rows that were held back in their place.
+func (h *heads) materialized(view driftline.ViewName, held []*heldRows) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.get(view).held = held
+}
+
+// rebuilt says that all online rows of a view were made anew.
+func (h *heads) rebuilt(view driftline.ViewName) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.get(view).rebuilds++
+}
+
 func (e *logEntry) rows() int { return int(e.last - e.first + 1) }
 
 // committed puts a snapshot in the place of the one before, and takes the entries that
-// are in its files off the log.
-func (h *heads) committed(view driftline.ViewName, snapshot offline.Snapshot, flushed []uint64) {
+// are in its files off the log. held are those of its rows that are held back and were in
+// no log.
+func (h *heads) committed(view driftline.ViewName, snapshot offline.Snapshot, flushed []uint64, held ...*heldRows) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	of := h.get(view)
 	of.snapshot, of.exists = snapshot, true
+	for _, rows := range held {
+		of.hold(rows)
+	}
 	if len(flushed) == 0 {
 		return
 	}
@@ -93,6 +142,18 @@ func (h *heads) committed(view driftline.ViewName, snapshot offline.Snapshot, fl
 		}
 	}
 	of.log = left
+}
+
+// loadHeld reads which rows are held back: recover has to know, and may add to it.
+func (e *Engine) loadHeld() error {
+	for _, view := range e.registry.Views() {
+		held, err := e.storedHeldRows(view.Name)
+		if err := e.isolate(view.Name, err); err != nil {
+			return err
+		}
+		e.heads.materialized(view.Name, held)
+	}
+	return nil
 }
 
 // loadHeads reads the newest snapshots, and the log entries that the last process left.
@@ -117,11 +178,16 @@ func (e *Engine) loadHead(ctx context.Context, view driftline.ViewName) error {
 	if err != nil {
 		return err
 	}
+	held, err := e.storedHeldRows(view)
+	if err != nil {
+		return err
+	}
 	if ok {
 		e.heads.committed(view, snapshot, nil)
 	}
+	e.heads.materialized(view, held)
 	for _, entry := range entries {
-		e.heads.logged(view, entry)
+		e.heads.logged(view, entry, nil)
 	}
 	return nil
 }

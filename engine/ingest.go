@@ -25,6 +25,13 @@ const (
 	smallBytes = 4 << 20
 )
 
+// onlineOnlyRows and onlineOnlyBytes bound a write to the online store alone: it has no
+// files that could wait for the rest of it, so it is one transaction.
+const (
+	onlineOnlyRows  = 100_000
+	onlineOnlyBytes = onlineBytes
+)
+
 // Ingest writes rows of a view, durably and to both stores: when it returns, the
 // rows survive a crash, and the next training set and the next online read see them.
 //
@@ -32,18 +39,37 @@ const (
 // content the write changes nothing and answers as it did the first time; with other
 // content it is a Conflict. An empty key makes every call a write of its own.
 func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
-	return e.IngestInOrder(ctx, name, idempotencyKey, rows, nil)
+	return e.ingest(ctx, name, driftline.BothStores, idempotencyKey, rows, nil)
+}
+
+// IngestTo is [Engine.Ingest] to one store only, if target says so.
+//
+// Rows that are written offline only are in training sets at once, and are served when
+// they are materialized. Rows that are written online only are served at once and are
+// never in a training set: they are marked, and a row of the same time that is written to
+// both stores later takes their place. Such a write is at most 100,000 rows. Views that keep a
+// history or have aggregations take writes to both stores only.
+func (e *Engine) IngestTo(ctx context.Context, name driftline.ViewName, target driftline.Target, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
+	target, err := driftline.ParseTarget(string(target))
+	if err != nil {
+		return driftline.IngestResult{}, err
+	}
+	return e.ingest(ctx, name, target, idempotencyKey, rows, nil)
 }
 
 // IngestInOrder is [Engine.Ingest] for a caller whose writes overlap and keep an order
 // nevertheless. It calls placed, at most once, as soon as a write that begins then comes
 // after this one. For one that is not small that is when it returns, without a call.
 func (e *Engine) IngestInOrder(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches, placed func()) (driftline.IngestResult, error) {
+	return e.ingest(ctx, name, driftline.BothStores, idempotencyKey, rows, placed)
+}
+
+func (e *Engine) ingest(ctx context.Context, name driftline.ViewName, target driftline.Target, idempotencyKey string, rows driftline.Batches, placed func()) (driftline.IngestResult, error) {
 	view, err := e.writtenView(name)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	if err := errors.Join(checkWritable(view.view), e.checkHealthy(name)); err != nil {
+	if err := errors.Join(checkWritable(view.view), checkTarget(view.view, target), e.checkHealthy(name)); err != nil {
 		return driftline.IngestResult{}, err
 	}
 	if len(idempotencyKey) > maxKeyBytes {
@@ -61,12 +87,27 @@ func (e *Engine) IngestInOrder(ctx context.Context, name driftline.ViewName, ide
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	w.placed = placed
+	w.target, w.placed = target, placed
 	result, err := w.run(ctx, rows)
 	if err == nil && !result.Duplicate {
 		e.observeIngest(result)
 	}
 	return result, err
+}
+
+// checkTarget refuses writes to one store where the other cannot follow.
+func checkTarget(view *driftline.FeatureView, target driftline.Target) error {
+	switch {
+	case target == driftline.BothStores:
+		return nil
+	case view.KeepsHistory():
+		return driftline.Errorf(driftline.FailedPrecondition, "view %q keeps a history or has aggregations, so its rows are written to both stores", view.Name).
+			WithRef(driftline.ViewRef(view.Name)).WithHint("leave the target out: an aggregate that has not all events is another value")
+	case target == driftline.OnlineOnly && view.Horizon > 0:
+		return driftline.Errorf(driftline.FailedPrecondition, "view %q has labels, which are not served online", view.Name).
+			WithRef(driftline.ViewRef(view.Name)).WithHint("write them to the offline store, or leave the target out")
+	}
+	return nil
 }
 
 // maxKeyBytes bounds idempotency keys; a UUID has 36.
@@ -77,6 +118,7 @@ type write struct {
 	engine    *Engine
 	written   *writtenView
 	view      *driftline.FeatureView
+	target    driftline.Target
 	key       string // idempotency key, or ""
 	conformer *conformer
 	hash      *contentHash // nil without a key: nobody will ask
@@ -84,6 +126,8 @@ type write struct {
 	next      uint64       // sequence after the last row
 	rows      int64
 	placed    func() // see IngestInOrder; nil if nobody asks
+
+	held []*heldRows // of a bulk write that is offline only
 }
 
 func (e *Engine) newWrite(view *writtenView, key string, input *arrow.Schema) (*write, error) {
@@ -103,6 +147,9 @@ func (w *write) content() string {
 	if w.hash == nil {
 		return ""
 	}
+	if to := named(w.target); to != "" { // the same rows elsewhere are another write
+		return w.hash.sum() + ":" + string(to)
+	}
 	return w.hash.sum()
 }
 
@@ -113,7 +160,11 @@ func (w *write) run(ctx context.Context, rows driftline.Batches) (driftline.Inge
 	var head []arrow.RecordBatch
 	defer func() { driftline.ReleaseAll(head) }()
 	var size int64
-	for size <= smallBytes && w.rows <= w.engine.smallRows {
+	mostBytes, mostRows := int64(smallBytes), w.engine.smallRows
+	if w.target == driftline.OnlineOnly {
+		mostBytes, mostRows = onlineOnlyBytes, onlineOnlyRows
+	}
+	for size <= mostBytes && w.rows <= mostRows {
 		b, err, ok := next()
 		if err != nil {
 			return driftline.IngestResult{}, err
@@ -124,6 +175,10 @@ func (w *write) run(ctx context.Context, rows driftline.Batches) (driftline.Inge
 		b.Retain()
 		head = append(head, b)
 		size += driftline.BatchBytes(b)
+	}
+	if w.target == driftline.OnlineOnly {
+		return driftline.IngestResult{}, driftline.Errorf(driftline.Exhausted, "view %q: a write to the online store alone has more than %d rows or %d MB", w.view.Name, onlineOnlyRows, onlineOnlyBytes>>20).
+			WithRef(driftline.ViewRef(w.view.Name)).WithHint("send the rows in parts, or write them to both stores")
 	}
 	return w.writeBulk(ctx, head, next)
 }
@@ -170,9 +225,23 @@ func (w *write) yieldSequenced(fit arrow.RecordBatch, yield func(arrow.RecordBat
 		w.first = first
 	}
 	w.next = first + uint64(fit.NumRows())
+	if w.target == driftline.OfflineOnly {
+		w.holdBack(first, w.next-1, eventsIn(fit.Column(len(w.view.JoinKeys)).(*array.Timestamp)))
+	}
 	stored := withSequence(w.engine.mem, fit, first)
 	defer stored.Release()
 	return yield(stored, nil)
+}
+
+// holdBack notes rows of a bulk write that are not to be online. Writes that come at the
+// same time may have sequences between those of two batches.
+func (w *write) holdBack(first, last uint64, events eventSpan) {
+	if n := len(w.held); n > 0 && w.held[n-1].last+1 == first {
+		h := w.held[n-1]
+		h.last, h.from, h.to = last, min(h.from, events.from), max(h.to, events.to)
+		return
+	}
+	w.held = append(w.held, &heldRows{first: first, last: last, from: events.from, to: events.to})
 }
 
 // writeSmall commits the rows in one kv batch, which it shares with the writes of others:
@@ -187,7 +256,7 @@ func (w *write) writeSmall(ctx context.Context, rows []arrow.RecordBatch) (drift
 	if err := w.engine.throttle(ctx, w.view); err != nil {
 		return driftline.IngestResult{}, err
 	}
-	p, err := w.engine.encodePush(w.written, rows)
+	p, err := w.engine.encodePush(w.written, w.target, rows)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
@@ -273,7 +342,11 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	}
 	newest := &newestRows{view: w.view}
 	defer newest.release()
-	files, err := e.offline.StageNewest(ctx, table, all, orderOf(w.view), newest.keep)
+	keep := newest.keep
+	if w.target == driftline.OfflineOnly {
+		keep = nil
+	}
+	files, err := e.offline.StageNewest(ctx, table, all, orderOf(w.view), keep)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
@@ -291,8 +364,8 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	in := intent{
 		ID: fmt.Sprintf("write-%d", w.first), View: w.view.Name, Kind: intentWrite, Files: hashes(files),
 		Next: w.next, Key: w.key, Content: w.content(),
-		Result: driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first},
-		newest: newest,
+		Result: driftline.IngestResult{View: w.view.Name, Rows: w.rows, Sequence: w.first, To: named(w.target)},
+		newest: newest, Held: w.held,
 	}
 	err = e.execute(ctx, &in, files)
 	return in.Result, err

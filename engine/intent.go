@@ -34,6 +34,8 @@ type intent struct {
 	Content string                 `json:"content,omitempty"`
 	Result  driftline.IngestResult `json:"result,omitzero"`
 
+	Held []*heldRows `json:"held,omitempty"` // the rows, if they are offline only
+
 	newest *newestRows // of the files, as far as they are in memory
 
 	// of a flush: the first sequences of the log entries that the files hold
@@ -86,7 +88,7 @@ func (e *Engine) execute(ctx context.Context, in *intent, files []offline.File) 
 	if err != nil {
 		return e.settle(ctx, in, files, err)
 	}
-	e.heads.committed(in.View, snapshot, in.Entries)
+	e.heads.committed(in.View, snapshot, in.Entries, in.Held...)
 	if err := e.reached(stepCommitted); err != nil {
 		return err
 	}
@@ -142,7 +144,7 @@ func (e *Engine) settle(ctx context.Context, in *intent, files []offline.File, e
 	case lookErr != nil:
 		return errors.Join(err, lookErr) // the intent stays, for recover to carry out
 	case committed:
-		e.heads.committed(in.View, snapshot, in.Entries)
+		e.heads.committed(in.View, snapshot, in.Entries, in.Held...)
 		return e.complete(ctx, in, snapshot)
 	}
 	return errors.Join(err, e.abandon(in, files))
@@ -175,6 +177,9 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 	})
 	switch in.Kind {
 	case intentWrite:
+		if len(in.Held) > 0 {
+			break
+		}
 		if err := e.bringOnline(ctx, in, snapshot, files); err != nil {
 			return err
 		}
@@ -191,6 +196,11 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 	tx.Batch().Delete(intentKey(in.ID))
 	for _, first := range in.Entries {
 		tx.Batch().Delete(logKey(in.View, first))
+	}
+	for _, rows := range in.Held {
+		if err := rows.store(tx.Batch(), in.View); err != nil {
+			return err
+		}
 	}
 	if err := tx.AddSnapshot(snapshotRecord(snapshot, files), in.madeFrom()...); err != nil {
 		return err
@@ -234,28 +244,9 @@ func (e *Engine) bringOnline(ctx context.Context, in *intent, snapshot offline.S
 	return e.addHistory(ctx, view, part)
 }
 
-// newestOf yields the last row of each run of an entity's rows in files, which are
-// sorted entity by entity, oldest first: its newest.
+// newestOf yields the newest row of each entity in files that may be online.
 func (e *Engine) newestOf(ctx context.Context, part offline.Snapshot, view *driftline.FeatureView) driftline.Batches {
-	rows := e.readAs(ctx, part, view, view.StoredSchema())
-	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
-		for b, err := range rows.All {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			newest, err := takeRows(ctx, e.mem, b, runEnds(b, len(view.JoinKeys)))
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			more := yield(newest, nil)
-			newest.Release()
-			if !more {
-				return
-			}
-		}
-	}}
+	return e.newestIn(ctx, view, e.served(ctx, view, e.readAs(ctx, part, view, view.StoredSchema())))
 }
 
 // A kv batch that brings rows online ends at whichever comes first; merges may be

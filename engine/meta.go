@@ -51,6 +51,8 @@ var metaTables = []metaTable{
 	{"features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"description", text}}, featureRows},
 	{"ledger", []metaColumn{{"sequence", integer}, {"time", instant}, {"kind", text}, {"ref", text}, {"body", text}}, ledgerRows},
 	{"lineage_edges", []metaColumn{{"from_ref", text}, {"to_ref", text}, {"kind", text}}, lineageRows},
+	{"materializations", []metaColumn{{"id", text}, {"views", text}, {"start_ts", instant}, {"end_ts", instant}, {"state", text},
+		{"rows", integer}, {"total", integer}, {"started", instant}, {"ended", instant}, {"error", text}}, materializationRows},
 	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}}, metricRows},
 	{"model_versions", []metaColumn{{"model", text}, {"version", integer}, {"run_id", text}, {"created", instant},
 		{"artifact", text}, {"sha256", text}, {"description", text}}, modelRows},
@@ -63,7 +65,8 @@ var metaTables = []metaTable{
 		{"rows", integer}, {"files", integer}}, snapshotRows},
 	{"tags", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, tagRows},
 	{"views", []metaColumn{{"name", text}, {"entities", text}, {"event_timestamp", text}, {"created_timestamp", text},
-		{"ttl_seconds", float}, {"features", integer}, {"description", text}, {"owner", text}}, viewRows},
+		{"ttl_seconds", float}, {"features", integer}, {"description", text}, {"owner", text},
+		{"held_rows", integer}, {"online_only_rows", integer}}, viewRows},
 }
 
 // The tables about tables are added here, because they are among what they list.
@@ -376,6 +379,18 @@ func checkRows(e *Engine, add func(...any)) error {
 	return nil
 }
 
+func materializationRows(e *Engine, add func(...any)) error {
+	for _, job := range e.Materializations() {
+		views := make([]string, len(job.Views))
+		for i, name := range job.Views {
+			views[i] = string(name)
+		}
+		add(job.ID, strings.Join(views, ", "), job.Start, job.End, string(job.State),
+			job.Rows, job.Total, job.Started, job.Ended, job.Error)
+	}
+	return nil
+}
+
 func viewRows(e *Engine, add func(...any)) error {
 	for _, v := range e.registry.Views() {
 		entities := ""
@@ -385,8 +400,9 @@ func viewRows(e *Engine, add func(...any)) error {
 			}
 			entities += string(name)
 		}
+		now := e.heads.of(v.Name)
 		add(string(v.Name), entities, v.EventTimestamp, v.CreatedTimestamp, time.Duration(v.TTL).Seconds(),
-			int64(len(v.Features)), v.Description, v.Owner)
+			int64(len(v.Features)), v.Description, v.Owner, now.heldRows(), e.registry.Ingests(v.Name).OnlineOnly)
 	}
 	return nil
 }

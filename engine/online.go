@@ -169,7 +169,7 @@ func (v *servedRows) stateAt(view *driftline.FeatureView, row int, at int64) row
 	}
 	event := v.Events[row]
 	switch {
-	case oldest < v.Floor && (!v.Has(row) || event < v.Floor):
+	case oldest < v.Floor && (!v.Has(row) || event < v.Floor) && !v.OnlyOnline(row): // a row without a copy stays while others are missing
 		return rowLater // what was newest at that time may have expired and gone
 	case !v.Has(row):
 		return rowAbsent

@@ -75,7 +75,7 @@ func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView) 
 	}
 	m := historyMerge{engine: e, view: view, since: e.historySince(view)}
 	if exists {
-		if err := m.add(e.readAs(ctx, snapshot, view, view.StoredSchema())); err != nil {
+		if err := m.add(e.served(ctx, view, e.readAs(ctx, snapshot, view, view.StoredSchema()))); err != nil {
 			return err
 		}
 	}
@@ -83,7 +83,7 @@ func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView) 
 	if err != nil {
 		return err
 	}
-	if err := m.add(e.rowsOfEntries(ctx, view, entries)); err != nil {
+	if err := m.add(e.served(ctx, view, e.rowsOfEntries(ctx, view, entries))); err != nil {
 		return err
 	}
 	if m.skipped {
@@ -105,7 +105,7 @@ func (e *Engine) addLogToHistory(ctx context.Context, view *driftline.FeatureVie
 	if !view.KeepsHistory() {
 		return nil
 	}
-	return e.extendHistory(view, e.rowsOfEntries(ctx, view, entries))
+	return e.extendHistory(view, e.served(ctx, view, e.rowsOfEntries(ctx, view, entries)))
 }
 
 func (e *Engine) extendHistory(view *driftline.FeatureView, rows driftline.Batches) error {

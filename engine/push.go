@@ -4,10 +4,12 @@ import (
 	"context"
 	"encoding/binary"
 	"encoding/json"
+	"math"
 	"slices"
 	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
@@ -37,9 +39,11 @@ type pushGroup struct {
 // push is one small write, checked and encoded.
 type push struct {
 	view    *writtenView
+	target  driftline.Target
 	rows    int
-	log     []byte       // the rows as they are in a log entry
-	online  *online.Rows // and as they are in the online store
+	events  eventSpan    // of the rows
+	log     []byte       // the rows as they are in a log entry; nil if they are online only
+	online  *online.Rows // and as they are in the online store; nil if they are offline only
 	key     string       // idempotency key, or ""
 	content string       // content hash, if there is a key
 	placed  func()       // called when the write has its place among the others; nil if nobody asks
@@ -97,14 +101,15 @@ func (e *Engine) commitPushes(members []*push) error {
 	type part struct {
 		view  *writtenView
 		entry logEntry
+		held  *heldRows
 	}
 	var parts []part
 	for view, of := range byView(tx, members) {
-		entry, err := e.addPushes(tx, view, of)
+		entry, held, err := e.addPushes(tx, view, of)
 		if err != nil {
 			return err
 		}
-		parts = append(parts, part{view, entry})
+		parts = append(parts, part{view, entry, held})
 	}
 	if len(parts) == 0 {
 		return nil
@@ -114,22 +119,25 @@ func (e *Engine) commitPushes(members []*push) error {
 		return err
 	}
 	for _, p := range parts {
+		if p.entry.raw == nil { // online only
+			continue
+		}
 		e.layouts.written(p.view.layout)
-		e.showLogged(p.view.view.Name, p.entry)
+		e.showLogged(p.view.view.Name, p.entry, p.held)
 	}
 	return nil
 }
 
-// byView groups the members by view, in the order of each view's first. It marks those
-// whose view has other columns by now: their rows would not fit.
+// byView groups the members by view and target, in the order of the first of each. It
+// marks those whose view has other columns by now: their rows would not fit.
 func byView(tx *registry.Tx, members []*push) func(yield func(*writtenView, []*push) bool) {
 	return func(yield func(*writtenView, []*push) bool) {
 		rest := slices.Clone(members)
 		for len(rest) > 0 {
-			view := rest[0].view
+			view, target := rest[0].view, rest[0].target
 			var same, others []*push
 			for _, p := range rest {
-				if p.view == view {
+				if p.view == view && p.target == target {
 					same = append(same, p)
 				} else {
 					others = append(others, p)
@@ -157,35 +165,72 @@ func sameShape(a, b *driftline.FeatureView) bool {
 	return a == b || slices.EqualFunc(a.Features, b.Features, same) // the others never change
 }
 
-// addPushes adds the writes to one view to a transaction.
-func (e *Engine) addPushes(tx *registry.Tx, view *writtenView, of []*push) (logEntry, error) {
-	rows, size := 0, 0
+// addPushes adds the writes to one view, all for the same target, to a transaction. held is
+// nil unless their rows are held back.
+func (e *Engine) addPushes(tx *registry.Tx, view *writtenView, of []*push) (entry logEntry, held *heldRows, err error) {
+	name, target := view.view.Name, of[0].target
+	rows, size, events := 0, 0, of[0].events
 	for _, p := range of {
 		rows += p.rows
 		size += len(p.log)
+		events = events.and(p.events)
 	}
 	now, err := tx.SharedView(view.view.Name) // it may keep a history since the rows were encoded
 	if err != nil {
-		return logEntry{}, err
+		return entry, nil, err
 	}
 	first := e.takeSequences(int64(rows))
+	entry = logEntry{first: first, last: first + uint64(rows) - 1}
 	raw, next := view.layout.newEntry(rows, size), first
 	for _, p := range of {
 		raw = append(raw, p.log...)
-		if err := e.online.Add(tx.Batch(), now, p.online, int64(next)); err != nil {
-			return logEntry{}, err
+		if p.online != nil {
+			if err := e.online.Add(tx.Batch(), now, p.online, int64(next)); err != nil {
+				return entry, nil, err
+			}
 		}
-		p.result = driftline.IngestResult{View: view.view.Name, Rows: int64(p.rows), Sequence: next}
+		p.result = driftline.IngestResult{View: name, Rows: int64(p.rows), Sequence: next, To: named(target)}
 		if err := p.remember(tx); err != nil {
-			return logEntry{}, err
+			return entry, nil, err
 		}
 		next += uint64(p.rows)
 	}
-	raw = sealEntry(raw)
-	e.layouts.write(tx.Batch(), view.layout)
-	tx.Batch().Set(logKey(view.view.Name, first), raw)
-	sum := driftline.IngestResult{View: view.view.Name, Rows: int64(rows), Sequence: first}
-	return logEntry{first: first, last: next - 1, raw: raw}, tx.AddIngests(sum, len(of))
+	if target != driftline.OnlineOnly {
+		entry.raw = sealEntry(raw)
+		e.layouts.write(tx.Batch(), view.layout)
+		tx.Batch().Set(logKey(name, first), entry.raw)
+	}
+	if target == driftline.OfflineOnly {
+		held = e.heldAfter(name, &heldRows{first: first, last: entry.last, from: events.from, to: events.to, small: true})
+		if err := held.store(tx.Batch(), name); err != nil {
+			return entry, nil, err
+		}
+	}
+	sum := driftline.IngestResult{View: name, Rows: int64(rows), Sequence: first, To: named(target)}
+	return entry, held, tx.AddIngests(sum, len(of))
+}
+
+// heldAfter joins rows to those that were held back just before, if there are such, so that
+// a stream of small writes is one record. Small writes come one group after the other.
+func (e *Engine) heldAfter(view driftline.ViewName, rows *heldRows) *heldRows {
+	before := e.heads.of(view).held
+	if len(before) == 0 {
+		return rows
+	}
+	last := before[len(before)-1]
+	if !last.small || last.last+1 != rows.first || len(last.online) > 0 {
+		return rows
+	}
+	events := eventSpan{last.from, last.to}.and(eventSpan{rows.from, rows.to})
+	return &heldRows{first: last.first, last: rows.last, from: events.from, to: events.to, small: true}
+}
+
+// named is the target as an answer says it: not at all if it is both stores.
+func named(target driftline.Target) driftline.Target {
+	if target == driftline.BothStores {
+		return ""
+	}
+	return target
 }
 
 // remember adds the record of the write's idempotency key.
@@ -203,8 +248,8 @@ func (p *push) remember(tx *registry.Tx) error {
 
 // showLogged makes a durable log entry visible to readers, and wakes the flusher if the
 // log is long.
-func (e *Engine) showLogged(view driftline.ViewName, entry logEntry) {
-	bytes, rows := e.heads.logged(view, entry)
+func (e *Engine) showLogged(view driftline.ViewName, entry logEntry, held *heldRows) {
+	bytes, rows := e.heads.logged(view, entry, held)
 	if bytes >= flushBytes || rows >= flushRows {
 		select {
 		case e.wakeFlusher <- struct{}{}:
@@ -262,19 +307,28 @@ func (v *writtenView) conformer(e *Engine, input *arrow.Schema) (*conformer, err
 	return c, nil
 }
 
-// encodePush encodes the rows of a small write.
-func (e *Engine) encodePush(view *writtenView, rows []arrow.RecordBatch) (*push, error) {
-	encoded, err := e.online.Encode(view.view)
-	if err != nil {
-		return nil, err
-	}
-	p := &push{view: view, online: encoded}
-	for _, b := range rows {
-		if p.log, err = view.layout.appendRows(p.log, b); err != nil {
+// encodePush encodes the rows of a small write, for the stores that they are for.
+func (e *Engine) encodePush(view *writtenView, target driftline.Target, rows []arrow.RecordBatch) (*push, error) {
+	p := &push{view: view, target: target, events: eventSpan{math.MaxInt64, math.MinInt64}}
+	var err error
+	if target != driftline.OfflineOnly {
+		if p.online, err = e.online.Encode(view.view, target); err != nil {
 			return nil, err
 		}
-		if err := p.online.Append(b); err != nil {
-			return nil, err
+	}
+	for _, b := range rows {
+		if target != driftline.OnlineOnly {
+			if p.log, err = view.layout.appendRows(p.log, b); err != nil {
+				return nil, err
+			}
+		}
+		if p.online != nil {
+			if err := p.online.Append(b); err != nil {
+				return nil, err
+			}
+		}
+		if target == driftline.OfflineOnly {
+			p.events = p.events.and(eventsIn(b.Column(len(view.view.JoinKeys)).(*array.Timestamp)))
 		}
 		p.rows += int(b.NumRows())
 	}

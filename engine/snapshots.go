@@ -229,9 +229,10 @@ func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) err
 	if err != nil {
 		return err
 	}
-	if err := e.mergeOnline(view, e.rowsOfEntries(ctx, view, entries)); err != nil {
+	if err := e.mergeOnline(view, e.served(ctx, view, e.rowsOfEntries(ctx, view, entries))); err != nil {
 		return err
 	}
+	e.heads.rebuilt(name)
 	if err := e.online.EndRebuild(name); err != nil || !view.KeepsHistory() {
 		return err
 	}

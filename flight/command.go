@@ -30,6 +30,9 @@ type putCommand struct {
 	// Of op ingest only; a push has a key with each batch.
 	IdempotencyKey string `json:"idempotency_key"`
 
+	// To is the stores that the rows are for; both if left out. Of op ingest only.
+	To driftline.Target `json:"to"`
+
 	// Marked says that the last message will have an end marker, and that without it
 	// nothing is to be written. Of op ingest only.
 	Marked bool `json:"marked"`
@@ -196,8 +199,8 @@ func putCommandOf(descriptor *flight.FlightDescriptor) (putCommand, error) {
 		return putCommand{}, unknownOp("DoPut", op, opIngest, opPush)
 	}
 	command, err := parse[putCommand](descriptor.GetCmd())
-	if err == nil && op == opPush && (command.IdempotencyKey != "" || command.Marked) {
-		err = driftline.Errorf(driftline.Invalid, "a push stream has an idempotency_key with each batch, and no end marker").
+	if err == nil && op == opPush && (command.IdempotencyKey != "" || command.Marked || command.To != "") {
+		err = driftline.Errorf(driftline.Invalid, "a push stream has an idempotency_key with each batch, no end marker, and goes to both stores").
 			WithHint(`send {"idempotency_key": "…"} as the metadata of a batch`)
 	}
 	return command, err

@@ -41,7 +41,7 @@ func (s *service) ingest(command putCommand, in *inbound, stream flight.FlightSe
 		return err
 	}
 	defer reader.Release()
-	result, err := s.engine.Ingest(ctx, command.View, command.IdempotencyKey, counted(ctx, rows))
+	result, err := s.engine.IngestTo(ctx, command.View, command.To, command.IdempotencyKey, counted(ctx, rows))
 	if err != nil {
 		return err
 	}

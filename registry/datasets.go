@@ -40,6 +40,8 @@ type Ingests struct {
 	Writes int64     `json:"writes"`
 	Rows   int64     `json:"rows"`
 	Last   time.Time `json:"last,omitzero"` // when the last write was acknowledged
+
+	OnlineOnly int64 `json:"online_only,omitempty"` // rows, of Rows, that are in no file
 }
 
 // AddIngest records that rows were written to a view. inputs are what the rows
@@ -75,6 +77,9 @@ func foldIngest(s *state, line *Line) ([]effect, error) {
 	}
 	sum := s.ingests[result.View]
 	sum.Writes, sum.Rows, sum.Last = sum.Writes+max(1, result.Writes), sum.Rows+result.Rows, line.Time
+	if result.To == driftline.OnlineOnly {
+		sum.OnlineOnly += result.Rows
+	}
 	table := func(s *state) map[driftline.ViewName]Ingests { return s.ingests }
 	return []effect{put(table, result.View, sum)}, nil
 }
@@ -153,6 +158,22 @@ func (r *Registry) lastSmallWrite(begin, end uint64) (through uint64, err error)
 		}
 	}
 	return through, nil
+}
+
+// Materialized is what a materialization did to one view.
+type Materialized struct {
+	View     driftline.ViewName   `json:"view"`
+	Job      string               `json:"job"`
+	Start    time.Time            `json:"start_ts,omitzero"` // of event times, inclusive; zero: from the first
+	End      time.Time            `json:"end_ts"`            // inclusive
+	Rows     int64                `json:"rows"`              // brought online
+	Snapshot driftline.SnapshotID `json:"snapshot,omitempty"`
+}
+
+// AddMaterialization records that rows of a view which were offline only went online.
+func (tx *Tx) AddMaterialization(m Materialized) error {
+	_, err := tx.add(ViewMaterialized, driftline.ViewRef(m.View), nil, m)
+	return err
 }
 
 // AddSnapshot records a committed snapshot, its files and, for the table of a

@@ -24,6 +24,7 @@ const (
 	ServiceApplied    Kind = "service.applied"    // driftline.FeatureService
 	RowsIngested      Kind = "rows.ingested"      // driftline.IngestResult, and the number of writes if it is not 1
 	SnapshotCommitted Kind = "snapshot.committed" // Snapshot
+	ViewMaterialized  Kind = "view.materialized"  // Materialized
 	DatasetSaved      Kind = "dataset.saved"      // driftline.Dataset
 	EntityErased      Kind = "entity.erased"      // erased
 	ViewChecked       Kind = "view.checked"       // driftline.ViewCheck without examples

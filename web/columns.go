@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"math"
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,6 +60,22 @@ func (c *jsonColumns) checkLengths() error {
 		}
 	}
 	return nil
+}
+
+// rename gives a column another name, unless there is one of that name.
+func (c *jsonColumns) rename(from, to string) {
+	values, found := c.values[from]
+	if _, taken := c.values[to]; !found || taken {
+		return
+	}
+	c.names[slices.Index(c.names, from)] = to
+	c.values[to] = values
+	delete(c.values, from)
+}
+
+func (c *jsonColumns) remove(name string) {
+	c.names = slices.DeleteFunc(c.names, func(n string) bool { return n == name })
+	delete(c.values, name)
 }
 
 func (c *jsonColumns) rows() int64 {
@@ -229,7 +246,7 @@ func number(value any, bits int) (float64, bool) {
 // as Feast's client writes them.
 func instant(value any) (time.Time, bool) {
 	if seconds, ok := wholeNumber(value, 64); ok {
-		const most = math.MaxInt64 / 1_000_000 // seconds in a stored time
+		const most = 253_402_300_799 // the end of the year 9999: larger ones are other units
 		return time.Unix(seconds, 0), -most <= seconds && seconds <= most
 	}
 	text, ok := value.(string)

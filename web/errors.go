@@ -95,7 +95,7 @@ func sayWhen(w http.ResponseWriter, status int) {
 }
 
 // feastRoutes are the routes that Feast's clients call.
-var feastRoutes = []string{"/get-online-features", "/push"}
+var feastRoutes = []string{"/get-online-features", "/push", "/write-to-online-store", "/materialize", "/materialize-incremental"}
 
 func isFeastRoute(path string) bool { return slices.Contains(feastRoutes, path) }
 

@@ -3,7 +3,6 @@ package web
 import (
 	"net/http"
 	"slices"
-	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -104,68 +103,4 @@ func keysFirst(t driftline.Type) int {
 		return 1
 	}
 	return 0
-}
-
-// pushRequest is the body of POST /push. The push source is the feature view's name.
-type pushRequest struct {
-	PushSource driftline.ViewName `json:"push_source_name"`
-	Rows       jsonColumns        `json:"df"`
-	To         string             `json:"to"`
-
-	// Accepted because Feast's client sends them; there is no cache to allow
-	// and no transformation to run.
-	AllowRegistryCache *bool `json:"allow_registry_cache"`
-	TransformOnWrite   *bool `json:"transform_on_write"`
-}
-
-// idempotencyHeader names the key under which a retried push is the same push.
-const idempotencyHeader = "Idempotency-Key"
-
-func (s *Server) push(r *http.Request) (driftline.IngestResult, error) {
-	body, err := readJSON[pushRequest](r)
-	if err != nil {
-		return driftline.IngestResult{}, err
-	}
-	if body.To != "" && body.To != "online_and_offline" {
-		return driftline.IngestResult{}, driftline.Errorf(driftline.Invalid, "a push to %q alone is not possible", clip(body.To)).
-			WithHint(`use "online_and_offline" or leave "to" out: one write is visible in both stores`)
-	}
-	view, err := s.engine.Registry().View(body.PushSource)
-	if err != nil {
-		return driftline.IngestResult{}, err
-	}
-	rows, err := s.pushedRows(view, &body.Rows)
-	if err != nil {
-		return driftline.IngestResult{}, err
-	}
-	defer rows.Release()
-	return s.engine.Ingest(r.Context(), view.Name, r.Header.Get(idempotencyHeader), driftline.BatchesOf(rows.Schema(), rows))
-}
-
-// pushedRows casts the columns to the view's types. Which columns must be there
-// is for the engine to say; types cannot be cast without knowing the column.
-func (s *Server) pushedRows(view *driftline.FeatureView, given *jsonColumns) (arrow.RecordBatch, error) {
-	types := map[string]driftline.Type{view.EventTimestamp: driftline.Timestamp}
-	if view.CreatedTimestamp != "" {
-		types[view.CreatedTimestamp] = driftline.Timestamp
-	}
-	for _, field := range slices.Concat(view.JoinKeys, view.Features) {
-		types[field.Name] = field.Type
-	}
-	known := make([]string, 0, len(types))
-	for name := range types {
-		known = append(known, name)
-	}
-	slices.Sort(known)
-	for _, name := range given.names {
-		if _, ok := types[name]; !ok {
-			e := driftline.Errorf(driftline.Invalid, "view %q: column %q is not part of the view", view.Name, clip(name)).
-				WithRef(driftline.ViewRef(view.Name))
-			if near := driftline.Nearest(name, known); near != "" {
-				return nil, e.WithHint("did you mean %q?", near)
-			}
-			return nil, e.WithHint("the view has: %s", strings.Join(known, ", "))
-		}
-	}
-	return given.batch(s.engine.Allocator(), given.names, types)
 }

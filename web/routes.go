@@ -89,6 +89,13 @@ func (s *Server) table() []route {
 
 		{method: "POST", path: "/get-online-features", handle: s.getOnlineFeatures, body: large},
 		{method: "POST", path: "/push", handle: answer(s.push), body: large, allow: long},
+		{method: "POST", path: "/write-to-online-store", handle: answer(s.writeToOnlineStore), body: large, allow: long},
+		{method: "POST", path: "/materialize", handle: s.materialize, body: small, allow: 4 * time.Hour},
+		{method: "POST", path: "/materialize-incremental", handle: s.materializeIncremental, body: small, allow: 4 * time.Hour},
+		{method: "GET", path: "/api/v1/materializations", handle: answer(s.materializations)},
+		{method: "POST", path: "/api/v1/materializations", handle: answer(s.postMaterialization), body: small},
+		{method: "GET", path: "/api/v1/materializations/{id}", handle: answer(s.materialization)},
+		{method: "POST", path: "/api/v1/materializations/{id}/cancel", handle: answer(s.cancelMaterialization), body: small},
 	}...)
 }
 

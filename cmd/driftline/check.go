@@ -60,7 +60,11 @@ func printCheck(w io.Writer, report driftline.CheckReport) error {
 			t.add(string(v.View), "-", "-", "-", "-", v.Skipped)
 			continue
 		}
-		t.add(string(v.View), fmt.Sprint(v.Entities), fmt.Sprint(v.Moments), fmt.Sprint(v.Values), fmt.Sprint(v.Differences), "")
+		note := ""
+		if v.OneStore > 0 {
+			note = fmt.Sprintf("%d more differ as their writes said: to one store only", v.OneStore)
+		}
+		t.add(string(v.View), fmt.Sprint(v.Entities), fmt.Sprint(v.Moments), fmt.Sprint(v.Values), fmt.Sprint(v.Differences), note)
 	}
 	if err := t.print(w); err != nil {
 		return err

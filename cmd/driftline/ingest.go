@@ -20,7 +20,7 @@ import (
 )
 
 func (a *app) ingestCommand() *cobra.Command {
-	var key string
+	var key, to string
 	command := &cobra.Command{
 		Use:   "ingest VIEW PATH…",
 		Short: "Write the rows of Parquet, CSV or Arrow files to a feature view",
@@ -28,6 +28,7 @@ func (a *app) ingestCommand() *cobra.Command {
 			"When it returns, the rows are durable and visible online and offline.\n" +
 			"Each file is written under an idempotency key made of its content, and a large one in parts. So repeating the\n" +
 			"command changes nothing, and after an interruption it goes on where it stopped.\n" +
+			"--to offline keeps them from being served until driftline materialize; --to online from training sets.\n" +
 			"In CSV an empty cell is null, and a time without a zone is UTC.",
 		Example: "  driftline ingest weather weather.parquet\n  driftline ingest weather january.csv february.csv\n  driftline ingest weather history/",
 		Args:    atLeast(2),
@@ -39,14 +40,19 @@ func (a *app) ingestCommand() *cobra.Command {
 			if key != "" && len(files) > 1 {
 				return usagef("--idempotency-key names one write, and there are %d files", len(files))
 			}
-			return a.ingest(c.Context(), driftline.ViewName(args[0]), files, key)
+			target, err := driftline.ParseTarget(to)
+			if err != nil {
+				return usageError{err}
+			}
+			return a.ingest(c.Context(), driftline.ViewName(args[0]), target, files, key)
 		},
 	}
 	command.Flags().StringVar(&key, "idempotency-key", "", "the write's name, so that a retry is safe (default: made of the content)")
+	command.Flags().StringVar(&to, "to", "", "online or offline: one of the two stores only (default: both)")
 	return command
 }
 
-func (a *app) ingest(ctx context.Context, view driftline.ViewName, files []string, key string) error {
+func (a *app) ingest(ctx context.Context, view driftline.ViewName, to driftline.Target, files []string, key string) error {
 	return a.withServer(ctx, func(c *client.Client) error {
 		target, err := c.FeatureView(ctx, view)
 		if err != nil {
@@ -58,7 +64,7 @@ func (a *app) ingest(ctx context.Context, view driftline.ViewName, files []strin
 		}
 		results := []driftline.IngestResult{}
 		for i, file := range files {
-			result, err := a.ingestFile(ctx, fileIngest{client: c, db: db, view: target, path: file, key: key,
+			result, err := a.ingestFile(ctx, fileIngest{client: c, db: db, view: target, to: to, path: file, key: key,
 				title: fmt.Sprintf("%s (%d of %d)", filepath.Base(file), i+1, len(files))})
 			if err != nil {
 				return errors.Join(resumable(err), db.Close())
@@ -103,7 +109,7 @@ func (a *app) ingestFile(ctx context.Context, f fileIngest) (driftline.IngestRes
 	rows, done := a.progress(rows, f.title, rowCount(f.path))
 	defer done()
 	if f.key != "" {
-		result, err := f.client.Ingest(ctx, f.view.Name, f.key, rows)
+		result, err := f.client.IngestTo(ctx, f.view.Name, f.to, f.key, rows)
 		return result, inFile(f.path, err)
 	}
 	result, err := f.inParts(ctx, rows)
@@ -121,8 +127,9 @@ func inFile(file string, err error) error {
 	return &placed
 }
 
-// contentKey is an idempotency key that the same bytes for the same view always have.
-func contentKey(view driftline.ViewName, path string) (string, error) {
+// contentKey is an idempotency key that the same bytes for the same view and stores always
+// have.
+func contentKey(view driftline.ViewName, to driftline.Target, path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
 		return "", cannotRead(path, err)
@@ -130,6 +137,9 @@ func contentKey(view driftline.ViewName, path string) (string, error) {
 	defer file.Close()
 	hash := sha256.New()
 	fmt.Fprintf(hash, "%s\n", view)
+	if to != driftline.BothStores {
+		fmt.Fprintf(hash, "to %s\n", to)
+	}
 	if _, err := io.Copy(hash, file); err != nil {
 		return "", cannotRead(path, err)
 	}

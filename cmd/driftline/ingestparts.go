@@ -27,6 +27,7 @@ type fileIngest struct {
 	client *client.Client
 	db     *query.DB
 	view   *driftline.FeatureView
+	to     driftline.Target
 	path   string
 	key    string // the user's idempotency key, or ""
 	title  string // for people
@@ -36,7 +37,7 @@ type fileIngest struct {
 // the first part, and with the part's number for each other. Parts that the server has
 // are passed over, by as many rows as they had.
 func (f *fileIngest) inParts(ctx context.Context, rows driftline.Batches) (driftline.IngestResult, error) {
-	key, err := contentKey(f.view.Name, f.path)
+	key, err := contentKey(f.view.Name, f.to, f.path)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
@@ -77,7 +78,7 @@ func (f *fileIngest) part(ctx context.Context, key string, p *parts) (driftline.
 		return known, err
 	}
 	first := p.taken
-	result, err := f.client.Ingest(ctx, f.view.Name, key, p.take(rowsPerPart))
+	result, err := f.client.IngestTo(ctx, f.view.Name, f.to, key, p.take(rowsPerPart))
 	return result, countedFrom(first, err)
 }
 

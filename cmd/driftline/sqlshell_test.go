@@ -118,7 +118,7 @@ func TestSQLShell(t *testing.T) {
 	s.expect(`did you mean "meta.views"?`)
 	s.press("\\d meta.views\r")
 	s.expect("event_timestamp")
-	s.expect("(8 rows)")
+	s.expect("(10 rows)")
 
 	s.press("sel\t 3 as three fr\t meta.vie\t;\r") // completed: select … from meta.views
 	s.expect("three")

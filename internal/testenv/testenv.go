@@ -7,6 +7,7 @@ package testenv
 
 import (
 	"context"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -40,9 +41,20 @@ func New(t testing.TB) *Env {
 // NewWith is [New] with other options.
 func NewWith(t testing.TB, change func(*engine.Options)) *Env {
 	t.Helper()
+	return newIn(t, t.TempDir(), change)
+}
+
+// NewIn opens an engine in a folder that there is.
+func NewIn(t testing.TB, dir string) *Env {
+	t.Helper()
+	return newIn(t, dir, func(*engine.Options) {})
+}
+
+func newIn(t testing.TB, dir string, change func(*engine.Options)) *Env {
+	t.Helper()
 	e := &Env{
 		change: change,
-		T:      t, Dir: t.TempDir(), Mem: memory.NewCheckedAllocator(memory.DefaultAllocator),
+		T:      t, Dir: dir, Mem: memory.NewCheckedAllocator(memory.DefaultAllocator),
 		Clock: &Clock{now: time.Date(2013, 6, 1, 0, 0, 0, 0, time.UTC)},
 	}
 	t.Cleanup(func() {
@@ -64,6 +76,17 @@ func (e *Env) open() {
 	if err != nil {
 		e.T.Fatalf("open: %v", err)
 	}
+}
+
+// CopyFolder copies the folder as it is now, as if the process were killed, and returns
+// where the copy is.
+func (e *Env) CopyFolder() string {
+	e.T.Helper()
+	dir := e.T.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(e.Dir)); err != nil {
+		e.T.Fatalf("copy: %v", err)
+	}
+	return dir
 }
 
 // Reopen closes the engine and opens its folder again.

@@ -7,6 +7,7 @@ package kv
 //	0x00    kv              the number of the newest commit
 //	'L'     storage/online  layouts of packed rows
 //	'a'     registry        index of artifacts
+//	'b'     engine          rows held back: written offline only and not online yet
 //	'c'     engine          counters, such as the next write sequence
 //	'd'     registry        column statistics of datasets
 //	'e'     engine          erasures under way
@@ -20,11 +21,13 @@ package kv
 //	'n'     engine          intents: effects decided and not yet done
 //	'o'     storage/online  newest row per entity and view
 //	't'     storage/online  tiles: summaries of spans of the history
+//	'z'     engine          materializations
 const (
 	internal byte = 0x00
 
 	OnlineLayouts     byte = 'L'
 	ArtifactIndex     byte = 'a'
+	HeldRows          byte = 'b'
 	Counters          byte = 'c'
 	DatasetStatistics byte = 'd'
 	Erasures          byte = 'e'
@@ -38,6 +41,7 @@ const (
 	Intents           byte = 'n'
 	OnlineRows        byte = 'o'
 	HistoryTiles      byte = 't'
+	Materializations  byte = 'z'
 )
 
 // commitKey holds the number of the newest commit: 8 bytes, big-endian.

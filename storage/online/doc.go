@@ -39,6 +39,8 @@
 //	key   'L' │ layout, 8 B, big-endian
 //	value [{"name":"temp","type":"float64"},{"name":"precip","type":"float64"}]
 //
+// or, for rows that were written to this store only, {"online_only":[…]}.
+//
 // So rows that were written before a feature was added stay readable, and read
 // null for it.
 //

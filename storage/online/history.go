@@ -249,7 +249,7 @@ func (s *Store) ExpireHistory(ctx context.Context, view *driftline.FeatureView, 
 			return e.found, err
 		}
 		if entity == nil || !bytes.HasPrefix(pair.Key, entity) {
-			rest, err := skipEntity(pair.Key[len(prefix):], view.JoinKeys)
+			rest, err := cutEntity(pair.Key[len(prefix):], view.JoinKeys, nil)
 			if err != nil {
 				return e.found, err
 			}

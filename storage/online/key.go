@@ -65,7 +65,7 @@ func equalBits(f float64) float64 {
 
 // viewOfKey returns the name of the view that a key, without its prefix, is of.
 func viewOfKey(key []byte, joinKeys []driftline.Field) (string, error) {
-	rest, err := skipEntity(key, joinKeys)
+	rest, err := cutEntity(key, joinKeys, nil)
 	if err != nil {
 		return "", err
 	}
@@ -73,22 +73,57 @@ func viewOfKey(key []byte, joinKeys []driftline.Field) (string, error) {
 	return name, err
 }
 
-// skipEntity takes the values of the join keys off a key.
-func skipEntity(key []byte, joinKeys []driftline.Field) (rest []byte, err error) {
-	for _, k := range joinKeys {
-		switch k.Type {
-		case driftline.String, driftline.Bytes:
-			_, key, err = kv.TakeBytes(key)
-		case driftline.Float32, driftline.Float64:
-			_, key, err = kv.TakeFloat64(key)
-		case driftline.Bool:
-			_, key, err = kv.TakeBool(key)
-		default:
-			_, key, err = kv.TakeInt64(key)
+// cutEntity takes the entity's values off a key without its prefix. It appends them to
+// builders, of which there is one per join key, or to none.
+func cutEntity(key []byte, joinKeys []driftline.Field, builders []array.Builder) (rest []byte, err error) {
+	for i, k := range joinKeys {
+		var into array.Builder
+		if builders != nil {
+			into = builders[i]
 		}
-		if err != nil {
+		if key, err = cutKeyValue(key, k.Type, into); err != nil {
 			return nil, err
 		}
 	}
 	return key, nil
+}
+
+// cutKeyValue takes one value off a key, and appends it to a builder if that is not nil.
+func cutKeyValue(key []byte, t driftline.Type, into array.Builder) ([]byte, error) {
+	switch t {
+	case driftline.String, driftline.Bytes:
+		v, rest, err := kv.TakeBytes(key)
+		switch b := into.(type) {
+		case *array.StringBuilder:
+			b.BinaryBuilder.Append(v)
+		case *array.BinaryBuilder:
+			b.Append(v)
+		}
+		return rest, err
+	case driftline.Float32, driftline.Float64:
+		v, rest, err := kv.TakeFloat64(key)
+		switch b := into.(type) {
+		case *array.Float32Builder:
+			b.Append(float32(v))
+		case *array.Float64Builder:
+			b.Append(v)
+		}
+		return rest, err
+	case driftline.Bool:
+		v, rest, err := kv.TakeBool(key)
+		if b, ok := into.(*array.BooleanBuilder); ok {
+			b.Append(v)
+		}
+		return rest, err
+	}
+	v, rest, err := kv.TakeInt64(key)
+	switch b := into.(type) {
+	case *array.Int32Builder:
+		b.Append(int32(v))
+	case *array.Int64Builder:
+		b.Append(v)
+	case *array.TimestampBuilder:
+		b.Append(arrow.Timestamp(v))
+	}
+	return rest, err
 }

@@ -1,6 +1,7 @@
 package online
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/binary"
 	"encoding/json"
@@ -17,6 +18,8 @@ type layout struct {
 	places map[string]int // of fields, by name
 	texts  []int          // which fields are strings or bytes
 	fixed  int            // bytes of nulls and slots
+
+	onlineOnly bool // rows in it are in no file and in no log
 }
 
 type layoutField struct {
@@ -42,26 +45,39 @@ func slotBytes(t driftline.Type) int {
 
 func isText(t driftline.Type) bool { return t == driftline.String || t == driftline.Bytes }
 
+// onlineOnlyText is what is stored of a layout whose rows are online only.
+type onlineOnlyText struct {
+	Fields []layoutField `json:"online_only"`
+}
+
 // layoutOf returns the layout in which features are written.
-func layoutOf(features []driftline.Field) (*layout, error) {
+func layoutOf(features []driftline.Field, onlineOnly bool) (*layout, error) {
 	fields := make([]layoutField, len(features))
 	for i, f := range features {
 		fields[i] = layoutField{Name: f.Identity(), Type: f.Type}
 	}
-	text, err := json.Marshal(fields)
+	var stored any = fields
+	if onlineOnly {
+		stored = onlineOnlyText{fields}
+	}
+	text, err := json.Marshal(stored)
 	if err != nil {
 		return nil, err
 	}
-	return newLayout(text, fields)
+	return newLayout(text, fields, onlineOnly)
 }
 
 // parseLayout reads what was stored under id.
 func parseLayout(id uint64, text []byte) (*layout, error) {
-	var fields []layoutField
-	if err := json.Unmarshal(text, &fields); err != nil {
+	var only onlineOnlyText
+	into, onlineOnly := any(&only.Fields), bytes.HasPrefix(text, []byte("{"))
+	if onlineOnly {
+		into = &only
+	}
+	if err := json.Unmarshal(text, into); err != nil {
 		return nil, err
 	}
-	l, err := newLayout(text, fields)
+	l, err := newLayout(text, only.Fields, onlineOnly)
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +87,7 @@ func parseLayout(id uint64, text []byte) (*layout, error) {
 	return l, nil
 }
 
-func newLayout(text []byte, fields []layoutField) (*layout, error) {
+func newLayout(text []byte, fields []layoutField, onlineOnly bool) (*layout, error) {
 	hash := sha256.Sum256(text)
 	l := &layout{
 		id:     binary.BigEndian.Uint64(hash[:]),
@@ -79,6 +95,8 @@ func newLayout(text []byte, fields []layoutField) (*layout, error) {
 		fields: fields,
 		places: make(map[string]int, len(fields)),
 		fixed:  (len(fields) + 7) / 8,
+
+		onlineOnly: onlineOnly,
 	}
 	previous := -1
 	for i := range fields {

@@ -86,6 +86,9 @@ func (l *lookup) answer(stored *row, values *Values, rows []int32, found *Found)
 	}
 	for _, row := range rows {
 		found.Events[row], found.Created[row] = stored.event, stored.created
+		if stored.layout.onlineOnly {
+			found.markOnlineOnly(row)
+		}
 		if err := route.unpack(values, l.first, int(row), stored); err != nil {
 			return err
 		}

@@ -25,6 +25,8 @@ type Found struct {
 	Events  []int64 // event time, microseconds; NoTime if there is no row
 	Created []int64 // created time, microseconds; NoTime if it is null or there is no row
 
+	onlineOnly []bool // nil if no row was written to the online store only
+
 	// Floor is the event time before which rows may be missing, because they expired:
 	// where there is no row, or an older one, a newer one that is older than Floor may
 	// have been there. It is [Complete] if nothing is missing.
@@ -137,6 +139,16 @@ func (s *Store) unpack(view driftline.ViewName, value []byte) (row, error) {
 	}
 	r.event, r.created = event, created
 	return r, nil
+}
+
+// OnlyOnline reports whether a row was written to the online store only: it has no copy.
+func (f *Found) OnlyOnline(row int) bool { return f.onlineOnly != nil && f.onlineOnly[row] }
+
+func (f *Found) markOnlineOnly(row int32) {
+	if f.onlineOnly == nil {
+		f.onlineOnly = make([]bool, len(f.Events))
+	}
+	f.onlineOnly[row] = true
 }
 
 func damagedRow(view driftline.ViewName) error {

@@ -29,7 +29,7 @@ func FuzzRowsAreDecodedSafely(f *testing.F) {
 		if json.Unmarshal(layoutText, &fields) != nil {
 			return
 		}
-		l, err := newLayout(layoutText, fields)
+		l, err := newLayout(layoutText, fields, false)
 		if err != nil {
 			return
 		}
@@ -82,7 +82,7 @@ func FuzzRowsAreDecodedSafely(f *testing.F) {
 
 func TestALayoutIsReadAsItWasWritten(t *testing.T) {
 	features := []driftline.Field{{Name: "temp", Type: driftline.Float64, Description: "not stored"}, {Name: "code", Type: driftline.String}}
-	l, err := layoutOf(features)
+	l, err := layoutOf(features, false)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -23,11 +23,17 @@ type Store struct {
 	stored sync.Map // uint64 → *layout
 
 	// written holds the layout that each view was last written in.
-	written sync.Map // driftline.ViewName → *layout
+	written sync.Map // writtenAs → *layout
 
 	floors    floors
 	histories sync.Map // driftline.ViewName → historyState
 	expiring  func()   // called before rows that were found expired are removed; nil but in tests
+}
+
+// writtenAs names a layout in [Store.written].
+type writtenAs struct {
+	view       driftline.ViewName
+	onlineOnly bool
 }
 
 // New returns the store that lives in db.
@@ -99,21 +105,17 @@ func (s *Store) Delete(b *kv.Batch, view *driftline.FeatureView, keys []arrow.Ar
 // deletedAtOnce bounds a batch of [Store.DeleteView].
 const deletedAtOnce = 50_000
 
-// DeleteView removes all rows of a view. Nobody may put rows of it meanwhile. After an
-// error a part of them is gone.
+// DeleteView removes the rows of a view but those that were written to this store only,
+// of which there is no other copy. Nobody may put rows of it meanwhile. After an error a
+// part of them is gone.
 func (s *Store) DeleteView(view *driftline.FeatureView) error {
-	prefix := keyPrefix(view.JoinKeys)
 	b, pending := s.db.NewBatch(), 0
 	defer func() { b.Close() }()
-	for pair, err := range s.db.ScanPrefix(prefix) {
+	for pair, err := range s.rowsOf(view) {
 		if err != nil {
 			return err
 		}
-		name, err := viewOfKey(pair.Key[len(prefix):], view.JoinKeys)
-		if err != nil {
-			return err
-		}
-		if name != string(view.Name) {
+		if only, err := s.onlineOnly(view, pair.Value); only && err == nil { // a damaged row goes
 			continue
 		}
 		b.Delete(pair.Key)
@@ -197,7 +199,7 @@ func rowError(view *driftline.FeatureView, column string, i int, what string) er
 // unless it is stored. Until b or another batch with it is committed, every
 // batch carries it: a row must not be there before its layout is.
 func (s *Store) layoutToWrite(b *kv.Batch, view *driftline.FeatureView) (*layout, error) {
-	l, err := s.layoutOfView(view)
+	l, err := s.layoutOfView(view, false)
 	if err != nil {
 		return nil, driftline.Errorf(driftline.Internal, "view %q has no layout: %w", view.Name, err)
 	}
@@ -225,15 +227,16 @@ func (s *Store) writeLayout(b *kv.Batch, view *driftline.FeatureView, l *layout)
 	return nil
 }
 
-func (s *Store) layoutOfView(view *driftline.FeatureView) (*layout, error) {
-	if known, ok := s.written.Load(view.Name); ok && known.(*layout).isOf(view.Features) {
+func (s *Store) layoutOfView(view *driftline.FeatureView, onlineOnly bool) (*layout, error) {
+	as := writtenAs{view.Name, onlineOnly}
+	if known, ok := s.written.Load(as); ok && known.(*layout).isOf(view.Features) {
 		return known.(*layout), nil
 	}
-	l, err := layoutOf(view.Features)
+	l, err := layoutOf(view.Features, onlineOnly)
 	if err != nil {
 		return nil, err
 	}
-	s.written.Store(view.Name, l)
+	s.written.Store(as, l)
 	return l, nil
 }
 
@@ -266,9 +269,10 @@ type Rows struct {
 	ends   []int  // of each of them in text
 }
 
-// Encode begins rows of a view.
-func (s *Store) Encode(view *driftline.FeatureView) (*Rows, error) {
-	l, err := s.layoutOfView(view)
+// Encode begins rows of a view that are written to target. Those that are for the online
+// store only are marked: see [Store.OnlineOnly].
+func (s *Store) Encode(view *driftline.FeatureView, target driftline.Target) (*Rows, error) {
+	l, err := s.layoutOfView(view, target == driftline.OnlineOnly)
 	if err != nil {
 		return nil, driftline.Errorf(driftline.Internal, "view %q has no layout: %w", view.Name, err)
 	}

@@ -14,7 +14,16 @@ from pathlib import Path
 import feast
 import pytest
 import requests
-from feast import Entity, FeatureService, FeatureStore, FeatureView, Field, FileSource, ValueType
+from feast import (
+    Entity,
+    FeatureService,
+    FeatureStore,
+    FeatureView,
+    Field,
+    FileSource,
+    PushSource,
+    ValueType,
+)
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
 ROOT = Path(__file__).parents[3]
@@ -178,7 +187,10 @@ def objects(repo: Path) -> list:
             Field(name="city", dtype=String),
             Field(name="seen", dtype=UnixTimestamp),
         ],
-        source=source(repo, "driver_stats", created="created"),
+        source=PushSource(
+            name="driver_stats_push",
+            batch_source=source(repo, "driver_stats", created="created"),
+        ),
     )
     mood = FeatureView(
         name="driver_mood",

@@ -53,6 +53,7 @@ from driftline.errors import (
     UnavailableError,
 )
 from driftline.lineage import Lineage
+from driftline.materialization import Materialization
 from driftline.retrieval import (
     ColumnStatistics,
     Dataset,
@@ -145,6 +146,7 @@ __all__ = [
     "InternalError",
     "InvalidError",
     "Lineage",
+    "Materialization",
     "Metric",
     "ModelVersion",
     "NotFoundError",

@@ -501,6 +501,7 @@ class IngestResult:
         sequence: The write sequence of the first row.
         snapshot: The snapshot of the view's table that holds them; 0 for a small write.
         duplicate: Whether the idempotency key was known, so that nothing changed.
+        to: "online" or "offline" if the rows went to one store only.
     """
 
     view: str
@@ -508,6 +509,7 @@ class IngestResult:
     sequence: int
     snapshot: int
     duplicate: bool
+    to: str = ""
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> IngestResult:
@@ -518,4 +520,5 @@ class IngestResult:
             sequence=body["sequence"],
             snapshot=body.get("snapshot", 0),
             duplicate=body.get("duplicate", False),
+            to=body.get("to", ""),
         )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import os
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime
 from pathlib import Path
@@ -30,6 +31,7 @@ from driftline.definitions import (
 from driftline.drift import DriftReport
 from driftline.errors import DriftlineError, from_status
 from driftline.lineage import Lineage
+from driftline.materialization import Materialization
 from driftline.retrieval import (
     Dataset,
     IngestResult,
@@ -44,6 +46,7 @@ from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
 from driftline.types import Type
 
 DEFAULT_URL = "http://127.0.0.1:8816"
+MATERIALIZE_POLL_SECONDS = 0.05
 
 Features = FeatureService | Projectable | str | Sequence[str | Projectable]
 
@@ -164,6 +167,8 @@ class FeatureStore:
         view: FeatureView | str,
         data: Any,
         idempotency_key: str | None = None,
+        *,
+        to: str | None = None,
     ) -> IngestResult:
         """Writes rows to a feature view; when it returns, they are durable and visible.
 
@@ -180,6 +185,9 @@ class FeatureStore:
                 Naive times are UTC. Numbers are cast where no value can change.
             idempotency_key: A name for this write. The same key with the same content
                 again changes nothing; with other content it is a conflict.
+            to: ``"online"`` or ``"offline"`` for one of the two stores only. Rows that are
+                offline only are served once they are materialized; rows that are online
+                only are in no training set.
 
         Raises:
             NotFoundError: If there is no such view.
@@ -191,6 +199,8 @@ class FeatureStore:
         command = {"op": "ingest", "view": name}
         if idempotency_key is not None:
             command["idempotency_key"] = idempotency_key
+        if to is not None:
+            command["to"] = to
         return IngestResult.from_json(self._flight.put(command, source, label=name))
 
     def pusher(self, view: FeatureView | str) -> Pusher:
@@ -210,10 +220,86 @@ class FeatureStore:
         name = _view_name(view)
         return Pusher(name, self._schema_of(name), self._flight)
 
-    #: Feast's names. A write is visible online and offline at once, so they are one.
-    write_to_offline_store = ingest
-    write_to_online_store = ingest
+    #: Feast's name. Without ``to``, a write is visible online and offline at once.
     push = ingest
+
+    def write_to_online_store(
+        self, view: FeatureView | str, data: Any, idempotency_key: str | None = None
+    ) -> IngestResult:
+        """Writes rows that are served at once and are in no training set."""
+        return self.ingest(view, data, idempotency_key, to="online")
+
+    def write_to_offline_store(
+        self, view: FeatureView | str, data: Any, idempotency_key: str | None = None
+    ) -> IngestResult:
+        """Writes rows that are in training sets at once, and served once materialized."""
+        return self.ingest(view, data, idempotency_key, to="offline")
+
+    def materialize(
+        self,
+        start_date: datetime | str | None,
+        end_date: datetime | str,
+        feature_views: Iterable[FeatureView | str] | None = None,
+        *,
+        run_async: bool = False,
+        force: bool = False,
+    ) -> Materialization:
+        """Brings rows online that were written offline only.
+
+        Which rows those are is known by when they were written, so that late ones are
+        never missed; rows that were written to both stores are online already.
+
+        Example:
+            >>> store.materialize(yesterday, now, ["weather"]).state
+            'done'
+
+        Args:
+            start_date: The least event time, inclusive; None is the first.
+            end_date: The greatest event time, inclusive.
+            feature_views: The views; all that are served, if left out.
+            run_async: Whether to return at once and let the job go on.
+            force: Whether to cancel a job that is at work on one of the views.
+
+        Raises:
+            ConflictError: If a job is at work on one of the views.
+        """
+        body: dict[str, Any] = {"end_ts": format_time(end_date), "force": force}
+        if start_date is None:
+            body["incremental"] = True
+        else:
+            body["start_ts"] = format_time(start_date)
+        if feature_views is not None:
+            body["feature_views"] = [_view_name(view) for view in feature_views]
+        job = Materialization.from_json(self._http.post("materializations", body=body))
+        while job.state == "running" and not run_async:
+            time.sleep(MATERIALIZE_POLL_SECONDS)
+            job = self.get_materialization(job.id)
+        return job if run_async else job.checked()
+
+    def materialize_incremental(
+        self,
+        end_date: datetime | str,
+        feature_views: Iterable[FeatureView | str] | None = None,
+        *,
+        run_async: bool = False,
+        force: bool = False,
+    ) -> Materialization:
+        """Brings everything online up to an event time that is not online yet."""
+        return self.materialize(None, end_date, feature_views, run_async=run_async, force=force)
+
+    def list_materializations(self) -> list[Materialization]:
+        """Returns the materializations, the newest first."""
+        body = self._http.get("materializations")
+        return [Materialization.from_json(job) for job in body["materializations"]]
+
+    def get_materialization(self, id: str) -> Materialization:
+        """Returns a materialization as it is now."""
+        return Materialization.from_json(self._http.get("materializations", id))
+
+    def cancel_materialization(self, id: str) -> Materialization:
+        """Ends a materialization; what it brought online stays so."""
+        body = self._http.post("materializations", id, "cancel", body={})
+        return Materialization.from_json(body)
 
     def erase(
         self, entity: Entity | str, keys: Mapping[str, Any], reason: str = ""
