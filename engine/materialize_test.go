@@ -92,13 +92,18 @@ func served(t *testing.T, env *testenv.Env, view driftline.ViewName, keys ...str
 
 func trained(t *testing.T, env *testenv.Env, view driftline.ViewName, keys ...string) string {
 	t.Helper()
+	return trainedAt(t, env, view, ever, keys...)
+}
+
+func trainedAt(t *testing.T, env *testenv.Env, view driftline.ViewName, now int64, keys ...string) string {
+	t.Helper()
 	v, err := env.Engine.Registry().View(view)
 	if err != nil {
 		t.Fatal(err)
 	}
 	var spine []string
 	for _, k := range keys {
-		spine = append(spine, fmt.Sprintf(`{"origin": %q, "event_timestamp": %q}`, k, minute(ever)))
+		spine = append(spine, fmt.Sprintf(`{"origin": %q, "event_timestamp": %q}`, k, minute(now)))
 	}
 	schema := arrow.NewSchema([]arrow.Field{
 		{Name: "origin", Type: arrow.BinaryTypes.String}, {Name: "event_timestamp", Type: driftline.Time}}, nil)
