@@ -39,7 +39,8 @@ var layouts = map[string][]parquet.WriterProperty{
 	"snappy and words": {parquet.WithCompression(compress.Codecs.Snappy)},
 	"second version":   {parquet.WithDataPageVersion(parquet.DataPageV2), parquet.WithCompression(compress.Codecs.Zstd)},
 	"no page index":    {parquet.WithPageIndexEnabled(false), parquet.WithDictionaryDefault(false)},
-	"delta":            {parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("key", parquet.Encodings.DeltaBinaryPacked), parquet.WithEncodingFor("text", parquet.Encodings.DeltaByteArray), parquet.WithEncodingFor("f64", parquet.Encodings.ByteStreamSplit)},
+	"rare encodings":   {parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("text", parquet.Encodings.DeltaByteArray), parquet.WithEncodingFor("f64", parquet.Encodings.ByteStreamSplit)},
+	"deltas":           {parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("key", parquet.Encodings.DeltaBinaryPacked), parquet.WithEncodingFor("i32", parquet.Encodings.DeltaBinaryPacked), parquet.WithEncodingFor("at", parquet.Encodings.DeltaBinaryPacked)},
 	"words give up":    {parquet.WithDictionaryPageSizeLimit(200)},
 }
 

@@ -167,8 +167,11 @@ func (r *Reader) load(i int) error {
 	if err != nil {
 		return err
 	}
-	if h.encoding == encodingPlain {
+	switch h.encoding {
+	case encodingPlain:
 		return r.readPlain(values, present)
+	case encodingDeltas:
+		return r.readDeltas(values, present)
 	}
 	return r.readIndices(values, present)
 }
@@ -177,6 +180,10 @@ func (r *Reader) understands(encoding int) bool {
 	switch r.leaf.physical {
 	case parquet.Types.Int96, parquet.Types.FixedLenByteArray:
 		return false
+	case parquet.Types.Int32, parquet.Types.Int64:
+		if encoding == encodingDeltas {
+			return true
+		}
 	}
 	return encoding == encodingPlain || encoding == encodingDictionary || encoding == encodingPlainDictionary
 }
@@ -322,6 +329,17 @@ func (r *Reader) readPlain(values []byte, present int) error {
 		return nil
 	}
 	r.page.dense = true
+	return nil
+}
+
+// readDeltas reads whole numbers that are stored as differences.
+func (r *Reader) readDeltas(values []byte, present int) error {
+	r.spread = sized(r.spread, r.page.Rows*r.width)
+	if err := decodeDeltas(r.spread, values, present, r.width); err != nil {
+		return err
+	}
+	r.page.Values = r.spread
+	spreadValues(&r.page, r.spread)
 	return nil
 }
 

@@ -162,6 +162,7 @@ const (
 
 	encodingPlain           = 0
 	encodingPlainDictionary = 2 // the old name of encodingDictionary
+	encodingDeltas          = 5
 	encodingDictionary      = 8
 )
 

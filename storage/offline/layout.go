@@ -2,7 +2,10 @@ package offline
 
 import (
 	"crypto/rand"
+	"encoding/binary"
 	"io"
+	"math"
+	"math/bits"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -15,6 +18,7 @@ import (
 //
 //	join key              dictionary, whose indices are runs because rows are sorted
 //	rest of the order     plain, never compressed: can be searched in place
+//	other whole numbers   differences where a sample says that they take half the bytes
 //	other fixed width     plain; zstd only where a sample says that it halves
 //	strings and nested    dictionary, zstd
 const (
@@ -35,7 +39,7 @@ const (
 
 // layout is how each column of one file is stored.
 func (e *encoder) layout() ([]parquet.WriterProperty, error) {
-	halves, err := e.halves()
+	samples, err := e.sample()
 	if err != nil {
 		return nil, err
 	}
@@ -45,7 +49,11 @@ func (e *encoder) layout() ([]parquet.WriterProperty, error) {
 			continue // dictionary and zstd, the defaults of the file
 		}
 		options = append(options, parquet.WithDictionaryFor(f.Name, slices.Contains(e.order.Keys, f.Name)))
-		if !halves[i] {
+		size := samples[i]
+		if size.halved(size.deltas) {
+			options = append(options, parquet.WithEncodingFor(f.Name, parquet.Encodings.DeltaBinaryPacked))
+		}
+		if size.halved(size.deltas) || !size.halved(size.zstd) {
 			options = append(options, parquet.WithCompressionFor(f.Name, compress.Codecs.Uncompressed))
 		}
 	}
@@ -57,12 +65,18 @@ func fixedWidth(typ arrow.DataType) bool {
 	return fixed && !arrow.IsNested(typ.ID())
 }
 
-// halves tells of which columns a sample takes half the bytes when it is compressed.
-// Columns that are never compressed are not asked.
-func (e *encoder) halves() ([]bool, error) {
+// sampleSize is how many bytes the sample of a column takes in different layouts. It is
+// zero for columns that have no choice.
+type sampleSize struct{ plain, zstd, deltas int }
+
+// halved reports whether a layout takes so little that it is worth being decoded.
+func (s sampleSize) halved(bytes int) bool { return bytes > 0 && s.plain >= sampleHalving*bytes }
+
+// sample tries layouts on parts of the columns.
+func (e *encoder) sample() ([]sampleSize, error) {
 	rows := int(e.chunk.rows)
 	fields := e.schema.Fields()
-	plain, packed := make([]int, len(fields)), make([]int, len(fields))
+	sizes := make([]sampleSize, len(fields))
 	for part := range sampleParts {
 		start := part * rows / sampleParts
 		end := min(start+sampleRows, (part+1)*rows/sampleParts)
@@ -80,15 +94,12 @@ func (e *encoder) halves() ([]bool, error) {
 			}
 			values := presentValues(sample)
 			sample.Release()
-			plain[i] += len(values)
-			packed[i] += len(e.zstd.Encode(nil, values))
+			sizes[i].plain += len(values)
+			sizes[i].zstd += len(e.zstd.Encode(nil, values))
+			sizes[i].deltas += deltaSize(f.Type, values)
 		}
 	}
-	halves := make([]bool, len(fields))
-	for i, f := range fields {
-		halves[i] = plain[i] >= sampleHalving*packed[i] && !slices.Contains(e.order.columns(), f.Name)
-	}
-	return halves, nil
+	return sizes, nil
 }
 
 // presentValues returns a copy of the bytes that a plain page has of an array: those
@@ -106,6 +117,34 @@ func presentValues(a arrow.Array) []byte {
 		}
 	}
 	return present
+}
+
+// miniblock is how many differences arrow-go stores with the same number of bits.
+const miniblock = 32
+
+// deltaSize is about how many bytes the DELTA_BINARY_PACKED encoding of Parquet takes for
+// plain values; zero for those that are not whole numbers.
+func deltaSize(typ arrow.DataType, values []byte) (bytes int) {
+	var number func(at int) int64
+	width := 8
+	switch typ.ID() {
+	case arrow.INT64, arrow.TIMESTAMP, arrow.TIME64:
+		number = func(at int) int64 { return int64(binary.LittleEndian.Uint64(values[at:])) }
+	case arrow.INT32, arrow.DATE32:
+		number = func(at int) int64 { return int64(int32(binary.LittleEndian.Uint32(values[at:]))) }
+		width = 4
+	default:
+		return 0
+	}
+	for at := width; at < len(values); at += miniblock * width {
+		least, greatest := int64(math.MaxInt64), int64(math.MinInt64)
+		for next := at; next < min(at+miniblock*width, len(values)); next += width {
+			delta := number(next) - number(next-width)
+			least, greatest = min(least, delta), max(greatest, delta)
+		}
+		bytes += 1 + miniblock/8*bits.Len64(uint64(greatest-least))
+	}
+	return bytes
 }
 
 // encoder writes the rows of a chunk as one Parquet file.

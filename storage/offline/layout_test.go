@@ -81,7 +81,7 @@ created                PLAIN          uncompressed
 noise                  PLAIN          uncompressed
 flag                   PLAIN          zstd
 rare_noise             PLAIN          uncompressed
-count                  PLAIN          zstd
+count                  DELTA_BINARY_PACKED uncompressed
 gusts                  PLAIN          zstd
 remark                 RLE_DICTIONARY zstd
 tags.list.element      RLE_DICTIONARY zstd

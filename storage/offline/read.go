@@ -160,7 +160,7 @@ func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ r
 		rows:      parquetReader.NumRows(),
 		batchRows: batchRows(bytesOf(parquetReader), parquetReader.NumRows()),
 	}
-	if err := r.open(ctx, stored, s.mem); err != nil {
+	if err := r.open(ctx, stored, forgetful{s.mem}); err != nil {
 		return nil, errors.Join(err, parquetReader.Close())
 	}
 	return r, nil
