@@ -25,7 +25,7 @@ type onlineRequest struct {
 }
 
 func (s *Server) getOnlineFeatures(w http.ResponseWriter, r *http.Request) error {
-	body, err := readJSON[onlineRequest](r)
+	body, err := readOnlineRequest(r)
 	if err != nil {
 		return err
 	}

@@ -17,11 +17,16 @@ import (
 // readJSON decodes the body as exactly one T. Unknown fields, wrong types and
 // bytes after the value are errors that name the place.
 func readJSON[T any](r *http.Request) (T, error) {
-	var value T
 	if err := checkContentType(r); err != nil {
-		return value, err
+		var none T
+		return none, err
 	}
-	decoder := json.NewDecoder(r.Body)
+	return decodeJSON[T](r.Body)
+}
+
+func decodeJSON[T any](body io.Reader) (T, error) {
+	var value T
+	decoder := json.NewDecoder(body)
 	decoder.UseNumber()
 	decoder.DisallowUnknownFields()
 	if err := decoder.Decode(&value); err != nil {
