@@ -178,6 +178,18 @@ func (v *FeatureView) AggregatedFeatures() []AggregatedFeature {
 	return features
 }
 
+// Derives reports whether one of the view's aggregations derives the feature.
+func (v *FeatureView) Derives(feature string) bool {
+	for _, a := range v.Aggregations {
+		for _, w := range a.Windows {
+			if a.FeatureName(w) == feature {
+				return true
+			}
+		}
+	}
+	return false
+}
+
 // Offered returns every feature that can be asked of the view: its own, then those that
 // its aggregations derive.
 func (v *FeatureView) Offered() []Field {

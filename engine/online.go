@@ -68,8 +68,14 @@ func (e *Engine) ReadOnline(ctx context.Context, plan *OnlinePlan, at time.Time,
 	}
 	answer.takeFound(found)
 	for i := range plan.uses {
-		if err := e.applyTime(ctx, answer, i, asks[plan.uses[i].group].Keys, at.UnixMicro()); err != nil {
+		keys := asks[plan.uses[i].group].Keys
+		if err := e.applyTime(ctx, answer, i, keys, at.UnixMicro()); err != nil {
 			return nil, err
+		}
+		if plan.uses[i].aggregates != nil {
+			if err := e.aggregate(ctx, answer, i, keys, at.UnixMicro()); err != nil {
+				return nil, err
+			}
 		}
 	}
 	return answer, nil
@@ -130,10 +136,10 @@ func (e *Engine) applyTime(ctx context.Context, a *OnlineAnswer, use int, keys [
 			later = append(later, int64(row))
 		}
 	}
-	if len(later) == 0 {
+	if len(later) == 0 || len(view.storedAt) == 0 {
 		return nil
 	}
-	past, err := e.lookOffline(ctx, view.Resolved, keys, later, at)
+	past, err := e.lookOffline(ctx, view.stored, keys, later, at)
 	if err != nil {
 		return err
 	}
@@ -160,6 +166,7 @@ const (
 type servedRows struct {
 	online.Found
 	states []rowState
+	window []arrow.Timestamp // of the newest event in the largest window, if that is asked for; 0 for none
 }
 
 func (v *servedRows) stateAt(view *driftline.FeatureView, row int, at int64) rowState {
@@ -188,7 +195,8 @@ type OnlineAnswer struct {
 	Entities arrow.RecordBatch // as they were given
 
 	values *online.Values
-	views  []servedRows // by use of a view in the plan
+	views  []servedRows        // by use of a view in the plan
+	nested map[int]arrow.Array // lists and maps, by feature; left to the garbage collector
 }
 
 // takeFound puts what was read, group by group, into the order of the plan's uses.
@@ -206,8 +214,8 @@ func (a *OnlineAnswer) takeFound(found []online.Found) {
 
 // setNull makes all features of a view null in one row.
 func (a *OnlineAnswer) setNull(view *onlineUse, row int) {
-	for i := range view.Projection.Features {
-		a.values.SetNull(view.first+i, row)
+	for _, at := range view.storedAt {
+		a.values.SetNull(at, row)
 	}
 }
 
@@ -219,7 +227,7 @@ func (a *OnlineAnswer) setPast(view *onlineUse, rows *servedRows, row int, past 
 		return nil
 	}
 	for f, column := range past.columns {
-		if err := a.values.SetFrom(view.first+f, row, column, i); err != nil {
+		if err := a.values.SetFrom(view.storedAt[f], row, column, i); err != nil {
 			return err
 		}
 	}
@@ -231,10 +239,12 @@ func (a *OnlineAnswer) Rows() int { return a.values.Rows() }
 
 // Status says what a feature's value is.
 func (a *OnlineAnswer) Status(feature, row int) driftline.Status {
-	switch a.views[a.Plan.Features[feature].use].states[row] {
-	case rowAbsent:
+	f := &a.Plan.Features[feature]
+	switch state := a.views[f.use].states[row]; {
+	case f.derived: // of no row, or of many
+	case state == rowAbsent:
 		return driftline.NotPresent
-	case rowExpired:
+	case state == rowExpired:
 		return driftline.OutsideMaxAge
 	}
 	if a.values.IsNull(feature, row) {
@@ -243,14 +253,23 @@ func (a *OnlineAnswer) Status(feature, row int) driftline.Status {
 	return driftline.Present
 }
 
-// EventTime is the event time of the row that the value is from; 0 if there is none.
+// EventTime is the event time of the row that the value is from, and of an aggregated
+// feature that of the newest event in the view's largest window; 0 if there is none.
 func (a *OnlineAnswer) EventTime(feature, row int) arrow.Timestamp {
-	view := &a.views[a.Plan.Features[feature].use]
+	f := &a.Plan.Features[feature]
+	view := &a.views[f.use]
+	if f.derived {
+		return view.window[row]
+	}
 	if view.states[row] == rowAbsent {
 		return 0
 	}
 	return arrow.Timestamp(view.Events[row])
 }
+
+// Nested are the values of a feature that is a list or a map, nil for any other. Those of
+// it in [OnlineAnswer.Values] say only which are null.
+func (a *OnlineAnswer) Nested(feature int) arrow.Array { return a.nested[feature] }
 
 // Values are the values, a column per feature. They are not to be changed.
 func (a *OnlineAnswer) Values() *online.Values { return a.values }
@@ -260,6 +279,11 @@ func (a *OnlineAnswer) Batch() (arrow.RecordBatch, error) {
 	features, err := a.values.Arrays()
 	if err != nil {
 		return nil, err
+	}
+	for feature, values := range a.nested {
+		features[feature].Release()
+		values.Retain()
+		features[feature] = values
 	}
 	defer releaseArrays(features)
 	columns := append(a.Entities.Columns()[:a.Entities.NumCols():a.Entities.NumCols()], features...)

@@ -43,6 +43,8 @@ type OnlineFeature struct {
 	Name string
 	Type driftline.Type
 	use  int // of the view whose row has the value
+
+	derived bool // by an aggregation
 }
 
 // onlineUse is a view, as the plan reads it.
@@ -50,6 +52,10 @@ type onlineUse struct {
 	registry.Resolved
 	group int
 	first int // of its features in the plan's
+
+	stored     registry.Resolved // those features that its rows have
+	storedAt   []int             // places of those in the plan's
+	aggregates *onlineAggregates // those that are derived; nil for none
 }
 
 // onlineGroup is uses that take the same columns as the same join keys.
@@ -107,14 +113,17 @@ func (p *OnlinePlan) add(r registry.Resolved, full bool) error {
 		return err
 	}
 	group.uses = append(group.uses, len(p.uses))
-	for _, name := range r.Projection.Features {
-		feature, _ := r.View.Feature(name) // Add has found it
-		column := OnlineFeature{Name: r.Projection.OutputName(name, full), Type: feature.Type, use: len(p.uses)}
+	var err error
+	if use.stored, use.storedAt, use.aggregates, err = divide(r, use.first); err != nil {
+		return err
+	}
+	for i, name := range r.Projection.Features {
+		column := OnlineFeature{Name: r.Projection.OutputName(name, full), Type: use.typeOf(i), use: len(p.uses), derived: use.derives(use.first + i)}
 		if p.names[column.Name] {
 			return twice(column.Name)
 		}
 		p.names[column.Name] = true
-		p.Features, p.types = append(p.Features, column), append(p.types, column.Type)
+		p.Features, p.types = append(p.Features, column), append(p.types, heldAs(column.Type))
 	}
 	p.uses = append(p.uses, use)
 	return nil

@@ -91,6 +91,9 @@ func appendValueOf(dst []byte, answer *engine.OnlineAnswer, feature, row int) []
 	if values.IsNull(feature, row) {
 		return append(dst, "null"...)
 	}
+	if nested := answer.Nested(feature); nested != nil {
+		return appendCell(dst, nested, row)
+	}
 	switch word := values.Word(feature, row); answer.Plan.Features[feature].Type {
 	case driftline.Bool:
 		return strconv.AppendBool(dst, word != 0)

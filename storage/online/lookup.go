@@ -27,7 +27,8 @@ func NewGroup(joinKeys []driftline.Field) *Group {
 	return &Group{joinKeys: joinKeys, prefix: keyPrefix(joinKeys)}
 }
 
-// Add asks for features of a view. Their values go to the columns of [Values] from first on.
+// Add asks for features of a view. Their values go to the columns of [Values] from first
+// on. Those that aggregations derive are left alone: see [Store.Aggregate].
 func (g *Group) Add(view *driftline.FeatureView, features []string, first int) error {
 	l, err := newLookup(view, features, first)
 	if err != nil {
@@ -70,10 +71,10 @@ func newLookup(view *driftline.FeatureView, features []string, first int) (*look
 	l := &lookup{view: view.Name, suffix: kv.AppendString(nil, string(view.Name)), first: first}
 	for _, name := range features {
 		feature, ok := view.Feature(name)
-		if !ok {
-			return nil, driftline.Unknown("feature", name, view.FeatureNames()).WithRef(driftline.ViewRef(view.Name))
+		if !ok && !view.Derives(name) {
+			return nil, driftline.Unknown("feature", name, view.OfferedNames()).WithRef(driftline.ViewRef(view.Name))
 		}
-		l.features = append(l.features, feature)
+		l.features = append(l.features, feature) // no row has one that is derived
 	}
 	return l, nil
 }
