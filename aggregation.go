@@ -200,6 +200,19 @@ func (v *FeatureView) Offered() []Field {
 	return fields
 }
 
+// OfferedFeature returns the feature of that name, of those that can be asked for.
+func (v *FeatureView) OfferedFeature(name string) (Field, bool) {
+	if f, found := v.Feature(name); found {
+		return f, true
+	}
+	for _, f := range v.AggregatedFeatures() {
+		if f.Name == name {
+			return f.Field, true
+		}
+	}
+	return Field{}, false
+}
+
 // OfferedNames returns the names of [FeatureView.Offered].
 func (v *FeatureView) OfferedNames() []string {
 	offered := v.Offered()

@@ -37,11 +37,11 @@ func (s *state) inputs(view *driftline.OnDemandFeatureView) ([]input, error) {
 			names = stored.OfferedNames()
 		}
 		for _, name := range names {
-			of := offeredType(stored, name)
-			if of == "" {
+			of, found := stored.OfferedFeature(name)
+			if !found {
 				return nil, unknown("feature", name, stored.OfferedNames(), applyFirst).WithRef(driftline.ViewRef(stored.Name))
 			}
-			all = append(all, input{expression.Column{Qualifier: source.Prefix(), Name: name, Type: of}, source})
+			all = append(all, input{expression.Column{Qualifier: source.Prefix(), Name: name, Type: of.Type}, source})
 		}
 	}
 	for _, f := range view.Request {

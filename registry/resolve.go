@@ -163,25 +163,12 @@ func (r *resolver) columns() error {
 			continue
 		}
 		for i, name := range p.Features {
-			r.Columns = append(r.Columns, Column{
-				Name: p.OutputName(name, r.full), Type: offeredType(r.Reads[read].View, name), Read: Place{read, i},
-			})
+			offered, _ := r.Reads[read].View.OfferedFeature(name)
+			r.Columns = append(r.Columns, Column{Name: p.OutputName(name, r.full), Type: offered.Type, Read: Place{read, i}})
 		}
 		read++
 	}
 	return nil
-}
-
-func offeredType(view *driftline.FeatureView, name string) driftline.Type {
-	if f, found := view.Feature(name); found {
-		return f.Type
-	}
-	for _, f := range view.AggregatedFeatures() {
-		if f.Name == name {
-			return f.Type
-		}
-	}
-	return ""
 }
 
 // transforms adds the features of an on-demand view, and the reads that they need.

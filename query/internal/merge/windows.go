@@ -156,7 +156,7 @@ func (w *windowWorker[K]) summarise(ctx context.Context, from, to int32) error {
 		for n < len(runs) && runs[n].key == k {
 			n++
 		}
-		if err := w.summariseKey(max(w.index.first[k], from), min(w.index.first[k+1], to), runs[:n]); err != nil {
+		if err := w.summariseKey(ctx, max(w.index.first[k], from), min(w.index.first[k+1], to), runs[:n]); err != nil {
 			return err
 		}
 		runs = runs[n:]
@@ -197,7 +197,7 @@ func (w *windowWorker[K]) find(ctx context.Context, k0, k1 int) ([]keyRun, error
 }
 
 // summariseKey answers the places from from to to, whose key has its rows in runs.
-func (w *windowWorker[K]) summariseKey(from, to int32, runs []keyRun) error {
+func (w *windowWorker[K]) summariseKey(ctx context.Context, from, to int32, runs []keyRun) error {
 	v := w.windows.View
 	times := w.index.times[from:to]
 	oldest, all := minus(slices.Min(times), v.Lag+w.windows.Query.Reach())
@@ -210,11 +210,14 @@ func (w *windowWorker[K]) summariseKey(from, to int32, runs []keyRun) error {
 		if !some {
 			break
 		}
-		if err := w.load(run, oldest, newest); err != nil {
+		if err := w.load(ctx, run, oldest, newest); err != nil {
 			return err
 		}
 	}
 	for i, time := range times {
+		if i%chunkRows == 0 && ctx.Err() != nil {
+			return ctx.Err()
+		}
 		t, some := minus(time, v.Lag)
 		strict := v.Strict
 		if !some { // there is nothing before the least time
@@ -234,7 +237,7 @@ func (w *windowWorker[K]) summariseKey(from, to int32, runs []keyRun) error {
 }
 
 // load appends the rows of a run with oldest ≤ event time ≤ newest to the timeline.
-func (w *windowWorker[K]) load(run keyRun, oldest, newest int64) error {
+func (w *windowWorker[K]) load(ctx context.Context, run keyRun, oldest, newest int64) error {
 	s := &w.table.segments[run.segment]
 	source := &w.sources[s.number]
 	if err := w.openSource(source, run.segment); err != nil {
@@ -249,6 +252,9 @@ func (w *windowWorker[K]) load(run keyRun, oldest, newest int64) error {
 		return err
 	}
 	for ; from < to; from += chunkRows {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		if err := w.loadChunk(source, s, int(from), int(min(from+chunkRows, to))); err != nil {
 			return err
 		}
