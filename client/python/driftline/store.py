@@ -384,7 +384,7 @@ class FeatureStore:
         Example:
             >>> job = store.get_historical_features(
             ...     entity_df=flights,
-            ...     features=["weather:temp", "carrier_performance:late_share"],
+            ...     features=["weather:temp", "departures:dep_delay_mean_1h"],
             ...     event_timestamp="scheduled_departure",
             ... )
             >>> job.to_df()
