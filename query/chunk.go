@@ -2,6 +2,7 @@ package query
 
 import (
 	"iter"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -44,6 +45,24 @@ type chunkLimits struct {
 	perRow            int64 // what a row takes beside its own bytes
 }
 
+// chunkTime is how long a chunk may take, its reader included.
+const chunkTime = 10 * time.Second
+
+// after returns how many rows the chunk after one of so many rows has: what its reader
+// takes in chunkTime, if it goes on as it did, but not many times more than before. So who
+// reads slowly keeps little memory, for about as long as others keep much.
+func (l *chunkLimits) after(rows int64, took time.Duration) int64 {
+	growth := chunkTime.Seconds() / max(took.Seconds(), 1e-9)
+	next := int64(float64(rows) * min(growth, chunkGrowth))
+	least := max(1, min(int64(l.first), l.firstBytes/l.perRow))
+	return min(max(next, least), int64(l.most))
+}
+
+// need is the memory that a chunk takes, with its answer.
+func (l *chunkLimits) need(c *chunk) int64 {
+	return min(max(c.bytes+c.count*l.perRow, l.firstBytes), l.bytes)
+}
+
 // chunker cuts a spine into chunks.
 type chunker struct {
 	mem    memory.Allocator
@@ -68,9 +87,10 @@ func (c *chunker) chunks(batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[
 		}()
 		rows := int64(c.limit.first)
 		emit := func() bool {
+			began := time.Now()
 			more := yield(&c.next, nil)
+			rows = c.limit.after(c.next.count, time.Since(began))
 			c.next.release()
-			rows = min(rows*chunkGrowth, int64(c.limit.most))
 			return more
 		}
 		for batch, err := range batches {

@@ -232,7 +232,7 @@ func (j *joiner) chunks(ctx context.Context, spine driftline.Batches, yield func
 			return err
 		}
 		if chunk.before > 0 {
-			if err := j.admit(ctx, c.limit.bytes); err != nil {
+			if err := j.admit(ctx, c.limit.need(chunk)); err != nil {
 				return err
 			}
 		}
@@ -243,10 +243,12 @@ func (j *joiner) chunks(ctx context.Context, spine driftline.Batches, yield func
 	return nil
 }
 
-// admit waits for so much memory, if less was admitted before. What was is given back
-// first: if requests held memory while they wait for more, none might ever get it.
+// admit waits for so much memory for the next chunk. What was admitted for the one before
+// is given back first, so that requests take turns, and none holds memory while it waits
+// for more; if all did, none might ever get it. Where DuckDB takes part it has read rows of
+// the views, which stay, and so does the memory.
 func (j *joiner) admit(ctx context.Context, bytes int64) (err error) {
-	if j.bytes >= bytes {
+	if j.bytes >= bytes && len(j.queried) > 0 {
 		return nil
 	}
 	if j.release != nil {
