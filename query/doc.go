@@ -31,6 +31,10 @@
 // spine or the answer. [DB.Historical] says which views are merged. Both ways give the
 // same answer, which the plan's SQL defines and an oracle tests.
 //
+// The aggregated features of a view are a use of their own beside its stored ones. They are
+// always computed by package merge, with the states of package aggregate, and hold the
+// events of one entity per thread; the columns are put back into the order asked for.
+//
 // # Admission
 //
 // Training sets share Options.MemoryBytes. Each takes a sixteenth of a quarter for its first

@@ -36,4 +36,11 @@
 // A label view looks ahead. The rows with event > t are the end of a run, the least event
 // among them is the first one's, and the greatest (created, sequence) of that event is
 // its last row. A later row group counts only if its event is the same.
+//
+// # Aggregations
+//
+// [Join.RunWindows] walks in the same way, but goes from key to key: the runs of one, of all
+// segments, are cut to the times that its rows of the spine can see and put into an
+// [aggregate.Timeline], which is asked at each of those times. So a worker holds the events
+// of one key. Chunks of rows are filtered before they are put in.
 package merge
