@@ -9,6 +9,7 @@ import (
 	"net"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -325,6 +326,46 @@ func TestOnline(t *testing.T) {
 		}
 		answer.Release()
 	}
+	if err := stream.Close(); err != nil {
+		t.Error(err)
+	}
+}
+
+// TestReadsOfOneStreamDoNotWaitForEachOther asks from many goroutines at once, and every
+// one gets the answer to its own question.
+func TestReadsOfOneStreamDoNotWaitForEachOther(t *testing.T) {
+	c, env := withWeather(t)
+	schema := arrow.NewSchema([]arrow.Field{{Name: "origin", Type: arrow.BinaryTypes.String, Nullable: true}}, nil)
+	request := driftline.OnlineRequest{At: time.Date(2013, 6, 1, 12, 0, 0, 0, time.UTC)}
+	request.Features = []string{"weather:temp"}
+	stream := must[*client.OnlineStream](t)(c.OpenOnline(t.Context(), request, schema, client.ValuesOnly()))
+	var reading sync.WaitGroup
+	for asker := range 8 {
+		origin, want := "JFK", "JFK 21.5"
+		if asker%2 == 1 {
+			origin = fmt.Sprint("X", asker)
+			want = origin + " (null)"
+		}
+		entities, _, err := array.RecordFromJSON(env.Mem, schema, strings.NewReader(fmt.Sprintf(`[{"origin": %q}]`, origin)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer entities.Release()
+		reading.Go(func() {
+			for range 50 {
+				answer, err := stream.Read(entities)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				got := answer.Batch.Column(0).ValueStr(0) + " " + answer.Batch.Column(1).ValueStr(0)
+				if answer.Release(); got != want {
+					t.Errorf("got %s, want %s", got, want)
+				}
+			}
+		})
+	}
+	reading.Wait()
 	if err := stream.Close(); err != nil {
 		t.Error(err)
 	}

@@ -55,14 +55,17 @@ func (c *Client) History(ctx context.Context, request driftline.HistoryRequest, 
 	return rows, nil
 }
 
-// OnlineStream asks one question, of many batches of entities, over one call.
-// It is safe for concurrent use; reads take turns.
+// OnlineStream asks one question, of many batches of entities, over one call. It is safe
+// for concurrent use: the next batch is sent while the answer to the one before is made.
 type OnlineStream struct {
-	mu     sync.Mutex
 	stream flight.FlightService_DoExchangeClient
-	writer *flight.Writer
-	reader *flight.Reader
 	cancel context.CancelFunc
+
+	sending sync.Mutex // guards writer and last
+	writer  *flight.Writer
+	last    chan struct{} // closed once the read that was sent last has its answer
+
+	reader *flight.Reader // of whose turn it is: answers come in the order of questions
 
 	onlineOptions
 }
@@ -90,17 +93,29 @@ func (c *Client) OpenOnline(ctx context.Context, request driftline.OnlineRequest
 	}
 	writer := flight.NewRecordWriter(stream, ipc.WithSchema(entities))
 	writer.SetFlightDescriptor(descriptor)
-	return &OnlineStream{stream: stream, writer: writer, cancel: cancel, onlineOptions: chosen}, nil
+	none := make(chan struct{})
+	close(none)
+	return &OnlineStream{stream: stream, writer: writer, cancel: cancel, last: none, onlineOptions: chosen}, nil
 }
 
 // Read returns the values of one batch of entities. The caller releases the
 // response. After an error the stream is over.
 func (s *OnlineStream) Read(entities arrow.RecordBatch) (*driftline.OnlineResponse, error) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if err := s.writer.Write(entities); endedEarly(err) != nil {
-		return nil, endedEarly(err)
+	s.sending.Lock()
+	sent := s.writer.Write(entities)
+	before, answered := s.last, make(chan struct{})
+	s.last = answered
+	s.sending.Unlock()
+	defer close(answered)
+	<-before
+	if err := endedEarly(sent); err != nil {
+		return nil, err
 	}
+	return s.receive(int(entities.NumCols()))
+}
+
+// receive returns the next answer.
+func (s *OnlineStream) receive(requestColumns int) (*driftline.OnlineResponse, error) {
 	if s.reader == nil {
 		reader, err := flight.NewRecordReader(s.stream)
 		if err != nil {
@@ -116,18 +131,19 @@ func (s *OnlineStream) Read(entities arrow.RecordBatch) (*driftline.OnlineRespon
 			WithHint("open a new stream")
 	}
 	if s.valuesOnly {
-		return valuesResponse(s.reader.RecordBatch(), int(entities.NumCols())), nil
+		return valuesResponse(s.reader.RecordBatch(), requestColumns), nil
 	}
-	return onlineResponse(s.reader.RecordBatch(), int(entities.NumCols()))
+	return onlineResponse(s.reader.RecordBatch(), requestColumns)
 }
 
-// Close ends the call.
+// Close ends the call, and reads that have no answer yet with an error.
 func (s *OnlineStream) Close() error {
-	s.mu.Lock()
-	defer s.mu.Unlock()
+	s.sending.Lock()
+	defer s.sending.Unlock()
 	_ = s.writer.Close()
 	err := s.stream.CloseSend()
 	s.cancel()
+	<-s.last
 	if s.reader != nil {
 		s.reader.Release()
 		s.reader = nil
