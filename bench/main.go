@@ -19,7 +19,7 @@ import (
 // suites in the order in which "all" runs them.
 var suites = []suite{
 	{"pit", pitParts},
-	{"online", []part{{name: "requests", does: "HTTP reads of one and of 100 entities, beside Feast", run: onlineSuite}}},
+	{"online", onlineParts},
 	{"ingest", ingestParts},
 	{"flight", flightParts},
 	{"sql", sqlParts},

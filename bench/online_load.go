@@ -24,6 +24,9 @@ type onlineLoad struct {
 	url         string
 	connections int
 	bodies      [][]byte
+
+	// every makes it an open loop: a request each so often, if a connection is free.
+	every time.Duration
 }
 
 // loadResult is what one run of a load took.
@@ -33,14 +36,16 @@ type loadResult struct {
 	answers   [][]byte // by request, if they were kept
 }
 
-// loadMetrics are the rows that a load gives.
+// loadMetrics are the rows that a load gives: latencies from its paced runs, and the rate
+// from those without pauses.
 var loadMetrics = []struct {
 	suffix, unit string
+	paced        bool
 	of           func(loadResult) float64
 }{
-	{"p50", "ms", func(r loadResult) float64 { return r.percentile(50) }},
-	{"p99", "ms", func(r loadResult) float64 { return r.percentile(99) }},
-	{"rate", "req/s", loadResult.rate},
+	{"p50", "ms", true, func(r loadResult) float64 { return r.percentile(50) }},
+	{"p99", "ms", true, func(r loadResult) float64 { return r.percentile(99) }},
+	{"rate", "req/s", false, loadResult.rate},
 }
 
 // rate is requests per second.
@@ -52,8 +57,10 @@ func (r loadResult) percentile(p int) float64 {
 	return float64(r.latencies[max(rank, 1)-1]) / float64(time.Millisecond)
 }
 
-// compareLoad is [bench.compare] with one row per metric from the same pairs of runs.
-func (b *bench) compareLoad(ctx context.Context, name string, ours onlineLoad, peer string, theirs onlineLoad) error {
+// compareLoad is [bench.compare] with one row per metric from the same pairs of runs. goal
+// is that of the median latency.
+func (b *bench) compareLoad(ctx context.Context, w onlineWorkload, goal *float64, ours onlineLoad, peer string, theirs onlineLoad) error {
+	name := w.name()
 	_, err := checkAnswers(ctx, workload{name: name}, side{"ours", ours.checked}, side{peer, theirs.checked})
 	if differ := (*answersDiffer)(nil); errors.As(err, &differ) {
 		b.keep(row{Workload: name, Peer: peer, Unit: "req/s"})
@@ -65,22 +72,42 @@ func (b *bench) compareLoad(ctx context.Context, name string, ours onlineLoad, p
 	}
 	oursValues, theirsValues := make([][]float64, len(loadMetrics)), make([][]float64, len(loadMetrics))
 	for range b.pairs() {
-		a, err := ours.run(ctx, false)
-		if err != nil {
-			return fmt.Errorf("%s, ours: %w", name, err)
-		}
-		t, err := theirs.run(ctx, false)
-		if err != nil {
-			return fmt.Errorf("%s, %s: %w", name, peer, err)
-		}
-		for i, metric := range loadMetrics {
-			oursValues[i], theirsValues[i] = append(oursValues[i], metric.of(a)), append(theirsValues[i], metric.of(t))
+		for _, paced := range []bool{true, false} {
+			a, err := ours.at(w.pace, paced).run(ctx, false)
+			if err != nil {
+				return fmt.Errorf("%s, ours: %w", name, err)
+			}
+			t, err := theirs.at(w.pace, paced).run(ctx, false)
+			if err != nil {
+				return fmt.Errorf("%s, %s: %w", name, peer, err)
+			}
+			for i, metric := range loadMetrics {
+				if metric.paced == paced {
+					oursValues[i], theirsValues[i] = append(oursValues[i], metric.of(a)), append(theirsValues[i], metric.of(t))
+				}
+			}
 		}
 	}
 	for i, metric := range loadMetrics {
-		b.keep(summarize(workload{name: name + " " + metric.suffix, unit: metric.unit}, peer, oursValues[i], theirsValues[i]))
+		compared := workload{name: name + " " + metric.suffix, unit: metric.unit}
+		if metric.suffix == "p50" {
+			compared.goal = goal
+		}
+		b.keep(summarize(compared, peer, oursValues[i], theirsValues[i]))
 	}
 	return nil
+}
+
+// pacedSeconds is how long a paced run takes.
+const pacedSeconds = 2
+
+// at returns l as it is, or as two seconds of it at a pace.
+func (l onlineLoad) at(pace int, paced bool) onlineLoad {
+	if paced {
+		l.connections, l.every = pacedConnections, time.Second/time.Duration(pace)
+		l.bodies = l.bodies[:min(len(l.bodies), pacedSeconds*pace)]
+	}
+	return l
 }
 
 // checked sends every request once and sums up the answers.
@@ -101,6 +128,7 @@ func (l onlineLoad) run(ctx context.Context, keep bool) (loadResult, error) {
 	result := loadResult{latencies: make([]time.Duration, len(l.bodies)), answers: make([][]byte, len(l.bodies))}
 	started := time.Now()
 	err := inParallel(l.connections, len(l.bodies), func(i int) error {
+		time.Sleep(time.Until(started.Add(time.Duration(i) * l.every)))
 		sent := time.Now()
 		answer, err := post(ctx, client, l.url, l.bodies[i])
 		result.latencies[i] = time.Since(sent)

@@ -59,7 +59,7 @@ func (b *bench) startRedis(ctx context.Context, writers int) (*redis, error) {
 		return nil, err
 	}
 	for range writers {
-		c, err := dialRedis(ctx, socket)
+		c, err := dialRedis(ctx, "unix", socket)
 		if err != nil {
 			return nil, errors.Join(err, r.stop())
 		}
@@ -170,11 +170,11 @@ type redisConnection struct {
 }
 
 // dialRedis waits for a server that has just been started.
-func dialRedis(ctx context.Context, socket string) (*redisConnection, error) {
+func dialRedis(ctx context.Context, network, address string) (*redisConnection, error) {
 	var dialer net.Dialer
 	deadline := time.Now().Add(stopTime)
 	for {
-		conn, err := dialer.DialContext(ctx, "unix", socket)
+		conn, err := dialer.DialContext(ctx, network, address)
 		if err == nil {
 			return &redisConnection{conn, bufio.NewReader(conn)}, nil
 		}
