@@ -166,16 +166,21 @@ func (a *OnlineAnswer) setNested(ctx context.Context, d *onlineAggregates, i int
 			return err
 		}
 	}
+	a.keepNested(d.at[i], column)
+	return nil
+}
+
+// keepNested makes the values of a feature those of a column of lists or maps.
+func (a *OnlineAnswer) keepNested(feature int, column arrow.Array) {
 	if a.nested == nil {
 		a.nested = map[int]arrow.Array{}
 	}
-	a.nested[d.at[i]] = column
+	a.nested[feature] = column
 	for row := range a.Rows() {
 		if column.IsValid(row) {
-			a.values.SetWord(d.at[i], row, 1)
+			a.values.SetWord(feature, row, 1)
 		}
 	}
-	return nil
 }
 
 // nestedColumn is a feature's values, in memory that is left to the garbage collector.

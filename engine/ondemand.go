@@ -88,6 +88,15 @@ func (d *onDemand) compute(t *registry.Transform, read func(registry.Place) arro
 	return t.Expression.Evaluate(d.mem, inputs, rows)
 }
 
+// place is where a feature is among all that is read, side by side.
+func (d *onDemand) place(p registry.Place) int {
+	at := p.Feature
+	for _, read := range d.resolution.Reads[:p.Read] {
+		at += len(read.Projection.Features)
+	}
+	return at
+}
+
 // computeOnDemand puts the features that are computed on demand into a joined training
 // set, and the columns into the order that was asked for.
 func (e *Engine) computeOnDemand(ctx context.Context, set *joined, spine *arrow.Schema) error {
@@ -173,15 +182,6 @@ func (t *onDemandRows) compute(ctx context.Context, b arrow.RecordBatch) (arrow.
 		t.count(&t.columns[i], result)
 	}
 	return array.NewRecordBatch(t.schema, columns, b.NumRows()), nil
-}
-
-// place is where a feature is among the columns that were joined.
-func (t *onDemandRows) place(p registry.Place) int {
-	at := p.Feature
-	for _, read := range t.resolution.Reads[:p.Read] {
-		at += len(read.Projection.Features)
-	}
-	return at
 }
 
 func (t *onDemandRows) count(column *driftline.ColumnReport, result *expression.Result) {

@@ -17,7 +17,8 @@ import (
 // and where the online store only holds a row of a later time than asked for, the
 // value is looked up in the offline store instead (rare, and slower).
 //
-// entities has one row per entity, with the join keys of every view among its columns.
+// entities has one row per entity, with the join keys of every view among its columns, and
+// what a request brings for features that are computed on demand.
 func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entities arrow.RecordBatch) (*driftline.OnlineResponse, error) {
 	plan, err := e.PlanOnline(req.FeatureSet)
 	if err != nil {
@@ -36,6 +37,9 @@ func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entiti
 func (e *Engine) ReadOnline(ctx context.Context, plan *OnlinePlan, at time.Time, entities arrow.RecordBatch) (*OnlineAnswer, error) {
 	if err := plan.checkEntities(entities.Schema()); err != nil {
 		return nil, err
+	}
+	if plan.computed != nil {
+		return e.readOnDemand(ctx, plan, at, entities)
 	}
 	for i := range plan.uses {
 		if err := e.checkHealthy(plan.uses[i].View.Name); err != nil {
@@ -197,6 +201,8 @@ type OnlineAnswer struct {
 	values *online.Values
 	views  []servedRows        // by use of a view in the plan
 	nested map[int]arrow.Array // lists and maps, by feature; left to the garbage collector
+
+	described []driftline.OnlineColumn // of features of which some are computed; else nil
 }
 
 // takeFound puts what was read, group by group, into the order of the plan's uses.
@@ -239,6 +245,9 @@ func (a *OnlineAnswer) Rows() int { return a.values.Rows() }
 
 // Status says what a feature's value is.
 func (a *OnlineAnswer) Status(feature, row int) driftline.Status {
+	if a.described != nil {
+		return a.described[feature].Statuses[row]
+	}
 	f := &a.Plan.Features[feature]
 	switch state := a.views[f.use].states[row]; {
 	case f.derived: // of no row, or of many
@@ -256,6 +265,9 @@ func (a *OnlineAnswer) Status(feature, row int) driftline.Status {
 // EventTime is the event time of the row that the value is from, and of an aggregated
 // feature that of the newest event in the view's largest window; 0 if there is none.
 func (a *OnlineAnswer) EventTime(feature, row int) arrow.Timestamp {
+	if a.described != nil {
+		return a.described[feature].EventTimes[row]
+	}
 	f := &a.Plan.Features[feature]
 	view := &a.views[f.use]
 	if f.derived {
@@ -276,6 +288,17 @@ func (a *OnlineAnswer) Values() *online.Values { return a.values }
 
 // Batch returns the entities' columns and the features'. The caller releases it.
 func (a *OnlineAnswer) Batch() (arrow.RecordBatch, error) {
+	features, err := a.arrays()
+	if err != nil {
+		return nil, err
+	}
+	defer releaseArrays(features)
+	columns := append(a.Entities.Columns()[:a.Entities.NumCols():a.Entities.NumCols()], features...)
+	return array.NewRecordBatch(a.Plan.schema(a.Entities.Schema()), columns, a.Entities.NumRows()), nil
+}
+
+// arrays returns the features' columns. The caller releases them.
+func (a *OnlineAnswer) arrays() ([]arrow.Array, error) {
 	features, err := a.values.Arrays()
 	if err != nil {
 		return nil, err
@@ -285,9 +308,7 @@ func (a *OnlineAnswer) Batch() (arrow.RecordBatch, error) {
 		values.Retain()
 		features[feature] = values
 	}
-	defer releaseArrays(features)
-	columns := append(a.Entities.Columns()[:a.Entities.NumCols():a.Entities.NumCols()], features...)
-	return array.NewRecordBatch(a.Plan.schema(a.Entities.Schema()), columns, a.Entities.NumRows()), nil
+	return features, nil
 }
 
 // Response returns the whole answer as the nouns have it. The caller releases it.

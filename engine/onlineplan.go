@@ -19,6 +19,10 @@ type OnlinePlan struct {
 	// Keys are the columns that entity rows must have.
 	Keys []OnlineKey
 
+	// Request are the columns that entity rows must have for features that are computed
+	// on demand.
+	Request []OnlineKey
+
 	// Features are the columns of the answer, after those of the entities.
 	Features []OnlineFeature
 
@@ -26,6 +30,8 @@ type OnlinePlan struct {
 	groups []onlineGroup
 	types  []driftline.Type // of Features
 	names  map[string]bool  // of Features
+
+	computed *onDemandPlan // nil if all features are read; uses and groups are empty otherwise
 
 	definitions uint64 // of the catalogue that it was made from
 	joined      atomic.Pointer[joinedSchema]
@@ -89,16 +95,23 @@ func (e *Engine) PlanOnline(set driftline.FeatureSet) (*OnlinePlan, error) {
 }
 
 func (e *Engine) makeOnlinePlan(set driftline.FeatureSet) (*OnlinePlan, error) {
-	resolved, err := e.registry.Resolve(set)
+	resolution, err := e.registry.Resolve(set)
 	if err != nil {
 		return nil, err
 	}
-	if err := checkServed(resolved); err != nil {
+	if err := checkServed(resolution.Reads); err != nil {
 		return nil, err
 	}
+	if len(resolution.OnDemand) > 0 {
+		return planOnDemand(resolution)
+	}
+	return planReads(resolution.Reads, set.FullFeatureNames)
+}
+
+func planReads(reads []registry.Resolved, full bool) (*OnlinePlan, error) {
 	p := &OnlinePlan{names: map[string]bool{}}
-	for _, r := range resolved {
-		if err := p.add(r, set.FullFeatureNames); err != nil {
+	for _, r := range reads {
+		if err := p.add(r, full); err != nil {
 			return nil, err
 		}
 	}

@@ -40,7 +40,7 @@ func (e *Engine) Historical(ctx context.Context, req driftline.HistoricalRequest
 		return nil, err
 	}
 	defer e.end()
-	resolution, err := e.registry.Resolution(req.FeatureSet)
+	resolution, err := e.registry.Resolve(req.FeatureSet)
 	if err != nil {
 		return nil, err
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -154,7 +155,8 @@ func eventTimeArray(mem memory.Allocator, answer *engine.OnlineAnswer, feature i
 }
 
 // entities makes a batch of the columns of a ticket, typed as the join keys of the
-// features asked for. The caller releases it.
+// features asked for, and as the request data of those that are computed. The caller
+// releases it.
 func (s *service) entities(command onlineCommand) (arrow.RecordBatch, error) {
 	plan, err := s.engine.PlanOnline(command.FeatureSet)
 	if err != nil {
@@ -168,9 +170,9 @@ func (s *service) entities(command onlineCommand) (arrow.RecordBatch, error) {
 		}
 	}()
 	wanted := map[string]bool{}
-	for _, key := range plan.Keys {
+	for _, key := range slices.Concat(plan.Keys, plan.Request) {
 		raw, given := command.Entities[key.Column]
-		if !given {
+		if wanted[key.Column] || !given {
 			continue // a missing one is the engine's to name
 		}
 		wanted[key.Column] = true
@@ -204,7 +206,7 @@ func entityColumn(mem memory.Allocator, column string, key driftline.Type, value
 func checkEntities(given map[string]json.RawMessage, wanted map[string]bool, fields []arrow.Field, columns []arrow.Array) error {
 	for column := range given {
 		if !wanted[column] {
-			return driftline.Errorf(driftline.Invalid, "entity column %q is not a join key of the features asked for", column)
+			return driftline.Errorf(driftline.Invalid, "entity column %q is not a join key of the features asked for, nor their request data", column)
 		}
 	}
 	for i, values := range columns {

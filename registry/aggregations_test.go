@@ -39,10 +39,11 @@ func TestAggregationsOfferFeatures(t *testing.T) {
 	if _, err := r.Apply(defining(view)); err != nil {
 		t.Fatal(err)
 	}
-	resolved, err := r.Resolve(driftline.FeatureSet{Projections: []driftline.Projection{{View: "departures"}}})
+	resolution, err := r.Resolve(driftline.FeatureSet{Projections: []driftline.Projection{{View: "departures"}}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	resolved := resolution.Reads
 	want := "delay flight carrier cancelled delay_mean_1h delay_mean_1d flight_sum_1h delay_max_1h30m late_1h flight_top_k_1d12h"
 	if got := strings.Join(resolved[0].Projection.Features, " "); got != want {
 		t.Errorf("offered are %s\nwant %s", got, want)

@@ -216,10 +216,11 @@ func TestApplyRefusesToBreakWhatIsStored(t *testing.T) {
 
 func TestResolve(t *testing.T) {
 	r := openFlights(t)
-	resolved, err := r.Resolve(driftline.FeatureSet{Features: []string{"weather:wind", "carrier_performance:mean_delay", "weather:temp"}})
+	resolution, err := r.Resolve(driftline.FeatureSet{Features: []string{"weather:wind", "carrier_performance:mean_delay", "weather:temp"}})
 	if err != nil {
 		t.Fatal(err)
 	}
+	resolved := resolution.Reads
 	got := ""
 	for _, one := range resolved {
 		got += fmt.Sprintf("%s%v ", one.View.Name, one.Features)
@@ -252,14 +253,14 @@ func TestResolve(t *testing.T) {
 		{View: "weather", Features: []string{"wind"}}, {View: "weather", Features: []string{"wind"}, Role: "before", Lag: driftline.Duration(time.Hour)},
 		{View: "weather", Features: []string{"temp"}},
 	}}
-	if resolved, err := r.Resolve(pieces); err != nil || len(resolved) != 2 || len(resolved[0].Features) != 2 || len(pieces.Projections[0].Features) != 1 {
+	if resolved, err := r.Resolve(pieces); err != nil || len(resolved.Reads) != 2 || len(resolved.Reads[0].Features) != 2 || len(pieces.Projections[0].Features) != 1 {
 		t.Errorf("one use of a view in pieces: %v, %v (asked %v)", resolved, err, pieces)
 	}
 	roles := driftline.FeatureSet{Projections: []driftline.Projection{
 		{View: "weather", Role: "origin", JoinKeyMap: map[string]string{"airport": "origin"}},
 		{View: "weather", Role: "destination", JoinKeyMap: map[string]string{"airport": "dest"}},
 	}}
-	if resolved, err := r.Resolve(roles); err != nil || len(resolved) != 2 {
+	if resolved, err := r.Resolve(roles); err != nil || len(resolved.Reads) != 2 {
 		t.Errorf("one view in two roles: %v, %v", resolved, err)
 	}
 }

@@ -131,7 +131,7 @@ func TestAViewCannotChangeUnderAnOnDemandView(t *testing.T) {
 func TestAResolutionReadsEachViewOnce(t *testing.T) {
 	r := openFlights(t)
 	must(t)(r.Apply(onDemand(nil)))
-	resolution, err := r.Resolution(driftline.FeatureSet{Features: []string{"feeling:fast", "weather:temp", "feeling:felt"}})
+	resolution, err := r.Resolve(driftline.FeatureSet{Features: []string{"feeling:fast", "weather:temp", "feeling:felt"}})
 	if err != nil {
 		t.Fatal(err)
 	}

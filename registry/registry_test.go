@@ -171,7 +171,8 @@ func TestReadersCannotChangeTheFolds(t *testing.T) {
 	view.Features[0].Name, view.JoinKeys[0].Name, view.Entities[0] = "x", "x", "x"
 	service, _ := r.Service("delay_model")
 	service.Projections[0].Features[0] = "x"
-	resolved, _ := r.Resolve(driftline.FeatureSet{Service: "delay_model"})
+	resolution, _ := r.Resolve(driftline.FeatureSet{Service: "delay_model"})
+	resolved := resolution.Reads
 	resolved[0].Features[0], resolved[0].View.Features[0].Name = "x", "x"
 	entity, _ := r.Entity("airport")
 	entity.JoinKeys[0].Name = "x"

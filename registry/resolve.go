@@ -68,27 +68,12 @@ type Input struct {
 	Request int   // the place in Request, or -1
 }
 
-// Resolution finds what a feature set means.
-func (r *Registry) Resolution(set driftline.FeatureSet) (*Resolution, error) {
+// Resolve finds what a feature set means.
+func (r *Registry) Resolve(set driftline.FeatureSet) (*Resolution, error) {
 	var resolution *Resolution
 	var err error
 	r.read(func(s *state) { resolution, err = s.resolve(set) })
 	return resolution, err
-}
-
-// Resolve finds the views that a feature set reads. It is FailedPrecondition if the set has
-// features that are computed on demand.
-func (r *Registry) Resolve(set driftline.FeatureSet) ([]Resolved, error) {
-	resolution, err := r.Resolution(set)
-	if err != nil {
-		return nil, err
-	}
-	if len(resolution.OnDemand) > 0 {
-		name := resolution.OnDemand[0].Name
-		return nil, driftline.Errorf(driftline.FailedPrecondition, "feature view %q is computed on demand, which is possible in training sets only so far", name).
-			WithRef(driftline.ViewRef(name))
-	}
-	return resolution.Reads, nil
 }
 
 // ResolveThen finds what projections meant when the views were these.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"maps"
 	"net/http"
 	"slices"
 
@@ -71,7 +72,8 @@ func (b *onlineRequest) request() (driftline.OnlineRequest, error) {
 }
 
 // entityRows casts the entity columns to the key types of the views that the
-// features come from. Join keys come first, as in Feast's answer. The caller
+// features come from, and what the request brings for features that are computed to the
+// types of that. Join keys come first, as in Feast's answer. The caller
 // releases the batch.
 func (s *Server) entityRows(plan *engine.OnlinePlan, given *jsonColumns) (arrow.RecordBatch, error) {
 	types := map[string]driftline.Type{}
@@ -85,11 +87,17 @@ func (s *Server) entityRows(plan *engine.OnlinePlan, given *jsonColumns) (arrow.
 		}
 		types[key.Column] = key.Type
 	}
+	isKey := maps.Clone(types)
+	for _, column := range plan.Request { // the engine says which is missing
+		if types[column.Column] == "" {
+			types[column.Column] = column.Type
+		}
+	}
 	if len(given.names) == 0 { // no view needs a key: their one row is asked for
 		return array.NewRecordBatch(arrow.NewSchema(nil, nil), nil, 1), nil
 	}
 	names := slices.Clone(given.names)
-	slices.SortStableFunc(names, func(a, b string) int { return keysFirst(types[a]) - keysFirst(types[b]) })
+	slices.SortStableFunc(names, func(a, b string) int { return keysFirst(isKey[a]) - keysFirst(isKey[b]) })
 	for _, name := range names {
 		if types[name] == "" {
 			types[name] = guessType(given.values[name])

@@ -44,6 +44,29 @@ def test_a_value_older_than_the_ttl_is_null(filled):
     assert now.statuses["count"] == ["OUTSIDE_MAX_AGE"]
 
 
+def test_features_computed_on_demand(filled):
+    view = driftline.OnDemandFeatureView(
+        name=f"on_demand_{filled.name}",
+        sources=[
+            filled.view,
+            driftline.RequestSource(schema=[driftline.Field(name="people", dtype="int64")]),
+        ],
+        expressions={"share": "count / people", "root": "sqrt(people)"},
+    )
+    filled.store.apply(view)
+    asked = [{"station": "b", "people": 8}, {"station": "nobody", "people": -1}]
+    answer = filled.store.get_online_features(view, asked, at=TWO)
+    assert answer.to_dict()["share"] == [0.5, None]
+    assert answer.statuses["root"] == ["PRESENT", "INVALID"]
+    spine = pd.DataFrame([{**row, "event_timestamp": TWO} for row in asked])
+    job = filled.store.get_historical_features(spine, view)
+    trained = job.to_arrow()
+    assert trained["share"].to_pylist() == answer.to_dict()["share"]
+    assert trained["root"].to_pylist() == answer.to_dict()["root"]
+    with pytest.raises(driftline.InvalidError, match='request data "people" is missing'):
+        filled.store.get_online_features(view, [{"station": "b"}])
+
+
 @pytest.mark.parametrize("minutes", [-1, 0, 59, 90, 120, 121, 200, 300, 301, 1000])
 def test_online_equals_offline(filled, minutes):
     at = NOON + timedelta(minutes=minutes)
