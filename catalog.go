@@ -218,7 +218,11 @@ func (p Projection) Prefix() string {
 	if p.Role != "" {
 		return p.Role
 	}
-	return string(p.View)
+	base, _, err := p.View.Version()
+	if err != nil {
+		return string(p.View)
+	}
+	return string(base)
 }
 
 // OutputName is the column that a feature gets in an answer: prefixed if the request

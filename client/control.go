@@ -52,6 +52,17 @@ func (c *Client) FeatureView(ctx context.Context, name driftline.ViewName) (*dri
 	return get[driftline.FeatureView](ctx, c, path("feature-views", string(name)))
 }
 
+// SwitchView makes the bare name of a feature view mean one of its versions from now on, in
+// services, online reads, training sets, writes and SQL. Going back is the same call.
+func (c *Client) SwitchView(ctx context.Context, name driftline.ViewName, version int) (driftline.ViewSwitch, error) {
+	var done driftline.ViewSwitch
+	body := struct {
+		Version int `json:"version"`
+	}{version}
+	err := c.call(ctx, http.MethodPut, path("feature-views", string(name), "version"), body, &done)
+	return done, err
+}
+
 // Erase removes everything about one thing: rows of views and of saved datasets, and
 // online values. It cannot be taken back.
 func (c *Client) Erase(ctx context.Context, req driftline.ErasureRequest) (driftline.Erasure, error) {

@@ -68,7 +68,7 @@ func (e *Engine) viewsToCheck(names []driftline.ViewName) ([]driftline.FeatureVi
 	}
 	var views []driftline.FeatureView
 	for _, name := range names {
-		view, err := e.registry.View(name)
+		view, err := e.registry.View(e.registry.Meant(name))
 		if err != nil {
 			return nil, err
 		}
@@ -203,7 +203,7 @@ func (c *viewChecker) sampleRows(ctx context.Context, n int, seed uint64) (arrow
 		columns[i] = `"` + name + `"`
 	}
 	rows, err := c.engine.SQL(ctx, fmt.Sprintf("SELECT %s FROM features.%s USING SAMPLE reservoir(%d ROWS) REPEATABLE (%d)",
-		strings.Join(columns, ", "), c.view.Name, n, seed), nil)
+		strings.Join(columns, ", "), quoted(string(c.view.Name.Exactly())), n, seed), nil)
 	if err != nil {
 		return nil, err
 	}
@@ -417,7 +417,7 @@ func (c *viewChecker) served(ctx context.Context, moments arrow.RecordBatch) ([]
 
 // everything is all features of the view, under names that no join key has.
 func (c *viewChecker) everything() driftline.FeatureSet {
-	return driftline.FeatureSet{Projections: []driftline.Projection{{View: c.view.Name}}, FullFeatureNames: true}
+	return driftline.FeatureSet{Projections: []driftline.Projection{{View: c.view.Name.Exactly()}}, FullFeatureNames: true}
 }
 
 func momentsByTime(moments arrow.RecordBatch, timeColumn int) map[int64][]int64 {

@@ -326,10 +326,11 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 		return nil, err
 	}
 	for _, d := range defs.FeatureViews {
-		if err := e.ensureTable(ctx, d.Name); err != nil {
+		name := d.Name.Stored()
+		if err := e.ensureTable(ctx, name); err != nil {
 			return nil, err
 		}
-		if err := e.mendServing(ctx, d.Name); err != nil {
+		if err := e.mendServing(ctx, name); err != nil {
 			return nil, err
 		}
 	}

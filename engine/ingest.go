@@ -65,6 +65,7 @@ func (e *Engine) IngestInOrder(ctx context.Context, name driftline.ViewName, ide
 }
 
 func (e *Engine) ingest(ctx context.Context, name driftline.ViewName, target driftline.Target, idempotencyKey string, rows driftline.Batches, placed func()) (driftline.IngestResult, error) {
+	name = e.registry.Meant(name)
 	view, err := e.writtenView(name)
 	if err != nil {
 		return driftline.IngestResult{}, err

@@ -109,7 +109,7 @@ func (e *Engine) newMaterialization(req driftline.MaterializationRequest) (drift
 		}
 	}
 	for _, name := range names {
-		view, err := e.registry.View(name)
+		view, err := e.registry.View(e.registry.Meant(name))
 		if err != nil {
 			return job, err
 		}

@@ -192,7 +192,7 @@ func (e *Engine) History(ctx context.Context, req driftline.HistoryRequest, enti
 
 // historyView returns the view of a request that can be answered.
 func (e *Engine) historyView(req driftline.HistoryRequest) (*driftline.FeatureView, error) {
-	view, err := e.registry.View(req.View)
+	view, err := e.registry.View(e.registry.Meant(req.View))
 	if err != nil {
 		return nil, err
 	}

@@ -94,7 +94,7 @@ func rangePart(r registry.Resolved, column string, span driftline.TimeRange) str
 	})
 	event := quoted(r.View.EventTimestamp)
 	columns = append(columns, event+" AS "+quoted(column))
-	text := fmt.Sprintf("SELECT %s FROM features.%s", strings.Join(columns, ", "), quoted(string(r.View.Name)))
+	text := fmt.Sprintf("SELECT %s FROM features.%s", strings.Join(columns, ", "), quoted(string(r.View.Name.Exactly())))
 	var within []string
 	if !span.Start.IsZero() {
 		within = append(within, event+" >= "+timeLiteral(span.Start))

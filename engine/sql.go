@@ -191,13 +191,11 @@ func (e *Engine) metaTable(name query.TableName) (query.Table, error) {
 
 // viewCalled finds a view by the name that SQL gives it, without case.
 func (e *Engine) viewCalled(name string) (*driftline.FeatureView, bool) {
-	if view, err := e.registry.View(driftline.ViewName(name)); err == nil {
+	if view, err := e.registry.View(e.registry.Meant(driftline.ViewName(name))); err == nil {
 		return view, true
 	}
-	for _, view := range e.registry.Views() {
-		if strings.EqualFold(string(view.Name), name) {
-			return &view, true
-		}
+	if view, err := e.registry.View(e.registry.Meant(driftline.ViewName(strings.ToLower(name)))); err == nil {
+		return view, true // names of views have no capitals
 	}
 	return nil, false
 }

@@ -333,12 +333,13 @@ func (e *Engine) ReadDataset(ctx context.Context, name driftline.DatasetName, ve
 
 // ReadView yields the whole history of a view, entity by entity within each file.
 func (e *Engine) ReadView(ctx context.Context, name driftline.ViewName) (driftline.Batches, error) {
+	name = e.registry.Meant(name)
 	view, err := e.registry.View(name)
 	if err != nil {
 		return driftline.Batches{}, err
 	}
 	if view.Source != nil {
-		return e.SQL(ctx, "SELECT "+quotedList(fieldNames(view.Schema()))+" FROM "+schemaFeatures+"."+string(name), nil)
+		return e.SQL(ctx, "SELECT "+quotedList(fieldNames(view.Schema()))+" FROM "+schemaFeatures+"."+quoted(string(name.Exactly())), nil)
 	}
 	if err := e.begin(); err != nil {
 		return driftline.Batches{}, err

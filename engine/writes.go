@@ -10,6 +10,7 @@ import (
 // whoever sends a long series of writes can find out where to go on. It is NotFound if
 // no write with the key was acknowledged.
 func (e *Engine) Written(name driftline.ViewName, key string) (driftline.IngestResult, error) {
+	name = e.registry.Meant(name)
 	if _, err := e.registry.View(name); err != nil {
 		return driftline.IngestResult{}, err
 	}

@@ -120,7 +120,7 @@ func (s *service) table(ctx context.Context, command readCommand) (table, error)
 }
 
 func (s *service) viewTable(ctx context.Context, name driftline.ViewName) (table, error) {
-	view, err := s.engine.Registry().View(name)
+	view, err := s.engine.Registry().View(s.engine.Registry().Meant(name))
 	if err != nil {
 		return table{}, err
 	}

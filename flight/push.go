@@ -35,7 +35,7 @@ type pushAnswer struct {
 // writes overlap, so that they share what a durable write waits for, and get their
 // sequences in the order in which they were sent.
 func (s *service) push(ctx context.Context, command putCommand, in *inbound, stream flight.FlightService_DoPutServer) error {
-	if _, err := s.engine.Registry().View(command.View); err != nil {
+	if _, err := s.engine.Registry().View(s.engine.Registry().Meant(command.View)); err != nil {
 		return err
 	}
 	_, reader, err := in.batches(s.mem)

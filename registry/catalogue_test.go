@@ -187,15 +187,15 @@ func TestApplyRefusesToBreakWhatIsStored(t *testing.T) {
 		{"rename onto a feature", func(d *driftline.Definitions) {
 			d.FeatureViews[0].Features = []driftline.Field{{Name: "temp", RenamedFrom: "wind", Type: "float64"}}
 		}, []string{`"wind" cannot be renamed to "temp", which is there`, "leave renamed_from out"}},
-		{"narrow", func(d *driftline.Definitions) { d.FeatureViews[0].Features[0].Type = "float32" }, []string{"from float64 to float32", "weather_v2"}},
-		{"retype", func(d *driftline.Definitions) { d.FeatureViews[0].Features[0].Type = "int64" }, []string{"from float64 to int64", "weather_v2"}},
-		{"keys", func(d *driftline.Definitions) { d.FeatureViews[0].Entities[0] = "carrier" }, []string{"join keys", "weather_v2"}},
+		{"narrow", func(d *driftline.Definitions) { d.FeatureViews[0].Features[0].Type = "float32" }, []string{"from float64 to float32", "weather@2"}},
+		{"retype", func(d *driftline.Definitions) { d.FeatureViews[0].Features[0].Type = "int64" }, []string{"from float64 to int64", "weather@2"}},
+		{"keys", func(d *driftline.Definitions) { d.FeatureViews[0].Entities[0] = "carrier" }, []string{"join keys", "weather@2"}},
 		{"event timestamp", func(d *driftline.Definitions) { d.FeatureViews[0].EventTimestamp = "hour" }, []string{"event timestamp", "hour"}},
 		{"created timestamp", func(d *driftline.Definitions) { d.FeatureViews[0].CreatedTimestamp = "" }, []string{"created timestamp"}},
-		{"features to labels", func(d *driftline.Definitions) { d.FeatureViews[0].TTL, d.FeatureViews[0].Horizon = 0, 1 }, []string{"labels", "weather_v2"}},
+		{"features to labels", func(d *driftline.Definitions) { d.FeatureViews[0].TTL, d.FeatureViews[0].Horizon = 0, 1 }, []string{"labels", "weather@2"}},
 		{"rows to a source", func(d *driftline.Definitions) {
 			d.FeatureViews[0].Source = &driftline.BatchSource{Format: driftline.ParquetSource, Path: "/data/weather"}
-		}, []string{"source", "weather_v2"}},
+		}, []string{"source", "weather@2"}},
 		{"entity in use", func(d *driftline.Definitions) { d.Entities[0].JoinKeys[0].Type = "int64" }, []string{`entity "airport"`, `"weather" has rows`, "airport_v2"}},
 	}
 	for _, test := range tests {

@@ -153,7 +153,7 @@ func checkUses(before, after *state, definitions driftline.Definitions) error {
 			continue
 		}
 		for _, p := range after.services[name].Projections {
-			if err := checkUse(name, p, before.views[p.View], after.views[p.View]); err != nil {
+			if err := checkUse(name, p, before.views[before.meant(p.View)], after.views[after.meant(p.View)]); err != nil {
 				return err
 			}
 			if err := checkComputed(name, p, after.onDemand[p.View]); err != nil {

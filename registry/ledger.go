@@ -22,6 +22,7 @@ const (
 	ViewApplied       Kind = "view.applied"       // driftline.FeatureView
 	OnDemandApplied   Kind = "on_demand.applied"  // driftline.OnDemandFeatureView; its Ref is that of a view
 	ServiceApplied    Kind = "service.applied"    // driftline.FeatureService
+	ViewSwitched      Kind = "view.switched"      // driftline.ViewSwitch
 	RowsIngested      Kind = "rows.ingested"      // driftline.IngestResult, and the number of writes if it is not 1
 	SnapshotCommitted Kind = "snapshot.committed" // Snapshot
 	ViewMaterialized  Kind = "view.materialized"  // Materialized

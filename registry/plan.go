@@ -145,6 +145,9 @@ func (s *state) viewOf(entity driftline.EntityName) driftline.ViewName {
 }
 
 func planView(s *state, view driftline.FeatureView) (plannedChange, error) {
+	if err := s.nameVersion(&view); err != nil {
+		return plannedChange{}, err
+	}
 	if err := driftline.CheckIdentifier("feature view", view.Name); err != nil {
 		return plannedChange{}, err
 	}
@@ -223,7 +226,13 @@ func checkCompatible(old, view *driftline.FeatureView) error {
 
 func incompatible(view *driftline.FeatureView, format string, args ...any) error {
 	return driftline.Errorf(driftline.FailedPrecondition, "feature view %q: %s", view.Name, fmt.Sprintf(format, args...)).
-		WithHint("register the new shape as another view, for example %q", view.Name+"_v2")
+		WithHint("apply it as a new version beside this one: call it %s, and switch when it is ready", nextVersion(view.Name))
+}
+
+// nextVersion is the name of the version after a stored view's.
+func nextVersion(name driftline.ViewName) driftline.ViewName {
+	base, version, _ := name.Version() // it is stored
+	return driftline.ViewName(fmt.Sprintf("%s@%d", base, max(1, version)+1))
 }
 
 // keepOrder returns the wanted features with those that the view already had
@@ -255,7 +264,7 @@ func planService(s *state, service driftline.FeatureService) (plannedChange, err
 	s.services[service.Name] = &service
 	p := plannedChange{kind: ServiceApplied, object: service}
 	for _, projection := range service.Projections {
-		if ref := driftline.ViewRef(projection.View); !slices.Contains(p.inputs, ref) {
+		if ref := driftline.ViewRef(s.meant(projection.View)); !slices.Contains(p.inputs, ref) {
 			p.inputs = append(p.inputs, ref)
 		}
 	}
@@ -282,6 +291,11 @@ func (s *state) completeService(service *driftline.FeatureService) error {
 		spelt, err := s.spellOut(projection)
 		if err != nil {
 			return named("feature service", service.Name, err)
+		}
+		if _, version, err := projection.View.Version(); err == nil && version == 0 {
+			spelt.View = projection.View // what the bare name means may change
+		} else {
+			spelt.View = spelt.View.Exactly()
 		}
 		service.Projections[i] = spelt
 	}

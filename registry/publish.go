@@ -58,7 +58,7 @@ func (r *Registry) show(c commit) {
 
 // defines reports whether lines of a kind change the definitions of the catalogue.
 func defines(kind Kind) bool {
-	return kind == EntityApplied || kind == ViewApplied || kind == OnDemandApplied || kind == ServiceApplied
+	return kind == EntityApplied || kind == ViewApplied || kind == OnDemandApplied || kind == ViewSwitched || kind == ServiceApplied
 }
 
 // fail ends writing: after a failed commit nobody knows which lines the disk holds.

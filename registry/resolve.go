@@ -121,6 +121,7 @@ func (s *state) spellOut(p driftline.Projection) (driftline.Projection, error) {
 		}
 		return p, checkOnDemandProjection(p, view)
 	}
+	p.View = s.meant(p.View)
 	view, err := s.view(p.View)
 	if err != nil {
 		return p, err

@@ -14,6 +14,7 @@ type state struct {
 	views       map[driftline.ViewName]*driftline.FeatureView
 	ingests     map[driftline.ViewName]Ingests
 	onDemand    map[driftline.ViewName]*driftline.OnDemandFeatureView // never of a name in views
+	switched    map[driftline.ViewName]driftline.ViewName             // view → the stored name that its bare one means
 	checks      map[driftline.ViewName]*driftline.ViewCheck           // the last of each
 	services    map[driftline.ServiceName]*driftline.FeatureService
 	snapshots   map[driftline.Ref]*Snapshot
@@ -33,6 +34,7 @@ func newState() *state {
 		views:       map[driftline.ViewName]*driftline.FeatureView{},
 		ingests:     map[driftline.ViewName]Ingests{},
 		onDemand:    map[driftline.ViewName]*driftline.OnDemandFeatureView{},
+		switched:    map[driftline.ViewName]driftline.ViewName{},
 		checks:      map[driftline.ViewName]*driftline.ViewCheck{},
 		services:    map[driftline.ServiceName]*driftline.FeatureService{},
 		snapshots:   map[driftline.Ref]*Snapshot{},
@@ -54,6 +56,7 @@ func (s *state) clone() *state {
 		views:       maps.Clone(s.views),
 		ingests:     maps.Clone(s.ingests),
 		onDemand:    maps.Clone(s.onDemand),
+		switched:    maps.Clone(s.switched),
 		checks:      maps.Clone(s.checks),
 		services:    maps.Clone(s.services),
 		snapshots:   maps.Clone(s.snapshots),
@@ -70,7 +73,7 @@ func (s *state) clone() *state {
 
 // catalogue returns a state of its own that holds the definitions and nothing else.
 func (s *state) catalogue() *state {
-	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), services: maps.Clone(s.services)}
+	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), switched: maps.Clone(s.switched), services: maps.Clone(s.services)}
 }
 
 // effect is one assignment that a line makes. Applied to a state that stands
@@ -101,6 +104,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	ViewApplied:       foldView,
 	OnDemandApplied:   foldOnDemand,
 	ServiceApplied:    foldService,
+	ViewSwitched:      foldSwitch,
 	RowsIngested:      foldIngest,
 	SnapshotCommitted: foldSnapshot,
 	DatasetSaved:      foldDataset,

@@ -61,7 +61,24 @@ func (s *Server) views(*http.Request) (viewList, error) {
 }
 
 func (s *Server) view(r *http.Request) (*driftline.FeatureView, error) {
-	return s.engine.Registry().View(driftline.ViewName(r.PathValue("name")))
+	return s.viewMeant(driftline.ViewName(r.PathValue("name")))
+}
+
+// viewMeant returns the version of a view that a name means now.
+func (s *Server) viewMeant(name driftline.ViewName) (*driftline.FeatureView, error) {
+	catalogue := s.engine.Registry()
+	return catalogue.View(catalogue.Meant(name))
+}
+
+// switchView makes the bare name of a view mean another version.
+func (s *Server) switchView(r *http.Request) (driftline.ViewSwitch, error) {
+	body, err := readJSON[struct {
+		Version int `json:"version"`
+	}](r)
+	if err != nil {
+		return driftline.ViewSwitch{}, err
+	}
+	return s.engine.Registry().SwitchView(driftline.ViewName(r.PathValue("name")), body.Version)
 }
 
 type onDemandList struct {

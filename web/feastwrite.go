@@ -55,7 +55,7 @@ func (s *Server) writeToOnlineStore(r *http.Request) (driftline.IngestResult, er
 }
 
 func (s *Server) write(r *http.Request, name driftline.ViewName, target driftline.Target, given *jsonColumns) (driftline.IngestResult, error) {
-	view, err := s.engine.Registry().View(name)
+	view, err := s.viewMeant(name)
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}

@@ -44,7 +44,7 @@ func (f *freshness) newest(ctx context.Context, view *driftline.FeatureView, sta
 	ctx, cancel := context.WithTimeout(ctx, picturePatience)
 	defer cancel()
 	rows, err := numbers(ctx, f.engine, fmt.Sprintf("SELECT epoch_us(max(%s))::BIGINT FROM features.%s",
-		quoteName(view.EventTimestamp), quoteName(string(view.Name))))
+		quoteName(view.EventTimestamp), quoteName(string(view.Name.Exactly()))))
 	if err != nil || len(rows) != 1 || math.IsNaN(float64(rows[0][0])) {
 		return time.Time{}
 	}

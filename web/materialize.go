@@ -133,7 +133,7 @@ func (s *Server) materializingNow(among []driftline.ViewName) []driftline.ViewNa
 			continue
 		}
 		for _, view := range job.Views {
-			if len(among) == 0 || slices.Contains(among, view) {
+			if len(among) == 0 || slices.ContainsFunc(among, func(name driftline.ViewName) bool { return s.engine.Registry().Meant(name) == view }) {
 				views = append(views, view)
 			}
 		}

@@ -101,7 +101,7 @@ func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	for _, service := range s.engine.Registry().Services() {
 		for _, projection := range service.Projections {
-			if projection.View == view.Name {
+			if s.engine.Registry().Meant(projection.View) == view.Name {
 				body.Services = append(body.Services, service)
 				break
 			}

@@ -61,7 +61,7 @@ func (s *Server) lookedUp(ctx context.Context, view *driftline.FeatureView, keys
 		return nil, err
 	}
 	defer entity.Release()
-	req := driftline.OnlineRequest{FeatureSet: driftline.FeatureSet{Projections: []driftline.Projection{{View: view.Name}}}}
+	req := driftline.OnlineRequest{FeatureSet: driftline.FeatureSet{Projections: []driftline.Projection{{View: view.Name.Exactly()}}}}
 	answer, err := s.engine.Online(ctx, req, entity)
 	if err != nil {
 		return nil, err
@@ -121,7 +121,7 @@ func (s *Server) nullShares(ctx context.Context, view *driftline.FeatureView, ro
 	for _, f := range view.Features {
 		parts = append(parts, fmt.Sprintf("count(%s)", quoteName(f.Name)))
 	}
-	counts, err := numbers(ctx, s.engine, fmt.Sprintf("SELECT %s FROM features.%s", strings.Join(parts, ", "), quoteName(string(view.Name))))
+	counts, err := numbers(ctx, s.engine, fmt.Sprintf("SELECT %s FROM features.%s", strings.Join(parts, ", "), quoteName(string(view.Name.Exactly()))))
 	if err != nil || len(counts) != 1 || counts[0][0] == 0 {
 		s.log.DebugContext(ctx, "no null shares", "view", view.Name, "error", err)
 		return nil

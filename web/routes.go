@@ -43,6 +43,7 @@ func (s *Server) table() []route {
 		{method: "GET", path: "/api/v1/entities", handle: answer(s.entities)},
 		{method: "GET", path: "/api/v1/feature-views", handle: answer(s.views)},
 		{method: "GET", path: "/api/v1/feature-views/{name}", handle: answer(s.view)},
+		{method: "PUT", path: "/api/v1/feature-views/{name}/version", handle: answer(s.switchView), body: small},
 		{method: "GET", path: "/api/v1/feature-views/{name}/writes/{key}", handle: answer(s.written)},
 		{method: "POST", path: "/api/v1/feature-views/{name}/history", handle: s.rowHistory, body: large},
 		{method: "GET", path: "/api/v1/on-demand-feature-views", handle: answer(s.onDemandViews)},

@@ -156,6 +156,18 @@ class FeatureStore:
         """Returns a registered on-demand feature view, with the types of its features."""
         return OnDemandFeatureView.from_json(self._http.get("on-demand-feature-views", name))
 
+    def switch_feature_view(self, name: str, version: int) -> int:
+        """Makes the bare name of a view mean one of its versions, and returns the one before.
+
+        It takes effect in services, online reads, training sets, writes and SQL, all at
+        once. A version is a view that was applied under a name like ``weather@2``.
+
+        Example:
+            >>> store.switch_feature_view("weather", 2)
+            1
+        """
+        return self._http.put("feature-views", name, "version", body={"version": version})["from"]
+
     def get_feature_service(self, name: str) -> FeatureService:
         """Returns a registered feature service, to ask for its features."""
         return FeatureService.from_json(self._http.get("feature-services", name))
