@@ -29,7 +29,7 @@ import (
 // and leaves the other. The greater valid number counts.
 //
 // The file is written before a commit is acknowledged, which makes it exact
-// after kill -9, and fsynced each second, which makes it at most a second low
+// after kill -9, and synced each second, which makes it at most a second low
 // after power loss. Low is harmless: it is never ahead of what was fsynced.
 type watermark struct {
 	mu       sync.Mutex
@@ -130,7 +130,7 @@ func (w *watermark) sync() error {
 	if !unsynced {
 		return nil
 	}
-	return w.file.Sync()
+	return datasync(w.file)
 }
 
 func (w *watermark) value() uint64 {
