@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/aggregate"
 	"github.com/driftline/driftline/storage/columns"
 )
 
@@ -137,6 +138,8 @@ type world struct {
 	req   driftline.HistoricalRequest
 
 	eventTime bool // the first use shows it
+
+	queries map[string]*aggregate.Query // of the oracle, by view and feature
 }
 
 // generate makes a case of tiny domains, so that ties, duplicates and nulls are frequent.
