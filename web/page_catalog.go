@@ -22,6 +22,7 @@ type viewRow struct {
 
 type cataloguePage struct {
 	Views    []viewRow
+	OnDemand []driftline.OnDemandFeatureView
 	Services []driftline.FeatureService
 	Entities []driftline.Entity
 	Flight   string
@@ -29,7 +30,7 @@ type cataloguePage struct {
 
 func (s *Server) cataloguePage(w http.ResponseWriter, r *http.Request) error {
 	catalogue := s.engine.Registry()
-	body := cataloguePage{Services: catalogue.Services(), Entities: catalogue.Entities(), Flight: s.options.FlightAddress}
+	body := cataloguePage{OnDemand: catalogue.OnDemandViews(), Services: catalogue.Services(), Entities: catalogue.Entities(), Flight: s.options.FlightAddress}
 	for _, view := range catalogue.Views() {
 		status, newest, err := s.lookAt(r.Context(), &view)
 		if err != nil {
@@ -78,6 +79,10 @@ type exampleRead struct {
 }
 
 func (s *Server) viewPage(w http.ResponseWriter, r *http.Request) error {
+	if computed, err := s.engine.Registry().OnDemandView(driftline.ViewName(r.PathValue("name"))); err == nil {
+		http.Redirect(w, r, "/#on-demand-"+string(computed.Name), http.StatusSeeOther) // the catalogue shows all of it
+		return nil
+	}
 	view, err := s.engine.Registry().View(driftline.ViewName(r.PathValue("name")))
 	if err != nil {
 		return err

@@ -20,6 +20,8 @@ func (s *site) train(t testing.TB) {
 	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
 	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/aliases/champion", `{"version": 1}`)
 	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other"}`)
+	s.mustAsk(t, "POST", "/api/v1/apply", `{"on_demand_feature_views": [{"name": "trip", "sources": [{"view": "weather"}],
+		"request": [{"name": "km", "type": "int64"}], "features": [{"name": "cold", "expression": "temp < km"}]}]}`)
 	s.save(t)
 }
 
@@ -38,6 +40,7 @@ func (s *site) save(t testing.TB) {
 // stockedPages are the pages of a server with something in it, each with what it must show.
 var stockedPages = []struct{ path, want string }{
 	{"/", `<a href="/views/weather">weather</a>`},
+	{"/", `<td><code>temp &lt; km</code></td>`},
 	{"/views/weather", `aria-label="Histogram of temp from 39.02 to 41.5"`},
 	{"/views/weather?look=1&key.airport=JFK", `<td>present</td>`},
 	{"/views/weather?look=1&key.airport=%3Cb%3Ebold", `no such entity`},
