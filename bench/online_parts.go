@@ -25,6 +25,7 @@ var onlineParts = []part{
 	{name: "paced", does: "latency over HTTP of 10 connections that do not fill the machine", run: onlinePaced},
 	{name: "saturation", does: "the most requests/s over HTTP and one Flight stream, beside redis-benchmark", run: onlineSaturation},
 	{name: "mixed", does: "latency of 5k reads/s beside 5k durable pushes/s", run: onlineMixed},
+	{name: "windows", does: "aggregates over 7 days with a million events in them, beside DuckDB over the rows", run: compareWindows},
 }
 
 // Goals of the issue "Serving", for one entity × 50 features unless they say otherwise.

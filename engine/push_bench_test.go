@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -18,7 +19,24 @@ import (
 
 // BenchmarkPush is the cost of a durable write of one row while 64 writers write, which
 // is what /push and a push stream come down to.
-func BenchmarkPush(b *testing.B) {
+func BenchmarkPush(b *testing.B) { benchmarkPush(b, pushed) }
+
+// BenchmarkPushAggregated is BenchmarkPush into a view with twenty aggregated features over
+// 7 days. The difference is what keeping a history costs.
+func BenchmarkPushAggregated(b *testing.B) {
+	defs := pushed
+	view := defs.FeatureViews[0]
+	for _, f := range view.Features {
+		for _, function := range []driftline.Function{driftline.Sum, driftline.Max} {
+			week := []driftline.Duration{driftline.Duration(7 * 24 * time.Hour)}
+			view.Aggregations = append(view.Aggregations, driftline.Aggregation{Column: f.Name, Function: function, Windows: week})
+		}
+	}
+	defs.FeatureViews = []driftline.FeatureView{view}
+	benchmarkPush(b, defs)
+}
+
+func benchmarkPush(b *testing.B, defs driftline.Definitions) {
 	const writers = 64
 	ctx := context.Background()
 	e, err := engine.Open(ctx, b.TempDir(), nil)
@@ -26,7 +44,7 @@ func BenchmarkPush(b *testing.B) {
 		b.Fatal(err)
 	}
 	defer e.Close()
-	if _, err := e.Apply(ctx, pushed); err != nil {
+	if _, err := e.Apply(ctx, defs); err != nil {
 		b.Fatal(err)
 	}
 	view, err := e.Registry().View("pushed")
@@ -37,6 +55,7 @@ func BenchmarkPush(b *testing.B) {
 	took := make([][]time.Duration, writers)
 	b.ReportAllocs()
 	b.ResetTimer()
+	before := cpuTime(b)
 	for w := range writers {
 		row := pushedRow(view, w)
 		waiting.Go(func() {
@@ -52,10 +71,20 @@ func BenchmarkPush(b *testing.B) {
 	}
 	waiting.Wait()
 	b.StopTimer()
+	b.ReportMetric(float64((cpuTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/row")
 	all := slices.Concat(took...)
 	slices.Sort(all)
 	b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "rows/s")
 	b.ReportMetric(float64(all[len(all)*99/100].Microseconds())/1e3, "p99-ms")
+}
+
+// cpuTime is what the process has taken of all cores so far.
+func cpuTime(b *testing.B) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
+		b.Fatal(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 // pushed is a view of ten features, as the ingest benchmarks have.
