@@ -57,21 +57,23 @@ venv: deps
 feast: deps
 	@$(MAKE) --no-print-directory .venv-feast/.stamp .venv-feast-063/.stamp
 
-# The JDBC driver, for one test; without a JDK there is nothing to test with it.
+# The JDBC driver, for one test; without a JDK and Maven there is nothing to test with it.
 JDBC_VERSION := 18.3.0
 JDBC_SHA256  := 3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c
 JDBC_JAR     := flight-sql-jdbc-driver-$(JDBC_VERSION).jar
-JDBC_URL     := https://repo1.maven.org/maven2/org/apache/arrow/flight-sql-jdbc-driver/$(JDBC_VERSION)/$(JDBC_JAR)
+MAVEN_COPY   := org.apache.maven.plugins:maven-dependency-plugin:3.6.1:copy
 
 build/jdbc/$(JDBC_JAR):
+	@rm -rf build/jdbc.part
+	mvn -q -B $(MAVEN_COPY) -DoutputDirectory=$(CURDIR)/build/jdbc.part \
+		-Dartifact=org.apache.arrow:flight-sql-jdbc-driver:$(JDBC_VERSION)
+	echo "$(JDBC_SHA256)  build/jdbc.part/$(JDBC_JAR)" | sha256sum --check --quiet
 	@mkdir -p build/jdbc
-	curl -fsSL --retry 3 -o $@.part $(JDBC_URL)
-	echo "$(JDBC_SHA256)  $@.part" | sha256sum --check --quiet
-	@mv $@.part $@
+	@mv build/jdbc.part/$(JDBC_JAR) $@
 
 .PHONY: jdbc
 jdbc:
-	@! command -v javac >/dev/null || $(MAKE) --no-print-directory build/jdbc/$(JDBC_JAR)
+	@! command -v javac >/dev/null || ! command -v mvn >/dev/null || $(MAKE) --no-print-directory build/jdbc/$(JDBC_JAR)
 
 # --- build ----------------------------------------------------------------------
 
