@@ -220,15 +220,11 @@ func collected(mem memory.Allocator, rows driftline.Batches) (arrow.RecordBatch,
 	columns := make([]arrow.Array, 0, rows.Schema.NumFields())
 	defer func() { releaseArrays(columns) }()
 	for i, f := range rows.Schema.Fields() {
-		parts := make([]arrow.Array, len(batches))
-		for j, b := range batches {
-			parts[j] = b.Column(i)
-		}
-		if len(parts) == 0 {
+		if len(batches) == 0 {
 			columns = append(columns, array.MakeArrayOfNull(mem, f.Type, 0))
 			continue
 		}
-		whole, err := array.Concatenate(parts, mem)
+		whole, err := wholeColumn(mem, batches, i)
 		if err != nil {
 			return nil, err
 		}

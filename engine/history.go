@@ -44,12 +44,12 @@ func (e *Engine) rowsBy(ctx context.Context, view *driftline.FeatureView, at tim
 			return query.Rows{}, nil, err
 		}
 		tail := e.laidTogether(ctx, parts, parts[0].Schema, parts[0].identities)
-		return query.Rows{Tail: e.writtenThrough(tail, through)}, tail.Schema, nil
+		return query.Rows{Tail: e.writtenThrough(ctx, tail, through)}, tail.Schema, nil
 	}
 	e.holdWhile(ctx, base)
 	rows, err := e.rowsAt(ctx, base)
 	if len(parts) > 0 {
-		rows.Tail = e.writtenThrough(e.laidTogether(ctx, parts, base.Schema, base.Identities()), through)
+		rows.Tail = e.writtenThrough(ctx, e.laidTogether(ctx, parts, base.Schema, base.Identities()), through)
 	}
 	return rows, base.Schema, err
 }
@@ -124,7 +124,7 @@ func (e *Engine) laidTogether(ctx context.Context, parts []loggedRows, schema *a
 }
 
 // writtenThrough leaves out the rows whose write sequence is greater than through.
-func (e *Engine) writtenThrough(rows driftline.Batches, through uint64) driftline.Batches {
+func (e *Engine) writtenThrough(ctx context.Context, rows driftline.Batches, through uint64) driftline.Batches {
 	sequence := rows.Schema.FieldIndices(driftline.SequenceColumn)[0]
 	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		for b, err := range rows.All {
@@ -132,7 +132,7 @@ func (e *Engine) writtenThrough(rows driftline.Batches, through uint64) driftlin
 				yield(nil, err)
 				return
 			}
-			kept, err := e.rowsThrough(b, sequence, through)
+			kept, err := e.rowsThrough(ctx, b, sequence, through)
 			if err != nil {
 				yield(nil, err)
 				return
@@ -146,7 +146,7 @@ func (e *Engine) writtenThrough(rows driftline.Batches, through uint64) driftlin
 	}}
 }
 
-func (e *Engine) rowsThrough(b arrow.RecordBatch, sequence int, through uint64) (arrow.RecordBatch, error) {
+func (e *Engine) rowsThrough(ctx context.Context, b arrow.RecordBatch, sequence int, through uint64) (arrow.RecordBatch, error) {
 	var rows []int64
 	for row, written := range b.Column(sequence).(*array.Int64).Int64Values() {
 		if uint64(written) <= through {
@@ -157,5 +157,5 @@ func (e *Engine) rowsThrough(b arrow.RecordBatch, sequence int, through uint64) 
 		b.Retain()
 		return b, nil
 	}
-	return takeRows(context.Background(), e.mem, b, rows)
+	return takeRows(ctx, e.mem, b, rows)
 }

@@ -120,11 +120,7 @@ func lastColumns(mem memory.Allocator, rows driftline.Batches, n int) ([]arrow.A
 	}
 	columns := make([]arrow.Array, 0, n)
 	for i := rows.Schema.NumFields() - n; i < rows.Schema.NumFields(); i++ {
-		parts := make([]arrow.Array, len(batches))
-		for j, b := range batches {
-			parts[j] = b.Column(i)
-		}
-		whole, err := array.Concatenate(parts, mem)
+		whole, err := wholeColumn(mem, batches, i)
 		if err != nil {
 			releaseArrays(columns)
 			return nil, nil, err
@@ -132,6 +128,16 @@ func lastColumns(mem memory.Allocator, rows driftline.Batches, n int) ([]arrow.A
 		columns = append(columns, whole)
 	}
 	return columns[:n-1], columns[n-1].(*array.Timestamp), nil
+}
+
+// wholeColumn returns column i of all batches, of which there is at least one, as one
+// array. The caller releases it.
+func wholeColumn(mem memory.Allocator, batches []arrow.RecordBatch, i int) (arrow.Array, error) {
+	parts := make([]arrow.Array, len(batches))
+	for j, b := range batches {
+		parts[j] = b.Column(i)
+	}
+	return array.Concatenate(parts, mem)
 }
 
 // takeArray returns the values of a at the given rows. The caller releases it.
