@@ -244,24 +244,27 @@ func TestAdjustBHSkipsWhatWasNotTested(t *testing.T) {
 
 func TestDecide(t *testing.T) {
 	for _, c := range []struct {
-		name                                 string
-		q, alpha, effect, margin, detectable float64
-		want                                 drift.Verdict
+		name                                             string
+		q, alpha, effect, margin, detectable, resolution float64
+		want                                             drift.Verdict
 	}{
-		{"significant and large", .01, .05, .2, .05, .04, drift.Drift},
-		{"at both limits", .05, .05, .05, .05, .04, drift.Drift},
-		{"few values, yet far apart", .001, .05, .9, .05, .4, drift.Drift},
-		{"significant and small", 1e-9, .05, .01, .05, .002, drift.Same},
-		{"not significant, many values", .4, .05, .01, .05, .02, drift.Same},
-		{"not significant, few values", .4, .05, .2, .05, .4, drift.NotEnoughData},
-		{"just enough", .4, .05, .2, .05, .05, drift.Same},
-		{"any effect matters: significant", .01, .05, .001, 0, .001, drift.Drift},
-		{"any effect matters: not significant", .4, .05, .01, 0, .02, drift.Same},
-		{"any effect matters: none could be seen", .4, .05, .5, 0, 1.3, drift.NotEnoughData},
-		{"not tested", nan, .05, nan, .05, nan, drift.NotEnoughData},
-		{"effect unknown", .01, .05, nan, .05, .01, drift.NotEnoughData},
+		{"significant and large", .01, .05, .2, .05, .04, 0, drift.Drift},
+		{"at both limits", .05, .05, .05, .05, .04, 0, drift.Drift},
+		{"few values, yet far apart", .001, .05, .9, .05, .4, 0, drift.Drift},
+		{"significant and small", 1e-9, .05, .01, .05, .002, 0, drift.Same},
+		{"not significant, many values", .4, .05, .01, .05, .02, 0, drift.Same},
+		{"not significant, few values", .4, .05, .2, .05, .4, 0, drift.NotEnoughData},
+		{"just enough", .4, .05, .2, .05, .05, 0, drift.Same},
+		{"any effect matters: significant", .01, .05, .001, 0, .001, 0, drift.Drift},
+		{"any effect matters: not significant", .4, .05, .01, 0, .02, 0, drift.Same},
+		{"any effect matters: none could be seen", .4, .05, .5, 0, 1.3, 0, drift.NotEnoughData},
+		{"same needs resolution, not margin", .4, .05, .2, .01, .04, .05, drift.Same},
+		{"resolution missed", .4, .05, .2, .01, .06, .05, drift.NotEnoughData},
+		{"drift below resolution", .01, .05, .02, .01, .01, .05, drift.Drift},
+		{"not tested", nan, .05, nan, .05, nan, 0, drift.NotEnoughData},
+		{"effect unknown", .01, .05, nan, .05, .01, 0, drift.NotEnoughData},
 	} {
-		if got := drift.Decide(c.q, c.alpha, c.effect, c.margin, c.detectable); got != c.want {
+		if got := (drift.Levels{Alpha: c.alpha, Margin: c.margin, Resolution: c.resolution}).Decide(c.q, c.effect, c.detectable); got != c.want {
 			t.Errorf("%s: %q, want %q", c.name, got, c.want)
 		}
 	}

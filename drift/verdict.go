@@ -12,38 +12,43 @@ const (
 	NotEnoughData Verdict = "not enough data"
 )
 
+// Levels are what evidence and effects are held against.
+type Levels struct {
+	Alpha      float64 // rate of false alarms, for q
+	Margin     float64 // the smallest effect that matters in practice
+	Resolution float64 // an effect of this size must have been detectable before two samples are the same
+}
+
 // Decide weighs evidence against effect:
 //
-//	drift             q ≤ alpha and effect ≥ margin
-//	not enough data   otherwise, if detectable > margin: an effect just as large
-//	                  as the margin would not have been significant
+//	drift             q ≤ Alpha and effect ≥ Margin
+//	not enough data   otherwise, if detectable > max(Margin, Resolution)
 //	same              otherwise
 //
 // q is the p-value, adjusted if several columns are tested together; effect is
-// D or V; margin is the smallest effect that matters in practice; detectable is
-// the smallest effect that would have been significant at alpha, as the results'
-// Detectable methods give it.
+// D or V; detectable is the smallest effect that would have been significant at
+// Alpha, as the results' Detectable methods give it. Resolution is a level of its
+// own because the margin of interest may be far below what a few thousand values
+// show: "same" says that a change as large as Resolution would have been seen.
 //
-// A margin of 0 says that any effect matters. No sample is large enough to see
-// every effect, so then the verdict is same wherever some effect in [0, 1] would
-// have been significant and this one was not.
+// If both Margin and Resolution are 0, any effect matters. No sample is large
+// enough to see every effect, so then the verdict is same wherever some effect in
+// [0, 1] would have been significant and this one was not.
 //
 // Special cases:
 //
 //	Decide = NotEnoughData if q, effect or detectable is NaN
-func Decide(q, alpha, effect, margin, detectable float64) Verdict {
-	if margin <= 0 {
-		margin = 0
-		if detectable <= 1 {
-			detectable = 0
-		}
+func (l Levels) Decide(q, effect, detectable float64) Verdict {
+	least := max(l.Margin, l.Resolution)
+	if least <= 0 {
+		least = 1
 	}
 	switch {
 	case math.IsNaN(q) || math.IsNaN(effect) || math.IsNaN(detectable):
 		return NotEnoughData
-	case q <= alpha && effect >= margin:
+	case q <= l.Alpha && effect >= l.Margin:
 		return Drift
-	case detectable > margin:
+	case detectable > least:
 		return NotEnoughData
 	}
 	return Same

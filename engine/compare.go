@@ -17,7 +17,11 @@ import (
 
 const (
 	defaultAlpha  = 0.05
-	defaultMargin = 0.05
+	defaultMargin = 0.01
+
+	// resolution is the effect that must have been detectable before a column is the
+	// same, whatever smaller margin counts as drift.
+	resolution = 0.05
 
 	// comparedAtOnce bounds the memory that columns with nulls or narrow types
 	// need beside their Arrow buffers.
@@ -35,6 +39,7 @@ const (
 const (
 	numeric     = "numeric"
 	categorical = "categorical"
+	missing     = "missing" // the test of what is missing
 )
 
 // Compare says column by column whether current comes from the same distribution
@@ -51,7 +56,7 @@ const (
 // Compare reads both streams once and keeps the compared columns in memory until it
 // returns. The sides of the report have no name yet.
 func Compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
-	alpha, margin, err := levels(opts)
+	levels, err := levelsOf(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -75,33 +80,40 @@ func Compare(ctx context.Context, reference, current driftline.Batches, opts dri
 			if err := ctx.Err(); err != nil {
 				return err
 			}
-			c.test(alpha, margin)
+			c.test(levels)
 			return nil
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return report(columns, alpha, margin, referenceRows, currentRows), nil
+	return report(columns, levels, referenceRows, currentRows), nil
 }
 
-func levels(opts driftline.DriftOptions) (alpha, margin float64, err error) {
-	alpha, margin = defaultAlpha, defaultMargin
+func levelsOf(opts driftline.DriftOptions) (drift.Levels, error) {
+	levels := drift.Levels{Alpha: defaultAlpha, Margin: defaultMargin, Resolution: resolution}
 	if opts.Alpha != 0 {
-		alpha = opts.Alpha
+		levels.Alpha = opts.Alpha
 	}
 	if opts.Margin != nil {
-		margin = *opts.Margin
+		levels.Margin = *opts.Margin
 	}
-	if !(alpha > 0 && alpha < 1) {
-		return 0, 0, driftline.Errorf(driftline.Invalid, "alpha is %v, want a number between 0 and 1", alpha).
+	if !(levels.Alpha > 0 && levels.Alpha < 1) {
+		return levels, driftline.Errorf(driftline.Invalid, "alpha is %v, want a number between 0 and 1", levels.Alpha).
 			WithHint("alpha is the share of false alarms to accept; 0.05 is usual")
 	}
-	if !(margin >= 0 && margin <= 1) {
-		return 0, 0, driftline.Errorf(driftline.Invalid, "margin is %v, want a number from 0 to 1", margin).
+	if !(levels.Margin >= 0 && levels.Margin <= 1) {
+		return levels, driftline.Errorf(driftline.Invalid, "margin is %v, want a number from 0 to 1", levels.Margin).
 			WithHint("margin is the smallest effect that matters: 0.05 means that 5 %% of the values lie elsewhere")
 	}
-	return alpha, margin, nil
+	if opts.Preset != "" && opts.Preset != "driftline" {
+		return levels, driftline.Errorf(driftline.Invalid, "preset %q is not known", opts.Preset).WithHint("the presets are: driftline")
+	}
+	if len(opts.Tests) > 0 || len(opts.Multivariate) > 0 || opts.DriftShare != nil || opts.Correction != "" && opts.Correction != "bh" {
+		return levels, driftline.Errorf(driftline.Invalid, "tests, multivariate, drift_share and corrections other than bh cannot be chosen yet").
+			WithHint("leave them out")
+	}
+	return levels, nil
 }
 
 // comparison is one column on its way into the report.
@@ -109,7 +121,7 @@ type comparison struct {
 	driftline.ColumnDrift
 	untestable         bool // Note says why
 	reference, current side
-	detectable         float64 // the smallest effect that would be significant
+	missingDetectable  float64 // the smallest change of the share of missing that would be significant
 	notes              []string
 }
 
@@ -255,23 +267,27 @@ func releaseColumns(columns []*comparison) {
 }
 
 // test fills in all but the q-value and the verdict, which need the other columns.
-func (c *comparison) test(alpha, margin float64) {
+func (c *comparison) test(levels drift.Levels) {
 	c.undefined()
 	switch {
 	case c.untestable:
 		return
 	case c.Kind == numeric:
-		c.testNumbers(alpha)
+		c.testNumbers(levels.Alpha)
 	default:
-		c.testCategories(alpha)
+		c.testCategories(levels.Alpha)
 	}
-	c.testMissing(alpha, margin)
+	c.testMissing(levels.Alpha)
 }
 
 func (c *comparison) undefined() {
 	nan := driftline.Number(math.NaN())
-	c.Statistic, c.PValue, c.QValue, c.Effect, c.Location = nan, nan, nan, nan, nan
-	c.detectable = math.NaN()
+	for _, number := range []*driftline.Number{
+		&c.Statistic, &c.PValue, &c.Effect, &c.EffectLow, &c.EffectHigh, &c.Location,
+		&c.CombinedPValue, &c.QValue, &c.Threshold, &c.Detectable, &c.MissingPValue, &c.MissingQValue, &c.MissingEffect, &c.UnseenShare,
+	} {
+		*number = nan
+	}
 }
 
 func (c *comparison) testNumbers(alpha float64) {
@@ -289,9 +305,10 @@ func (c *comparison) testNumbers(alpha float64) {
 		return
 	}
 	c.Test = "ks"
+	c.UnseenShare = 0
 	c.Statistic, c.Effect = driftline.Number(result.D), driftline.Number(result.D)
 	c.PValue, c.Location = driftline.Number(result.P), driftline.Number(result.Location)
-	c.detectable = result.Detectable(alpha)
+	c.effectRange(result.Interval(alpha), result.Detectable(alpha))
 	switch distinct := distinctValues(reference, current); {
 	case distinct == 1:
 		c.note("every value is the same")
@@ -323,7 +340,7 @@ func (c *comparison) testCategories(alpha float64) {
 	}
 	c.Test = "chi2"
 	c.Statistic, c.PValue, c.Effect = driftline.Number(result.Statistic), driftline.Number(result.P), driftline.Number(result.V)
-	c.detectable = result.Detectable(alpha)
+	c.effectRange(result.Interval(alpha), result.Detectable(alpha))
 	if result.DF == 0 {
 		c.note("every value is the same")
 	}
@@ -334,14 +351,15 @@ func (c *comparison) testCategories(alpha float64) {
 	default:
 		c.note("%d rare categories were tested as one", result.Pooled)
 	}
-	if unseen := unseenIn(reference, current); unseen > 0 {
+	unseen := unseenIn(reference, current)
+	c.UnseenShare = driftline.Number(float64(unseen) / float64(c.CurrentRows))
+	if unseen > 0 {
 		c.note("%s of current is of categories that reference does not have", percent(unseen, c.CurrentRows))
 	}
 }
 
-// testMissing compares how much is missing. Where one side has no value at all that
-// is the only test there can be, and else worth a note if it is drift in itself.
-func (c *comparison) testMissing(alpha, margin float64) {
+// testMissing compares how much is missing.
+func (c *comparison) testMissing(alpha float64) {
 	if c.untestable {
 		return
 	}
@@ -362,25 +380,20 @@ func (c *comparison) testMissing(alpha, margin float64) {
 	case c.ReferenceNulls == 0 && c.CurrentNulls == 0:
 		return
 	}
-	result := drift.ChiSquare([]int64{c.ReferenceRows, c.ReferenceNulls}, []int64{c.CurrentRows, c.CurrentNulls})
-	if c.ReferenceRows > 0 && c.CurrentRows > 0 {
-		if result.P <= alpha && result.V >= margin {
-			c.note("missing values went from %s to %s", percent(c.ReferenceNulls, referenceTotal), percent(c.CurrentNulls, currentTotal))
-		}
-		return
+	c.MissingEffect = driftline.Number(float64(c.CurrentNulls)/float64(currentTotal) - float64(c.ReferenceNulls)/float64(referenceTotal))
+	c.MissingPValue = driftline.Number(drift.SharesP(c.ReferenceNulls, referenceTotal, c.CurrentNulls, currentTotal))
+	c.missingDetectable = drift.DetectableD(referenceTotal, currentTotal, alpha)
+	switch {
+	case c.ReferenceRows == 0:
+		c.note("every value of reference is missing")
+	case c.CurrentRows == 0:
+		c.note("every value of current is missing")
 	}
-	empty := "current"
-	if c.ReferenceRows == 0 {
-		empty = "reference"
-	}
-	if math.IsNaN(result.P) {
-		c.note("every value of %s is missing", empty)
-		return
-	}
-	c.Test = "chi2"
-	c.Statistic, c.PValue, c.Effect = driftline.Number(result.Statistic), driftline.Number(result.P), driftline.Number(result.V)
-	c.detectable = result.Detectable(alpha)
-	c.note("every value of %s is missing: tested is missing against present", empty)
+}
+
+func (c *comparison) effectRange(interval drift.Interval, detectable float64) {
+	c.EffectLow, c.EffectHigh = driftline.Number(interval.Low), driftline.Number(interval.High)
+	c.Detectable = driftline.Number(detectable)
 }
 
 func (c *comparison) note(format string, args ...any) {
@@ -400,33 +413,60 @@ func (c *comparison) setHistogram(h drift.Histogram) {
 	}
 }
 
-// report corrects for the number of columns, decides, and sorts.
-func report(columns []*comparison, alpha, margin float64, referenceRows, currentRows int64) *driftline.DriftReport {
+// report corrects for the number of questions, decides, and sorts.
+func report(columns []*comparison, levels drift.Levels, referenceRows, currentRows int64) *driftline.DriftReport {
 	r := &driftline.DriftReport{
 		Reference: driftline.DriftSide{Rows: referenceRows}, Current: driftline.DriftSide{Rows: currentRows},
-		Alpha: alpha, Margin: margin, Columns: []driftline.ColumnDrift{},
+		Preset: "driftline", Correction: "bh", Alpha: levels.Alpha, Margin: levels.Margin, Columns: []driftline.ColumnDrift{},
 	}
-	p := make([]float64, len(columns))
+	p := make([]float64, 0, 2*len(columns))
+	for _, c := range columns {
+		p = append(p, float64(c.PValue), float64(c.MissingPValue))
+	}
+	q := drift.AdjustBH(p)
 	for i, c := range columns {
-		p[i] = float64(c.PValue)
-	}
-	for i, q := range drift.AdjustBH(p) {
-		c := columns[i]
-		c.QValue = driftline.Number(q)
-		c.Verdict = driftline.NotCompared
-		if c.Test != "" {
-			c.Verdict = driftline.Verdict(drift.Decide(q, alpha, float64(c.Effect), margin, c.detectable))
-		}
-		c.Note = strings.Join(c.notes, "; ")
+		c.CombinedPValue, c.QValue, c.MissingQValue = c.PValue, driftline.Number(q[2*i]), driftline.Number(q[2*i+1])
+		c.decide(levels)
 		if c.Verdict == driftline.Drift {
 			r.Drifted++
 		}
 		r.Columns = append(r.Columns, c.ColumnDrift)
 	}
+	r.Share = driftline.Number(float64(r.Drifted) / float64(r.Compared()))
+	r.Drift = r.Drifted > 0
 	slices.SortStableFunc(r.Columns, func(a, b driftline.ColumnDrift) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Effect, a.Effect))
 	})
 	return r
+}
+
+// decide weighs what was found in the values and in what is missing.
+func (c *comparison) decide(levels drift.Levels) {
+	c.Verdict = driftline.NotCompared
+	if c.Test != "" {
+		c.DecidedBy, c.Threshold = c.Test, driftline.Number(levels.Alpha)
+		c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), float64(c.Effect), float64(c.Detectable)))
+	}
+	if !math.IsNaN(float64(c.MissingQValue)) {
+		c.decideMissing(levels)
+	}
+	c.Note = strings.Join(c.notes, "; ")
+}
+
+// decideMissing lets a change in what is missing make the column drift.
+func (c *comparison) decideMissing(levels drift.Levels) {
+	effect := math.Abs(float64(c.MissingEffect))
+	c.MissingVerdict = driftline.Verdict(levels.Decide(float64(c.MissingQValue), effect, c.missingDetectable))
+	switch {
+	case c.MissingVerdict == driftline.Drift && c.Verdict != driftline.Drift:
+		c.DecidedBy, c.Verdict, c.Threshold = missing, driftline.Drift, driftline.Number(levels.Alpha)
+	case c.Verdict == driftline.NotCompared:
+		c.DecidedBy, c.Verdict, c.Threshold = missing, c.MissingVerdict, driftline.Number(levels.Alpha)
+	}
+	if c.MissingVerdict == driftline.Drift {
+		c.note("missing values went from %s to %s", percent(c.ReferenceNulls, c.ReferenceRows+c.ReferenceNulls),
+			percent(c.CurrentNulls, c.CurrentRows+c.CurrentNulls))
+	}
 }
 
 // rank puts drifted columns first and untested ones last.

@@ -22,7 +22,8 @@ import (
 type driftFlags struct {
 	reference, current string
 	html               string
-	margin             float64
+	margin, share      float64
+	tests              []string
 	options            driftline.DriftOptions
 }
 
@@ -47,6 +48,16 @@ func (a *app) driftCommand() *cobra.Command {
 			if c.Flags().Changed("margin") {
 				flags.options.Margin = &flags.margin
 			}
+			if c.Flags().Changed("drift-share") {
+				flags.options.DriftShare = &flags.share
+			}
+			for _, text := range flags.tests {
+				test, err := parseColumnTest(text)
+				if err != nil {
+					return err
+				}
+				flags.options.Tests = append(flags.options.Tests, test)
+			}
 			return a.drift(c.Context(), flags)
 		},
 	}
@@ -55,8 +66,13 @@ func (a *app) driftCommand() *cobra.Command {
 	command.Flags().StringVar(&flags.html, "html", "", "write a self-contained report to this file")
 	command.Flags().StringSliceVar(&flags.options.Columns, "columns", nil, "columns to compare (default: all that both have)")
 	command.Flags().StringSliceVar(&flags.options.Exclude, "exclude", nil, "columns to leave out")
-	command.Flags().Float64Var(&flags.options.Alpha, "alpha", 0.05, "false discovery rate over all columns")
-	command.Flags().Float64Var(&flags.margin, "margin", 0.05, "smallest effect that matters")
+	command.Flags().StringVar(&flags.options.Preset, "preset", "", "rules that decide: driftline, evidently, nannyml (default driftline)")
+	command.Flags().StringArrayVar(&flags.tests, "test", nil, "test of a column, [COLUMN=]TEST[:THRESHOLD]; numeric= and categorical= mean all of a kind; may be repeated")
+	command.Flags().Float64Var(&flags.options.Alpha, "alpha", 0.05, "rate of false alarms over all columns")
+	command.Flags().StringVar(&flags.options.Correction, "correction", "", "for many columns: bh, by, e-bh, none (default bh)")
+	command.Flags().Float64Var(&flags.margin, "margin", 0.01, "smallest effect that matters")
+	command.Flags().Float64Var(&flags.share, "drift-share", 0, "share of drifted columns from which on the data set has drifted (default the preset's)")
+	command.Flags().StringSliceVar(&flags.options.Multivariate, "multivariate", nil, "tests of all columns together: mmd, classifier")
 	return command
 }
 
@@ -73,13 +89,49 @@ func (a *app) drift(ctx context.Context, flags driftFlags) error {
 	if err := a.answer(report, func(w io.Writer) error { return printDrift(w, report) }); err != nil {
 		return err
 	}
-	if report.Drifted > 0 {
+	if report.Drift {
 		return errDrift
 	}
 	if report.Compared() == 0 {
 		return nothingCompared(report)
 	}
 	return nil
+}
+
+// parseColumnTest reads [COLUMN=]TEST[:THRESHOLD].
+func parseColumnTest(text string) (driftline.ColumnTest, error) {
+	var test driftline.ColumnTest
+	name, rule, named := cutLast(text, "=")
+	switch {
+	case !named:
+		rule = text
+	case name == "numeric" || name == "categorical":
+		test.Kind = name
+	default:
+		test.Columns = []string{name}
+	}
+	var threshold string
+	var hasThreshold bool
+	test.Test, threshold, hasThreshold = strings.Cut(rule, ":")
+	if hasThreshold {
+		value, err := strconv.ParseFloat(threshold, 64)
+		if err != nil {
+			return test, usagef("--test %s: the threshold %q is not a number", text, threshold)
+		}
+		test.Threshold = &value
+	}
+	if test.Test == "" || named && name == "" {
+		return test, usagef("--test is %q, want [COLUMN=]TEST[:THRESHOLD], such as delay=psi:0.2", text)
+	}
+	return test, nil
+}
+
+// cutLast cuts at the last separator, because column names may hold one.
+func cutLast(text, separator string) (before, after string, found bool) {
+	if i := strings.LastIndex(text, separator); i >= 0 {
+		return text[:i], text[i+len(separator):], true
+	}
+	return text, "", false
 }
 
 // nothingCompared is what a gate must hear: a report without a test proves nothing.

@@ -1,9 +1,10 @@
 """What comparing two tables found.
 
 Numeric columns are compared by the exact two-sample Kolmogorov–Smirnov test,
-categorical ones by a chi-square test of homogeneity; p-values are adjusted over all
-columns (Benjamini–Hochberg), and a column has drifted if the adjusted value is at most
-``alpha`` and the effect is at least ``margin``.
+categorical ones by a chi-square test of homogeneity, and both by tests of what these
+are blind to; p-values are combined within a column and adjusted over all columns, and a
+column has drifted if the adjusted value is at most ``alpha`` and the effect is at least
+``margin``. A preset or the caller's own tests may choose other rules.
 """
 
 from __future__ import annotations
@@ -23,18 +24,33 @@ class ColumnDrift:
     Attributes:
         column: The column's name.
         kind: ``numeric`` or ``categorical``.
-        test: ``ks`` or ``chi2``; empty if the column could not be tested.
-        statistic: D of Kolmogorov and Smirnov, or chi-square.
-        p_value: How likely a difference like this is if nothing changed.
-        q_value: The p-value, adjusted over all columns.
+        test: The main test, ``ks`` or ``chi2`` by default; empty if the values could
+            not be tested.
+        statistic: Of the main test: D of Kolmogorov and Smirnov, chi-square, a distance.
+        p_value: How likely a difference like this is if nothing changed; NaN for a distance.
+        q_value: The p-value of all the column's tests, adjusted over all columns.
         effect: From 0 (none) to 1 (complete): D, or Cramér's V.
+        effect_low: Lower bound of the effect, at confidence ``1 - alpha``.
+        effect_high: Upper bound of the effect.
         location: For ``ks``: the value at which the distributions differ most.
-        verdict: ``drift``, ``same``, ``not enough data`` or ``not compared``.
+        combined_p_value: The p-value of the main test and the others together.
+        decided_by: The test with the strongest evidence.
+        threshold: What that test was compared with.
+        detectable: The smallest effect that would have been significant.
+        others: Further tests of the same values: dicts of ``name``, ``value``,
+            ``p_value``, ``effect``.
+        verdict: ``drift``, ``same``, ``not enough data`` or ``not compared``, of the values
+            and of the share of missing ones.
         note: Why there is no test, or what to know of it.
         reference_rows: How many values of the reference were tested.
         current_rows: How many current values were tested.
-        reference_nulls: How many values of the reference are null.
-        current_nulls: How many current values are null.
+        reference_nulls: How many values of the reference are null or NaN.
+        current_nulls: How many current values are null or NaN.
+        missing_p_value: How likely the change in the share of missing values is by chance.
+        missing_q_value: That p-value, adjusted over all columns.
+        missing_effect: Share of missing values now, minus what it was.
+        missing_verdict: The verdict on missing values; empty if none are missing.
+        unseen_share: Share of current values in categories that the reference does not have.
         histogram: Counts of both sides over the same bins: ``edges`` or ``categories``,
             ``reference``, ``current``.
     """
@@ -46,13 +62,25 @@ class ColumnDrift:
     p_value: float
     q_value: float
     effect: float
+    effect_low: float
+    effect_high: float
     location: float
+    combined_p_value: float
+    decided_by: str
+    threshold: float
+    detectable: float
+    others: list[dict[str, Any]]
     verdict: str
     note: str
     reference_rows: int
     current_rows: int
     reference_nulls: int
     current_nulls: int
+    missing_p_value: float
+    missing_q_value: float
+    missing_effect: float
+    missing_verdict: str
+    unseen_share: float
     histogram: dict[str, Any]
 
     @property
@@ -72,13 +100,28 @@ class ColumnDrift:
             p_value=float(body["p_value"]),
             q_value=float(body["q_value"]),
             effect=float(body["effect"]),
+            effect_low=float(body["effect_low"]),
+            effect_high=float(body["effect_high"]),
             location=float(body["location"]),
+            combined_p_value=float(body["combined_p_value"]),
+            decided_by=body["decided_by"],
+            threshold=float(body["threshold"]),
+            detectable=float(body["detectable"]),
+            others=[
+                {name: v if name == "name" else float(v) for name, v in other.items()}
+                for other in body.get("others", ())
+            ],
             verdict=body["verdict"],
             note=body.get("note", ""),
             reference_rows=body["reference_rows"],
             current_rows=body["current_rows"],
             reference_nulls=body["reference_nulls"],
             current_nulls=body["current_nulls"],
+            missing_p_value=float(body["missing_p_value"]),
+            missing_q_value=float(body["missing_q_value"]),
+            missing_effect=float(body["missing_effect"]),
+            missing_verdict=body.get("missing_verdict", ""),
+            unseen_share=float(body["unseen_share"]),
             histogram=dict(body["histogram"]),
         )
 
@@ -98,9 +141,14 @@ class DriftReport:
         current: Name of the current data.
         reference_rows: How many rows the reference has.
         current_rows: How many rows the current data has.
-        alpha: The false discovery rate over all columns.
+        preset: The rules that decided.
+        alpha: The rate of false alarms over all columns.
+        correction: How p-values were adjusted for many columns.
         margin: The smallest effect that counts.
         columns: One entry per column; drifted ones first, then by effect.
+        share: Share of the compared columns that drifted; NaN if none was compared.
+        has_drift: Whether the data set has drifted, by the preset's rule.
+        multivariate: What all columns together say, in the server's form; None unless asked for.
     """
 
     def __init__(self, body: Mapping[str, Any], render: Callable[[Mapping[str, Any]], str]) -> None:
@@ -108,16 +156,16 @@ class DriftReport:
         self.current: str = body["current"]["name"]
         self.reference_rows: int = body["reference"]["rows"]
         self.current_rows: int = body["current"]["rows"]
+        self.preset: str = body["preset"]
         self.alpha: float = body["alpha"]
+        self.correction: str = body["correction"]
         self.margin: float = body["margin"]
         self.columns = [ColumnDrift.from_json(c) for c in body["columns"] or ()]
+        self.share = float(body["share"])
+        self.has_drift: bool = body["drift"]
+        self.multivariate: dict[str, Any] | None = body.get("multivariate")
         self._body = dict(body)
         self._render = render
-
-    @property
-    def has_drift(self) -> bool:
-        """Whether any column has drifted."""
-        return any(c.has_drift for c in self.columns)
 
     @property
     def drifted_columns(self) -> list[str]:

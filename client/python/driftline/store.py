@@ -601,8 +601,13 @@ class FeatureStore:
         *,
         columns: Sequence[str] = (),
         exclude: Sequence[str] = (),
+        preset: str = "",
+        tests: Sequence[Mapping[str, Any]] = (),
         alpha: float | None = None,
+        correction: str = "",
         margin: float | None = None,
+        drift_share: float | None = None,
+        multivariate: Sequence[str] = (),
         reference_name: str = "",
         current_name: str = "",
     ) -> DriftReport:
@@ -623,15 +628,33 @@ class FeatureStore:
             current: What is, likewise.
             columns: The columns to compare; by default all that both sides have.
             exclude: Columns to leave out.
-            alpha: The false discovery rate over all columns; 0.05 by default.
-            margin: The smallest effect that counts; 0.05 by default.
+            preset: The rules that decide: ``driftline`` (the default), ``evidently`` or
+                ``nannyml``, which decide as those packages do by default.
+            tests: Tests that overrule the preset's, such as ``{"columns": ["delay"],
+                "test": "psi", "threshold": 0.2}`` or ``{"kind": "categorical", "test": "js"}``.
+            alpha: The rate of false alarms over all columns; 0.05 by default.
+            correction: For many columns: ``bh`` (the default), ``by``, ``e-bh`` or ``none``.
+            margin: The smallest effect that counts; 0.01 by default.
+            drift_share: The share of drifted columns from which on the data set has
+                drifted; the preset's by default.
+            multivariate: Tests of all columns together: ``mmd``, ``classifier``.
             reference_name: What to call the reference in the report.
             current_name: What to call the current data in the report.
         """
-        options = {"columns": list(columns), "exclude": list(exclude), "alpha": alpha}
-        options = {name: value for name, value in options.items() if value}
+        chosen = {
+            "columns": list(columns),
+            "exclude": list(exclude),
+            "preset": preset,
+            "tests": [dict(test) for test in tests],
+            "alpha": alpha,
+            "correction": correction,
+            "multivariate": list(multivariate),
+        }
+        options = {name: value for name, value in chosen.items() if value}
         if margin is not None:
             options["margin"] = margin
+        if drift_share is not None:
+            options["drift_share"] = drift_share
         sides = (_drift_source(reference), _drift_source(current))
         if all(sides):
             request = {"reference": sides[0], "current": sides[1], **options}
