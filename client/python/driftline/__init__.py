@@ -19,6 +19,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from driftline._online import OnlineStream
 from driftline._push import Pusher
 from driftline.definitions import (
     Aggregation,
@@ -152,6 +153,7 @@ __all__ = [
     "NotFoundError",
     "OnDemandFeatureView",
     "OnlineResponse",
+    "OnlineStream",
     "ParquetSource",
     "PermissionDeniedError",
     "Pusher",

@@ -64,6 +64,12 @@ class Flight:
             writer, reader = self._client.do_put(_descriptor({"op": "push", "view": view}), schema)
         return writer, reader
 
+    def open_exchange(self, command: dict[str, Any]) -> tuple[Any, Any]:
+        """Opens a call that sends batches and receives batches: what does each."""
+        with self._errors():
+            writer, reader = self._client.do_exchange(_descriptor(command))
+        return writer, reader
+
     def translate(self, error: Exception) -> DriftlineError:
         """Returns the server's error for one that pyarrow raised."""
         return error if isinstance(error, DriftlineError) else self._translate(error)
@@ -75,8 +81,7 @@ class Flight:
 
     def exchange(self, command: dict[str, Any], source: Source, label: str) -> Exchange:
         """Begins a call that sends rows and receives rows."""
-        with self._errors():
-            writer, reader = self._client.do_exchange(_descriptor(command))
+        writer, reader = self.open_exchange(command)
         return Exchange(writer, reader, source, label, self._errors)
 
     def close(self) -> None:

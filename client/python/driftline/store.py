@@ -15,6 +15,7 @@ import pyarrow as pa
 
 from driftline._flight import Flight
 from driftline._http import HTTP
+from driftline._online import OnlineStream
 from driftline._push import Pusher
 from driftline._tables import fit, open_source, plain, to_table
 from driftline.definitions import (
@@ -481,15 +482,31 @@ class FeatureStore:
             metadata: Whether the answer has the statuses and event timestamps. Without them
                 it is a third as wide.
         """
-        command: dict[str, Any] = {"op": "online", **feature_set_json(features)}
-        if metadata:
-            command["metadata"] = True
-        if full_feature_names:
-            command["full_feature_names"] = True
-        if at is not None:
-            command["at"] = format_time(at)
+        command = _online_command(features, full_feature_names, at, metadata)
         exchange = self._flight.exchange(command, open_source(entity_rows), "online")
         return OnlineResponse(exchange.table())
+
+    def online_stream(
+        self,
+        features: Features,
+        full_feature_names: bool = False,
+        *,
+        at: datetime | str | None = None,
+        metadata: bool = True,
+    ) -> OnlineStream:
+        """Opens a stream of online reads of some features, for a program that has many.
+
+        Example:
+            >>> with store.online_stream("delay_model", metadata=False) as stream:
+            ...     for flight in flights:
+            ...         predict(stream.get([flight]).to_arrow())
+
+        The arguments are those of ``get_online_features``; a read without ``at`` is of the
+        time at which it is answered.
+        """
+        return OnlineStream(
+            _online_command(features, full_feature_names, at, metadata), self._flight
+        )
 
     def get_history(
         self,
@@ -861,6 +878,19 @@ class FeatureStore:
         fields += [(name, "timestamp") for name in times if name]
         fields += [(f.name, f.dtype) for f in registered.schema]
         return pa.schema([(name, Type.parse(type_).to_arrow()) for name, type_ in fields])
+
+
+def _online_command(
+    features: Features, full_feature_names: bool, at: datetime | str | None, metadata: bool
+) -> dict[str, Any]:
+    command: dict[str, Any] = {"op": "online", **feature_set_json(features)}
+    if metadata:
+        command["metadata"] = True
+    if full_feature_names:
+        command["full_feature_names"] = True
+    if at is not None:
+        command["at"] = format_time(at)
+    return command
 
 
 def _server_spine(entity_df: Any, start: Any, end: Any) -> dict[str, Any] | None:
