@@ -125,16 +125,27 @@ func (l onlineLoad) run(ctx context.Context, keep bool) (loadResult, error) {
 	transport := &http.Transport{MaxIdleConnsPerHost: l.connections, DisableCompression: true}
 	defer transport.CloseIdleConnections()
 	client := &http.Client{Transport: transport}
-	result := loadResult{latencies: make([]time.Duration, len(l.bodies)), answers: make([][]byte, len(l.bodies))}
+	answers := make([][]byte, len(l.bodies))
+	result, err := l.measure(func(i int) error {
+		answer, err := post(ctx, client, l.url, l.bodies[i])
+		if keep {
+			answers[i] = answer
+		}
+		return err
+	})
+	result.answers = answers
+	return result, err
+}
+
+// measure sends all requests, each at its time, and says how long it took.
+func (l onlineLoad) measure(ask func(i int) error) (loadResult, error) {
+	result := loadResult{latencies: make([]time.Duration, len(l.bodies))}
 	started := time.Now()
 	err := inParallel(l.connections, len(l.bodies), func(i int) error {
 		time.Sleep(time.Until(started.Add(time.Duration(i) * l.every)))
 		sent := time.Now()
-		answer, err := post(ctx, client, l.url, l.bodies[i])
+		err := ask(i)
 		result.latencies[i] = time.Since(sent)
-		if keep {
-			result.answers[i] = answer
-		}
 		return err
 	})
 	result.elapsed = time.Since(started)

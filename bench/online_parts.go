@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
 	"os/exec"
 	"regexp"
 	"strconv"
@@ -95,7 +96,9 @@ func onlineSaturation(ctx context.Context, b *bench) error {
 	w := onlineWorkload{entities: 1, features: 50, requests: pick(b, 500, 100_000)}
 	overHTTP := side{name: "Driftline", run: func(ctx context.Context, _ bool) (measured, error) {
 		cpu, started := s.usage().cpu, time.Now()
-		err := w.load(s.url, entities, byFeatures).saturate(ctx)
+		load := w.load(s.url, entities, byFeatures)
+		load.connections = pacedConnections
+		_, err := load.runPlain(ctx)
 		elapsed := time.Since(started).Seconds()
 		b.progress("%d requests over HTTP: %.0f µs of the server's CPU each", w.requests,
 			float64((s.usage().cpu-cpu).Microseconds())/float64(w.requests))
@@ -115,16 +118,17 @@ func onlineSaturation(ctx context.Context, b *bench) error {
 	return b.besideRedis(ctx, workload{name: name, unit: "req/s", goal: atMost(redisTimes), uncompared: true}, overHTTP, entities, w)
 }
 
-// saturate is [onlineLoad.run] by a client that does next to nothing: it knows the bytes of
-// its requests beforehand, and looks into answers no further than their length.
-func (l onlineLoad) saturate(ctx context.Context) error {
+// runPlain is [onlineLoad.run] by a client that does next to nothing, because it shares the
+// cores with the server: it knows the bytes of its requests beforehand, and looks into
+// answers no further than their length.
+func (l onlineLoad) runPlain(ctx context.Context) (loadResult, error) {
 	host, path, _ := strings.Cut(strings.TrimPrefix(l.url, "http://"), "/")
 	requests := make([][]byte, len(l.bodies))
 	for i, body := range l.bodies {
 		requests[i] = fmt.Appendf(nil, "POST /%s HTTP/1.1\r\nHost: %s\r\nContent-Type: application/json\r\nContent-Length: %d\r\n\r\n%s",
 			path, host, len(body), body)
 	}
-	connections := make(chan *plainConnection, pacedConnections)
+	connections := make(chan *plainConnection, l.connections)
 	defer func() {
 		close(connections)
 		for c := range connections {
@@ -132,14 +136,14 @@ func (l onlineLoad) saturate(ctx context.Context) error {
 		}
 	}()
 	var dialer net.Dialer
-	for range pacedConnections {
+	for range l.connections {
 		conn, err := dialer.DialContext(ctx, "tcp", host)
 		if err != nil {
-			return err
+			return loadResult{}, err
 		}
 		connections <- &plainConnection{conn, bufio.NewReaderSize(conn, 64<<10)}
 	}
-	return inParallel(pacedConnections, len(requests), func(i int) error {
+	return l.measure(func(i int) error {
 		c := <-connections
 		defer func() { connections <- c }()
 		return c.ask(requests[i])
@@ -278,11 +282,12 @@ func onlineMixed(ctx context.Context, b *bench) error {
 	load := w.load(s.url, entities, byFeatures)
 	load.connections, load.every = pacedConnections, time.Second/mixedRate
 	var p99, pushed []float64
+	server, client := s.usage().cpu, processUsage(os.Getpid()).cpu
 	for range pick(b, 1, 3) {
 		during, stop := context.WithCancel(ctx)
 		rates := make(chan float64, 1)
 		go func() { rates <- s.pushPaced(during, entities, mixedRate) }()
-		result, err := load.run(ctx, false)
+		result, err := load.runPlain(ctx)
 		stop()
 		pushed = append(pushed, <-rates)
 		if err != nil {
@@ -290,7 +295,8 @@ func onlineMixed(ctx context.Context, b *bench) error {
 		}
 		p99 = append(p99, result.percentile(99))
 	}
-	b.progress("mixed: %.0f pushes/s were durable", median(pushed))
+	b.progress("mixed: %.0f pushes/s were durable; %.1f s of CPU by the server, %.1f s by the client", median(pushed),
+		(s.usage().cpu - server).Seconds(), (processUsage(os.Getpid()).cpu - client).Seconds())
 	b.keepLimit(workload{name: fmt.Sprintf("%s, %d/s beside %d pushes/s, p99", w.name(), mixedRate, mixedRate), unit: "ms"}, p99, mixedP99)
 	return nil
 }
