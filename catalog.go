@@ -268,6 +268,7 @@ type Definitions struct {
 	FeatureViews         []FeatureView         `json:"feature_views,omitempty"`
 	OnDemandFeatureViews []OnDemandFeatureView `json:"on_demand_feature_views,omitempty"`
 	FeatureServices      []FeatureService      `json:"feature_services,omitempty"`
+	Monitors             []Monitor             `json:"monitors,omitempty"`
 }
 
 // Change is one difference between the definitions and the catalogue.

@@ -15,6 +15,8 @@ type (
 	RunID          string // of a [Run]: stable and readable, "late_departure-3"
 	ModelName      string // of a registered model: "late_departure"
 	Alias          string // a movable name of a model version: "champion"
+	MonitorName    string // of a [Monitor]: "weather_daily"
+	AlertID        string // of an [Alert]: "weather_daily-3"
 )
 
 // SnapshotID names one immutable state of a table. It is Iceberg's snapshot id.

@@ -19,10 +19,13 @@ const (
 	KindRun      RefKind = "run"      // run/late_departure-3
 	KindArtifact RefKind = "artifact" // artifact/<content hash>
 	KindModel    RefKind = "model"    // model/late_departure@1, or @champion where an alias is accepted
+	KindMonitor  RefKind = "monitor"  // monitor/weather_daily@2
+	KindAlert    RefKind = "alert"    // alert/weather_daily-3
 )
 
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindRun, KindArtifact, KindModel,
+	KindMonitor, KindAlert,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -66,6 +69,14 @@ func FileRef(table, hash string) Ref { return Ref{Kind: KindFile, Name: table, V
 // ArtifactRef names stored bytes by their hash.
 func ArtifactRef(hash string) Ref { return Ref{Kind: KindArtifact, Name: hash} }
 
+// MonitorRef names one version of a monitor; version 0 means the newest.
+func MonitorRef(m MonitorName, version int) Ref {
+	return Ref{Kind: KindMonitor, Name: string(m), Version: versionText(version)}
+}
+
+// AlertRef names an alert.
+func AlertRef(a AlertID) Ref { return Ref{Kind: KindAlert, Name: string(a)} }
+
 func versionText(v int) string {
 	if v == 0 {
 		return ""
@@ -86,7 +97,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, run, artifact, model")
+			"use one of: entity, view, service, snapshot, file, dataset, run, artifact, model, monitor, alert")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

@@ -47,6 +47,13 @@ func cloneService(s *driftline.FeatureService) *driftline.FeatureService {
 	return &out
 }
 
+func cloneMonitor(m *driftline.Monitor) *driftline.Monitor {
+	out := *m
+	out.Segments, out.Tags = slices.Clone(m.Segments), maps.Clone(m.Tags)
+	out.Alert.Channels = slices.Clone(m.Alert.Channels)
+	return &out
+}
+
 func cloneProjections(projections []driftline.Projection) []driftline.Projection {
 	out := slices.Clone(projections)
 	for i := range out {

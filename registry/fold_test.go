@@ -77,6 +77,9 @@ func same(t *testing.T, what string, got, want *state) {
 		"runNumbers":  {got.runNumbers, want.runNumbers},
 		"experiments": {got.experiments, want.experiments},
 		"models":      {got.models, want.models},
+		"monitors":    {got.monitors, want.monitors},
+		"watches":     {got.watches, want.watches},
+		"alerts":      {got.alerts, want.alerts},
 	} {
 		if !reflect.DeepEqual(tables[0], tables[1]) {
 			t.Errorf("%s %s are %v, want %v", what, name, tables[0], tables[1])
@@ -130,6 +133,8 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 		}
 		_, err := r.MoveAlias(model, driftline.Alias(fmt.Sprint("alias", pick(2))), move)
 		return err
+	case 6:
+		return randomEvaluation(random, r)
 	}
 	tx := r.Begin()
 	defer tx.Discard()
@@ -153,6 +158,33 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 	return tx.Commit()
 }
 
+// randomEvaluation records a pane of a monitor, and now and then an alert with it.
+func randomEvaluation(random *rand.Rand, r *Registry) error {
+	tx := r.Begin()
+	defer tx.Discard()
+	state, err := tx.MonitorState("watch")
+	if err != nil {
+		return err
+	}
+	state.Panes++
+	state.Outcomes = append(state.Outcomes, driftline.PaneDrift)[max(0, len(state.Outcomes)-3):]
+	pane := driftline.MonitorPane{Monitor: "watch", Version: 1, Start: tx.Time(), Outcome: driftline.PaneDrift}
+	if random.IntN(3) == 0 {
+		state.Alerts++
+		state.Alert = driftline.AlertID(fmt.Sprint("watch-", state.Alerts))
+		if err := tx.ChangeAlert("raised", driftline.Alert{ID: state.Alert, Monitor: "watch", Version: 1, Columns: []driftline.DriftColumn{{Column: "f0"}}}); err != nil {
+			return err
+		}
+	}
+	if _, err := tx.AddEvaluation(pane, &state, nil); err != nil {
+		return err
+	}
+	if random.IntN(3) == 0 {
+		return nil // discarded
+	}
+	return tx.Commit()
+}
+
 func randomDefinitions(random *rand.Rand, view driftline.ViewName) driftline.Definitions {
 	definitions := driftline.Definitions{
 		Entities: []driftline.Entity{{Name: "e", JoinKeys: []driftline.Field{{Name: "k", Type: driftline.String}}}},
@@ -160,6 +192,12 @@ func randomDefinitions(random *rand.Rand, view driftline.ViewName) driftline.Def
 			Name: view, Entities: []driftline.EntityName{"e"}, TTL: driftline.Duration(random.IntN(3)),
 		}},
 		FeatureServices: []driftline.FeatureService{{Name: "s", Projections: []driftline.Projection{{View: view}}}},
+	}
+	if random.IntN(2) == 0 {
+		definitions.Monitors = []driftline.Monitor{{
+			Name: "watch", Source: driftline.MonitorSource{Ref: driftline.ViewRef(view)},
+			Reference: driftline.MonitorReference{SameWeekday: 1 + random.IntN(2)}, Window: driftline.Span{Days: 1},
+		}}
 	}
 	for i := range 1 + random.IntN(4) {
 		definitions.FeatureViews[0].Features = append(definitions.FeatureViews[0].Features,

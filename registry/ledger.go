@@ -35,6 +35,11 @@ const (
 	ArtifactLogged    Kind = "artifact.logged"    // artifactLogged
 	ModelRegistered   Kind = "model.registered"   // driftline.ModelVersion
 	AliasMoved        Kind = "alias.moved"        // aliasMoved
+	MonitorApplied    Kind = "monitor.applied"    // driftline.Monitor
+	MonitorChanged    Kind = "monitor.changed"    // monitorChanged
+	PaneEvaluated     Kind = "pane.evaluated"     // paneEvaluated; its Ref is that of the monitor
+	AlertChanged      Kind = "alert.changed"      // alertChanged
+	NoticeSettled     Kind = "notice.settled"     // noticeSettled; its Ref is that of the alert
 )
 
 // Line is one thing that happened. Whoever appends a line fills in Kind, Ref,

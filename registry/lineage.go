@@ -125,6 +125,10 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindService, driftline.KindView}:      "defined by",
 	{driftline.KindView, driftline.KindEntity}:       "keyed by",
 	{driftline.KindView, driftline.KindView}:         "computed from",
+	{driftline.KindMonitor, driftline.KindView}:      "watches",
+	{driftline.KindMonitor, driftline.KindDataset}:   "compared with",
+	{driftline.KindMonitor, driftline.KindSnapshot}:  "read snapshot",
+	{driftline.KindAlert, driftline.KindMonitor}:     "raised by",
 }
 
 func edgeKind(from, to driftline.Ref) string {
@@ -227,6 +231,11 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return s.resolveSnapshot(ref)
 	case driftline.KindFile, driftline.KindArtifact:
 		return ref, nil
+	case driftline.KindMonitor:
+		return s.resolveMonitor(ref)
+	case driftline.KindAlert:
+		_, err := s.alert(driftline.AlertID(ref.Name))
+		return driftline.AlertRef(driftline.AlertID(ref.Name)), err
 	}
 	return driftline.Ref{}, driftline.Errorf(driftline.Invalid, "reference %q is not valid", clip(ref.String())).
 		WithHint("write kind/name or kind/name@version, for example model/late_departure@1")
@@ -315,6 +324,10 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.artifactFacts(ref)
 	case driftline.KindModel:
 		return s.modelFacts(ref)
+	case driftline.KindMonitor:
+		return s.monitorFacts(ref)
+	case driftline.KindAlert:
+		return s.alertFacts(ref)
 	}
 	return nil
 }

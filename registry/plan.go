@@ -26,7 +26,7 @@ func changes(planned []plannedChange) []driftline.Change {
 }
 
 // plan compares the definitions with s, entities first, then views, then those that are
-// computed from them, then services, so that each may use what the same definitions bring.
+// computed from them, then services and monitors, so that each may use what the same definitions bring.
 func plan(before *state, definitions driftline.Definitions) ([]plannedChange, error) {
 	s := before.catalogue()
 	if err := checkTwice(definitions); err != nil {
@@ -61,6 +61,13 @@ func plan(before *state, definitions driftline.Definitions) ([]plannedChange, er
 		p, err := planService(s, *cloneService(&service))
 		if err != nil {
 			return nil, withRef(err, driftline.ServiceRef(clip(service.Name)))
+		}
+		planned = append(planned, p)
+	}
+	for _, m := range definitions.Monitors {
+		p, err := planMonitor(s, *cloneMonitor(&m))
+		if err != nil {
+			return nil, withRef(err, driftline.MonitorRef(clip(m.Name), 0))
 		}
 		planned = append(planned, p)
 	}
@@ -103,6 +110,9 @@ func definedRefs(definitions driftline.Definitions) []driftline.Ref {
 	}
 	for _, f := range definitions.FeatureServices {
 		refs = append(refs, driftline.ServiceRef(clip(f.Name)))
+	}
+	for _, m := range definitions.Monitors {
+		refs = append(refs, driftline.MonitorRef(clip(m.Name), 0))
 	}
 	return refs
 }

@@ -26,6 +26,9 @@ type state struct {
 	runNumbers  map[string]int                                 // slug → greatest number given out
 	experiments map[driftline.ExperimentName][]driftline.RunID // in order of creation
 	models      map[driftline.ModelName]*model
+	monitors    map[driftline.MonitorName][]*driftline.Monitor // by version, from 1
+	watches     map[driftline.MonitorName]*driftline.MonitorState
+	alerts      map[driftline.AlertID]*driftline.Alert // without summary and columns
 }
 
 func newState() *state {
@@ -46,6 +49,9 @@ func newState() *state {
 		runNumbers:  map[string]int{},
 		experiments: map[driftline.ExperimentName][]driftline.RunID{},
 		models:      map[driftline.ModelName]*model{},
+		monitors:    map[driftline.MonitorName][]*driftline.Monitor{},
+		watches:     map[driftline.MonitorName]*driftline.MonitorState{},
+		alerts:      map[driftline.AlertID]*driftline.Alert{},
 	}
 }
 
@@ -68,12 +74,17 @@ func (s *state) clone() *state {
 		runNumbers:  maps.Clone(s.runNumbers),
 		experiments: maps.Clone(s.experiments),
 		models:      maps.Clone(s.models),
+		monitors:    maps.Clone(s.monitors),
+		watches:     maps.Clone(s.watches),
+		alerts:      maps.Clone(s.alerts),
 	}
 }
 
-// catalogue returns a state of its own that holds the definitions and nothing else.
+// catalogue returns a state of its own that holds the definitions, the datasets that they
+// may speak of, and nothing else.
 func (s *state) catalogue() *state {
-	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), switched: maps.Clone(s.switched), services: maps.Clone(s.services)}
+	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), switched: maps.Clone(s.switched), services: maps.Clone(s.services),
+		datasets: s.datasets, monitors: maps.Clone(s.monitors)}
 }
 
 // effect is one assignment that a line makes. Applied to a state that stands
@@ -116,6 +127,10 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	ArtifactLogged:    foldArtifact,
 	ModelRegistered:   foldModel,
 	AliasMoved:        foldAlias,
+	MonitorApplied:    foldMonitor,
+	MonitorChanged:    foldMonitorChange,
+	PaneEvaluated:     foldEvaluation,
+	AlertChanged:      foldAlert,
 }
 
 func fold(s *state, line *Line) ([]effect, error) {

@@ -13,6 +13,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/driftline/driftline"
 	"go.yaml.in/yaml/v3"
@@ -42,7 +43,7 @@ func readDefinitions(paths []string) (*definitionFiles, error) {
 			}
 		}
 	}
-	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices) == 0 {
+	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices)+len(found.Monitors) == 0 {
 		return nil, driftline.Errorf(driftline.Invalid, "there are no definitions in %s", strings.Join(paths, ", ")).
 			WithHint("driftline init DIR writes an example")
 	}
@@ -148,6 +149,7 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	d.FeatureViews = append(d.FeatureViews, read.FeatureViews...)
 	d.OnDemandFeatureViews = append(d.OnDemandFeatureViews, read.OnDemandFeatureViews...)
 	d.FeatureServices = append(d.FeatureServices, read.FeatureServices...)
+	d.Monitors = append(d.Monitors, read.Monitors...)
 	for i, e := range read.Entities {
 		d.remember(driftline.EntityRef(e.Name), "entity", reader.place(item(root, "entities", i)))
 	}
@@ -159,6 +161,9 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	}
 	for i, s := range read.FeatureServices {
 		d.remember(driftline.ServiceRef(s.Name), "feature service", reader.place(item(root, "feature_services", i)))
+	}
+	for i, m := range read.Monitors {
+		d.remember(driftline.MonitorRef(m.Name, 0), "monitor", reader.place(item(root, "monitors", i)))
 	}
 	return nil
 }
@@ -178,7 +183,7 @@ func item(root *yaml.Node, key string, i int) *yaml.Node {
 	return root
 }
 
-var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service) "[^"]*"`)
+var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service|monitor) "[^"]*"`)
 
 // locate puts file:line in front of what the server says of an object.
 func (d *definitionFiles) locate(err error) error {
@@ -233,6 +238,12 @@ func (r *nodeReader) read(n *yaml.Node, v reflect.Value, name string) error {
 		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseDuration(s); return err })
 	case *driftline.Type:
 		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseType(s); return err })
+	case *driftline.Ref:
+		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseRef(s); return err })
+	case *driftline.Span:
+		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseSpan(s); return err })
+	case *time.Time:
+		return r.readTime(n, target, name)
 	}
 	switch v.Kind() {
 	case reflect.Pointer:
@@ -286,6 +297,19 @@ func (r *nodeReader) readParsed(n *yaml.Node, name string, parse func(string) er
 	return err
 }
 
+// readTime reads a time, which YAML has a type of its own for.
+func (r *nodeReader) readTime(n *yaml.Node, target *time.Time, name string) error {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!str" && n.Tag != "!!timestamp" {
+		return r.mismatch(n, name, "a time")
+	}
+	read, ok := parseTime(n.Value)
+	if !ok {
+		return r.mismatch(n, name, "a time like 2013-01-31T15:00:00Z")
+	}
+	*target = read.UTC()
+	return nil
+}
+
 func (r *nodeReader) readStruct(n *yaml.Node, v reflect.Value, name string) error {
 	if n.Kind != yaml.MappingNode {
 		return r.mismatch(n, name, "fields (key: value)")
@@ -313,6 +337,7 @@ func (r *nodeReader) readStruct(n *yaml.Node, v reflect.Value, name string) erro
 var readOnly = map[reflect.Type][]string{
 	reflect.TypeFor[driftline.FeatureView](): {"join_keys", "shape"},
 	reflect.TypeFor[driftline.Field]():       {"column"},
+	reflect.TypeFor[driftline.Monitor]():     {"version", "created"},
 }
 
 func jsonFields(v reflect.Value) map[string]reflect.Value {

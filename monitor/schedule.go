@@ -1,0 +1,245 @@
+package monitor
+
+import (
+	"strings"
+	"time"
+	_ "time/tzdata" // a zone means the same on every machine
+
+	"github.com/robfig/cron/v3"
+
+	"github.com/driftline/driftline"
+)
+
+// Pane is a stretch of time [Start, End) whose rows are compared together, once, from Due on.
+type Pane struct{ Start, End, Due time.Time }
+
+// Schedule is a monitor's panes.
+type Schedule struct {
+	window  driftline.Span
+	grace   time.Duration
+	zone    *time.Location
+	cron    *cron.SpecSchedule // nil: panes follow one another
+	catchUp driftline.CatchUp
+	start   time.Time
+	created time.Time
+}
+
+// mostBackfill bounds the panes between a monitor's start and its creation.
+const mostBackfill = 100_000
+
+// NewSchedule compiles the schedule of a monitor. Its errors are Invalid and name the field.
+func NewSchedule(m *driftline.Monitor) (*Schedule, error) {
+	s := &Schedule{window: m.Window, grace: time.Duration(m.Grace), catchUp: m.Schedule.CatchUp, start: m.Start, created: m.Created}
+	if m.Window.IsZero() {
+		return nil, driftline.Errorf(driftline.Invalid, "window is missing").WithHint("say how long a pane is: window: 1d")
+	}
+	if m.Grace < 0 {
+		return nil, driftline.Errorf(driftline.Invalid, "grace %s is negative", m.Grace)
+	}
+	switch m.Schedule.CatchUp {
+	case "", driftline.CatchUpAll, driftline.CatchUpLatest, driftline.CatchUpNone:
+	default:
+		return nil, driftline.Unknown("schedule.catch_up", m.Schedule.CatchUp, []driftline.CatchUp{driftline.CatchUpAll, driftline.CatchUpLatest, driftline.CatchUpNone})
+	}
+	var err error
+	if s.zone, err = zone(m.Schedule.TimeZone); err != nil {
+		return nil, err
+	}
+	if m.Schedule.Cron != "" {
+		if s.cron, err = parseCron(m.Schedule.Cron); err != nil {
+			return nil, err
+		}
+	}
+	return s, s.checkBackfill()
+}
+
+func zone(name string) (*time.Location, error) {
+	if name == "" {
+		return time.UTC, nil
+	}
+	loaded, err := time.LoadLocation(name)
+	if err != nil || name == "Local" {
+		return nil, driftline.Errorf(driftline.Invalid, "schedule.time_zone %.80q is not known", name).
+			WithHint("write an IANA name like Europe/Berlin")
+	}
+	return loaded, nil
+}
+
+func parseCron(text string) (*cron.SpecSchedule, error) {
+	refuse := func(why string) error {
+		return driftline.Errorf(driftline.Invalid, "schedule.cron %.80q is not valid: %s", text, why).
+			WithHint(`write minute, hour, day of month, month and day of week: "0 6 * * 1-5"`)
+	}
+	if strings.Contains(text, "TZ=") {
+		return nil, refuse("the zone belongs in schedule.time_zone")
+	}
+	parsed, err := cron.ParseStandard(text)
+	if err != nil {
+		return nil, refuse(err.Error())
+	}
+	spec, ok := parsed.(*cron.SpecSchedule)
+	if !ok {
+		return nil, refuse("@every counts from nowhere; use a window without cron")
+	}
+	if spec.Next(time.Unix(0, 0).UTC()).IsZero() {
+		return nil, refuse("no such day ever comes")
+	}
+	return spec, nil
+}
+
+func (s *Schedule) checkBackfill() error {
+	if s.start.IsZero() || s.created.IsZero() {
+		return nil
+	}
+	through := s.begin()
+	for n := 0; ; n++ {
+		pane := s.Next(through)
+		if pane.Due.After(s.created) {
+			return nil
+		}
+		if n >= mostBackfill {
+			return driftline.Errorf(driftline.Invalid, "start %s is more than %d panes back", s.start.Format(time.RFC3339), mostBackfill).
+				WithHint("start later, or choose a longer window")
+		}
+		through = pane.End
+	}
+}
+
+// begin is the instant after which the first pane ends.
+func (s *Schedule) begin() time.Time {
+	switch {
+	case s.cron == nil && s.start.IsZero():
+		return s.created
+	case s.cron == nil:
+		return s.start
+	case s.start.IsZero():
+		return s.created.Add(-s.grace)
+	}
+	return s.window.After(s.start.In(s.zone)).Add(-1)
+}
+
+// Next returns the pane after the one that ended at through.
+func (s *Schedule) Next(through time.Time) Pane {
+	if through.IsZero() {
+		through = s.begin()
+	}
+	if s.cron != nil {
+		due := s.nextCron(through.Add(s.grace))
+		end := due.Add(-s.grace)
+		return Pane{Start: s.window.Before(end.In(s.zone)).UTC(), End: end.UTC(), Due: due.UTC()}
+	}
+	start, end := s.aligned(through)
+	return Pane{Start: start.UTC(), End: end.UTC(), Due: end.Add(s.grace).UTC()}
+}
+
+// Open returns the first pane after through that is not closed at now.
+func (s *Schedule) Open(through, now time.Time) Pane {
+	pane := s.Next(through)
+	for !pane.Due.After(now) {
+		pane = s.Next(pane.End)
+	}
+	return pane
+}
+
+// aligned returns the pane of those that follow one another which t is in.
+func (s *Schedule) aligned(t time.Time) (start, end time.Time) {
+	switch local := t.In(s.zone); {
+	case s.window.Months > 0:
+		n := s.window.Months
+		month := local.Year()*12 + int(local.Month()) - 1
+		first := month - month%n
+		return s.midnight(0, first+1, 1), s.midnight(0, first+n+1, 1)
+	case s.window.Days > 0:
+		n := s.window.Days
+		day := dayNumber(local)
+		first := day - ((day%n)+n)%n
+		return s.midnight(1970, 1, monday+first), s.midnight(1970, 1, monday+first+n)
+	default:
+		length := s.window.Clock.Microseconds()
+		at := t.UnixMicro()
+		first := at - ((at%length)+length)%length
+		return time.UnixMicro(first), time.UnixMicro(first + length)
+	}
+}
+
+// monday is the day of January 1970 that days are counted from, so that weeks begin with it.
+const monday = 5
+
+// dayNumber counts the days of the calendar from the first Monday of 1970.
+func dayNumber(local time.Time) int {
+	date := time.Date(local.Year(), local.Month(), local.Day(), 0, 0, 0, 0, time.UTC)
+	return int(date.Unix()/86_400) - (monday - 1)
+}
+
+func (s *Schedule) midnight(year, month, day int) time.Time {
+	return instant(time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC), s.zone)
+}
+
+// instant returns when a clock in a zone shows what wall shows in UTC. A time that a change
+// of the clocks repeats is the first of the two; for one that it skips, the change itself.
+func instant(wall time.Time, zone *time.Location) time.Time {
+	_, before := wall.Add(-24 * time.Hour).In(zone).Zone()
+	_, after := wall.Add(24 * time.Hour).In(zone).Zone()
+	first := wall.Add(-time.Duration(max(before, after)) * time.Second)
+	second := wall.Add(-time.Duration(min(before, after)) * time.Second)
+	for _, t := range []time.Time{first, second} {
+		if shown(t, zone).Equal(wall) {
+			return t
+		}
+	}
+	changed, _ := second.In(zone).ZoneBounds()
+	return changed.UTC()
+}
+
+// shown is what a clock in a zone shows at t, as a time in UTC.
+func shown(t time.Time, zone *time.Location) time.Time {
+	_, offset := t.In(zone).Zone()
+	return t.UTC().Add(time.Duration(offset) * time.Second)
+}
+
+// everyHour is the bit that robfig/cron sets where a field is *.
+const everyHour = 1 << 63
+
+// nextCron returns the first time of the cron expression that is after t.
+func (s *Schedule) nextCron(t time.Time) time.Time {
+	if s.cron.Hour&everyHour != 0 {
+		return s.cron.Next(t.In(s.zone))
+	}
+	// On the dial of the clock, where no hour is skipped or repeated. A change of the
+	// clocks moves the hands by a day at most.
+	for wall := shown(t, s.zone).Add(-25 * time.Hour); ; {
+		wall = s.cron.Next(wall)
+		if next := instant(wall, s.zone); next.After(t) {
+			return next
+		}
+	}
+}
+
+// Due returns the panes that are due at now, the oldest first, and no more than limit. up
+// is since when somebody could have evaluated them: those that were due before then were
+// missed, and the schedule says what becomes of them, but for those from before the
+// monitor was made, which its start asks for.
+func (s *Schedule) Due(through, up, now time.Time, limit int) []Pane {
+	var due []Pane
+	var missed *Pane
+	for len(due) < limit {
+		pane := s.Next(through)
+		if pane.Due.After(now) {
+			break
+		}
+		through = pane.End
+		if pane.Due.After(s.created) && pane.Due.Before(up) && (s.catchUp == driftline.CatchUpLatest || s.catchUp == driftline.CatchUpNone) {
+			missed = &pane
+			continue
+		}
+		if missed != nil && s.catchUp == driftline.CatchUpLatest {
+			due = append(due, *missed)
+		}
+		missed = nil
+		due = append(due, pane)
+	}
+	if missed != nil && s.catchUp == driftline.CatchUpLatest {
+		due = append(due, *missed)
+	}
+	return due
+}
