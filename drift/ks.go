@@ -50,6 +50,12 @@ type KSResult struct {
 // Source: Smirnov 1939; Hodges, "The significance probability of the Smirnov
 // two-sample test", Arkiv för Matematik 3 (1958).
 func KS(reference, current Sample, alternative Alternative) KSResult {
+	result, _ := ksWithCounts(reference, current, alternative)
+	return result
+}
+
+// ksWithCounts also returns the counts that D was found by.
+func ksWithCounts(reference, current Sample, alternative Alternative) (KSResult, orderedCounts) {
 	found := findExtremes(reference, current, alternative)
 	result := KSResult{
 		N: int64(found.n), M: int64(found.m),
@@ -57,7 +63,7 @@ func KS(reference, current Sample, alternative Alternative) KSResult {
 	}
 	if found.n == 0 || found.m == 0 {
 		result.D, result.P, result.Location = math.NaN(), math.NaN(), math.NaN()
-		return result
+		return result, found.counts
 	}
 	side := found.above
 	result.Sign = +1
@@ -67,7 +73,7 @@ func KS(reference, current Sample, alternative Alternative) KSResult {
 	}
 	result.Location = side.at + 0 // negative zero becomes zero
 	result.D, result.P, result.ExactP = ksPValue(side.distance, result.N, result.M, alternative, Auto)
-	return result
+	return result, found.counts
 }
 
 // Detectable returns the smallest D that would have been significant at level
@@ -87,6 +93,8 @@ type extremes struct {
 	n, m  int // values in reference and current, missing ones excluded
 	above gap // F − G
 	below gap // G − F
+
+	counts orderedCounts // of every value, or every cell
 }
 
 func newExtremes(n, m int) extremes {
@@ -120,10 +128,12 @@ func extremesBySorting(reference, current Sample) extremes {
 	}
 	for i, j := 0, 0; i < len(x) || j < len(y); {
 		at := smaller(x[i:], y[j:])
-		before := i
+		before, beforeCurrent := i, j
 		i += leading(x[i:], at)
 		j += leading(y[j:], at)
 		found.observe(i, j, at, i > before)
+		found.counts.reference = append(found.counts.reference, uint32(i-before))
+		found.counts.current = append(found.counts.current, uint32(j-beforeCurrent))
 	}
 	return found
 }

@@ -177,6 +177,7 @@ func extremesByCells(reference, current Sample, alternative Alternative, cells i
 	n := reference.Len() - int(inReference[cells])
 	m := current.Len() - int(inCurrent[cells])
 	found := newExtremes(n, m)
+	found.counts = orderedCounts{inReference[:cells], inCurrent[:cells]}
 	if n == 0 || m == 0 {
 		return found
 	}

@@ -121,6 +121,8 @@ type comparison struct {
 	driftline.ColumnDrift
 	untestable         bool // Note says why
 	reference, current side
+	tails              drift.TailResult
+	category           string  // what the category that changed most did
 	missingDetectable  float64 // the smallest change of the share of missing that would be significant
 	notes              []string
 }
@@ -293,7 +295,8 @@ func (c *comparison) undefined() {
 func (c *comparison) testNumbers(alpha float64) {
 	reference, referenceNulls := numbers(c.reference.pieces)
 	current, currentNulls := numbers(c.current.pieces)
-	result := drift.KS(reference, current, drift.TwoSided)
+	all := drift.CompareNumbers(reference, current)
+	result := all.KS
 	c.ReferenceRows, c.CurrentRows = result.N, result.M
 	c.ReferenceNulls = referenceNulls + result.MissingN
 	c.CurrentNulls = currentNulls + result.MissingM
@@ -309,6 +312,10 @@ func (c *comparison) testNumbers(alpha float64) {
 	c.Statistic, c.Effect = driftline.Number(result.D), driftline.Number(result.D)
 	c.PValue, c.Location = driftline.Number(result.P), driftline.Number(result.Location)
 	c.effectRange(result.Interval(alpha), result.Detectable(alpha))
+	c.CombinedPValue = driftline.Number(all.P)
+	c.other("rank", all.Ranks.Statistic, all.Ranks.P, all.Ranks.Effect())
+	c.other("tails", all.Tails.Effect, all.Tails.P, all.Tails.Effect)
+	c.tails = all.Tails
 	switch distinct := distinctValues(reference, current); {
 	case distinct == 1:
 		c.note("every value is the same")
@@ -333,7 +340,8 @@ func (c *comparison) testCategories(alpha float64) {
 		return
 	}
 	names := drift.CategoryNames(reference, current)
-	result := drift.ChiSquare(countsOf(names, reference), countsOf(names, current))
+	all := drift.CompareCategories(countsOf(names, reference), countsOf(names, current))
+	result := all.ChiSquare
 	if math.IsNaN(result.P) {
 		c.note("each of the %d categories is too rare to test", len(names))
 		return
@@ -341,6 +349,11 @@ func (c *comparison) testCategories(alpha float64) {
 	c.Test = "chi2"
 	c.Statistic, c.PValue, c.Effect = driftline.Number(result.Statistic), driftline.Number(result.P), driftline.Number(result.V)
 	c.effectRange(result.Interval(alpha), result.Detectable(alpha))
+	c.CombinedPValue = driftline.Number(all.P)
+	c.other("category", all.Category.Effect, all.Category.P, all.Category.Effect)
+	if at := all.Category.Index; at >= 0 {
+		c.category = fmt.Sprintf("%q went from %s to %s", shown(names[at]), percent(reference[names[at]], result.N), percent(current[names[at]], result.M))
+	}
 	if result.DF == 0 {
 		c.note("every value is the same")
 	}
@@ -391,6 +404,16 @@ func (c *comparison) testMissing(alpha float64) {
 	}
 }
 
+// other adds a further test to the column, if it could be computed.
+func (c *comparison) other(name string, value, p, effect float64) {
+	if math.IsNaN(p) {
+		return
+	}
+	c.Others = append(c.Others, driftline.DriftStatistic{
+		Name: name, Value: driftline.Number(value), PValue: driftline.Number(p), Effect: driftline.Number(effect),
+	})
+}
+
 func (c *comparison) effectRange(interval drift.Interval, detectable float64) {
 	c.EffectLow, c.EffectHigh = driftline.Number(interval.Low), driftline.Number(interval.High)
 	c.Detectable = driftline.Number(detectable)
@@ -421,11 +444,11 @@ func report(columns []*comparison, levels drift.Levels, referenceRows, currentRo
 	}
 	p := make([]float64, 0, 2*len(columns))
 	for _, c := range columns {
-		p = append(p, float64(c.PValue), float64(c.MissingPValue))
+		p = append(p, float64(c.CombinedPValue), float64(c.MissingPValue))
 	}
 	q := drift.AdjustBH(p)
 	for i, c := range columns {
-		c.CombinedPValue, c.QValue, c.MissingQValue = c.PValue, driftline.Number(q[2*i]), driftline.Number(q[2*i+1])
+		c.QValue, c.MissingQValue = driftline.Number(q[2*i]), driftline.Number(q[2*i+1])
 		c.decide(levels)
 		if c.Verdict == driftline.Drift {
 			r.Drifted++
@@ -444,13 +467,51 @@ func report(columns []*comparison, levels drift.Levels, referenceRows, currentRo
 func (c *comparison) decide(levels drift.Levels) {
 	c.Verdict = driftline.NotCompared
 	if c.Test != "" {
-		c.DecidedBy, c.Threshold = c.Test, driftline.Number(levels.Alpha)
-		c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), float64(c.Effect), float64(c.Detectable)))
+		c.Threshold = driftline.Number(levels.Alpha)
+		effect := c.strongest(levels.Alpha)
+		c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), effect, float64(c.Detectable)))
+		if c.Verdict == driftline.Drift && (float64(c.PValue) > levels.Alpha || float64(c.Effect) < levels.Margin) {
+			c.explain()
+		}
 	}
 	if !math.IsNaN(float64(c.MissingQValue)) {
 		c.decideMissing(levels)
 	}
 	c.Note = strings.Join(c.notes, "; ")
+}
+
+// strongest sets which test has the strongest evidence, and returns the largest effect
+// of those that are significant on their own.
+func (c *comparison) strongest(alpha float64) (effect float64) {
+	c.DecidedBy = c.Test
+	least := float64(c.PValue)
+	if effect = 0; least <= alpha {
+		effect = float64(c.Effect)
+	}
+	for _, other := range c.Others {
+		p := float64(other.PValue)
+		if p <= alpha {
+			effect = max(effect, float64(other.Effect))
+		}
+		if p < least {
+			least, c.DecidedBy = p, other.Name
+		}
+	}
+	return effect
+}
+
+// explain says what was found that D or V does not show.
+func (c *comparison) explain() {
+	switch c.DecidedBy {
+	case "tails":
+		where, t := "at or below", c.tails
+		if t.Upper {
+			where = "at or above"
+		}
+		c.note("%s of reference and %s of current lie %s %.6g", percent(t.Reference, c.ReferenceRows), percent(t.Current, c.CurrentRows), where, t.At)
+	case "category":
+		c.note("%s", c.category)
+	}
 }
 
 // decideMissing lets a change in what is missing make the column drift.

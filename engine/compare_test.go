@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -181,6 +182,27 @@ func TestCompareColumnByColumn(t *testing.T) {
 		{name: "other widths", sides: both(i64(repeat[int64](n, 1, 2, 3)...), func(mem memory.Allocator) column {
 			return build(array.NewInt8Builder(mem), "c", repeat[int8](n, 1, 2, 3), nil)
 		}), test: "ks", verdict: driftline.Same, note: "3 distinct"},
+		{name: "a tail", sides: func(mem memory.Allocator) (column, column) {
+			values := spread(n, 0)
+			far := slices.Clone(values)
+			for i, v := range far {
+				if v >= 0.99 {
+					far[i] *= 2
+				}
+			}
+			return floats(mem, "c", values...), floats(mem, "c", far...)
+		}, test: "ks", verdict: driftline.Drift, note: "0 % of reference and 0.767 % of current lie at or above"},
+		{name: "one new category among many", sides: func(mem memory.Allocator) (column, column) {
+			var names, more []string
+			for i := range 20 * n {
+				names = append(names, fmt.Sprint(i%1000))
+				more = append(more, fmt.Sprint(i%1000))
+				if i%500 == 3 {
+					more[i] = "new"
+				}
+			}
+			return texts(mem, "c", names...), texts(mem, "c", more...)
+		}, test: "chi2", verdict: driftline.Drift, note: `"new" went from 0 % to 0.2 %`},
 		{name: "booleans", sides: both(
 			func(mem memory.Allocator) column {
 				return build(array.NewBooleanBuilder(mem), "c", repeat(n, true, false), nil)
