@@ -50,6 +50,24 @@ type ChiSquareResult struct {
 // Sources: Pearson 1900; Cochran 1954; Bergsma, "A bias-correction for Cramér's V
 // and Tschuprow's T", Journal of the Korean Statistical Society 42 (2013).
 func ChiSquare(reference, current []int64) ChiSquareResult {
+	return homogeneity(reference, current, (*table).chiSquare)
+}
+
+// GTest is [ChiSquare] with the likelihood ratio in place of the squared differences,
+// and χ²'s distribution and special cases:
+//
+//	G = 2 Σ_i ( r_i·ln(r_i/e_i) + c_i·ln(c_i/f_i) )
+//
+// where e_i and f_i are the expected counts. It is 2N times the mutual information of
+// side and category, so the G of a refined table is the sum of those of its steps. V is
+// that of χ².
+//
+// Source: Woolf 1957; Sokal and Rohlf, "Biometry", 1981.
+func GTest(reference, current []int64) ChiSquareResult {
+	return homogeneity(reference, current, (*table).g)
+}
+
+func homogeneity(reference, current []int64, statistic func(*table) float64) ChiSquareResult {
 	table := newTable(reference, current)
 	result := ChiSquareResult{N: table.n, M: table.m}
 	if table.n == 0 || table.m == 0 {
@@ -64,9 +82,9 @@ func ChiSquare(reference, current []int64) ChiSquareResult {
 		return result.undefined()
 	}
 	result.DF = len(table.cells) - 1
-	result.Statistic = table.chiSquare()
+	result.Statistic = statistic(&table)
 	result.P = ChiSquareSF(result.Statistic, result.DF)
-	result.V = cramersV(result.Statistic, result.DF, table.n+table.m)
+	result.V = cramersV(table.chiSquare(), result.DF, table.n+table.m)
 	return result
 }
 
@@ -203,4 +221,23 @@ func (t *table) chiSquare() float64 {
 		sum += difference / n * (difference / m) / float64(c.total())
 	}
 	return sum
+}
+
+// g sums per side and cell o·ln(o/e) − (o − e), which is the same sum, because the
+// differences cancel, and has no negative terms to cancel where o is near e.
+func (t *table) g() float64 {
+	total := float64(t.n + t.m)
+	sum := 0.0
+	for _, c := range t.cells {
+		share := float64(c.total()) / total
+		for _, side := range [...]struct{ observed, size int64 }{{c.reference, t.n}, {c.current, t.m}} {
+			observed, expected := float64(side.observed), share*float64(side.size)
+			if observed == 0 {
+				sum += expected
+				continue
+			}
+			sum += deviance(observed, expected)
+		}
+	}
+	return 2 * sum
 }
