@@ -16,7 +16,7 @@ const maxEvenBins = 1 << 16
 //
 //	no value:               0 and 1
 //	one distinct value v:   v − ½ and v + ½
-//	infinite, NaN, or a range too fine to be cut: nil
+//	infinite, NaN, or a range too wide or too fine to be cut: nil
 //
 // Source: Sturges, "The choice of a class interval", JASA 21 (1926).
 func SturgesEdges(values []float64) []float64 {
@@ -52,7 +52,7 @@ func edgesByWidth(values []float64, rule func(span float64) float64) []float64 {
 		return []float64{0, 1}
 	}
 	low, high := slices.Min(values), slices.Max(values) // NaN if there is one
-	if low-low != 0 || high-high != 0 {
+	if span := high - low; span-span != 0 {
 		return nil
 	}
 	span := high - low

@@ -2,6 +2,7 @@ package drift
 
 import (
 	"math"
+	"slices"
 
 	"gonum.org/v1/gonum/mat"
 )
@@ -44,7 +45,13 @@ func EppsSingleton(reference, current Sample) EppsSingletonResult {
 	if len(x) < eppsMin || len(y) < eppsMin {
 		return result
 	}
-	pooled := append(append(make([]float64, 0, len(x)+len(y)), x...), y...)
+	unit := squarable(reference, current)
+	for _, values := range [...][]float64{x, y} {
+		for i := range values {
+			values[i] *= unit
+		}
+	}
+	pooled := slices.Concat(x, y)
 	sortFloats(pooled)
 	scale := (interpolated(pooled, 0.75) - interpolated(pooled, 0.25)) / 2
 	if !(scale > 0) || math.IsInf(pooled[0], 0) || math.IsInf(pooled[len(pooled)-1], 0) {
@@ -82,7 +89,7 @@ func waves(values []float64, level, scale float64) (mean [eppsSize]float64, cova
 	var sums [eppsSize]compensated
 	for i, v := range values {
 		for k, point := range eppsPoints {
-			rows[i][len(eppsPoints)+k], rows[i][k] = math.Sincos(point / scale * (v - level))
+			rows[i][len(eppsPoints)+k], rows[i][k] = math.Sincos(point * ((v - level) / scale))
 		}
 		for k := range sums {
 			sums[k].add(rows[i][k])

@@ -30,7 +30,8 @@ type WelchResult struct {
 // population variances are involved", Biometrika 34 (1947).
 func Welch(reference, current Sample) WelchResult {
 	unit := squarable(reference, current)
-	x, y := MomentsOf(reference.times(unit)), MomentsOf(current.times(unit))
+	level := momentsOf(reference, unit, 0).Mean // what both have in common would cost digits
+	x, y := momentsOf(reference, unit, level), momentsOf(current, unit, level)
 	result := WelchResult{TestResult: TestResult{N: x.N, M: y.N, MissingN: x.Missing, MissingM: y.Missing}}
 	u, v := x.Variance(1)/float64(x.N), y.Variance(1)/float64(y.N)
 	result.Statistic = (x.Mean - y.Mean) / math.Sqrt(u+v)
@@ -57,21 +58,6 @@ func squarable(samples ...Sample) float64 {
 		return 1
 	}
 	return math.Ldexp(1, min(1023, -exponent))
-}
-
-// times returns the sample with all values multiplied by unit.
-func (s Sample) times(unit float64) Sample {
-	if unit == 1 {
-		return s
-	}
-	scaled := make(Sample, len(s))
-	for i, piece := range s {
-		scaled[i] = make([]float64, len(piece))
-		for j, v := range piece {
-			scaled[i][j] = v * unit
-		}
-	}
-	return scaled
 }
 
 // studentTwoSided returns P(|t| ≥ |x|) for Student's t: the regularized incomplete

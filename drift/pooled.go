@@ -33,7 +33,10 @@ type Moments struct {
 // Special cases:
 //
 //	Mean and Squares are NaN without values, and if a value is infinite
-func MomentsOf(s Sample) Moments {
+func MomentsOf(s Sample) Moments { return momentsOf(s, 1, 0) }
+
+// momentsOf is MomentsOf of the values times unit less level.
+func momentsOf(s Sample, unit, level float64) Moments {
 	var m Moments
 	var sum compensated
 	for _, piece := range s {
@@ -43,7 +46,7 @@ func MomentsOf(s Sample) Moments {
 				continue
 			}
 			m.N++
-			sum.add(v)
+			sum.add(float64(v*unit) - level)
 		}
 	}
 	m.Mean = sum.value() / float64(m.N)
@@ -55,7 +58,8 @@ func MomentsOf(s Sample) Moments {
 	for _, piece := range s {
 		for _, v := range piece {
 			if v == v {
-				squares.add((v - m.Mean) * (v - m.Mean))
+				deviation := float64(v*unit) - level - m.Mean
+				squares.add(deviation * deviation)
 			}
 		}
 	}
