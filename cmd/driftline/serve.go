@@ -8,6 +8,8 @@ import (
 	"log/slog"
 	"net"
 	"runtime"
+	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -51,6 +53,21 @@ const drainTime = 30 * time.Second
 // would otherwise collect many times a second. A large heap is hardly changed by them.
 const ballastBytes = 256 << 20
 
+// threadsPerCore lets the kernel take turns between what works for long, such as a merge of
+// files, and what answers: Go itself interrupts a goroutine after ten milliseconds only, for
+// which a read would wait on a machine of few cores.
+const threadsPerCore = 2
+
+// raiseThreads gives goroutines more threads than there are cores, unless GOMAXPROCS says
+// how many, and returns the number of cores.
+func (a *app) raiseThreads() (cores int) {
+	cores = runtime.GOMAXPROCS(0)
+	if !slices.ContainsFunc(a.environ(), func(v string) bool { return strings.HasPrefix(v, "GOMAXPROCS=") }) {
+		runtime.GOMAXPROCS(threadsPerCore * cores)
+	}
+	return cores
+}
+
 func (a *app) serve(ctx context.Context) (err error) {
 	ballast := make([]byte, ballastBytes)
 	defer runtime.KeepAlive(ballast)
@@ -85,10 +102,14 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e, err := engine.Open(context.WithoutCancel(ctx), chosen.Data, &engine.Options{
-		Logger: log, Sources: chosen.AllowSource, SQL: limits,
+	e, err := engine.Open(ctx, chosen.Data, &engine.Options{
+		Logger: log, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
 	})
+	if err != nil && ctx.Err() != nil { // it goes on when the folder is opened again
+		fmt.Fprintln(a.stdout, "Stopped.")
+		return nil
+	}
 	if err != nil {
 		return aboutFolder(chosen.Data, err)
 	}
