@@ -27,6 +27,7 @@ var onlineParts = []part{
 	{name: "saturation", does: "the most requests/s over HTTP and one Flight stream, beside redis-benchmark", run: onlineSaturation},
 	{name: "mixed", does: "latency of 5k reads/s beside 5k durable pushes/s", run: onlineMixed},
 	{name: "windows", does: "aggregates over 7 days with a million events in them, beside DuckDB over the rows", run: compareWindows},
+	{name: "large", does: "10M entities × 50 features beside 1M: latency, disk, and opening after a kill", big: true, run: onlineLarge},
 }
 
 // Goals of the issue "Serving", for one entity × 50 features unless they say otherwise.
