@@ -33,16 +33,21 @@ func ParseTarget(s string) (Target, error) {
 // Which rows those are is known by their write sequences, so a row is brought online
 // once, however late it was written, and no row is missed. Of them the job takes those
 // whose event times are in a range.
+//
+// A job that rebuilds makes all online rows of its views anew instead, history included,
+// from the newest snapshot and the ingest log. Reads are answered offline meanwhile, and
+// after it was cancelled until upkeep has carried it on.
 type Materialization struct {
 	ID          string     `json:"id"`
 	Views       []ViewName `json:"feature_views"`
 	Start       time.Time  `json:"start_ts,omitzero"` // of event times, inclusive; zero: from the first
-	End         time.Time  `json:"end_ts"`            // inclusive
+	End         time.Time  `json:"end_ts,omitzero"`   // inclusive; zero only of a rebuild
 	Incremental bool       `json:"incremental"`
+	Rebuild     bool       `json:"rebuild,omitempty"`
 
 	State   MaterializationState `json:"state"`
-	Rows    int64                `json:"rows"`  // looked at so far, of those held back
-	Total   int64                `json:"total"` // held back when the job began
+	Rows    int64                `json:"rows"`  // looked at so far, of Total
+	Total   int64                `json:"total"` // held back when the job began; of a rebuild all, twice if the view keeps a history
 	Done    []ViewName           `json:"done"`  // views that are finished
 	Started time.Time            `json:"started"`
 	Ended   time.Time            `json:"ended,omitzero"`
@@ -65,8 +70,9 @@ const (
 type MaterializationRequest struct {
 	Views       []ViewName `json:"feature_views,omitempty"` // none: all that are served
 	Start       time.Time  `json:"start_ts,omitzero"`       // the zero time: from the first row
-	End         time.Time  `json:"end_ts"`
+	End         time.Time  `json:"end_ts,omitzero"`
 	Incremental bool       `json:"incremental,omitempty"` // everything up to End that is not online yet
+	Rebuild     bool       `json:"rebuild,omitempty"`     // all online rows anew; then there are no times
 
 	// Force cancels jobs under way that have a view in common with this one, which are a
 	// Conflict otherwise.

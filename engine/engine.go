@@ -321,15 +321,18 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 		return nil, err
 	}
 	// The definitions stand, so the client's hanging up must not leave them without tables.
-	ctx = context.WithoutCancel(ctx)
+	whole := context.WithoutCancel(ctx)
 	if err := e.reached(stepDefined); err != nil {
 		return nil, err
 	}
 	for _, d := range defs.FeatureViews {
 		name := d.Name.Stored()
-		if err := e.ensureTable(ctx, name); err != nil {
+		if err := e.ensureTable(whole, name); err != nil {
 			return nil, err
 		}
+	}
+	for _, d := range defs.FeatureViews {
+		name := d.Name.Stored()
 		if err := e.mendServing(ctx, name); err != nil {
 			return nil, err
 		}

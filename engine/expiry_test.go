@@ -22,10 +22,8 @@ func TestOnlineRowsExpireAndThePastIsAnsweredOffline(t *testing.T) {
 	if err := env.Engine.ExpireOnline(context.Background()); err != nil {
 		t.Fatal(err)
 	}
-	for when, want := range map[int]string{3: "(null) NOT_FOUND", 1: "1.5 PRESENT"} {
-		if got := onlineTemp(t, env, "JFK", at(when)); got != want {
-			t.Errorf("at %d o'clock: %s, want %s", when, got, want)
-		}
+	if got := onlineTemp(t, env, "JFK", at(1)); got != "1.5 PRESENT" {
+		t.Errorf("at one o'clock: %s", got)
 	}
 
 	// A longer TTL makes it count again, from what the files say.
@@ -33,6 +31,39 @@ func TestOnlineRowsExpireAndThePastIsAnsweredOffline(t *testing.T) {
 	env.Apply(driftline.Definitions{FeatureViews: []driftline.FeatureView{view}})
 	if got := onlineTemp(t, env, "JFK", at(3)); got != "1.5 PRESENT" {
 		t.Errorf("with a longer TTL: %s", got)
+	}
+}
+
+// A row is known for as long again as it counts, and an hour at least: whether upkeep has
+// removed it makes no difference to what is said of it.
+func TestWhatIsSaidOfAnExpiredRowDependsOnItsAgeAlone(t *testing.T) {
+	for _, ttl := range []time.Duration{time.Minute, time.Hour, 5 * time.Hour} {
+		env := testenv.New(t)
+		view := weather.FeatureViews[0]
+		view.TTL = driftline.Duration(ttl)
+		env.Apply(driftline.Definitions{Entities: weather.Entities, FeatureViews: []driftline.FeatureView{view}})
+		env.Ingest("weather", `[{"origin": "JFK", "event_timestamp": "`+minute(0)+`", "temp": 1.5}]`)
+		forgotten := ttl + max(ttl, time.Hour)
+		look := func(when string) {
+			for age, want := range map[time.Duration]string{
+				ttl:                          "1.5 PRESENT",
+				ttl + time.Microsecond:       "(null) OUTSIDE_MAX_AGE",
+				forgotten:                    "(null) OUTSIDE_MAX_AGE",
+				forgotten + time.Microsecond: "(null) NOT_FOUND",
+				forgotten + 100*24*time.Hour: "(null) NOT_FOUND",
+			} {
+				if got := onlineTemp(t, env, "JFK", at(0).Add(age)); got != want {
+					t.Errorf("TTL %s, age %s, %s: %s, want %s", ttl, age, when, got, want)
+				}
+			}
+		}
+		for _, age := range []time.Duration{0, ttl + 1, forgotten, forgotten + time.Microsecond, 50 * time.Hour} {
+			env.Clock.Set(at(0).Add(age))
+			if err := env.Engine.ExpireOnline(context.Background()); err != nil {
+				t.Fatal(err)
+			}
+			look("after upkeep at " + age.String())
+		}
 	}
 }
 

@@ -52,6 +52,9 @@ func (e *Engine) AtFirst(step string, do func()) {
 	}
 }
 
+// MendAll is the part of upkeep that carries on what was stopped.
+func (e *Engine) MendAll(ctx context.Context) error { return e.mendAll(ctx) }
+
 // SetSmallRows changes how many rows a write may have to go to the ingest log.
 func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
 
@@ -179,7 +182,7 @@ func (e *Engine) MaintainAll(ctx context.Context) error { return e.maintainAll(c
 // RebuildOnline makes the online rows of a view anew, as a rollback does.
 func (e *Engine) RebuildOnline(ctx context.Context, view driftline.ViewName) error {
 	defer e.tables.lock(viewTable(view).String())()
-	return e.rebuildOnline(ctx, view)
+	return e.rebuildOnline(ctx, view, func(int64) {})
 }
 
 // ExpireOnline is the part of upkeep that removes expired online rows.

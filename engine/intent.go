@@ -184,7 +184,7 @@ func (e *Engine) complete(ctx context.Context, in *intent, snapshot offline.Snap
 			return err
 		}
 	case intentRollback:
-		if err := e.rebuildOnline(ctx, in.View); err != nil {
+		if err := e.rebuildOnline(ctx, in.View, e.logProgress(in.View)); err != nil {
 			return err
 		}
 	}

@@ -15,7 +15,7 @@ import (
 // What upkeep does on its own, and how often.
 const (
 	maintainEvery  = time.Minute        // looks for files worth merging, from manifests alone
-	expireEvery    = time.Hour          // gives up snapshots and online rows, and removes orphans
+	expireEvery    = time.Hour          // gives up snapshots and online rows, removes orphans, and mends what is online
 	orphanGrace    = 24 * time.Hour     // what a crash left is not touched before
 	scrubEvery     = 7 * 24 * time.Hour // reads each file again
 	scrubBandwidth = 16 << 20           // bytes a second: a disk barely notices
@@ -78,7 +78,7 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 		}
 	}
 	if expire {
-		failed = errors.Join(failed, e.expireOnline(ctx), e.expireHistories(ctx))
+		failed = errors.Join(failed, e.mendAll(ctx), e.expireOnline(ctx), e.expireHistories(ctx))
 	}
 	return failed
 }

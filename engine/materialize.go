@@ -89,11 +89,17 @@ func (e *Engine) Materialize(ctx context.Context, req driftline.MaterializationR
 // newMaterialization checks a request.
 func (e *Engine) newMaterialization(req driftline.MaterializationRequest) (driftline.Materialization, error) {
 	job := driftline.Materialization{
-		Start: req.Start, End: req.End, Incremental: req.Incremental,
+		Start: req.Start, End: req.End, Incremental: req.Incremental, Rebuild: req.Rebuild,
 		State: driftline.MaterializationRunning, Done: []driftline.ViewName{}, Started: e.now().UTC(),
 	}
 	switch {
-	case req.End.IsZero():
+	case req.Rebuild && (req.Incremental || !req.Start.IsZero() || !req.End.IsZero()):
+		return job, driftline.Errorf(driftline.Invalid, "a rebuild has no times").
+			WithHint("it makes all online rows of the views anew; leave start, end and incremental out")
+	case req.Rebuild && len(req.Views) == 0:
+		return job, driftline.Errorf(driftline.Invalid, "the rebuild names no views").
+			WithHint("name those whose online rows are to be made anew")
+	case req.End.IsZero() && !req.Rebuild:
 		return job, driftline.Errorf(driftline.Invalid, "the materialization has no end").
 			WithHint("say up to which event time rows go online")
 	case !req.Start.IsZero() && req.Start.After(req.End):
@@ -120,6 +126,10 @@ func (e *Engine) newMaterialization(req driftline.MaterializationRequest) (drift
 			continue
 		}
 		job.Views = append(job.Views, view.Name)
+		if req.Rebuild {
+			job.Total += e.rowsToRebuild(view)
+			continue
+		}
 		for _, rows := range e.heads.of(view.Name).held {
 			job.Total += rows.rows()
 		}
@@ -301,7 +311,11 @@ func (e *Engine) materialize(ctx context.Context, job *materializing) error {
 			continue
 		}
 		view := &materializedView{engine: e, job: job, name: name, span: span}
-		if err := view.run(ctx); err != nil {
+		run := view.run
+		if job.state.Rebuild {
+			run = view.rebuild
+		}
+		if err := run(ctx); err != nil {
 			return err
 		}
 	}
@@ -350,6 +364,19 @@ func (v *materializedView) run(ctx context.Context) error {
 	return nil
 }
 
+// rebuild makes all online rows of the view anew.
+func (v *materializedView) rebuild(ctx context.Context) error {
+	e := v.engine
+	defer e.tables.lock(viewTable(v.name).String())()
+	if err := e.checkHealthy(v.name); err != nil {
+		return err
+	}
+	if err := e.rebuildOnline(ctx, v.name, v.count); err != nil {
+		return err
+	}
+	return v.finish(e.heads.of(v.name).snapshot)
+}
+
 // step looks at one file, or ends the work if there is none left.
 func (v *materializedView) step(ctx context.Context, seen map[string]bool, rebuilds *int) (done bool, err error) {
 	e := v.engine
@@ -368,10 +395,11 @@ func (v *materializedView) step(ctx context.Context, seen map[string]bool, rebui
 		clear(seen)
 	}
 	if len(v.held) > 0 {
-		for _, f := range now.snapshot.Files {
-			if seen[f.Hash] {
-				continue
-			}
+		mayHold, err := v.filesOf(ctx, now.snapshot, seen)
+		if err != nil {
+			return false, err
+		}
+		for _, f := range mayHold {
 			part := now.snapshot
 			part.Files = []offline.File{f}
 			seen[f.Hash] = true
@@ -380,13 +408,44 @@ func (v *materializedView) step(ctx context.Context, seen map[string]bool, rebui
 					return false, err
 				}
 			}
-			return false, e.mergeOnline(view, e.newestIn(ctx, view, v.counted(v.due(ctx, view, part))))
+			return false, e.mergeOnline(view, e.newestIn(ctx, view, counted(v.due(ctx, view, part), v.count)))
 		}
 	}
 	if err := e.reached(stepMaterialized); err != nil {
 		return false, err
 	}
 	return true, v.finish(now.snapshot)
+}
+
+// filesOf returns the files that may have held rows, by the write sequences that the
+// manifests say they have, without those seen before.
+func (v *materializedView) filesOf(ctx context.Context, snapshot offline.Snapshot, seen map[string]bool) (files []offline.File, err error) {
+	if !slices.ContainsFunc(snapshot.Files, func(f offline.File) bool { return !seen[f.Hash] }) {
+		return nil, nil
+	}
+	ranges, err := v.engine.offline.Ranges(ctx, snapshot, offline.Order{Then: []string{driftline.SequenceColumn}})
+	if err != nil {
+		return nil, err
+	}
+	for _, r := range ranges {
+		if seen[r.Hash] {
+			continue
+		}
+		first, known := r.Low[0].(int64)
+		last, alsoKnown := r.High[0].(int64)
+		if known && alsoKnown && !r.Unknown && !v.holdsAny(uint64(first), uint64(last)) {
+			seen[r.Hash] = true
+			continue
+		}
+		files = append(files, r.File)
+	}
+	return files, nil
+}
+
+// holdsAny reports whether rows of some write sequences, first and last included, are among
+// the held ones.
+func (v *materializedView) holdsAny(first, last uint64) bool {
+	return slices.ContainsFunc(v.held, func(h *heldRows) bool { return h.first <= last && first <= h.last })
 }
 
 // stepMaterialized is after a view's rows are online, and before that is written down.
@@ -401,16 +460,21 @@ func (v *materializedView) due(ctx context.Context, view *driftline.FeatureView,
 	})
 }
 
-// counted counts the rows that pass.
-func (v *materializedView) counted(rows driftline.Batches) driftline.Batches {
+// count takes note of rows that were looked at.
+func (v *materializedView) count(rows int64) {
+	v.rows += rows
 	m := &v.engine.materializations
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	v.job.state.Rows += rows
+}
+
+// counted calls count with the rows of each batch that passes.
+func counted(rows driftline.Batches, count func(rows int64)) driftline.Batches {
 	return driftline.Batches{Schema: rows.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		for b, err := range rows.All {
 			if err == nil {
-				v.rows += b.NumRows()
-				m.mu.Lock()
-				v.job.state.Rows += b.NumRows()
-				m.mu.Unlock()
+				count(b.NumRows())
 			}
 			if !yield(b, err) {
 				return

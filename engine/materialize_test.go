@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"testing"
@@ -550,5 +552,106 @@ func TestACheckKnowsOfWritesToOneStore(t *testing.T) {
 	}
 	if got := check(); got.Differences == 0 || got.Examples[0].Entity["origin"] != "C" {
 		t.Errorf("a difference that nobody asked for is not found: %+v", got)
+	}
+}
+
+// What files hold by their write sequences is known from manifests: those without a row that
+// was held back are not read, and may even be gone.
+func TestAMaterializationReadsOnlyFilesThatMayHaveItsRows(t *testing.T) {
+	env := testenv.New(t)
+	env.Apply(targeted("v"))
+	mustIngestTo(env, "v", driftline.BothStores, row("A", 1, 1), row("B", 1, 2))
+	flushLog(env, "v")
+	old, err := filepath.Glob(filepath.Join(env.Dir, "warehouse", "features", "v", "data", "*.parquet"))
+	if err != nil || len(old) != 1 {
+		t.Fatal(old, err)
+	}
+	mustIngestTo(env, "v", driftline.OfflineOnly, row("B", 2, 3), row("C", 2, 4))
+	flushLog(env, "v")
+	if err := os.Remove(old[0]); err != nil {
+		t.Fatal(err)
+	}
+	job := materialize(env, "v", -1, 5)
+	if job.State != driftline.MaterializationDone || job.Rows != 2 {
+		t.Errorf("%+v, want both rows", job)
+	}
+	if got := served(t, env, "v", "A", "B", "C"); got != "1 3 4" {
+		t.Errorf("served: %s", got)
+	}
+}
+
+func rebuildServed(t *testing.T, env *testenv.Env, view driftline.ViewName) (driftline.Materialization, error) {
+	t.Helper()
+	job, err := env.Engine.Materialize(context.Background(), driftline.MaterializationRequest{Views: []driftline.ViewName{view}, Rebuild: true})
+	if err != nil {
+		return job, err
+	}
+	return env.Engine.Materialized(context.Background(), job.ID)
+}
+
+func TestARebuildBringsBackWhatIsLostOnline(t *testing.T) {
+	env := testenv.New(t)
+	env.Apply(targeted("v"))
+	mustIngestTo(env, "v", driftline.BothStores, row("A", 1, 1), row("B", 1, 2))
+	flushLog(env, "v")
+	mustIngestTo(env, "v", driftline.BothStores, row("B", 2, 3))
+	mustIngestTo(env, "v", driftline.OfflineOnly, row("A", 2, 4))
+	if err := env.Engine.LoseOnline("v"); err != nil {
+		t.Fatal(err)
+	}
+	if got := served(t, env, "v", "A", "B"); got != "(null) (null)" {
+		t.Fatalf("lost, and served: %s", got)
+	}
+	job, err := rebuildServed(t, env, "v")
+	if err != nil || job.Rows != 4 || job.Total != 4 || !slices.Equal(job.Done, []driftline.ViewName{"v"}) {
+		t.Errorf("%+v, %v", job, err)
+	}
+	if got := served(t, env, "v", "A", "B"); got != "1 3" { // what was offline only stays so
+		t.Errorf("served: %s", got)
+	}
+	for _, req := range []driftline.MaterializationRequest{
+		{Rebuild: true}, {Rebuild: true, Views: []driftline.ViewName{"v"}, End: minuteTime(1)},
+		{Rebuild: true, Views: []driftline.ViewName{"v"}, Incremental: true},
+	} {
+		if _, err := env.Engine.Materialize(context.Background(), req); driftline.CodeOf(err) != driftline.Invalid {
+			t.Errorf("%+v: %v", req, err)
+		}
+	}
+}
+
+// A rebuild that is cancelled leaves the view without online rows. Reads do not show it.
+func TestACancelledRebuildIsAnsweredOfflineUntilUpkeep(t *testing.T) {
+	env := testenv.New(t)
+	env.Apply(targeted("v"))
+	mustIngestTo(env, "v", driftline.BothStores, row("A", 1, 1), row("B", 1, 2))
+	flushLog(env, "v")
+	cancelled := make(chan struct{})
+	env.Engine.AtFirst("online rows removed", func() {
+		go func() {
+			defer close(cancelled)
+			if _, err := env.Engine.CancelMaterialization(context.Background(), "materialize-1"); err != nil {
+				t.Error(err)
+			}
+		}()
+		for !env.Engine.Cancelled("materialize-1") {
+			time.Sleep(time.Millisecond)
+		}
+	})
+	job, err := rebuildServed(t, env, "v")
+	<-cancelled
+	if err == nil || job.State != driftline.MaterializationCancelled {
+		t.Fatalf("%+v, %v", job, err)
+	}
+	if got := served(t, env, "v", "A", "B"); got != "1 2" {
+		t.Errorf("served after the cancelling: %s", got)
+	}
+	if err := env.Engine.MendAll(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if err := env.Engine.ForgetSnapshots(context.Background(), "v"); err != nil { // so that only the online rows can answer
+		t.Fatal(err)
+	}
+	if got := served(t, env, "v", "A", "B"); got != "1 2" {
+		t.Errorf("served after upkeep: %s", got)
 	}
 }

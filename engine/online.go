@@ -134,7 +134,7 @@ func (e *Engine) applyTime(ctx context.Context, a *OnlineAnswer, use int, keys [
 		state := rows.stateAt(view.View, row, at)
 		rows.states[row] = state
 		switch state {
-		case rowExpired:
+		case rowExpired, rowAbsent: // which a row too can be that is long forgotten
 			a.setNull(view, row)
 		case rowLater:
 			later = append(later, int64(row))
@@ -174,18 +174,20 @@ type servedRows struct {
 }
 
 func (v *servedRows) stateAt(view *driftline.FeatureView, row int, at int64) rowState {
-	oldest := int64(math.MinInt64) // event time that counts at the time asked for
+	oldest, remembered := int64(math.MinInt64), int64(math.MinInt64) // event times that count, or are known, at the time asked for
 	if view.TTL > 0 {
-		oldest = at - view.TTL.Microseconds()
+		oldest, remembered = at-view.TTL.Microseconds(), at-rememberedFor(view.TTL)
 	}
 	event := v.Events[row]
 	switch {
-	case oldest < v.Floor && (!v.Has(row) || event < v.Floor) && !v.OnlyOnline(row): // a row without a copy stays while others are missing
+	case remembered < v.Floor && (!v.Has(row) || event < v.Floor) && !v.OnlyOnline(row): // a row without a copy stays while others are missing
 		return rowLater // what was newest at that time may have expired and gone
 	case !v.Has(row):
 		return rowAbsent
 	case event > at, view.KnownAt && (v.Created[row] == online.NoTime || v.Created[row] > at):
 		return rowLater
+	case event < remembered:
+		return rowAbsent
 	case event < oldest:
 		return rowExpired
 	}

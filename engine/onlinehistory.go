@@ -53,7 +53,7 @@ func (e *Engine) mendHistory(ctx context.Context, name driftline.ViewName) error
 	switch {
 	case view.KeepsHistory() && floor > e.historySince(view):
 		defer e.tables.lock(viewTable(name).String())()
-		return e.buildHistory(ctx, view)
+		return e.buildHistory(ctx, view, e.logProgress(name))
 	case !view.KeepsHistory() && floor != online.Incomplete:
 		return e.online.BeginHistory(name)
 	}
@@ -61,8 +61,9 @@ func (e *Engine) mendHistory(ctx context.Context, name driftline.ViewName) error
 }
 
 // buildHistory makes the history of a view anew, by a caller who holds the table's lock.
-// Rows that are written meanwhile are in it, and in the log, too.
-func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView) error {
+// Rows that are written meanwhile are in it, and in the log, too. count is called with how
+// many rows were looked at.
+func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView, count func(rows int64)) error {
 	if err := e.online.BeginHistory(view.Name); err != nil {
 		return err
 	}
@@ -75,7 +76,7 @@ func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView) 
 	}
 	m := historyMerge{engine: e, view: view, since: e.historySince(view)}
 	if exists {
-		if err := m.add(e.served(ctx, view, e.readAs(ctx, snapshot, view, view.StoredSchema()))); err != nil {
+		if err := m.add(e.served(ctx, view, counted(e.readAs(ctx, snapshot, view, view.StoredSchema()), count))); err != nil {
 			return err
 		}
 	}
@@ -83,7 +84,7 @@ func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView) 
 	if err != nil {
 		return err
 	}
-	if err := m.add(e.served(ctx, view, e.rowsOfEntries(ctx, view, entries))); err != nil {
+	if err := m.add(e.served(ctx, view, counted(e.rowsOfEntries(ctx, view, entries), count))); err != nil {
 		return err
 	}
 	if m.skipped {

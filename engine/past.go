@@ -18,9 +18,10 @@ import (
 // pastRows are the offline answers for the rows whose online row is of a later time, in
 // the order in which they were asked for.
 type pastRows struct {
-	columns []arrow.Array
-	events  *array.Timestamp // of the row chosen, before the TTL; null if there is none
-	expired int64            // event times before it are outside the view's TTL
+	columns    []arrow.Array
+	events     *array.Timestamp // of the row chosen, before the TTL; null if there is none
+	expired    int64            // event times before it are outside the view's TTL
+	remembered int64            // and those before this are as if there were no row
 }
 
 func (p *pastRows) release() {
@@ -33,7 +34,10 @@ func (p *pastRows) row(i int) (event int64, state rowState) {
 	if p.events.IsNull(i) {
 		return online.NoTime, rowAbsent
 	}
-	if event = int64(p.events.Value(i)); event < p.expired {
+	switch event = int64(p.events.Value(i)); {
+	case event < p.remembered:
+		return online.NoTime, rowAbsent
+	case event < p.expired:
 		return event, rowExpired
 	}
 	return event, rowPresent
@@ -50,9 +54,9 @@ func (e *Engine) lookOffline(ctx context.Context, r registry.Resolved, keys []ar
 		return nil, err
 	}
 	defer spine.Release()
-	past := &pastRows{expired: math.MinInt64}
+	past := &pastRows{expired: math.MinInt64, remembered: math.MinInt64}
 	if r.View.TTL > 0 {
-		past.expired = at - r.View.TTL.Microseconds()
+		past.expired, past.remembered = at-r.View.TTL.Microseconds(), at-rememberedFor(r.View.TTL)
 	}
 	if past.columns, past.events, err = e.joinPast(ctx, r, spine); err != nil {
 		return nil, err

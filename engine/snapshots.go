@@ -202,7 +202,9 @@ func (e *Engine) Rollback(ctx context.Context, table string, to driftline.Snapsh
 // caller who holds the table's lock. The files are those of now: a rollback may be finished
 // after more was written. Reads are answered offline meanwhile. A row that is written
 // meanwhile is in the log, and so is put again if it is removed.
-func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) error {
+//
+// count is called with how many rows were looked at; see [Engine.rowsToRebuild].
+func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName, count func(rows int64)) error {
 	view, err := e.registry.View(name)
 	if err != nil {
 		return err
@@ -221,7 +223,8 @@ func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) err
 		return err
 	}
 	if exists {
-		if err := e.mergeOnline(view, e.newestOf(ctx, snapshot, view)); err != nil {
+		rows := e.served(ctx, view, counted(e.readAs(ctx, snapshot, view, view.StoredSchema()), count))
+		if err := e.mergeOnline(view, e.newestIn(ctx, view, rows)); err != nil {
 			return err
 		}
 	}
@@ -229,14 +232,39 @@ func (e *Engine) rebuildOnline(ctx context.Context, name driftline.ViewName) err
 	if err != nil {
 		return err
 	}
-	if err := e.mergeOnline(view, e.served(ctx, view, e.rowsOfEntries(ctx, view, entries))); err != nil {
+	if err := e.mergeOnline(view, e.served(ctx, view, counted(e.rowsOfEntries(ctx, view, entries), count))); err != nil {
 		return err
 	}
 	e.heads.rebuilt(name)
 	if err := e.online.EndRebuild(name); err != nil || !view.KeepsHistory() {
 		return err
 	}
-	return e.buildHistory(ctx, view)
+	return e.buildHistory(ctx, view, count)
+}
+
+// rowsToRebuild is how many rows a rebuild of a view's online rows looks at.
+func (e *Engine) rowsToRebuild(view *driftline.FeatureView) int64 {
+	now := e.heads.of(view.Name)
+	rows := now.snapshot.Rows + int64(now.rows)
+	if view.KeepsHistory() {
+		rows *= 2
+	}
+	return rows
+}
+
+// progressEvery is how often work that nobody asked for by name says how far it is.
+const progressEvery = 5 * time.Second
+
+// logProgress returns a function that counts rows of a rebuild and now and then logs them.
+func (e *Engine) logProgress(name driftline.ViewName) func(rows int64) {
+	total, said := int64(0), e.now()
+	return func(rows int64) {
+		if total += rows; e.now().Sub(said) < progressEvery {
+			return
+		}
+		said = e.now()
+		e.log.Info("rows of a view are being brought online", "view", name, "rows", total)
+	}
 }
 
 // viewOfTable returns the view whose rows a table keeps.

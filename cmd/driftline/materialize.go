@@ -14,16 +14,17 @@ import (
 
 func (a *app) materializeCommand() *cobra.Command {
 	var start, end string
-	var force, background bool
+	var force, background, rebuild bool
 	command := &cobra.Command{
 		Use:   "materialize [VIEW…]",
 		Short: "Bring online what was written offline only",
 		Long: "Bring rows online that were written offline only (ingest --to offline), of the views that are named or of all\n" +
 			"that are served. Which rows those are is known by when they were written, so late ones are never missed.\n" +
 			"--start and --end bound their event times, both inclusive; without --start it is everything that is not\n" +
-			"online yet, and without --end up to now.",
+			"online yet, and without --end up to now.\n" +
+			"--rebuild makes all online rows of the views anew, from their files and the ingest log.",
 		Example: "  driftline materialize\n  driftline materialize weather --start 2013-01-01 --end 2013-01-31T15:00:00Z\n" +
-			"  driftline materialize list",
+			"  driftline materialize --rebuild weather\n  driftline materialize list",
 		Args: cobra.ArbitraryArgs,
 		RunE: func(c *cobra.Command, args []string) error {
 			req := driftline.MaterializationRequest{Incremental: start == "", End: time.Now().UTC(), Force: force}
@@ -39,12 +40,19 @@ func (a *app) materializeCommand() *cobra.Command {
 			if req.Start, err = parseAt(start); err != nil {
 				return err
 			}
+			if rebuild {
+				if start != "" || end != "" {
+					return usagef("--rebuild takes all rows: leave --start and --end out")
+				}
+				req.Rebuild, req.Incremental, req.End = true, false, time.Time{}
+			}
 			return a.materialize(c.Context(), req, background)
 		},
 	}
 	command.Flags().StringVar(&start, "start", "", "least event time (default: everything that is not online yet)")
 	command.Flags().StringVar(&end, "end", "", "greatest event time (default now)")
 	command.Flags().BoolVar(&force, "force", false, "cancel a job that is at work on the views")
+	command.Flags().BoolVar(&rebuild, "rebuild", false, "make all online rows of the views anew")
 	command.Flags().BoolVar(&background, "async", false, "do not wait for the job's end")
 	command.AddCommand(a.materializeListCommand(), a.materializeShowCommand(), a.materializeCancelCommand())
 	return command
@@ -124,17 +132,20 @@ func (a *app) showMaterialization(ctx context.Context, id string, ask func(*clie
 }
 
 func printMaterializations(w io.Writer, jobs ...driftline.Materialization) error {
-	t := newTable("job", "state", "views", "from", "to", ">rows", ">held back", "started")
+	t := newTable("job", "state", "views", "from", "to", ">rows", ">of", "started")
 	for _, job := range jobs {
-		from := "not online"
-		if !job.Start.IsZero() {
+		from, to := "not online", job.End.Format(time.RFC3339)
+		switch {
+		case job.Rebuild:
+			from, to = "all", "all"
+		case !job.Start.IsZero():
 			from = job.Start.Format(time.RFC3339)
 		}
 		var views []string
 		for _, view := range job.Views {
 			views = append(views, string(view))
 		}
-		t.add(job.ID, string(job.State), strings.Join(views, ", "), from, job.End.Format(time.RFC3339),
+		t.add(job.ID, string(job.State), strings.Join(views, ", "), from, to,
 			fmt.Sprint(job.Rows), fmt.Sprint(job.Total), job.Started.Format(time.RFC3339))
 	}
 	return t.print(w)

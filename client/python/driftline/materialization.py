@@ -19,11 +19,12 @@ class Materialization:
         id: Its name.
         views: The feature views.
         start: The least event time, inclusive; None if it is the first.
-        end: The greatest event time, inclusive.
+        end: The greatest event time, inclusive; None for a rebuild.
         incremental: Whether it takes everything that is not online yet.
+        rebuild: Whether it makes all online rows of the views anew.
         state: "running", "done", "failed" or "cancelled".
-        rows: How many rows it has looked at, of those that were held back.
-        total: How many were held back when it began.
+        rows: How many rows it has looked at, of ``total``.
+        total: How many there were when it began.
         done: The views that are finished.
         error: Why it failed.
     """
@@ -31,8 +32,9 @@ class Materialization:
     id: str
     views: tuple[str, ...]
     start: datetime | None
-    end: datetime
+    end: datetime | None
     incremental: bool
+    rebuild: bool
     state: str
     rows: int
     total: int
@@ -46,8 +48,9 @@ class Materialization:
             id=body["id"],
             views=tuple(body["feature_views"] or ()),
             start=parse_time(body.get("start_ts")),
-            end=parse_time(body["end_ts"]),
+            end=parse_time(body.get("end_ts")),
             incremental=body["incremental"],
+            rebuild=body.get("rebuild", False),
             state=body["state"],
             rows=body["rows"],
             total=body["total"],

@@ -67,3 +67,16 @@ def test_online_rows_are_in_no_training_set(world: World) -> None:
 def test_a_target_that_is_none(world: World) -> None:
     with pytest.raises(driftline.NotFoundError, match="did you mean"):
         world.store.ingest(world.name, rows(1.0), to="onlin")
+
+
+def test_a_rebuild_makes_all_online_rows_anew(world: World) -> None:
+    store = world.store
+    store.ingest(world.name, rows(1.0, 2.0))
+    store.ingest(world.name, rows(3.0, 4.0, 5.0), to="offline")
+    job = store.rebuild_online([world.view])
+    assert (job.state, job.rebuild, job.end, job.views) == ("done", True, None, (world.name,))
+    assert (job.rows, job.total) == (5, 5)
+    assert served(world) == 2.0
+    with pytest.raises(driftline.InvalidError, match="no views"):
+        store.rebuild_online([])
+    assert store.get_materialization(job.id) == job

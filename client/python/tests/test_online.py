@@ -40,8 +40,15 @@ def test_a_value_older_than_the_ttl_is_null(filled):
     )
     assert (at_the_edge.to_dict()["count"], at_the_edge.statuses["count"]) == ([4], ["PRESENT"])
     assert (after.to_dict()["count"], after.statuses["count"]) == ([None], ["OUTSIDE_MAX_AGE"])
-    now = filled.store.get_online_features([filled.ref("count")], asked)
-    assert now.statuses["count"] == ["OUTSIDE_MAX_AGE"]
+    forgotten = NOON + timedelta(hours=6)
+    for at, status in [
+        (forgotten, "OUTSIDE_MAX_AGE"),
+        (forgotten + timedelta(microseconds=1), "NOT_FOUND"),
+        (None, "NOT_FOUND"),
+    ]:
+        much_later = filled.store.get_online_features([filled.ref("count")], asked, at=at)
+        assert much_later.to_dict()["count"] == [None]
+        assert much_later.statuses["count"] == [status]
 
 
 def test_features_computed_on_demand(filled):
