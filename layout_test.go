@@ -23,7 +23,7 @@ var mayImport = map[string]struct {
 	"expression":          {[]string{"."}, "expressions over columns: usable, and provable against DuckDB, without the rest"},
 	"drift":               {nil, "numbers only: usable, and testable against SciPy, without the rest"},
 	"monitor":             {[]string{"."}, "what is due, and what an outcome means: pure, so that every history can be tried"},
-	"aggregate":           {[]string{"."}, "the arithmetic of aggregations, one for offline and online; under the two rooms that compute them"},
+	"aggregate":           {[]string{".", "expression"}, "the arithmetic of aggregations, one for offline and online; under the two rooms that compute them"},
 	"storage/durable":     {nil, "files that survive a crash: the one way in which any room writes one"},
 	"storage/kv":          {[]string{".", "storage/durable"}, "ordered durable keys, under the rooms that need them"},
 	"storage/online":      {[]string{".", "aggregate", "expression", "storage/kv"}, "packed rows over kv, and what aggregations make of them"},

@@ -2,20 +2,17 @@ package query
 
 import (
 	"context"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/aggregate"
-	"github.com/driftline/driftline/expression"
 	"github.com/driftline/driftline/query/internal/merge"
 )
 
 // windowPlan is how the aggregated features of a view are computed.
 type windowPlan struct {
-	query   *aggregate.Query
-	columns []driftline.Field // of the events: those of the query's plan, then those that only filters read
-	filters []*expression.Expression
+	query *aggregate.Query
+	*aggregate.Reads
 }
 
 // planWindows plans the use's features, all of which are aggregated.
@@ -30,57 +27,20 @@ func (v *viewPlan) planWindows() error {
 	if w.query, err = plan.Query(names); err != nil {
 		return err
 	}
-	w.columns = slices.Clone(plan.Columns)
-	for _, text := range plan.Filters {
-		if err := w.read(v.source.View, text); err != nil {
-			return err
-		}
-	}
-	over := expressionColumns(w.columns)
-	for _, text := range plan.Filters {
-		filter, err := expression.Compile(text, over)
-		if err != nil {
-			return err
-		}
-		if filter.Type() != driftline.Bool {
-			return driftline.Errorf(driftline.Internal, "filter %q of view %q is no condition", text, v.source.View.Name)
-		}
-		w.filters = append(w.filters, filter)
+	if w.Reads, err = plan.Reads(v.source.View); err != nil {
+		return err
 	}
 	v.windows = w
 	v.sql = v.windowsSQL()
 	return nil
 }
 
-// read adds the features that a filter reads to the columns.
-func (w *windowPlan) read(view *driftline.FeatureView, filter string) error {
-	e, err := expression.Compile(filter, expressionColumns(view.Features))
-	if err != nil {
-		return err
-	}
-	for _, at := range e.Reads() {
-		f := view.Features[at]
-		if !slices.ContainsFunc(w.columns, func(have driftline.Field) bool { return have.Name == f.Name }) {
-			w.columns = append(w.columns, f)
-		}
-	}
-	return nil
-}
-
-func expressionColumns(fields []driftline.Field) []expression.Column {
-	columns := make([]expression.Column, len(fields))
-	for i, f := range fields {
-		columns[i] = expression.Column{Name: f.Name, Type: f.Type}
-	}
-	return columns
-}
-
 // merging is the use for package merge.
 func (w *windowPlan) merging(v *viewPlan) *merge.Windows {
 	view := v.merging()
 	view.TTL, view.EventTime, view.Features = -1, false, nil
-	windows := &merge.Windows{View: view, Query: w.query, Filters: w.filters}
-	for _, f := range w.columns {
+	windows := &merge.Windows{View: view, Query: w.query, Filters: w.Filters}
+	for _, f := range w.Columns {
 		view.Features = append(view.Features, v.source.Rows.column(f.Name, f.Type))
 		windows.Types = append(windows.Types, f.Type)
 	}

@@ -39,7 +39,7 @@ func (v *viewPlan) eventsSQL() string {
 		columns = append(columns, fmt.Sprintf("epoch_us(%s) AS __created", column(view.CreatedTimestamp)))
 	}
 	columns = append(columns, column(driftline.SequenceColumn))
-	for _, f := range v.windows.columns {
+	for _, f := range v.windows.Columns {
 		columns = append(columns, column(f.Name))
 	}
 	text := fmt.Sprintf("SELECT %s\nFROM %s\nWHERE __event IS NOT NULL", strings.Join(columns, ", "), v.table)
@@ -93,7 +93,7 @@ func (v *viewPlan) windowSQL(f driftline.AggregatedFeature) string {
 }
 
 func (v *viewPlan) filterSQL(text string) string {
-	for _, f := range v.windows.filters {
+	for _, f := range v.windows.Filters {
 		if f.Text() == text {
 			return f.SQL()
 		}

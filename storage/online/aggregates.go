@@ -35,46 +35,12 @@ func NewAggregates(view *driftline.FeatureView, names []string) (*Aggregates, er
 	if a.query, err = a.plan.Query(names); err != nil {
 		return nil, err
 	}
-	a.columns = slices.Clone(a.plan.Columns)
-	for _, text := range a.plan.Filters {
-		if err := a.addColumnsOf(text); err != nil {
-			return nil, err
-		}
-	}
-	for _, text := range a.plan.Filters {
-		filter, err := expression.Compile(text, expressionColumns(a.columns))
-		if err != nil {
-			return nil, err
-		}
-		if filter.Type() != driftline.Bool {
-			return nil, driftline.Errorf(driftline.Internal, "filter %q of view %q is no condition", text, view.Name)
-		}
-		a.filters = append(a.filters, filter)
-	}
-	return a, nil
-}
-
-// addColumnsOf adds the features that a filter reads.
-func (a *Aggregates) addColumnsOf(filter string) error {
-	all, err := expression.Compile(filter, expressionColumns(a.view.Features))
+	reads, err := a.plan.Reads(view)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	for _, at := range all.Reads() {
-		f := a.view.Features[at]
-		if !slices.ContainsFunc(a.columns, func(have driftline.Field) bool { return have.Name == f.Name }) {
-			a.columns = append(a.columns, f)
-		}
-	}
-	return nil
-}
-
-func expressionColumns(fields []driftline.Field) []expression.Column {
-	columns := make([]expression.Column, len(fields))
-	for i, f := range fields {
-		columns[i] = expression.Column{Name: f.Name, Type: f.Type}
-	}
-	return columns
+	a.columns, a.filters = reads.Columns, reads.Filters
+	return a, nil
 }
 
 // Aggregated is the answer to [Store.Aggregate].
@@ -94,34 +60,46 @@ func (a *Aggregated) Value(feature, row int) aggregate.Value {
 // Aggregate computes features at a time, in microseconds, for so many rows of the keys'
 // columns, from one state of the store. Where it computes a summary of many rows it keeps it.
 func (s *Store) Aggregate(ctx context.Context, mem memory.Allocator, a *Aggregates, keys []arrow.Array, rows int, at int64) (*Aggregated, error) {
-	answer := &Aggregated{
-		Events: make([]int64, rows), Offline: make([]bool, rows),
-		values: make([]aggregate.Value, rows*len(a.query.Features)), features: len(a.query.Features),
-	}
+	answer := newAggregated(rows, len(a.query.Features))
 	entities := make([]aggregatedEntity, rows)
 	for i := range entities {
-		answer.Events[i] = NoTime
 		prefix, null := appendEntity(historyPrefix(a.view.Name), keys, i)
 		if null < 0 { // the stamp is taken before the state, see package kv
 			subject := s.db.Subject(prefix)
 			entities[i] = aggregatedEntity{prefix: prefix, subject: subject, stamp: s.db.Stamp(subject)}
 		}
 	}
+	return answer, s.aggregate(ctx, mem, a, entities, at, answer)
+}
+
+func newAggregated(rows, features int) *Aggregated {
+	answer := &Aggregated{
+		Events: make([]int64, rows), Offline: make([]bool, rows),
+		values: make([]aggregate.Value, rows*features), features: features,
+	}
+	for i := range answer.Events {
+		answer.Events[i] = NoTime
+	}
+	return answer
+}
+
+// aggregate computes the answers of entities, whose stamps are of now or before.
+func (s *Store) aggregate(ctx context.Context, mem memory.Allocator, a *Aggregates, entities []aggregatedEntity, at int64, answer *Aggregated) error {
 	state, err := s.db.State()
 	if err != nil {
-		return nil, err
+		return err
 	}
 	defer state.Close()
 	floor, err := s.HistoryFloor(a.view) // after the state was taken
 	if err != nil {
-		return nil, err
+		return err
 	}
 	r := a.reader(s, mem)
 	defer a.readers.Put(r)
 	r.state, r.floor = state, floor
 	for i := range entities {
 		if ctx.Err() != nil {
-			return nil, driftline.Errorf(driftline.Deadline, "online read was stopped: %w", ctx.Err())
+			return driftline.Errorf(driftline.Deadline, "online read was stopped: %w", ctx.Err())
 		}
 		if entities[i].prefix == nil {
 			continue
@@ -129,10 +107,10 @@ func (s *Store) Aggregate(ctx context.Context, mem memory.Allocator, a *Aggregat
 		event, err := r.read(&entities[i], at, answer.values[i*answer.features:(i+1)*answer.features])
 		answer.Events[i] = event
 		if answer.Offline[i] = errors.Is(err, errUnknown); err != nil && !answer.Offline[i] {
-			return nil, err
+			return err
 		}
 	}
-	return answer, nil
+	return nil
 }
 
 type aggregatedEntity struct {
