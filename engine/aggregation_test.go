@@ -164,3 +164,21 @@ func wantText(t *testing.T, what, got, want string) {
 		t.Errorf("%s:\n%s\nwant\n%s", what, got, want)
 	}
 }
+
+// What upkeep makes in advance changes no answer, and a view is cared for once after each
+// bulk write.
+func TestWarmWindowsAreThoseOfTheRows(t *testing.T) {
+	env := testenv.New(t)
+	env.Clock.Set(time.Date(2013, 1, 1, 10, 0, 0, 0, time.UTC))
+	env.Apply(departures())
+	departureRows(env, 0) // in bulk
+	for range 2 {
+		if err := env.Engine.WarmWindows(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Views: []driftline.ViewName{"departures"}, Seed: 1})
+		if err != nil || report.Differences() > 0 || report.Views[0].Values == 0 {
+			t.Errorf("%+v, %v", report, err)
+		}
+	}
+}

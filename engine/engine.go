@@ -100,6 +100,7 @@ type Engine struct {
 	layouts     logLayouts
 	onlinePlans onlinePlans
 	quarantine  quarantine
+	cold        coldViews
 	inUse       inUse
 	wakeFlusher chan struct{}
 	sourceRoots []string     // real paths of Options.Sources
@@ -206,6 +207,7 @@ func (e *Engine) load(ctx context.Context) error {
 		if err := e.isolate(view.Name, e.mendServing(ctx, view.Name)); err != nil {
 			return err
 		}
+		e.cold.add(view.Name) // a crash may have come before its tiles were made
 	}
 	return e.resumeErasures(ctx)
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
+	"github.com/driftline/driftline/storage/online"
 )
 
 // FailAt makes every later write stop with err at a step, as if the process had died
@@ -54,6 +55,9 @@ func (e *Engine) AtFirst(step string, do func()) {
 
 // MendAll is the part of upkeep that carries on what was stopped.
 func (e *Engine) MendAll(ctx context.Context) error { return e.mendAll(ctx) }
+
+// WarmWindows is the part of upkeep that makes tiles before anybody asks.
+func (e *Engine) WarmWindows(ctx context.Context) error { return e.warmWindows(ctx) }
 
 // SetSmallRows changes how many rows a write may have to go to the ingest log.
 func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
@@ -155,6 +159,29 @@ func (e *Engine) PutOnlineOnly(view driftline.ViewName, rows driftline.Batches) 
 			sequences[i] = int64(first) + int64(i)
 		}
 		if err := e.online.Put(b, v, rows, sequences); err != nil {
+			return err
+		}
+	}
+	return b.Commit()
+}
+
+// PutHistoryOnly adds rows to the online history of a view, and nowhere else.
+func (e *Engine) PutHistoryOnly(view driftline.ViewName, rows driftline.Batches) error {
+	v, err := e.registry.View(view)
+	if err != nil {
+		return err
+	}
+	b := e.kv.NewBatch()
+	defer b.Close()
+	for rows, err := range rows.All {
+		if err != nil {
+			return err
+		}
+		sequences := make([]int64, rows.NumRows())
+		for i, first := 0, e.takeSequences(rows.NumRows()); i < len(sequences); i++ {
+			sequences[i] = int64(first) + int64(i)
+		}
+		if _, err := e.online.PutHistory(b, v, rows, sequences, online.Complete); err != nil {
 			return err
 		}
 	}

@@ -77,6 +77,7 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 			return ctx.Err()
 		}
 	}
+	failed = errors.Join(failed, e.warmWindows(ctx))
 	if expire {
 		failed = errors.Join(failed, e.mendAll(ctx), e.expireOnline(ctx), e.expireHistories(ctx))
 	}

@@ -74,6 +74,7 @@ func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView, 
 	if err != nil {
 		return err
 	}
+	e.cold.add(view.Name)
 	m := historyMerge{engine: e, view: view, since: e.historySince(view)}
 	if exists {
 		if err := m.add(e.served(ctx, view, counted(e.readAs(ctx, snapshot, view, view.StoredSchema()), count))); err != nil {
@@ -98,6 +99,7 @@ func (e *Engine) addHistory(ctx context.Context, view *driftline.FeatureView, fi
 	if !view.KeepsHistory() || len(files.Files) == 0 {
 		return nil
 	}
+	defer e.cold.add(view.Name)
 	return e.extendHistory(view, e.readAs(ctx, files, view, view.StoredSchema()))
 }
 

@@ -15,6 +15,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/aggregate"
+	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/online"
 )
 
@@ -340,4 +341,54 @@ func TestATileIsNeverStale(t *testing.T) {
 	}
 	close(stop)
 	reading.Wait()
+}
+
+// Tiles of entities with many events are made before anybody asks, and are those that reads use.
+func TestWarmMakesTheTilesThatReadsUse(t *testing.T) {
+	online.SetTileWorth(t, 4)
+	online.SetWarmEvents(t, 200)
+	f := newFixture(t)
+	view := &driftline.FeatureView{
+		Name: "clicks", JoinKeys: []driftline.Field{field("page", driftline.String)}, EventTimestamp: "at",
+		Features:     []driftline.Field{field("n", driftline.Int64)},
+		Aggregations: []driftline.Aggregation{{Column: "n", Function: driftline.Sum, Windows: []driftline.Duration{driftline.Duration(48 * time.Hour)}}},
+	}
+	a, err := online.NewAggregates(view, []string{"n_sum_2d"})
+	f.check(err)
+	f.check(f.store.LoadTiles(context.Background()))
+	f.check(f.store.EndHistory(view, online.Complete))
+	const events = 300
+	sequence, sums := int64(0), map[string]int64{}
+	for page, n := range map[string]int{"home": events, "about": 199, "news": events} {
+		var rows [][]any
+		for i := range n {
+			rows = append(rows, []any{page, 2 * day * int64(i) / int64(n), int64(i)})
+			sums[page] += int64(i)
+		}
+		sequence += int64(n)
+		f.putHistory(view, sequence, rows...)
+	}
+	tiles := func() (n int) {
+		for _, err := range f.db.ScanPrefix([]byte{kv.HistoryTiles}) {
+			f.check(err)
+			n++
+		}
+		return n
+	}
+	warmed, err := f.store.Warm(context.Background(), f.mem, a, 2*day-1)
+	f.check(err)
+	made := tiles()
+	if warmed != 2 || made == 0 {
+		t.Errorf("%d entities were warmed, %d tiles made", warmed, made)
+	}
+	for page, sum := range map[string]int64{"home": sums["home"], "news": sums["news"]} {
+		before := online.TilesUsed()
+		keys := f.keys(view, [][]any{{page}})
+		got, err := f.store.Aggregate(context.Background(), f.mem, a, keys, 1, 2*day-1)
+		release(keys)
+		f.check(err)
+		if int64(got.Value(0, 0).Bits) != sum || online.TilesUsed() == before || tiles() != made {
+			t.Errorf("%s: %d, want %d; %d tiles used, %d made", page, int64(got.Value(0, 0).Bits), sum, online.TilesUsed()-before, tiles()-made)
+		}
+	}
 }

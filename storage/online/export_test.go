@@ -15,6 +15,13 @@ func SetTileWorth(t testing.TB, worth int) {
 	tileWorth, countTile = worth, func() { tilesUsed.Add(1) }
 }
 
+// SetWarmEvents makes Warm care for entities with fewer events, until the test ends.
+func SetWarmEvents(t testing.TB, events int) {
+	before := warmEvents
+	t.Cleanup(func() { warmEvents = before })
+	warmEvents = events
+}
+
 var tilesUsed atomic.Int64
 
 // TilesUsed is how many tiles were read since SetTileWorth.
