@@ -59,7 +59,27 @@ func (e *Engine) Check(ctx context.Context, req driftline.CheckRequest) (driftli
 		}
 		report.Views = append(report.Views, checked)
 	}
+	for _, name := range e.onDemandToCheck(req.Views) {
+		checked, err := e.checkOnDemand(ctx, name, cmp.Or(req.Entities, checkedEntities), report.Seed)
+		if err != nil {
+			return report, fmt.Errorf("view %q: %w", name, err)
+		}
+		if checked.Differences > 0 {
+			e.log.Error("features that are computed on demand differ between training and serving", "view", name, "values", checked.Values, "differences", checked.Differences)
+		}
+		report.Views = append(report.Views, checked)
+	}
 	return report, nil
+}
+
+// onDemandToCheck returns the on-demand views of these names; all of them if there are none.
+func (e *Engine) onDemandToCheck(names []driftline.ViewName) (views []driftline.ViewName) {
+	for _, view := range e.registry.OnDemandViews() {
+		if len(names) == 0 || slices.Contains(names, view.Name) {
+			views = append(views, view.Name)
+		}
+	}
+	return views
 }
 
 func (e *Engine) viewsToCheck(names []driftline.ViewName) ([]driftline.FeatureView, error) {
@@ -68,6 +88,9 @@ func (e *Engine) viewsToCheck(names []driftline.ViewName) ([]driftline.FeatureVi
 	}
 	var views []driftline.FeatureView
 	for _, name := range names {
+		if _, err := e.registry.OnDemandView(name); err == nil {
+			continue
+		}
 		view, err := e.registry.View(e.registry.Meant(name))
 		if err != nil {
 			return nil, err
@@ -99,16 +122,8 @@ func (e *Engine) keepCheck(checked driftline.ViewCheck) (driftline.ViewCheck, er
 }
 
 func (e *Engine) checkView(ctx context.Context, view *driftline.FeatureView, entities int, seed uint64) (driftline.ViewCheck, error) {
-	c := viewChecker{engine: e, view: view, report: driftline.ViewCheck{View: view.Name}}
-	switch {
-	case view.Source != nil:
-		c.report.Skipped = "its rows are read in place from files of somebody else, and not served online"
-	case view.Horizon > 0:
-		c.report.Skipped = "labels are not served online"
-	case e.checkHealthy(view.Name) != nil:
-		c.report.Skipped = "it is damaged"
-	}
-	if c.report.Skipped != "" {
+	c := viewChecker{engine: e, view: view, keys: view.JoinKeys, features: allOf(view.Name.Exactly()), report: driftline.ViewCheck{View: view.Name}}
+	if c.report.Skipped = e.notChecked(view); c.report.Skipped != "" {
 		return c.report, nil
 	}
 	moments, err := c.sample(ctx, entities, seed)
@@ -124,11 +139,27 @@ func (e *Engine) checkView(ctx context.Context, view *driftline.FeatureView, ent
 	return c.report, c.compare(ctx, moments)
 }
 
-// viewChecker checks one view. Moments are batches of the view's join keys and a time.
+// notChecked says why a view cannot be checked, "" if it can.
+func (e *Engine) notChecked(view *driftline.FeatureView) string {
+	switch {
+	case view.Source != nil:
+		return "its rows are read in place from files of somebody else, and not served online"
+	case view.Horizon > 0:
+		return "labels are not served online"
+	case e.checkHealthy(view.Name) != nil:
+		return "it is damaged"
+	}
+	return ""
+}
+
+// viewChecker checks one view. Moments are batches of its join keys, a time, and the
+// request data of features that are computed on demand.
 type viewChecker struct {
-	engine *Engine
-	view   *driftline.FeatureView
-	report driftline.ViewCheck
+	engine   *Engine
+	view     *driftline.FeatureView // nil if it is an on-demand one
+	keys     []driftline.Field
+	features driftline.FeatureSet // all of the view
+	report   driftline.ViewCheck
 }
 
 func (c *viewChecker) schema() *arrow.Schema {
@@ -272,21 +303,21 @@ type difference struct {
 }
 
 func (c *viewChecker) keep(ctx context.Context, moments arrow.RecordBatch, differing []difference) error {
-	if len(differing) > 0 {
+	if len(differing) > 0 && c.view != nil {
 		meant, err := c.engine.inOneStore(ctx, c.view)
 		if err != nil {
 			return err
 		}
 		found := len(differing)
-		keys := moments.Columns()[:len(c.view.JoinKeys)]
+		keys := moments.Columns()[:len(c.keys)]
 		differing = slices.DeleteFunc(differing, func(d difference) bool { return meant[entityText(keys, d.row)] })
 		c.report.OneStore = int64(found - len(differing))
 	}
 	c.report.Differences = int64(len(differing))
-	times := moments.Column(len(c.view.JoinKeys)).(*array.Timestamp)
+	times := moments.Column(len(c.keys)).(*array.Timestamp)
 	for _, d := range differing[:min(len(differing), checkExamples)] {
 		entity := map[string]string{}
-		for i, k := range c.view.JoinKeys {
+		for i, k := range c.keys {
 			entity[k.Name] = moments.Column(i).ValueStr(d.row)
 		}
 		c.report.Examples = append(c.report.Examples, driftline.Difference{
@@ -348,7 +379,7 @@ func (c *viewChecker) look(ctx context.Context, moments arrow.RecordBatch) (foun
 	if err != nil {
 		return found, err
 	}
-	set, err := c.engine.Historical(ctx, driftline.HistoricalRequest{FeatureSet: c.everything(), EventTimestamp: pastTime},
+	set, err := c.engine.Historical(ctx, driftline.HistoricalRequest{FeatureSet: c.features, EventTimestamp: pastTime},
 		driftline.BatchesOf(moments.Schema(), moments))
 	if err != nil {
 		return found, err
@@ -390,12 +421,12 @@ type servedValue struct {
 // served reads the moments online: all features of each.
 func (c *viewChecker) served(ctx context.Context, moments arrow.RecordBatch) ([][]servedValue, error) {
 	all := make([][]servedValue, moments.NumRows())
-	for at, rows := range momentsByTime(moments, len(c.view.JoinKeys)) {
+	for at, rows := range momentsByTime(moments, len(c.keys)) {
 		entities, err := takeRows(ctx, c.engine.mem, moments, rows)
 		if err != nil {
 			return nil, err
 		}
-		answer, err := c.engine.Online(ctx, driftline.OnlineRequest{FeatureSet: c.everything(), At: time.UnixMicro(at).UTC()}, entities)
+		answer, err := c.engine.Online(ctx, driftline.OnlineRequest{FeatureSet: c.features, At: time.UnixMicro(at).UTC()}, entities)
 		entities.Release()
 		if err != nil {
 			return nil, err
@@ -409,11 +440,6 @@ func (c *viewChecker) served(ctx context.Context, moments arrow.RecordBatch) ([]
 		answer.Release()
 	}
 	return all, nil
-}
-
-// everything is all features of the view, under names that no join key has.
-func (c *viewChecker) everything() driftline.FeatureSet {
-	return driftline.FeatureSet{Projections: []driftline.Projection{{View: c.view.Name.Exactly()}}, FullFeatureNames: true}
 }
 
 func momentsByTime(moments arrow.RecordBatch, timeColumn int) map[int64][]int64 {

@@ -151,3 +151,96 @@ func TestCheckRefusesWhatItCannotDo(t *testing.T) {
 		}
 	}
 }
+
+// Features that are computed on demand are compared too, each with request data.
+func TestCheckComparesFeaturesOnDemand(t *testing.T) {
+	env := newWeather(t)
+	env.Apply(driftline.Definitions{OnDemandFeatureViews: []driftline.OnDemandFeatureView{{
+		Name:    "warmth",
+		Sources: []driftline.Projection{{View: "weather"}},
+		Request: []driftline.Field{{Name: "factor", Type: driftline.Float64}, {Name: "who", Type: driftline.String}},
+		Features: []driftline.OnDemandFeature{
+			{Name: "scaled", Expression: "temp * factor"}, {Name: "labelled", Expression: "who || ':' || CAST(temp AS VARCHAR)"},
+		},
+	}}})
+	check := func() driftline.ViewCheck {
+		report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Views: []driftline.ViewName{"warmth"}, Seed: 1})
+		if err != nil || len(report.Views) != 1 {
+			t.Fatal(report, err)
+		}
+		return report.Views[0]
+	}
+	if got := check(); got.View != "warmth" || got.Skipped != "no view that it reads has rows" {
+		t.Errorf("%+v", got)
+	}
+	airports(t, env, 40)
+	if got := check(); got.Differences != 0 || got.Entities != 40 || got.Values < 40*4*2 {
+		t.Errorf("%+v, want every airport at several times, and no difference", got)
+	}
+	view, err := env.Engine.Registry().View("weather")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.Engine.PutOnlineOnly("weather", env.Rows(view.Schema(),
+		`[{"origin": "A007", "event_timestamp": "2013-05-31T23:00:00Z", "created": "2013-05-31T23:00:00Z", "temp": 99}]`)); err != nil {
+		t.Fatal(err)
+	}
+	got := check()
+	if got.Differences == 0 || !strings.HasPrefix(got.Examples[0].Feature, "warmth__") || got.Examples[0].Entity["origin"] != "A007" {
+		t.Errorf("%+v, want what was put online to be found", got)
+	}
+}
+
+// A fault in what windows are computed from is found in either store.
+func TestCheckCatchesAFaultOfAggregates(t *testing.T) {
+	const event = `[{"carrier": "UA", "event_timestamp": "2013-01-01T09:40:00Z", "created": "2013-01-01T09:45:00Z", "flight": %d, "delay": 30, "dest": "LAX"}]`
+	view := func(env *testenv.Env) *driftline.FeatureView {
+		v, err := env.Engine.Registry().View("departures")
+		if err != nil {
+			t.Fatal(err)
+		}
+		return v
+	}
+	for _, c := range []struct {
+		fault  string
+		inject func(env *testenv.Env) error
+		finds  bool
+	}{
+		{"none", func(*testenv.Env) error { return nil }, false},
+		{"the history has an event too many", func(env *testenv.Env) error {
+			return env.Engine.PutHistoryOnly("departures", env.Rows(view(env).Schema(), fmt.Sprintf(event, 9)))
+		}, true},
+		{"an event of the history is another", func(env *testenv.Env) error {
+			return env.Engine.PutHistoryOnly("departures", env.Rows(view(env).Schema(), strings.NewReplacer("09:40", "09:30", `"delay": 30`, `"delay": 31`).Replace(fmt.Sprintf(event, 3))))
+		}, true},
+		{"events of the log are lost", func(env *testenv.Env) error {
+			env.Engine.SetSmallRows(100)
+			env.Ingest("departures", fmt.Sprintf(event, 5))
+			env.Engine.LoseLog("departures")
+			return nil
+		}, true},
+	} {
+		t.Run(c.fault, func(t *testing.T) {
+			env := testenv.New(t)
+			env.Clock.Set(time.Date(2013, 1, 1, 10, 0, 0, 0, time.UTC))
+			env.Apply(departures())
+			departureRows(env, 0) // in files
+			if err := c.inject(env); err != nil {
+				t.Fatal(err)
+			}
+			report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Views: []driftline.ViewName{"departures"}, Seed: 1})
+			if err != nil {
+				t.Fatal(err)
+			}
+			windows := 0
+			for _, d := range report.Views[0].Examples {
+				if strings.Contains(d.Feature, "_1h") || strings.Contains(d.Feature, "_1d") {
+					windows++
+				}
+			}
+			if found := report.Views[0].Differences > 0; found != c.finds || (windows > 0) != c.finds {
+				t.Errorf("%+v", report.Views[0])
+			}
+		})
+	}
+}

@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -653,5 +654,31 @@ func TestACancelledRebuildIsAnsweredOfflineUntilUpkeep(t *testing.T) {
 	}
 	if got := served(t, env, "v", "A", "B"); got != "1 2" {
 		t.Errorf("served after upkeep: %s", got)
+	}
+}
+
+// An aggregate of some of the events is another value, so the events of a view that derives
+// such, or keeps a history, are in both stores or in none.
+func TestOneStoreWritesAreRefusedWhereValuesComeFromManyRows(t *testing.T) {
+	history, aggregations := targeted("h"), targeted("a")
+	history.FeatureViews[0].History = &driftline.History{Last: 2}
+	aggregations.FeatureViews[0].Aggregations = []driftline.Aggregation{{
+		Column: "value", Function: driftline.Sum, Windows: []driftline.Duration{driftline.Duration(time.Hour)},
+	}}
+	env := testenv.New(t)
+	env.Apply(history)
+	env.Apply(aggregations)
+	for _, view := range []driftline.ViewName{"h", "a"} {
+		for _, target := range []driftline.Target{driftline.OnlineOnly, driftline.OfflineOnly} {
+			_, err := ingestTo(env, view, target, "", row("A", 1, 1))
+			var refused *driftline.Error
+			if !errors.As(err, &refused) || refused.Code != driftline.FailedPrecondition || refused.Hint == "" || refused.Ref != driftline.ViewRef(view).String() {
+				t.Errorf("%s to %s: %v", view, target, err)
+			}
+		}
+		if got := served(t, env, view, "A"); got != "(null)" {
+			t.Errorf("%s serves %s, want nothing to be written", view, got)
+		}
+		mustIngestTo(env, view, driftline.BothStores, row("A", 1, 1))
 	}
 }
