@@ -145,7 +145,6 @@ func CountBins(s Sample, edges []float64) BinCounts {
 	}
 	last := len(edges) - 2
 	low, high := edges[0], edges[last+1]
-	perUnit := float64(last+1) / (high - low)
 	for _, piece := range s {
 		for _, v := range piece {
 			switch {
@@ -162,7 +161,7 @@ func CountBins(s Sample, edges []float64) BinCounts {
 			case v >= edges[last]:
 				counts.Bins[last]++
 			default:
-				counts.Bins[binOf(v, edges, perUnit)]++
+				counts.Bins[binOf(v, edges)]++
 			}
 		}
 	}

@@ -200,3 +200,53 @@ func BenchmarkKSPValue(b *testing.B) {
 		})
 	}
 }
+
+// TestBlocksAreTheLoops: the processor's wide instructions count and filter as the
+// loops in Go do, at the borders of cells and on values that are none.
+func TestBlocksAreTheLoops(t *testing.T) {
+	if !hasBlocks {
+		t.Skip("this processor has no AVX-512")
+	}
+	random := rand.New(rand.NewPCG(7, 8))
+	mapping, ok := linearMap(-1.5, 2.25, 300)
+	if !ok {
+		t.Fatal("no map")
+	}
+	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), -1.5, 2.25,
+		math.MaxFloat64, -math.MaxFloat64, 5e-324, math.Nextafter(-1.5, -2), math.Nextafter(2.25, 3), math.Float64frombits(0xfff8000000000001)}
+	values := make([]float64, 4096)
+	for i := range values {
+		switch random.IntN(4) {
+		case 0:
+			values[i] = special[random.IntN(len(special))]
+		case 1: // the edge of a cell, or its neighbour
+			edge := mapping.lo + float64(random.IntN(299))/mapping.perUnit
+			values[i] = math.Nextafter(edge, special[1+random.IntN(2)])
+		default:
+			values[i] = random.NormFloat64()
+		}
+	}
+	loops, blocks := make([]uint32, mapping.last+2), make([]uint32, mapping.last+2)
+	mapping.countInto(loops, values)
+	countBlocks(&values[0], len(values)/blockSize, mapping.lo, mapping.perUnit, mapping.steps, uint32(mapping.last+1), &blocks[0])
+	if !slices.Equal(loops, blocks) {
+		t.Errorf("counts differ:\n%v\n%v", loops, blocks)
+	}
+	slots := make([]uint32, mapping.last+2)
+	for i := range slots[:mapping.last+1] {
+		slots[i] = uint32(random.IntN(2))
+	}
+	var wanted []float64
+	for _, v := range values {
+		if slots[mapping.cell(v)] != 0 {
+			wanted = append(wanted, v)
+		}
+	}
+	found := make([]float64, len(values)+blockSize)
+	count := filterBlocks(&values[0], len(values)/blockSize, mapping.lo, mapping.perUnit, mapping.steps,
+		uint32(mapping.last+1), &bitsOf(slots)[0], &found[0])
+	same := func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
+	if !slices.EqualFunc(found[:count], wanted, same) {
+		t.Errorf("%d values found, want %d", count, len(wanted))
+	}
+}

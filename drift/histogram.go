@@ -79,7 +79,7 @@ func binEdges(reference, current Sample, all valueRange) []float64 {
 	if len(sample) == 0 {
 		return evenEdges(all.least, all.greatest, minBins)
 	}
-	slices.Sort(sample)
+	sortFloats(sample)
 	if isDenselyWhole(all) && areWhole(sample) {
 		return wholeEdges(all.least, all.greatest, 1)
 	}
@@ -102,19 +102,27 @@ type valueRange struct {
 }
 
 func rangeOf(s Sample) valueRange {
-	r := valueRange{least: math.Inf(1), greatest: math.Inf(-1)}
+	least, greatest, infinite, missing := math.Inf(1), math.Inf(-1), 0, 0
 	for _, piece := range s {
 		for _, v := range piece {
-			switch {
-			case v-v == 0:
-				r.finite++
-				r.least, r.greatest = min(r.least, v), max(r.greatest, v)
-			case v == v:
-				r.infinite++
+			if v-v != 0 {
+				if v == v {
+					infinite++
+				} else {
+					missing++
+				}
+				continue
+			}
+			if v < least {
+				least = v
+			}
+			if v > greatest {
+				greatest = v
 			}
 		}
 	}
-	return r
+	// The zeros are equal, and one is less: which of them is met first must not show.
+	return valueRange{least: least + 0, greatest: greatest + 0, finite: s.Len() - infinite - missing, infinite: infinite}
 }
 
 func (r valueRange) join(other valueRange) valueRange {
@@ -199,31 +207,32 @@ func evenEdges(low, high float64, bins int) []float64 {
 func countBins(s Sample, edges []float64) []int64 {
 	counts := make([]int64, len(edges)-1)
 	last := len(counts) - 1
-	perUnit := float64(len(counts)) / (edges[last+1] - edges[0])
+	low, steps := edges[0], float64(len(counts))
+	perUnit := steps / (edges[last+1] - low)
 	for _, piece := range s {
 		for _, v := range piece {
+			// The guess is right but for rounding at the bin's ends.
+			if t := (v - low) * perUnit; t > 0 && t < steps {
+				if i := int(t); edges[i] <= v && v < edges[i+1] {
+					counts[i]++
+					continue
+				}
+			}
 			switch {
 			case v < edges[1]:
 				counts[0]++
 			case v >= edges[last]:
 				counts[last]++
 			case v == v:
-				counts[binOf(v, edges, perUnit)]++
+				counts[binOf(v, edges)]++
 			}
 		}
 	}
 	return counts
 }
 
-// binOf wants edges[1] ≤ v < edges[len-2]. The linear guess is off by rounding at most,
-// unless the range is so extreme that the edges must be searched.
-func binOf(v float64, edges []float64, perUnit float64) int {
-	guess := int((v - edges[0]) * perUnit)
-	for bin := max(guess-1, 0); bin <= guess+1 && bin < len(edges)-1; bin++ {
-		if edges[bin] <= v && v < edges[bin+1] {
-			return bin
-		}
-	}
+// binOf returns the bin of a value between the edges.
+func binOf(v float64, edges []float64) int {
 	return sort.Search(len(edges), func(i int) bool { return edges[i] > v }) - 1
 }
 

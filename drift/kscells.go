@@ -146,27 +146,41 @@ func (c *cellMap) collisions(sample []float64) int {
 	return count
 }
 
+// blockSize is how many values countBlocks and filterBlocks take at once.
+const blockSize = 8
+
+// inBlocks reports whether the map can be computed in blocks.
+func (c *cellMap) inBlocks() bool { return hasBlocks && !c.byBits }
+
 // counts counts how many values lie in each cell.
 func (c *cellMap) counts(s Sample) []uint32 {
 	counts := make([]uint32, c.last+2)
 	for _, piece := range s {
-		if c.byBits {
-			for _, v := range piece {
-				counts[c.cellByBits(v)]++
-			}
-			continue
+		if blocks := len(piece) / blockSize; blocks > 0 && c.inBlocks() {
+			countBlocks(&piece[0], blocks, c.lo, c.perUnit, c.steps, uint32(c.last+1), &counts[0])
+			piece = piece[blocks*blockSize:]
 		}
-		lo, perUnit, steps := c.lo, c.perUnit, c.steps
-		for _, v := range piece {
-			t := (v - lo) * perUnit
-			if t >= 0 && t < steps {
-				counts[int(t)+1]++
-			} else {
-				counts[c.cell(v)]++
-			}
-		}
+		c.countInto(counts, piece)
 	}
 	return counts
+}
+
+func (c *cellMap) countInto(counts []uint32, values []float64) {
+	if c.byBits {
+		for _, v := range values {
+			counts[c.cellByBits(v)]++
+		}
+		return
+	}
+	lo, perUnit, steps := c.lo, c.perUnit, c.steps
+	for _, v := range values {
+		t := (v - lo) * perUnit
+		if t >= 0 && t < steps {
+			counts[int(t)+1]++
+		} else {
+			counts[c.cell(v)]++
+		}
+	}
 }
 
 // extremesByCells is findExtremes for large samples.
@@ -266,23 +280,59 @@ func newCellParts(slots []uint32) *cellParts {
 }
 
 func (p *cellParts) gather(mapping *cellMap, s Sample, into *gathered) {
+	wanted := bitsOf(p.slots)
 	for _, piece := range s {
+		if mapping.inBlocks() {
+			piece = p.gatherBlocks(mapping, wanted, piece, into)
+		}
 		for _, v := range piece {
-			slot := p.slots[mapping.cell(v)]
-			if slot == 0 {
-				continue
-			}
-			first := p.first[slot-1]
-			switch {
-			case v == first:
-				into.firsts[slot-1]++
-			case first != first:
-				p.first[slot-1] = v
-				into.firsts[slot-1] = 1
-			default:
-				into.values = append(into.values, v)
+			if cell := mapping.cell(v); wanted[cell/32]>>(cell%32)&1 != 0 {
+				p.take(v, p.slots[cell]-1, into)
 			}
 		}
+	}
+}
+
+// gatherBlocks takes in all values but the last few, which it returns.
+func (p *cellParts) gatherBlocks(mapping *cellMap, wanted []uint32, values []float64, into *gathered) (rest []float64) {
+	var found [filteredAtOnce + blockSize]float64
+	for len(values) >= blockSize {
+		blocks := min(len(values), filteredAtOnce) / blockSize
+		count := filterBlocks(&values[0], blocks, mapping.lo, mapping.perUnit, mapping.steps,
+			uint32(mapping.last+1), &wanted[0], &found[0])
+		for _, v := range found[:count] {
+			p.take(v, p.slots[mapping.cell(v)]-1, into)
+		}
+		values = values[blocks*blockSize:]
+	}
+	return values
+}
+
+// filteredAtOnce is a multiple of blockSize, and small enough for the nearest cache.
+const filteredAtOnce = 1024
+
+// bitsOf has a bit for each slot that is not 0. It fits in the nearest cache, where
+// the slots themselves do not.
+func bitsOf(slots []uint32) []uint32 {
+	bits := make([]uint32, len(slots)/32+1)
+	for i, slot := range slots {
+		if slot != 0 {
+			bits[i/32] |= 1 << (i % 32)
+		}
+	}
+	return bits
+}
+
+func (p *cellParts) take(v float64, slot uint32, into *gathered) {
+	first := p.first[slot]
+	switch {
+	case v == first:
+		into.firsts[slot]++
+	case first != first:
+		p.first[slot] = v
+		into.firsts[slot] = 1
+	default:
+		into.values = append(into.values, v)
 	}
 }
 
@@ -290,8 +340,8 @@ func (p *cellParts) gather(mapping *cellMap, s Sample, into *gathered) {
 // inCurrent values after i and j smaller ones. It takes the cell's values off
 // the front of the gathered ones, so cells must come in ascending order.
 func (p *cellParts) observe(found *extremes, slot, i, j, inReference, inCurrent int) {
-	x := take(&p.reference, inReference-p.reference.firsts[slot])
-	y := take(&p.current, inCurrent-p.current.firsts[slot])
+	x := takeFirst(&p.reference, inReference-p.reference.firsts[slot])
+	y := takeFirst(&p.current, inCurrent-p.current.firsts[slot])
 	first, pending := p.first[slot], true
 	for pending || len(x) > 0 || len(y) > 0 {
 		at := first
@@ -311,7 +361,7 @@ func (p *cellParts) observe(found *extremes, slot, i, j, inReference, inCurrent 
 	}
 }
 
-func take(g *gathered, count int) []float64 {
+func takeFirst(g *gathered, count int) []float64 {
 	taken := g.values[:count]
 	g.values = g.values[count:]
 	return taken

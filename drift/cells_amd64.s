@@ -1,0 +1,107 @@
+#include "textflag.h"
+
+DATA minusOne<>+0(SB)/8, $-1.0
+GLOBL minusOne<>(SB), RODATA|NOPTR, $8
+
+DATA low5<>+0(SB)/4, $31
+GLOBL low5<>(SB), RODATA|NOPTR, $4
+
+// Both loops keep these:
+//
+//	SI, CX   the values and how many are left, in blocks of eight
+//	Z10 lo   Z11 perUnit   Z12 steps   Z14 −1.0   Y13 the cell of NaN   Y15 −1
+//
+// CELLS puts eight values into Z0 and their cells into Y3: t = (v − lo)·perUnit is cut
+// to [−1, steps], rounded down, and raised by one. A NaN stays one on its way through
+// MAX and MIN, because it is their second operand, and its cell is replaced at the end.
+#define CELLS \
+	VMOVUPD     (SI), Z0        \
+	VSUBPD      Z10, Z0, Z1     \
+	VMULPD      Z11, Z1, Z1     \
+	VMAXPD      Z1, Z14, Z2     \
+	VMINPD      Z2, Z12, Z2     \
+	VRNDSCALEPD $9, Z2, Z2      \
+	VCVTTPD2DQ  Z2, Y3          \
+	VPSUBD      Y15, Y3, Y3     \
+	VCMPPD      $3, Z1, Z1, K1  \
+	VMOVDQA32   Y13, K1, Y3
+
+// COUNT adds one to the counts of the two cells in a register.
+#define COUNT(pair) \
+	MOVL pair, R12     \
+	SHRQ $32, pair     \
+	INCL (DI)(R12*4)   \
+	INCL (DI)(pair*4)
+
+// func countBlocks(values *float64, blocks int, lo, perUnit, steps float64, missing uint32, counts *uint32)
+TEXT ·countBlocks(SB), NOSPLIT, $0-56
+	MOVQ         values+0(FP), SI
+	MOVQ         blocks+8(FP), CX
+	VBROADCASTSD lo+16(FP), Z10
+	VBROADCASTSD perUnit+24(FP), Z11
+	VBROADCASTSD steps+32(FP), Z12
+	MOVL         missing+40(FP), AX
+	VPBROADCASTD AX, Y13
+	MOVQ         counts+48(FP), DI
+	VBROADCASTSD minusOne<>(SB), Z14
+	VPCMPEQD     Y15, Y15, Y15
+
+count:
+	CELLS
+	VEXTRACTI128 $1, Y3, X4
+	VMOVQ        X3, R8
+	VPEXTRQ      $1, X3, R9
+	VMOVQ        X4, R10
+	VPEXTRQ      $1, X4, R11
+	COUNT(R8)
+	COUNT(R9)
+	COUNT(R10)
+	COUNT(R11)
+	ADDQ         $64, SI
+	DECQ         CX
+	JNZ          count
+	VZEROUPPER
+	RET
+
+// func filterBlocks(values *float64, blocks int, lo, perUnit, steps float64, missing uint32, wanted *uint32, out *float64) int
+TEXT ·filterBlocks(SB), NOSPLIT, $0-72
+	MOVQ         values+0(FP), SI
+	MOVQ         blocks+8(FP), CX
+	VBROADCASTSD lo+16(FP), Z10
+	VBROADCASTSD perUnit+24(FP), Z11
+	VBROADCASTSD steps+32(FP), Z12
+	MOVL         missing+40(FP), AX
+	VPBROADCASTD AX, Y13
+	MOVQ         wanted+48(FP), BX
+	MOVQ         out+56(FP), DX
+	VBROADCASTSD minusOne<>(SB), Z14
+	VPCMPEQD     Y15, Y15, Y15
+	VPBROADCASTD low5<>(SB), Y9
+	VPSRLD       $31, Y15, Y8
+
+filter:
+	CELLS
+	VPSRLD      $5, Y3, Y4
+	VPANDD      Y9, Y3, Y5
+	KXNORW      K2, K2, K2
+	VPXOR       Y6, Y6, Y6
+	VPGATHERDD  (BX)(Y4*4), K2, Y6
+	VPSRLVD     Y5, Y6, Y6
+	VPTESTMD    Y8, Y6, K3
+	KORTESTW    K3, K3
+	JZ          next
+	VCOMPRESSPD.Z Z0, K3, Z7
+	VMOVUPD     Z7, (DX)
+	KMOVW       K3, AX
+	POPCNTL     AX, AX
+	LEAQ        (DX)(AX*8), DX
+
+next:
+	ADDQ $64, SI
+	DECQ CX
+	JNZ  filter
+	SUBQ out+56(FP), DX
+	SHRQ $3, DX
+	MOVQ DX, ret+64(FP)
+	VZEROUPPER
+	RET

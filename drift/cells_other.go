@@ -1,0 +1,9 @@
+//go:build !amd64
+
+package drift
+
+const hasBlocks = false
+
+func countBlocks(*float64, int, float64, float64, float64, uint32, *uint32) {}
+
+func filterBlocks(*float64, int, float64, float64, float64, uint32, *uint32, *float64) int { return 0 }
