@@ -53,7 +53,7 @@ const (
 // on between any two windows, so times are compared only if they are named. A column
 // that is named and cannot be compared is Invalid.
 //
-// Compare reads both streams once and keeps the compared columns in memory until it
+// Compare reads both streams once, at the same time, and keeps the compared columns in memory until it
 // returns. The sides of the report have no name yet.
 func Compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
 	levels, err := levelsOf(opts)
@@ -64,12 +64,8 @@ func Compare(ctx context.Context, reference, current driftline.Batches, opts dri
 	if err != nil {
 		return nil, err
 	}
-	referenceRows, err := collectColumns(ctx, reference, columns, func(c *comparison) *side { return &c.reference })
+	referenceRows, currentRows, err := collectBoth(ctx, reference, current, columns)
 	defer releaseColumns(columns)
-	if err != nil {
-		return nil, err
-	}
-	currentRows, err := collectColumns(ctx, current, columns, func(c *comparison) *side { return &c.current })
 	if err != nil {
 		return nil, err
 	}
@@ -236,6 +232,21 @@ func findColumn(schema *arrow.Schema, name, table string) (side, *driftline.Erro
 	}
 	return side{index: -1}, driftline.Errorf(driftline.Invalid, "column %q is in %s %d times", name, table, len(found)).
 		WithHint("give the columns names of their own")
+}
+
+// collectBoth reads both sides at once, because decoding them is most of the work.
+func collectBoth(ctx context.Context, reference, current driftline.Batches, columns []*comparison) (referenceRows, currentRows int64, err error) {
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() (err error) {
+		referenceRows, err = collectColumns(ctx, reference, columns, func(c *comparison) *side { return &c.reference })
+		return err
+	})
+	group.Go(func() (err error) {
+		currentRows, err = collectColumns(ctx, current, columns, func(c *comparison) *side { return &c.current })
+		return err
+	})
+	err = group.Wait()
+	return referenceRows, currentRows, err
 }
 
 // collectColumns ranges over the batches and keeps what is compared of them.

@@ -49,9 +49,11 @@ func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, 
 	return out.close(out.sendTrailer(report))
 }
 
-// halves are one stream as two, which must be read one after the other.
+// halves are one stream as two. The second one waits for the end of the first, so
+// that both may be read at the same time.
 type halves struct {
 	schema  *arrow.Schema
+	ended   chan struct{} // closed once the first half is not read any more
 	next    func() (arrow.RecordBatch, error, bool)
 	missing int64             // rows of the first half not yet yielded
 	cut     arrow.RecordBatch // the batch that lies across the border
@@ -61,11 +63,12 @@ type halves struct {
 // splitAfter splits a stream after some rows. The caller calls stop.
 func splitAfter(rows driftline.Batches, n int64) (h *halves, stop func()) {
 	next, stop := iter.Pull2(rows.All)
-	return &halves{schema: rows.Schema, next: next, missing: n}, stop
+	return &halves{schema: rows.Schema, ended: make(chan struct{}), next: next, missing: n}, stop
 }
 
 func (h *halves) first() driftline.Batches {
 	return driftline.Batches{Schema: h.schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		defer close(h.ended)
 		for h.missing > 0 {
 			batch, err, ok := h.next()
 			if err == nil && !ok {
@@ -90,6 +93,10 @@ func (h *halves) first() driftline.Batches {
 
 func (h *halves) rest() driftline.Batches {
 	return driftline.Batches{Schema: h.schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		<-h.ended
+		if h.missing > 0 {
+			return // the first half has said why
+		}
 		if h.cut != nil && !yieldSlice(h.cut, h.at, h.cut.NumRows(), yield) {
 			return
 		}
