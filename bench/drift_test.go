@@ -19,8 +19,18 @@ func TestSameTestsWantsDExactAndPClose(t *testing.T) {
 		{"p is NaN", []exactReal{0.25, exactReal(math.NaN())}, false},
 		{"a column is missing", nil, false},
 	} {
-		if err := sameTests(ours, answer{Numbers: c.theirs}); (err == nil) != c.same {
+		if err := sameTests(0)(ours, answer{Numbers: c.theirs}); (err == nil) != c.same {
 			t.Errorf("%s: %v", c.name, err)
 		}
+	}
+}
+
+func TestSameTestsWantsChiSquaresClose(t *testing.T) {
+	ours, theirs := answer{Numbers: []exactReal{10, 0.5, 0.25, 0.5}}, answer{Numbers: []exactReal{10 * (1 + 1e-12), 0.5, 0.25, 0.5}}
+	if err := sameTests(1)(ours, theirs); err != nil {
+		t.Error(err)
+	}
+	if sameTests(0)(ours, theirs) == nil {
+		t.Error("of a D any bit counts")
 	}
 }

@@ -23,7 +23,7 @@ var suites = []suite{
 	{"ingest", ingestParts},
 	{"flight", flightParts},
 	{"sql", sqlParts},
-	{"drift", []part{{name: "ks", does: "Kolmogorov-Smirnov of columns and of files, beside SciPy", run: driftSuite}}},
+	{"drift", driftParts},
 }
 
 // suite is a table of results.
