@@ -13,7 +13,7 @@ type Status string
 const (
 	Present       Status = "PRESENT"
 	NullValue     Status = "NULL_VALUE"      // the row exists and the value is null
-	NotPresent    Status = "NOT_FOUND"       // no row for the entity, or one that is far older than the TTL: twice it, and an hour more at least
+	NotPresent    Status = "NOT_FOUND"       // no row for the entity, or one that is far older than the TTL: twice it, and a day more at least
 	OutsideMaxAge Status = "OUTSIDE_MAX_AGE" // the row is older than the view's TTL, and not yet forgotten; the value is null
 	InvalidValue  Status = "INVALID"         // computed on demand, which failed for this row; the value is null
 )

@@ -8,11 +8,12 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// leastRemembered is how long online rows outlive a short TTL.
-const leastRemembered = time.Hour
+// leastRemembered is how long online rows outlive a short TTL: values of a feed that is down
+// since yesterday are too old, and not unknown.
+const leastRemembered = 24 * time.Hour
 
 // rememberedFor is the age, in microseconds, up to which a row of a view with a TTL is known
-// online: as long again as it counts, and an hour at least. A read finds a row of an age
+// online: as long again as it counts, and a day at least. A read finds a row of an age
 // between the TTL and this OUTSIDE_MAX_AGE, and NOT_FOUND one that is older, whether upkeep
 // has removed it yet or not: what a read says depends on times alone.
 func rememberedFor(ttl driftline.Duration) int64 {

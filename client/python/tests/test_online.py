@@ -40,7 +40,7 @@ def test_a_value_older_than_the_ttl_is_null(filled):
     )
     assert (at_the_edge.to_dict()["count"], at_the_edge.statuses["count"]) == ([4], ["PRESENT"])
     assert (after.to_dict()["count"], after.statuses["count"]) == ([None], ["OUTSIDE_MAX_AGE"])
-    forgotten = NOON + timedelta(hours=6)
+    forgotten = NOON + timedelta(hours=3 + 24)
     for at, status in [
         (forgotten, "OUTSIDE_MAX_AGE"),
         (forgotten + timedelta(microseconds=1), "NOT_FOUND"),
