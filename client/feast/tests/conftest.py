@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import queue
-import signal
-import subprocess
-import threading
+import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -26,8 +22,9 @@ from feast import (
 )
 from feast.types import Bool, Float32, Float64, Int32, Int64, String, UnixTimestamp
 
-ROOT = Path(__file__).parents[3]
-START_SECONDS = 60
+sys.path.append(str(Path(__file__).parents[2] / "python" / "tests"))
+
+from server_process import START_SECONDS, running
 
 # From 0.64 on the client sends one request for all views, and asks the server what they are.
 ONE_REQUEST = tuple(int(part) for part in feast.__version__.split(".")[:2]) >= (0, 64)
@@ -84,13 +81,6 @@ DEFINITIONS = {
 }
 
 
-def binary() -> Path:
-    path = Path(os.environ.get("DRIFTLINE_BIN") or ROOT / "bin" / "driftline")
-    if not path.is_file():
-        pytest.exit(f"there is no server at {path}: run make build, or set DRIFTLINE_BIN", 2)
-    return path
-
-
 class Server:
     """A server that can be asked in its own words."""
 
@@ -114,36 +104,10 @@ class Server:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
     """A server over an empty folder of its own, with the catalogue applied."""
-    log = tmp_path / "log"
-    command = [binary(), "serve", "--data", tmp_path / "data"]
-    command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
-    with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-    try:
-        server = Server(wait_for_url(process, log))
+    with running(tmp_path) as url:
+        server = Server(url)
         assert server.post("/api/v1/apply", DEFINITIONS).status_code == 200
         yield server
-    finally:
-        process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=START_SECONDS)
-    assert status == 0, f"the server ended with {status}:\n{log.read_text()[-4000:]}"
-
-
-def wait_for_url(process: subprocess.Popen, log: Path) -> str:
-    """Reads the server's first lines until one names its HTTP address."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in process.stdout:
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True).start()
-    while line := lines.get(timeout=START_SECONDS):
-        for word in line.split():
-            if word.startswith("http://"):
-                return word.rstrip("/")
-    pytest.exit(f"the server did not start:\n{log.read_text()[-4000:]}", 2)
 
 
 @pytest.fixture

@@ -3,67 +3,25 @@
 from __future__ import annotations
 
 import itertools
-import os
-import queue
-import signal
-import subprocess
-import threading
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta, timezone
-from pathlib import Path
 
 import driftline
 import pytest
 from driftline import Entity, FeatureView, Field
 from driftline.types import Float64, Int64, String
-
-ROOT = Path(__file__).parents[3]
-START_SECONDS = 60
+from server_process import running
 
 NOON = datetime(2024, 5, 1, 12, tzinfo=timezone.utc)
 HOUR = timedelta(hours=1)
 
 
-def binary() -> Path:
-    path = Path(os.environ.get("DRIFTLINE_BIN") or ROOT / "bin" / "driftline")
-    if not path.is_file():
-        pytest.exit(f"there is no server at {path}: run make build, or set DRIFTLINE_BIN", 2)
-    return path
-
-
 @pytest.fixture(scope="session")
 def server_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of a server in a folder of its own, on free ports."""
-    folder = tmp_path_factory.mktemp("server")
-    log = folder / "log"
-    command = [binary(), "serve", "--data", folder / "data"]
-    command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
-    with log.open("w") as errors:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=errors, text=True)
-    try:
-        yield wait_for_url(process, log)
-    finally:
-        process.send_signal(signal.SIGTERM)
-        status = process.wait(timeout=START_SECONDS)
-    assert status == 0, f"the server ended with {status}:\n{log.read_text()[-4000:]}"
-
-
-def wait_for_url(process: subprocess.Popen, log: Path) -> str:
-    """Reads the server's first lines until one names its HTTP address."""
-    lines: queue.Queue[str] = queue.Queue()
-
-    def read() -> None:
-        for line in process.stdout:
-            lines.put(line)
-        lines.put("")
-
-    threading.Thread(target=read, daemon=True).start()
-    while line := lines.get(timeout=START_SECONDS):
-        for word in line.split():
-            if word.startswith("http://"):
-                return word.rstrip("/")
-    pytest.exit(f"the server did not start:\n{log.read_text()[-4000:]}", 2)
+    with running(tmp_path_factory.mktemp("server")) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

@@ -8,9 +8,9 @@ from datetime import timedelta
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from conftest import ROOT
 from driftline import Entity, FeatureService, FeatureView
 from driftline.definitions import definitions_json
+from server_process import ROOT
 
 FLIGHTS = ROOT / "examples" / "flights"
 KINDS = {"entities": Entity, "feature_views": FeatureView, "feature_services": FeatureService}

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import signal
-import subprocess
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -12,9 +10,10 @@ import driftline
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import HOUR, NOON, START_SECONDS, binary, wait_for_url
+from conftest import HOUR, NOON
 from driftline import Entity, FeatureView, Field, IcebergSource, ParquetSource
 from driftline.types import Float64, String
+from server_process import running
 
 STATION = Entity(name="station", join_keys=["station"], value_type=String)
 
@@ -28,14 +27,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def store(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator:
     """A server that may read the folder."""
     home = tmp_path_factory.mktemp("server")
-    command = [binary(), "serve", "--data", home / "data", "--allow-source", folder]
-    command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
-    with (home / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=log, text=True)
-    with driftline.connect(wait_for_url(process, home / "log")) as store:
+    with running(home, "--allow-source", folder) as url, driftline.connect(url) as store:
         yield store
-    process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=START_SECONDS) == 0
 
 
 def rows(*readings: tuple[str, timedelta, float]) -> pa.Table:
