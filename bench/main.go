@@ -41,6 +41,10 @@ type part struct {
 }
 
 func main() {
+	if len(os.Args) == 2 && os.Args[1] == floorCommand {
+		fmt.Fprintln(os.Stderr, "bench:", serveFloor(os.Stdin, os.Stdout))
+		os.Exit(1)
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:], os.Stdout)
 	stop()
