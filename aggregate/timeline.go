@@ -74,6 +74,17 @@ func (t *Timeline) Reset() {
 	}
 }
 
+// Bytes is the memory of the events, without summaries, which are a part of that.
+func (t *Timeline) Bytes() int64 {
+	const moment, event = 24, 16 // of a row; of times, versions and ends
+	bytes := cap(t.rows)*(moment+event) + cap(t.passes)
+	for i := range t.columns {
+		c := &t.columns[i]
+		bytes += cap(c.valid) + 8*cap(c.bits) + cap(c.values)
+	}
+	return int64(bytes)
+}
+
 // Append adds a row of the entity, a copy of e. Rows may come in any order; that of (event
 // time, created time, sequence) is the fastest.
 func (t *Timeline) Append(e *Event) {

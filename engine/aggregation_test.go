@@ -7,8 +7,10 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/internal/testenv"
 )
 
@@ -179,6 +181,65 @@ func TestWarmWindowsAreThoseOfTheRows(t *testing.T) {
 		report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Views: []driftline.ViewName{"departures"}, Seed: 1})
 		if err != nil || report.Differences() > 0 || report.Views[0].Values == 0 {
 			t.Errorf("%+v, %v", report, err)
+		}
+	}
+}
+
+// The events of one entity are in memory while its windows are computed. That they fit is
+// asked for, and who does not fit is refused and not the server killed.
+func TestWindowsOfMoreEventsThanMemoryAreRefused(t *testing.T) {
+	memoryBytes := int64(512 << 20)
+	env := testenv.NewWith(t, func(o *engine.Options) { o.MemoryBytes = memoryBytes })
+	defs := departures()
+	env.Apply(defs)
+	ingest := func(events int) {
+		view, err := env.Engine.Registry().View("departures")
+		if err != nil {
+			t.Fatal(err)
+		}
+		schema := view.Schema()
+		b := array.NewRecordBuilder(env.Mem, schema)
+		defer b.Release()
+		first := time.Date(2013, 1, 1, 0, 0, 0, 0, time.UTC).UnixMicro()
+		for i := range events {
+			b.Field(0).(*array.StringBuilder).Append("UA")
+			b.Field(1).(*array.TimestampBuilder).Append(arrow.Timestamp(first + int64(i)*1000))
+			b.Field(2).(*array.TimestampBuilder).Append(arrow.Timestamp(first + int64(i)*1000))
+			b.Field(3).(*array.Int64Builder).Append(int64(i))
+			b.Field(4).(*array.Float64Builder).Append(float64(i % 40))
+			b.Field(5).(*array.StringBuilder).Append("LAX")
+		}
+		rows := b.NewRecordBatch()
+		defer rows.Release()
+		if _, err := env.Engine.Ingest(context.Background(), "departures", "", driftline.BatchesOf(schema, rows)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask := func() error {
+		spine := env.Rows(departureSpine, `[{"carrier": "UA", "event_timestamp": "2013-01-01T23:00:00Z"}]`)
+		set, err := env.Engine.Historical(context.Background(), driftline.HistoricalRequest{
+			FeatureSet: driftline.FeatureSet{Service: "delays"},
+		}, spine)
+		if err != nil {
+			return err
+		}
+		for _, err := range set.Batches.All {
+			if err != nil {
+				return err
+			}
+		}
+		return nil
+	}
+	const events = 30_000 // about three megabytes
+	ingest(events)
+	if err := ask(); err != nil {
+		t.Fatalf("with memory enough: %v", err)
+	}
+	memoryBytes = 3 << 20
+	env.Reopen()
+	for range 2 {
+		if err := ask(); driftline.CodeOf(err) != driftline.Exhausted {
+			t.Errorf("with too little: %v", err)
 		}
 	}
 }

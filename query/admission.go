@@ -60,6 +60,19 @@ func (a *admission) admit(ctx context.Context, bytes int64) (release func(), err
 	return nil, err
 }
 
+// more takes memory that a request needs while it runs, if it is free now. It does not wait:
+// two requests that have memory and wait for more could do so for ever.
+func (a *admission) more(bytes int64) (release func(), err error) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if bytes > a.free {
+		return nil, driftline.Errorf(driftline.Exhausted, "the events that one entity's windows are computed from need %d MiB more than queries have left", bytes>>20).
+			WithHint("ask for fewer times of one entity in a request, for shorter windows, or give the server more memory")
+	}
+	a.free -= bytes
+	return sync.OnceFunc(func() { a.give(bytes) }), nil
+}
+
 // place is a waiter's place in the queue.
 type place struct{ *list.Element }
 

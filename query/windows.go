@@ -36,10 +36,10 @@ func (v *viewPlan) planWindows() error {
 }
 
 // merging is the use for package merge.
-func (w *windowPlan) merging(v *viewPlan) *merge.Windows {
+func (w *windowPlan) merging(v *viewPlan, memory func(bytes int64) (release func(), err error)) *merge.Windows {
 	view := v.merging()
 	view.TTL, view.EventTime, view.Features = -1, false, nil
-	windows := &merge.Windows{View: view, Query: w.query, Filters: w.Filters}
+	windows := &merge.Windows{View: view, Query: w.query, Filters: w.Filters, Memory: memory}
 	for _, f := range w.Columns {
 		view.Features = append(view.Features, v.source.Rows.column(f.Name, f.Type))
 		windows.Types = append(windows.Types, f.Type)
@@ -55,7 +55,7 @@ func (j *joiner) openWindows() error {
 		if err != nil {
 			return err
 		}
-		windows := v.windows.merging(v)
+		windows := v.windows.merging(v, j.db.memory.more)
 		if !v.source.Rows.inOrder() || !merge.Understands(windows.View, rows.Files) {
 			return driftline.Errorf(driftline.FailedPrecondition, "aggregations of view %q cannot be computed from files of another program", v.source.View.Name).
 				WithHint("ingest the rows into a view of their own")

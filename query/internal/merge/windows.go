@@ -27,7 +27,13 @@ type Windows struct {
 
 	Query   *aggregate.Query
 	Filters []*expression.Expression // of the plan, over Features
+
+	// Memory admits events of one key beyond smallTimeline.
+	Memory func(bytes int64) (release func(), err error)
 }
+
+// smallTimeline is the memory of a timeline that nobody is asked for.
+const smallTimeline = 1 << 20
 
 // AddWindows makes ready to compute aggregations over rows, as [New] does for joins.
 func (j *Join) AddWindows(w *Windows, rows Rows) error {
@@ -87,6 +93,7 @@ func (t *windowTable[K]) tasks(s *Spine, keys []int, a *WindowAnswer, threads in
 				return nil
 			}
 			w := newWindowWorker(t, x, a, part)
+			defer w.release()
 			if err := w.summarise(ctx, from, to); err != nil {
 				return err
 			}
@@ -107,6 +114,8 @@ type windowWorker[K key] struct {
 	part    int
 
 	timeline *aggregate.Timeline
+	held     int64    // bytes that it may have
+	releases []func() // of what was admitted for it
 	values   []aggregate.Value
 	unknown  []bool
 
@@ -131,7 +140,7 @@ type keyRun struct {
 
 func newWindowWorker[K key](t *windowTable[K], x *index[K], a *WindowAnswer, part int) *windowWorker[K] {
 	w := &windowWorker[K]{worker: newWorker(t.table, x), windows: t, answer: a, part: part}
-	w.timeline = t.Query.NewTimeline(t.View.KnownAt)
+	w.timeline, w.held = t.Query.NewTimeline(t.View.KnownAt), smallTimeline
 	w.values, w.unknown = make([]aggregate.Value, len(t.Query.Features)), make([]bool, len(t.Query.Features))
 	w.sources = make([]windowSource, t.table.sources)
 	for i := range w.sources {
@@ -258,8 +267,30 @@ func (w *windowWorker[K]) load(ctx context.Context, run keyRun, oldest, newest i
 		if err := w.loadChunk(source, s, int(from), int(min(from+chunkRows, to))); err != nil {
 			return err
 		}
+		if err := w.hold(); err != nil {
+			return err
+		}
 	}
 	return nil
+}
+
+// hold has memory admitted for a timeline that has grown, twice as much each time. It stays
+// the worker's: the timeline keeps what it has for the next key.
+func (w *windowWorker[K]) hold() error {
+	for w.timeline.Bytes() > w.held {
+		release, err := w.windows.Memory(w.held)
+		if err != nil {
+			return err
+		}
+		w.releases, w.held = append(w.releases, release), 2*w.held
+	}
+	return nil
+}
+
+func (w *windowWorker[K]) release() {
+	for _, release := range w.releases {
+		release()
+	}
 }
 
 func (w *windowWorker[K]) openSource(source *windowSource, segment int32) error {
