@@ -116,7 +116,7 @@ func (b *bench) startFeast(ctx context.Context, name, store, file string) (p *pe
 	}
 	p, err = b.startPeer(ctx, peerSpec{name: name, module: "feast_online", config: map[string]any{
 		"rows": file, "folder": filepath.Join(b.dir, "feast-"+store), "store": store,
-		"port": port, "redis_port": redisPort, "workers": 2 * runtime.NumCPU(), "services": onlineServices,
+		"port": port, "redis_port": redisPort, "workers": 2 * runtime.NumCPU(), "services": onlineServices, "go_server": "",
 	}})
 	return p, fmt.Sprintf("http://127.0.0.1:%d", port), err
 }

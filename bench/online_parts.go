@@ -24,6 +24,7 @@ import (
 var onlineParts = []part{
 	{name: "requests", does: "HTTP reads of one and of 100 entities, beside Feast", run: onlineSuite},
 	{name: "paced", does: "latency over HTTP of 10 connections that do not fill the machine", run: onlinePaced},
+	{name: "feastgo", does: "the same reads beside Feast's Go server, where it was built", run: onlineFeastGo},
 	{name: "floor", does: "the same latency of a server that looks nothing up", run: onlineFloor},
 	{name: "saturation", does: "the most requests/s over HTTP and one Flight stream, beside redis-benchmark", run: onlineSaturation},
 	{name: "mixed", does: "latency of 5k reads/s beside 5k durable pushes/s", run: onlineMixed},

@@ -18,6 +18,7 @@ import pathlib
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 import warnings
 from datetime import timedelta
@@ -39,7 +40,8 @@ class Peer:
         """Fill the store and serve it.
 
         Config is {"rows": file, "folder", "store": "sqlite" or "redis", "port", "redis_port",
-        "workers", "services": sizes in features}.
+        "workers", "services": sizes in features, "go_server": the program of Feast's Go
+        feature server, to be served by that and not by Python's, or ""}.
         """
         warnings.simplefilter("ignore")
         logging.disable(logging.WARNING)
@@ -53,7 +55,10 @@ class Peer:
             self._start_redis()
         (self.folder / "feature_store.yaml").write_text(_configuration(online))
         self._fill()
-        self._serve()
+        if config["go_server"]:
+            self._serve_go()
+        else:
+            self._serve()
 
     def run(self, check: bool) -> None:
         raise NotImplementedError("ask the server by HTTP")
@@ -113,17 +118,36 @@ class Peer:
             "--max-requests-jitter=0",
             "--registry_ttl_sec=86400",
         )
-        health = f"http://127.0.0.1:{self.config['port']}/health"
+        self._wait("feast", "/health")
+        time.sleep(3)  # the other workers
+
+    def _serve_go(self) -> None:
+        port = self.config["port"]
+        self._start(
+            "feast-go",
+            self.config["go_server"],
+            "-type=http",
+            f"-chdir={self.folder}",
+            "-host=127.0.0.1",
+            f"-port={port}",
+            f"-metrics-port={self.config['metrics_port']}",
+        )
+        self._wait("feast-go", "/health")
+
+    def _wait(self, name: str, path: str) -> None:
         for _ in range(START_SECONDS):
             try:
-                urllib.request.urlopen(health, timeout=5).close()
+                urllib.request.urlopen(
+                    f"http://127.0.0.1:{self.config['port']}{path}", timeout=5
+                ).close()
+            except urllib.error.HTTPError:
+                return  # it answers
             except OSError:
                 time.sleep(1)
             else:
-                time.sleep(3)  # the other workers
                 return
-        log = (self.folder / "feast.log").read_text()[-2000:]
-        raise TimeoutError(f"feast serve does not answer: {log}")
+        log = (self.folder / f"{name}.log").read_text()[-2000:]
+        raise TimeoutError(f"{name} does not answer: {log}")
 
 
 def _configuration(online: str) -> str:
