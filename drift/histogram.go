@@ -14,7 +14,7 @@ const (
 	maxCategories = 20
 
 	// binnedValues per side choose the bins; all values are counted.
-	binnedValues = 1 << 15
+	binnedValues = 1 << 13
 )
 
 // OtherCategories names the sum of the categories that a histogram leaves out.
@@ -41,7 +41,7 @@ type Histogram struct {
 // The width is that of Freedman and Diaconis, 2·IQR/∛N, giving at least 5 bins
 // and at most 30. Bins of whole numbers begin and end half-way between two of
 // them, so that each holds as many; a span below 30 gets one bin per number.
-// Quantiles are taken over up to 32,768 values of each side, evenly
+// Quantiles are taken over up to 8,192 values of each side, evenly
 // spread, so that both weigh alike.
 //
 // Special cases:

@@ -191,7 +191,7 @@ func extremesByCells(reference, current Sample, alternative Alternative, cells i
 	n := reference.Len() - int(inReference[cells])
 	m := current.Len() - int(inCurrent[cells])
 	found := newExtremes(n, m)
-	found.counts = orderedCounts{inReference[:cells], inCurrent[:cells]}
+	found.counts = orderedCounts{inReference[:cells], inCurrent[:cells], &mapping}
 	if n == 0 || m == 0 {
 		return found
 	}
@@ -280,36 +280,51 @@ func newCellParts(slots []uint32) *cellParts {
 }
 
 func (p *cellParts) gather(mapping *cellMap, s Sample, into *gathered) {
-	wanted := bitsOf(p.slots)
-	for _, piece := range s {
-		if mapping.inBlocks() {
-			piece = p.gatherBlocks(mapping, wanted, piece, into)
-		}
-		for _, v := range piece {
-			if cell := mapping.cell(v); wanted[cell/32]>>(cell%32)&1 != 0 {
-				p.take(v, p.slots[cell]-1, into)
-			}
-		}
-	}
-}
-
-// gatherBlocks takes in all values but the last few, which it returns.
-func (p *cellParts) gatherBlocks(mapping *cellMap, wanted []uint32, values []float64, into *gathered) (rest []float64) {
-	var found [filteredAtOnce + blockSize]float64
-	for len(values) >= blockSize {
-		blocks := min(len(values), filteredAtOnce) / blockSize
-		count := filterBlocks(&values[0], blocks, mapping.lo, mapping.perUnit, mapping.steps,
-			uint32(mapping.last+1), &wanted[0], &found[0])
-		for _, v := range found[:count] {
+	mapping.filter(s, bitsOf(p.slots), func(found []float64) {
+		for _, v := range found {
 			p.take(v, p.slots[mapping.cell(v)]-1, into)
 		}
-		values = values[blocks*blockSize:]
-	}
-	return values
+	})
 }
 
 // filteredAtOnce is a multiple of blockSize, and small enough for the nearest cache.
 const filteredAtOnce = 1024
+
+type filtered [filteredAtOnce + blockSize]float64
+
+// filter calls visit with the values whose cell's bit is set in wanted, in order and
+// some at a time. visit must not keep them.
+func (c *cellMap) filter(s Sample, wanted []uint32, visit func(found []float64)) {
+	var found filtered
+	for _, piece := range s {
+		for len(piece) > 0 {
+			values := piece[:min(len(piece), filteredAtOnce)]
+			piece = piece[len(values):]
+			visit(found[:c.filterInto(&found, values, wanted)])
+		}
+	}
+}
+
+func (c *cellMap) filterInto(found *filtered, values []float64, wanted []uint32) (count int) {
+	if blocks := len(values) / blockSize; blocks > 0 && c.inBlocks() {
+		count = filterBlocks(&values[0], blocks, c.lo, c.perUnit, c.steps, uint32(c.last+1), &wanted[0], &found[0])
+		values = values[blocks*blockSize:]
+	}
+	lo, perUnit, steps := c.lo, c.perUnit, c.steps // steps is 0 if by bits
+	for _, v := range values {
+		cell := 0
+		if t := (v - lo) * perUnit; t >= 0 && t < steps {
+			cell = int(t) + 1
+		} else {
+			cell = c.cell(v)
+		}
+		if wanted[cell/32]>>(cell%32)&1 != 0 {
+			found[count] = v
+			count++
+		}
+	}
+	return count
+}
 
 // bitsOf has a bit for each slot that is not 0. It fits in the nearest cache, where
 // the slots themselves do not.

@@ -29,7 +29,7 @@ var (
 func CompareNumbers(reference, current Sample) NumbersResult {
 	ks, counts := ksWithCounts(reference, current, TwoSided)
 	result := NumbersResult{KS: ks, Ranks: counts.ranks()}
-	result.Tails = tails(reference, current, int(ks.N), int(ks.M))
+	result.Tails = tails(reference, current, int(ks.N), int(ks.M), counts)
 	result.P = CombineCauchy([]float64{ks.P, result.Ranks.P, result.Tails.P}, numbersWeights)
 	return result
 }

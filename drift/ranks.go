@@ -22,7 +22,10 @@ func (r RankResult) Effect() float64 { return max(math.Abs(r.Location), math.Abs
 
 // orderedCounts are the counts of two samples over ascending values, or over
 // ascending cells of them, whose values then count as equal.
-type orderedCounts struct{ reference, current []uint32 }
+type orderedCounts struct {
+	reference, current []uint32
+	mapping            *cellMap // nil if each count is of one value
+}
 
 // ranks tests whether current values lie higher or lower, or farther out or in, than
 // reference values do in the order of both. With u the mid-rank of a value, scaled to

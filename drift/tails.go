@@ -35,7 +35,7 @@ type TailResult struct {
 //
 // This sees what D cannot: a change in the outermost 1 % of the values moves D by 0.01
 // at most, however far they went.
-func tails(reference, current Sample, n, m int) TailResult {
+func tails(reference, current Sample, n, m int, counts orderedCounts) TailResult {
 	total := n + m
 	result := TailResult{P: math.NaN(), At: math.NaN(), Effect: math.NaN()}
 	if total/tailDepth < tailLeast {
@@ -43,9 +43,9 @@ func tails(reference, current Sample, n, m int) TailResult {
 	}
 	var p, weights []float64
 	strongest := math.Inf(1)
-	for _, upper := range []bool{false, true} {
-		x, y := outermost(reference, current, total/tailDepth, upper)
-		for _, c := range tailCuts(x, y, total, upper) {
+	lower, upper := bothEnds(reference, current, total/tailDepth, counts)
+	for _, end := range []tailValues{lower, upper} {
+		for _, c := range tailCuts(end, total) {
 			q := SharesP(c.Reference, int64(n), c.Current, int64(m))
 			p, weights = append(p, q), append(weights, 1)
 			if q < strongest {
@@ -60,8 +60,14 @@ func tails(reference, current Sample, n, m int) TailResult {
 	return result
 }
 
-// tailCuts wants the outermost values of both sides, the farthest ones first.
-func tailCuts(x, y []float64, total int, upper bool) []TailResult {
+// tailValues are the outermost values of both sides, the farthest ones first.
+type tailValues struct {
+	reference, current []float64
+	upper              bool
+}
+
+func tailCuts(end tailValues, total int) []TailResult {
+	x, y, upper := end.reference, end.current, end.upper
 	var cuts []TailResult
 	for k := total / tailDepth; k >= tailLeast; k /= 4 {
 		i, j := 0, 0
@@ -86,8 +92,63 @@ func farther(x, y []float64, upper bool) float64 {
 	return x[0]
 }
 
-// outermost returns at least the count outermost values of both sides together, the
-// farthest ones first, and no value without all its equals.
+// bothEnds returns at least the count outermost values of both sides together at either
+// end, and no value without all its equals. Where there are counts by cells, they say in
+// which cells those values lie, so that one pass finds them.
+func bothEnds(reference, current Sample, count int, counts orderedCounts) (lower, upper tailValues) {
+	upper.upper = true
+	if counts.mapping == nil {
+		lower.reference, lower.current = outermost(reference, current, count, false)
+		upper.reference, upper.current = outermost(reference, current, count, true)
+	} else {
+		low, high := counts.endCells(count)
+		lower.reference, upper.reference = counts.mapping.ends(reference, low, high)
+		lower.current, upper.current = counts.mapping.ends(current, low, high)
+	}
+	for _, values := range [][]float64{lower.reference, lower.current, upper.reference, upper.current} {
+		sortFloats(values)
+	}
+	slices.Reverse(upper.reference)
+	slices.Reverse(upper.current)
+	return lower, upper
+}
+
+// endCells returns the cells up to which, and from which on, there are count values.
+func (c orderedCounts) endCells(count int) (low, high int) {
+	both := func(cell int) int { return int(c.reference[cell]) + int(c.current[cell]) }
+	low, high = 0, len(c.reference)-1
+	for held := both(low); held < count && low < len(c.reference)-1; held += both(low) {
+		low++
+	}
+	for held := both(high); held < count && high > 0; held += both(high) {
+		high--
+	}
+	return low, high
+}
+
+// ends returns the values in cells 0 … low, and those in cells high … last.
+func (c *cellMap) ends(s Sample, low, high int) (lower, upper []float64) {
+	wanted := make([]uint32, c.last+2)
+	for cell := range c.last + 1 {
+		if cell <= low || cell >= high {
+			wanted[cell] = 1
+		}
+	}
+	c.filter(s, bitsOf(wanted), func(found []float64) {
+		for _, v := range found {
+			cell := c.cell(v)
+			if cell <= low {
+				lower = append(lower, v)
+			}
+			if cell >= high {
+				upper = append(upper, v)
+			}
+		}
+	})
+	return lower, upper
+}
+
+// outermost is one end of bothEnds, for samples without counts by cells.
 func outermost(reference, current Sample, count int, upper bool) (x, y []float64) {
 	sample := current.strided(reference.strided(nil, tailSampled), tailSampled)
 	slices.Sort(sample)
@@ -99,17 +160,10 @@ func outermost(reference, current Sample, count int, upper bool) (x, y []float64
 		}
 		x, y = beyond(reference, cut, upper), beyond(current, cut, upper)
 		if len(x)+len(y) >= count || wanted == 1 {
-			break
+			return x, y
 		}
 		wanted = min(1, 2*wanted)
 	}
-	sortFloats(x)
-	sortFloats(y)
-	if upper {
-		slices.Reverse(x)
-		slices.Reverse(y)
-	}
-	return x, y
 }
 
 func beyond(s Sample, cut float64, upper bool) []float64 {
