@@ -207,20 +207,32 @@ func TestBlocksAreTheLoops(t *testing.T) {
 	if !hasBlocks {
 		t.Skip("this processor has no AVX-512")
 	}
-	random := rand.New(rand.NewPCG(7, 8))
-	mapping, ok := linearMap(-1.5, 2.25, 300)
+	linear, ok := linearMap(-1.5, 2.25, 300)
 	if !ok {
 		t.Fatal("no map")
 	}
-	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), -1.5, 2.25,
-		math.MaxFloat64, -math.MaxFloat64, 5e-324, math.Nextafter(-1.5, -2), math.Nextafter(2.25, 3), math.Float64frombits(0xfff8000000000001)}
-	values := make([]float64, 4096)
+	for name, mapping := range map[string]cellMap{
+		"linear": linear, "by bits": bitsMap(-1.5, 2.25, 300), "by bits, narrow": bitsMap(1, 1.0001, 300),
+	} {
+		t.Run(name, func(t *testing.T) { checkBlocks(t, mapping) })
+	}
+}
+
+func checkBlocks(t *testing.T, mapping cellMap) {
+	random := rand.New(rand.NewPCG(7, 8))
+	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), -1.5, 2.25, 1, 1.0001,
+		math.MaxFloat64, -math.MaxFloat64, 5e-324, -5e-324, math.Nextafter(-1.5, -2), math.Nextafter(2.25, 3),
+		math.Float64frombits(0xfff8000000000001)}
+	values := make([]float64, filteredAtOnce)
 	for i := range values {
 		switch random.IntN(4) {
 		case 0:
 			values[i] = special[random.IntN(len(special))]
 		case 1: // the edge of a cell, or its neighbour
-			edge := mapping.lo + float64(random.IntN(299))/mapping.perUnit
+			edge := -1.5 + 3.75*float64(random.IntN(299))/298
+			if mapping.byBits {
+				edge = fromOrderedBits(mapping.loBits + uint64(random.IntN(299))<<mapping.shift)
+			}
 			values[i] = math.Nextafter(edge, special[1+random.IntN(2)])
 		default:
 			values[i] = random.NormFloat64()
@@ -228,7 +240,7 @@ func TestBlocksAreTheLoops(t *testing.T) {
 	}
 	loops, blocks := make([]uint32, mapping.last+2), make([]uint32, mapping.last+2)
 	mapping.countInto(loops, values)
-	countBlocks(&values[0], len(values)/blockSize, mapping.lo, mapping.perUnit, mapping.steps, uint32(mapping.last+1), &blocks[0])
+	mapping.countInBlocks(blocks, &values[0], len(values)/blockSize)
 	if !slices.Equal(loops, blocks) {
 		t.Errorf("counts differ:\n%v\n%v", loops, blocks)
 	}
@@ -242,9 +254,8 @@ func TestBlocksAreTheLoops(t *testing.T) {
 			wanted = append(wanted, v)
 		}
 	}
-	found := make([]float64, len(values)+blockSize)
-	count := filterBlocks(&values[0], len(values)/blockSize, mapping.lo, mapping.perUnit, mapping.steps,
-		uint32(mapping.last+1), &bitsOf(slots)[0], &found[0])
+	var found filtered
+	count := mapping.filterInBlocks(&found, &values[0], len(values)/blockSize, bitsOf(slots))
 	same := func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
 	if !slices.EqualFunc(found[:count], wanted, same) {
 		t.Errorf("%d values found, want %d", count, len(wanted))

@@ -149,20 +149,26 @@ func (c *cellMap) collisions(sample []float64) int {
 // blockSize is how many values countBlocks and filterBlocks take at once.
 const blockSize = 8
 
-// inBlocks reports whether the map can be computed in blocks.
-func (c *cellMap) inBlocks() bool { return hasBlocks && !c.byBits }
-
 // counts counts how many values lie in each cell.
 func (c *cellMap) counts(s Sample) []uint32 {
 	counts := make([]uint32, c.last+2)
 	for _, piece := range s {
-		if blocks := len(piece) / blockSize; blocks > 0 && c.inBlocks() {
-			countBlocks(&piece[0], blocks, c.lo, c.perUnit, c.steps, uint32(c.last+1), &counts[0])
+		if blocks := len(piece) / blockSize; blocks > 0 && hasBlocks {
+			c.countInBlocks(counts, &piece[0], blocks)
 			piece = piece[blocks*blockSize:]
 		}
 		c.countInto(counts, piece)
 	}
 	return counts
+}
+
+func (c *cellMap) countInBlocks(counts []uint32, values *float64, blocks int) {
+	missing := uint32(c.last + 1)
+	if c.byBits {
+		countBitsBlocks(values, blocks, c.loBits, c.shift, uint64(c.last-1), missing, &counts[0])
+		return
+	}
+	countBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &counts[0])
 }
 
 func (c *cellMap) countInto(counts []uint32, values []float64) {
@@ -306,8 +312,8 @@ func (c *cellMap) filter(s Sample, wanted []uint32, visit func(found []float64))
 }
 
 func (c *cellMap) filterInto(found *filtered, values []float64, wanted []uint32) (count int) {
-	if blocks := len(values) / blockSize; blocks > 0 && c.inBlocks() {
-		count = filterBlocks(&values[0], blocks, c.lo, c.perUnit, c.steps, uint32(c.last+1), &wanted[0], &found[0])
+	if blocks := len(values) / blockSize; blocks > 0 && hasBlocks {
+		count = c.filterInBlocks(found, &values[0], blocks, wanted)
 		values = values[blocks*blockSize:]
 	}
 	lo, perUnit, steps := c.lo, c.perUnit, c.steps // steps is 0 if by bits
@@ -324,6 +330,14 @@ func (c *cellMap) filterInto(found *filtered, values []float64, wanted []uint32)
 		}
 	}
 	return count
+}
+
+func (c *cellMap) filterInBlocks(found *filtered, values *float64, blocks int, wanted []uint32) (count int) {
+	missing := uint32(c.last + 1)
+	if c.byBits {
+		return filterBitsBlocks(values, blocks, c.loBits, c.shift, uint64(c.last-1), missing, &wanted[0], &found[0])
+	}
+	return filterBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &wanted[0], &found[0])
 }
 
 // bitsOf has a bit for each slot that is not 0. It fits in the nearest cache, where
