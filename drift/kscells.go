@@ -260,7 +260,7 @@ func candidates(inReference, inCurrent []uint32, n, m int, alternative Alternati
 }
 
 // cellParts holds the values of the candidate cells: of each cell the first
-// value met, counted, and all others.
+// value met, once, and all others. The cell's count says how often it was met.
 type cellParts struct {
 	slots              []uint32
 	first              []float64 // by slot-1; NaN until one is met
@@ -268,8 +268,8 @@ type cellParts struct {
 }
 
 type gathered struct {
-	firsts []int     // by slot-1: how often the cell's first value was met
-	values []float64 // the other values of all cells
+	others []uint32  // by slot-1: how many of the cell's values are not its first one
+	values []float64 // these, of all cells
 }
 
 func newCellParts(slots []uint32) *cellParts {
@@ -280,8 +280,8 @@ func newCellParts(slots []uint32) *cellParts {
 	}
 	return &cellParts{
 		slots: slots, first: first,
-		reference: gathered{firsts: make([]int, used)},
-		current:   gathered{firsts: make([]int, used)},
+		reference: gathered{others: make([]uint32, used)},
+		current:   gathered{others: make([]uint32, used)},
 	}
 }
 
@@ -355,12 +355,11 @@ func bitsOf(slots []uint32) []uint32 {
 func (p *cellParts) take(v float64, slot uint32, into *gathered) {
 	first := p.first[slot]
 	switch {
-	case v == first:
-		into.firsts[slot]++
+	case v == first: // as all others are counted, so are these
 	case first != first:
 		p.first[slot] = v
-		into.firsts[slot] = 1
 	default:
+		into.others[slot]++
 		into.values = append(into.values, v)
 	}
 }
@@ -369,8 +368,9 @@ func (p *cellParts) take(v float64, slot uint32, into *gathered) {
 // inCurrent values after i and j smaller ones. It takes the cell's values off
 // the front of the gathered ones, so cells must come in ascending order.
 func (p *cellParts) observe(found *extremes, slot, i, j, inReference, inCurrent int) {
-	x := takeFirst(&p.reference, inReference-p.reference.firsts[slot])
-	y := takeFirst(&p.current, inCurrent-p.current.firsts[slot])
+	x := takeFirst(&p.reference, int(p.reference.others[slot]))
+	y := takeFirst(&p.current, int(p.current.others[slot]))
+	firstInX, firstInY := inReference-len(x), inCurrent-len(y)
 	first, pending := p.first[slot], true
 	for pending || len(x) > 0 || len(y) > 0 {
 		at := first
@@ -380,7 +380,7 @@ func (p *cellParts) observe(found *extremes, slot, i, j, inReference, inCurrent 
 		fromX, fromY := 0, 0
 		if pending && first <= at {
 			at, pending = first, false
-			fromX, fromY = p.reference.firsts[slot], p.current.firsts[slot]
+			fromX, fromY = firstInX, firstInY
 		} else {
 			fromX, fromY = leading(x, at), leading(y, at)
 			x, y = x[fromX:], y[fromY:]
