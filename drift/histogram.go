@@ -240,12 +240,28 @@ func binOf(v float64, edges []float64) int {
 // frequent on both sides together, the largest first and equals by name, and the
 // sum of the others as [OtherCategories].
 func NewCategoryHistogram(reference, current map[string]int64) Histogram {
-	names := CategoryNames(reference, current)
-	slices.SortStableFunc(names, func(a, b string) int {
-		return cmp.Compare(reference[b]+current[b], reference[a]+current[a])
+	totals := maps.Clone(reference)
+	if totals == nil {
+		totals = map[string]int64{}
+	}
+	for name, count := range current {
+		totals[name] += count
+	}
+	// The sort must not look into maps: 20,000 categories are compared 300,000 times.
+	type category struct {
+		name  string
+		total int64
+	}
+	categories := make([]category, 0, len(totals))
+	for name, total := range totals {
+		categories = append(categories, category{name, total})
+	}
+	slices.SortFunc(categories, func(a, b category) int {
+		return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name))
 	})
 	var h Histogram
-	for i, name := range names {
+	for i, c := range categories {
+		name := c.name
 		if i == maxCategories {
 			h.Categories = append(h.Categories, OtherCategories)
 			h.Reference, h.Current = append(h.Reference, 0), append(h.Current, 0)
