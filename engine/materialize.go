@@ -395,14 +395,13 @@ func (v *materializedView) step(ctx context.Context, seen map[string]bool, rebui
 		clear(seen)
 	}
 	if len(v.held) > 0 {
-		mayHold, err := v.filesOf(ctx, now.snapshot, seen)
+		f, left, err := v.nextFile(ctx, now.snapshot, seen)
 		if err != nil {
 			return false, err
 		}
-		for _, f := range mayHold {
+		if left {
 			part := now.snapshot
 			part.Files = []offline.File{f}
-			seen[f.Hash] = true
 			if view.KeepsHistory() { // since the rows were written
 				if err := e.extendHistory(view, v.due(ctx, view, part)); err != nil {
 					return false, err
@@ -417,29 +416,28 @@ func (v *materializedView) step(ctx context.Context, seen map[string]bool, rebui
 	return true, v.finish(now.snapshot)
 }
 
-// filesOf returns the files that may have held rows, by the write sequences that the
-// manifests say they have, without those seen before.
-func (v *materializedView) filesOf(ctx context.Context, snapshot offline.Snapshot, seen map[string]bool) (files []offline.File, err error) {
+// nextFile returns a file that was not seen before and may have held rows, by the write
+// sequences that the manifests say it has; false if there is none. It notes that it was seen.
+func (v *materializedView) nextFile(ctx context.Context, snapshot offline.Snapshot, seen map[string]bool) (next offline.File, left bool, err error) {
 	if !slices.ContainsFunc(snapshot.Files, func(f offline.File) bool { return !seen[f.Hash] }) {
-		return nil, nil
+		return next, false, nil
 	}
 	ranges, err := v.engine.offline.Ranges(ctx, snapshot, offline.Order{Then: []string{driftline.SequenceColumn}})
 	if err != nil {
-		return nil, err
+		return next, false, err
 	}
 	for _, r := range ranges {
 		if seen[r.Hash] {
 			continue
 		}
+		seen[r.Hash] = true
 		first, known := r.Low[0].(int64)
 		last, alsoKnown := r.High[0].(int64)
-		if known && alsoKnown && !r.Unknown && !v.holdsAny(uint64(first), uint64(last)) {
-			seen[r.Hash] = true
-			continue
+		if r.Unknown || !known || !alsoKnown || v.holdsAny(uint64(first), uint64(last)) {
+			return r.File, true, nil
 		}
-		files = append(files, r.File)
 	}
-	return files, nil
+	return next, false, nil
 }
 
 // holdsAny reports whether rows of some write sequences, first and last included, are among
