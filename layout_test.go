@@ -23,6 +23,8 @@ var mayImport = map[string]struct {
 	"expression":          {[]string{"."}, "expressions over columns: usable, and provable against DuckDB, without the rest"},
 	"drift":               {nil, "numbers only: usable, and testable against SciPy, without the rest"},
 	"monitor":             {[]string{"."}, "what is due, and what an outcome means: pure, so that every history can be tried"},
+	"drift/detect":        {[]string{"drift"}, "detectors on a stream of numbers, and how they are measured; numbers only, as drift"},
+	"drift/estimate":      {[]string{"drift"}, "how well a model does and why it does worse; numbers only, as drift"},
 	"aggregate":           {[]string{".", "expression"}, "the arithmetic of aggregations, one for offline and online; under the two rooms that compute them"},
 	"storage/durable":     {nil, "files that survive a crash: the one way in which any room writes one"},
 	"storage/kv":          {[]string{".", "storage/durable"}, "ordered durable keys, under the rooms that need them"},
