@@ -1,0 +1,367 @@
+package estimate
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+
+	"gonum.org/v1/gonum/stat/distuv"
+
+	"github.com/driftline/driftline/drift"
+)
+
+// Condition is one part of what makes a segment.
+type Condition struct {
+	Column    string
+	Low, High float64 // Low < value ≤ High, of a number; −Inf and +Inf where it is open
+	Category  float64 // of a categorical column
+	Kind      ConditionKind
+}
+
+// ConditionKind says what a condition asks for.
+type ConditionKind uint8
+
+// The kinds of conditions.
+const (
+	Between ConditionKind = iota
+	IsCategory
+	IsOther // a category that is not one of the frequent ones
+	IsMissing
+)
+
+// Segment is a set of rows that got worse than the others did.
+type Segment struct {
+	Conditions                 []Condition
+	ReferenceRows, CurrentRows int      // of all rows, both halves
+	Before, After              float64  // mean losses; Before is NaN without a reference
+	Excess                     Estimate // how much more the loss rose than that of the other rows; of the held-out half
+	PValue, QValue             float64
+	Examples                   []int // current rows of the greatest loss
+	ReferenceExamples          []int // reference rows in the middle of theirs
+}
+
+// SegmentOptions bound the search. The zero value is the default.
+type SegmentOptions struct {
+	Conditions int     // at most so many in a segment; 2 if 0, at most 3
+	Support    float64 // least share of current rows; 0.01 if 0, and never fewer than 30 rows in either half
+	Alpha      float64 // false discovery rate; 0.05 if 0
+	Most       int     // segments returned; 5 if 0
+	Seed       uint64  // of the halves
+}
+
+const (
+	segmentBins       = 8
+	segmentRows       = 30 // least number in a half
+	segmentCandidates = 10 // that the held-out half looks at
+	segmentBeam       = 60 // segments that are made narrower
+	exampleRows       = 3
+)
+
+// Segments finds where the loss rose more than elsewhere. One half of the rows is
+// searched: every bin of every column, and conditions that make the best of those
+// narrower. The ten best are then tested once on the other half, which the search has not
+// seen, so that the false discovery rate over them (Benjamini–Hochberg) is kept however
+// many were searched. A segment is left out if a wider one with as much excess is found.
+//
+// Without reference rows it finds where the loss is greater than elsewhere.
+//
+// Sources: Sagadeeva and Boehm, "SliceLine", SIGMOD 2021 (search by levels); Chung and
+// others, "Slice Finder", ICDE 2019; the held-out half is Cox's (Biometrika 62, 1975).
+func Segments(reference, current Features, referenceLoss, currentLoss []float64, o SegmentOptions) []Segment {
+	o.Conditions = min(3, cmp.Or(o.Conditions, 2))
+	o.Support, o.Alpha, o.Most = cmp.Or(o.Support, 0.01), cmp.Or(o.Alpha, 0.05), cmp.Or(o.Most, 5)
+	if len(current.Columns) == 0 {
+		return nil
+	}
+	s := newSearch(reference, current, referenceLoss, currentLoss, o)
+	candidates := s.candidates()
+	p := make([]float64, len(candidates))
+	for i := range candidates {
+		candidates[i].effect = s.effect(candidates[i], 1)
+		p[i] = candidates[i].effect.p()
+	}
+	var found []Segment
+	for i, q := range drift.AdjustBH(p) {
+		if q <= o.Alpha {
+			found = append(found, s.segment(candidates[i], p[i], q))
+		}
+	}
+	slices.SortStableFunc(found, func(a, b Segment) int {
+		return cmp.Compare(b.Excess.Value*float64(b.CurrentRows), a.Excess.Value*float64(a.CurrentRows))
+	})
+	return found[:min(o.Most, len(found))]
+}
+
+// search is the data, binned, and cut into halves: 0 is searched, 1 is held out.
+type search struct {
+	options SegmentOptions
+	bins    []binning
+	names   []string
+	sides   [2]sideRows // reference, current
+}
+
+type sideRows struct {
+	codes  [][]uint8 // by column
+	loss   []float64
+	half   []uint8
+	totals [2]moments // of each half
+}
+
+// moments of losses.
+type moments struct{ n, total, squares float64 }
+
+func (m *moments) add(v float64) {
+	m.n++
+	m.total += v
+	m.squares += v * v
+}
+
+func (m moments) minus(o moments) moments {
+	return moments{m.n - o.n, m.total - o.total, m.squares - o.squares}
+}
+
+func (m moments) mean() float64 { return m.total / m.n }
+
+// error is the variance of the mean.
+func (m moments) error() float64 {
+	return max(0, m.squares/m.n-m.mean()*m.mean()) / max(1, m.n-1)
+}
+
+func newSearch(reference, current Features, referenceLoss, currentLoss []float64, o SegmentOptions) *search {
+	s := &search{options: o, names: current.Names}
+	all := current
+	if reference.Rows() > 0 {
+		all = reference.join(current)
+	}
+	s.bins = binnings(all, segmentBins)
+	random := rand.New(rand.NewPCG(o.Seed, 0x5E6))
+	s.sides[0] = newSideRows(s.bins, reference, referenceLoss, random)
+	s.sides[1] = newSideRows(s.bins, current, currentLoss, random)
+	return s
+}
+
+func newSideRows(bins []binning, f Features, loss []float64, random *rand.Rand) sideRows {
+	r := sideRows{loss: loss, half: make([]uint8, len(loss))}
+	for i := range loss {
+		r.half[i] = uint8(random.IntN(2))
+		r.totals[r.half[i]].add(loss[i])
+	}
+	for c, b := range bins {
+		if len(loss) > 0 {
+			r.codes = append(r.codes, b.codes(f.Columns[c]))
+		}
+	}
+	return r
+}
+
+// candidate is a conjunction of bins, with its rows on both sides.
+type candidate struct {
+	columns, codes []int
+	rows           [2][]int32 // of both halves
+	effect         excess     // on the half that was looked at last
+}
+
+// excess is by how much the loss of a segment rose more than that of the others.
+type excess struct{ value, error float64 }
+
+// p is the one-sided p-value.
+func (e excess) p() float64 {
+	if !(e.error > 0) {
+		return 1
+	}
+	return distuv.UnitNormal.Survival(e.value / e.error)
+}
+
+func (e excess) z() float64 {
+	if !(e.error > 0) {
+		return math.Inf(-1)
+	}
+	return e.value / e.error
+}
+
+// effect is NaN where a half has too few rows.
+func (s *search) effect(c candidate, half uint8) excess {
+	e, variance := 0.0, 0.0
+	for i, sign := range []float64{-1, 1} {
+		if len(s.sides[i].loss) == 0 {
+			continue
+		}
+		var in moments
+		for _, row := range c.rows[i] {
+			if s.sides[i].half[row] == half {
+				in.add(s.sides[i].loss[row])
+			}
+		}
+		out := s.sides[i].totals[half].minus(in)
+		if in.n < segmentRows || out.n < segmentRows {
+			return excess{math.NaN(), math.NaN()}
+		}
+		e += sign * (in.mean() - out.mean())
+		variance += in.error() + out.error()
+	}
+	return excess{e, math.Sqrt(variance)}
+}
+
+// candidates searches level by level and returns the best, wider ones first.
+func (s *search) candidates() []candidate {
+	var all candidate
+	for i := range s.sides {
+		all.rows[i] = make([]int32, len(s.sides[i].loss))
+		for row := range all.rows[i] {
+			all.rows[i][row] = int32(row)
+		}
+	}
+	level := []candidate{all}
+	var best []candidate
+	for range s.options.Conditions {
+		var next []candidate
+		for _, c := range level {
+			next = append(next, s.narrower(c)...)
+		}
+		slices.SortStableFunc(next, func(a, b candidate) int { return cmp.Compare(b.effect.z(), a.effect.z()) })
+		level = next[:min(segmentBeam, len(next))]
+		best = append(best, level...)
+	}
+	return s.distinct(best)
+}
+
+// narrower adds a condition on a later column.
+func (s *search) narrower(c candidate) []candidate {
+	least := max(2*segmentRows, int(s.options.Support*float64(len(s.sides[1].loss))))
+	first := 0
+	if len(c.columns) > 0 {
+		first = c.columns[len(c.columns)-1] + 1
+	}
+	var made []candidate
+	for column := first; column < len(s.bins); column++ {
+		parts := make([][2][]int32, s.bins[column].count())
+		for i := range s.sides {
+			for _, row := range c.rows[i] {
+				code := s.sides[i].codes[column][row]
+				parts[code][i] = append(parts[code][i], row)
+			}
+		}
+		for code, rows := range parts {
+			if len(rows[1]) < least || len(rows[1]) == len(c.rows[1]) {
+				continue
+			}
+			n := candidate{columns: append(slices.Clone(c.columns), column), codes: append(slices.Clone(c.codes), code), rows: rows}
+			if n.effect = s.effect(n, 0); n.effect.value > 0 {
+				made = append(made, n)
+			}
+		}
+	}
+	return made
+}
+
+// distinct takes the best candidates one by one, without those that are part of, or
+// contain, a better one.
+func (s *search) distinct(all []candidate) []candidate {
+	slices.SortStableFunc(all, func(a, b candidate) int { return cmp.Compare(b.effect.z(), a.effect.z()) })
+	var chosen []candidate
+	for _, c := range all {
+		if len(chosen) == segmentCandidates {
+			break
+		}
+		if !slices.ContainsFunc(chosen, func(d candidate) bool { return c.within(d) || d.within(c) }) {
+			chosen = append(chosen, c)
+		}
+	}
+	return chosen
+}
+
+// within tells whether every condition of d is one of c's.
+func (c candidate) within(d candidate) bool {
+	for i, column := range d.columns {
+		k := slices.Index(c.columns, column)
+		if k < 0 || c.codes[k] != d.codes[i] {
+			return false
+		}
+	}
+	return true
+}
+
+func (s *search) segment(c candidate, p, q float64) Segment {
+	z := quantile(s.options.Alpha)
+	e := c.effect
+	found := Segment{PValue: p, QValue: q, ReferenceRows: len(c.rows[0]), CurrentRows: len(c.rows[1]),
+		Before: math.NaN(), After: s.meanLoss(c, 1),
+		Excess: Estimate{e.value, e.value - z*e.error, e.value + z*e.error, len(c.rows[0]) + len(c.rows[1])}}
+	if len(c.rows[0]) > 0 {
+		found.Before = s.meanLoss(c, 0)
+	}
+	for i, column := range c.columns {
+		found.Conditions = append(found.Conditions, s.bins[column].condition(s.names[column], c.codes[i]))
+	}
+	byLoss := func(side int) []int32 {
+		rows := slices.Clone(c.rows[side])
+		slices.SortStableFunc(rows, func(a, b int32) int { return cmp.Compare(s.sides[side].loss[b], s.sides[side].loss[a]) })
+		return rows
+	}
+	found.Examples = first(byLoss(1))
+	if rows := byLoss(0); len(rows) > 0 {
+		found.ReferenceExamples = first(rows[len(rows)/2:])
+	}
+	return found
+}
+
+func first(rows []int32) (indices []int) {
+	for _, row := range rows[:min(exampleRows, len(rows))] {
+		indices = append(indices, int(row))
+	}
+	return indices
+}
+
+func (s *search) meanLoss(c candidate, side int) float64 {
+	total := 0.0
+	for _, row := range c.rows[side] {
+		total += s.sides[side].loss[row]
+	}
+	return total / float64(len(c.rows[side]))
+}
+
+func (b binning) condition(column string, code int) Condition {
+	c := Condition{Column: column, Low: math.Inf(-1), High: math.Inf(1)}
+	switch {
+	case code == b.missing():
+		c.Kind = IsMissing
+	case b.edges != nil:
+		if code > 0 {
+			c.Low = b.edges[code-1]
+		}
+		if code < len(b.edges) {
+			c.High = b.edges[code]
+		}
+	case code < len(b.categories):
+		c.Kind, c.Category = IsCategory, b.categories[code]
+	default:
+		c.Kind = IsOther
+	}
+	return c
+}
+
+// Text writes the condition; name gives the name of a category.
+func (c Condition) Text(name func(float64) string) string {
+	switch c.Kind {
+	case IsMissing:
+		return c.Column + " is missing"
+	case IsCategory:
+		return c.Column + " = " + name(c.Category)
+	case IsOther:
+		return c.Column + " is a rare category"
+	}
+	var parts []string
+	if !math.IsInf(c.Low, 0) {
+		parts = append(parts, fmt.Sprintf("%s > %.6g", c.Column, c.Low))
+	}
+	if !math.IsInf(c.High, 0) {
+		parts = append(parts, fmt.Sprintf("%s ≤ %.6g", c.Column, c.High))
+	}
+	if len(parts) == 0 {
+		return c.Column + " is known"
+	}
+	return strings.Join(parts, ", ")
+}
