@@ -57,6 +57,16 @@ venv: deps
 feast: deps
 	@$(MAKE) --no-print-directory .venv-feast/.stamp .venv-feast-063/.stamp
 
+# Evidently and NannyML, for the tests that the presets named after them decide alike.
+.venv-%/.stamp: client/parity/%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --require-hashes -r $<
+	@touch $@
+
+.PHONY: drift-peers
+drift-peers: deps
+	@$(MAKE) --no-print-directory .venv-drift-peers/.stamp
+
 # The JDBC driver, for one test; without a JDK and Maven there is nothing to test with it.
 JDBC_VERSION := 18.3.0
 JDBC_SHA256  := 3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c
@@ -91,7 +101,7 @@ demo: build venv
 	$(PY) examples/flights/demo.py --bin $(BIN) --out build/demo
 
 .PHONY: test
-test: build venv feast jdbc
+test: build venv feast drift-peers jdbc
 	@mkdir -p build && rm -f build/test-summary.txt
 	DRIFTLINE_BIN=$(CURDIR)/$(BIN) ./scripts/test
 
@@ -128,4 +138,4 @@ bench: build venv
 
 .PHONY: clean
 clean:
-	rm -rf bin build $(VENV) .venv-peers .venv-feast .venv-feast-063
+	rm -rf bin build $(VENV) .venv-peers .venv-feast .venv-feast-063 .venv-drift-peers

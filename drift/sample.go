@@ -16,6 +16,19 @@ func (s Sample) Len() int {
 	return length
 }
 
+// Missing returns how many elements are missing.
+func (s Sample) Missing() int64 {
+	missing := int64(0)
+	for _, piece := range s {
+		for _, v := range piece {
+			if v != v {
+				missing++
+			}
+		}
+	}
+	return missing
+}
+
 // present returns a copy of the values that are not missing.
 func (s Sample) present() []float64 {
 	values := make([]float64, 0, s.Len())

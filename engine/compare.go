@@ -43,10 +43,11 @@ const (
 )
 
 // Compare says column by column whether current comes from the same distribution
-// as reference. Numbers, times among them, are tested with the exact two-sample
-// Kolmogorov–Smirnov test, also if they take few values; strings, bytes, booleans
-// and dictionaries with chi-square homogeneity. docs/statistics.md says more of the
-// tests, the correction for many columns and the verdict.
+// as reference. By default numbers, times among them, are tested with the exact two-sample
+// Kolmogorov–Smirnov test and for what it is blind to, also if they take few values; strings,
+// bytes, booleans and dictionaries with chi-square homogeneity and for single categories. The
+// options choose other tests, or the rules of another product. docs/statistics.md says more of
+// the tests, the correction for many columns and the verdict.
 //
 // Columns of one name belong together. Without opts.Columns all of them are reported;
 // those that cannot be compared have no test, and a note that says why. A time moves
@@ -56,7 +57,7 @@ const (
 // Compare reads both streams once, at the same time, and keeps the compared columns in memory until it
 // returns. The sides of the report have no name yet.
 func Compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
-	levels, err := levelsOf(opts)
+	rules, err := newRules(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -69,21 +70,27 @@ func Compare(ctx context.Context, reference, current driftline.Batches, opts dri
 	if err != nil {
 		return nil, err
 	}
-	group, ctx := errgroup.WithContext(ctx)
+	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(comparedAtOnce)
 	for _, c := range columns {
 		group.Go(func() error {
-			if err := ctx.Err(); err != nil {
+			if err := groupCtx.Err(); err != nil {
 				return err
 			}
-			c.test(levels)
-			return nil
+			return c.test(&rules)
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	return report(columns, levels, referenceRows, currentRows), nil
+	result := report(columns, &rules, referenceRows, currentRows)
+	if len(rules.multivariate) > 0 {
+		if result.Multivariate, err = compareJointly(ctx, columns, &rules); err != nil {
+			return nil, err
+		}
+		result.Drift = result.Drift || result.Multivariate.Verdict == driftline.Drift
+	}
+	return result, nil
 }
 
 func levelsOf(opts driftline.DriftOptions) (drift.Levels, error) {
@@ -102,13 +109,6 @@ func levelsOf(opts driftline.DriftOptions) (drift.Levels, error) {
 		return levels, driftline.Errorf(driftline.Invalid, "margin is %v, want a number from 0 to 1", levels.Margin).
 			WithHint("margin is the smallest effect that matters: 0.05 means that 5 %% of the values lie elsewhere")
 	}
-	if opts.Preset != "" && opts.Preset != "driftline" {
-		return levels, driftline.Errorf(driftline.Invalid, "preset %q is not known", opts.Preset).WithHint("the presets are: driftline")
-	}
-	if len(opts.Tests) > 0 || len(opts.Multivariate) > 0 || opts.DriftShare != nil || opts.Correction != "" && opts.Correction != "bh" {
-		return levels, driftline.Errorf(driftline.Invalid, "tests, multivariate, drift_share and corrections other than bh cannot be chosen yet").
-			WithHint("leave them out")
-	}
 	return levels, nil
 }
 
@@ -118,8 +118,9 @@ type comparison struct {
 	untestable         bool // Note says why
 	reference, current side
 	tails              drift.TailResult
-	category           string  // what the category that changed most did
-	missingDetectable  float64 // the smallest change of the share of missing that would be significant
+	category           string   // what the category that changed most did
+	margin, level      *float64 // of a chosen test, in place of the report's margin or of q
+	missingDetectable  float64  // the smallest change of the share of missing that would be significant
 	notes              []string
 }
 
@@ -138,6 +139,11 @@ func pairColumns(reference, current *arrow.Schema, opts driftline.DriftOptions) 
 	}
 	if err := checkNames(opts.Exclude, names); err != nil {
 		return nil, err
+	}
+	for _, test := range opts.Tests {
+		if err := checkNames(test.Columns, names); err != nil {
+			return nil, err
+		}
 	}
 	var columns []*comparison
 	for _, name := range names {
@@ -280,17 +286,32 @@ func releaseColumns(columns []*comparison) {
 }
 
 // test fills in all but the q-value and the verdict, which need the other columns.
-func (c *comparison) test(levels drift.Levels) {
+func (c *comparison) test(r *rules) error {
 	c.undefined()
-	switch {
-	case c.untestable:
-		return
-	case c.Kind == numeric:
-		c.testNumbers(levels.Alpha)
-	default:
-		c.testCategories(levels.Alpha)
+	if c.untestable {
+		return nil
 	}
-	c.testMissing(levels.Alpha)
+	alpha := r.levels.Alpha
+	switch chosen := r.chosen(c.Column, c.Kind); {
+	case chosen != nil:
+		if err := c.testChosen(chosen, alpha); err != nil {
+			return err
+		}
+	case r.preset == presetEvidently:
+		c.testEvidently()
+	case r.preset == presetNannyML:
+		c.testNannyML()
+	case c.Kind == numeric:
+		c.testNumbers(alpha)
+	default:
+		c.testCategories(alpha)
+	}
+	if r.preset == presetDriftline {
+		c.testMissing(alpha)
+	} else {
+		c.noteEmpty()
+	}
+	return nil
 }
 
 func (c *comparison) undefined() {
@@ -303,23 +324,29 @@ func (c *comparison) undefined() {
 	}
 }
 
-func (c *comparison) testNumbers(alpha float64) {
-	reference, referenceNulls := numbers(c.reference.pieces)
-	current, currentNulls := numbers(c.current.pieces)
-	all := drift.CompareNumbers(reference, current)
-	result := all.KS
-	c.ReferenceRows, c.CurrentRows = result.N, result.M
-	c.ReferenceNulls = referenceNulls + result.MissingN
-	c.CurrentNulls = currentNulls + result.MissingM
+// countNumbers fills in how many values there are, and their histogram.
+func (c *comparison) countNumbers() (reference, current drift.Sample) {
+	reference, c.ReferenceNulls = numbers(c.reference.pieces)
+	current, c.CurrentNulls = numbers(c.current.pieces)
+	nansBefore, nansNow := reference.Missing(), current.Missing()
+	c.ReferenceRows, c.CurrentRows = int64(reference.Len())-nansBefore, int64(current.Len())-nansNow
+	c.ReferenceNulls, c.CurrentNulls = c.ReferenceNulls+nansBefore, c.CurrentNulls+nansNow
 	c.setHistogram(drift.NewHistogram(reference, current))
-	if nans := result.MissingN + result.MissingM; nans > 0 {
+	if nans := nansBefore + nansNow; nans > 0 {
 		c.note("NaN counts as missing (%d values)", nans)
 	}
+	c.UnseenShare = 0
+	return reference, current
+}
+
+func (c *comparison) testNumbers(alpha float64) {
+	reference, current := c.countNumbers()
+	all := drift.CompareNumbers(reference, current)
+	result := all.KS
 	if result.N == 0 || result.M == 0 {
 		return
 	}
 	c.Test = "ks"
-	c.UnseenShare = 0
 	c.Statistic, c.Effect = driftline.Number(result.D), driftline.Number(result.D)
 	c.PValue, c.Location = driftline.Number(result.P), driftline.Number(result.Location)
 	c.effectRange(result.Interval(alpha), result.Detectable(alpha))
@@ -335,19 +362,30 @@ func (c *comparison) testNumbers(alpha float64) {
 	}
 }
 
-func (c *comparison) testCategories(alpha float64) {
-	reference, referenceNulls, known := categories(c.reference.pieces)
-	current, currentNulls, alsoKnown := categories(c.current.pieces)
-	c.ReferenceNulls, c.CurrentNulls = referenceNulls, currentNulls
-	c.ReferenceRows, c.CurrentRows = total(reference), total(current)
-	if !known || !alsoKnown {
-		c.ReferenceRows, c.CurrentRows = 0, 0
+// countCategories fills in how many values there are, their histogram, and what is
+// unseen. It is false if there are too many categories.
+func (c *comparison) countCategories() (reference, current map[string]int64, ok bool) {
+	reference, c.ReferenceNulls, ok = categories(c.reference.pieces)
+	if ok {
+		current, c.CurrentNulls, ok = categories(c.current.pieces)
+	}
+	if !ok {
 		c.untestable = true
 		c.note("more than %d distinct values, as identifiers have: not compared", maxCategories)
-		return
+		return nil, nil, false
 	}
+	c.ReferenceRows, c.CurrentRows = total(reference), total(current)
 	c.setHistogram(drift.NewCategoryHistogram(reference, current))
-	if c.ReferenceRows == 0 || c.CurrentRows == 0 {
+	unseen := unseenIn(reference, current)
+	if c.CurrentRows > 0 {
+		c.UnseenShare = driftline.Number(float64(unseen) / float64(c.CurrentRows))
+	}
+	return reference, current, true
+}
+
+func (c *comparison) testCategories(alpha float64) {
+	reference, current, ok := c.countCategories()
+	if !ok || c.ReferenceRows == 0 || c.CurrentRows == 0 {
 		return
 	}
 	names := drift.CategoryNames(reference, current)
@@ -375,44 +413,46 @@ func (c *comparison) testCategories(alpha float64) {
 	default:
 		c.note("%d rare categories were tested as one", result.Pooled)
 	}
-	unseen := unseenIn(reference, current)
-	c.UnseenShare = driftline.Number(float64(unseen) / float64(c.CurrentRows))
-	if unseen > 0 {
+	if unseen := unseenIn(reference, current); unseen > 0 {
 		c.note("%s of current is of categories that reference does not have", percent(unseen, c.CurrentRows))
 	}
 }
 
+// noteEmpty says where there is nothing to compare. It is true if rows are missing, or
+// all values, on both sides.
+func (c *comparison) noteEmpty() bool {
+	referenceTotal, currentTotal := c.ReferenceRows+c.ReferenceNulls, c.CurrentRows+c.CurrentNulls
+	switch {
+	case c.untestable:
+	case referenceTotal == 0 && currentTotal == 0:
+		c.note("neither side has rows")
+	case referenceTotal == 0:
+		c.note("reference has no rows")
+	case currentTotal == 0:
+		c.note("current has no rows")
+	case c.ReferenceRows == 0 && c.CurrentRows == 0:
+		c.note("every value is missing on both sides")
+	case c.ReferenceRows == 0:
+		c.note("every value of reference is missing")
+		return false
+	case c.CurrentRows == 0:
+		c.note("every value of current is missing")
+		return false
+	default:
+		return false
+	}
+	return true
+}
+
 // testMissing compares how much is missing.
 func (c *comparison) testMissing(alpha float64) {
-	if c.untestable {
+	if c.noteEmpty() || c.ReferenceNulls == 0 && c.CurrentNulls == 0 {
 		return
 	}
 	referenceTotal, currentTotal := c.ReferenceRows+c.ReferenceNulls, c.CurrentRows+c.CurrentNulls
-	switch {
-	case referenceTotal == 0 && currentTotal == 0:
-		c.note("neither side has rows")
-		return
-	case referenceTotal == 0:
-		c.note("reference has no rows")
-		return
-	case currentTotal == 0:
-		c.note("current has no rows")
-		return
-	case c.ReferenceRows == 0 && c.CurrentRows == 0:
-		c.note("every value is missing on both sides")
-		return
-	case c.ReferenceNulls == 0 && c.CurrentNulls == 0:
-		return
-	}
 	c.MissingEffect = driftline.Number(float64(c.CurrentNulls)/float64(currentTotal) - float64(c.ReferenceNulls)/float64(referenceTotal))
 	c.MissingPValue = driftline.Number(drift.SharesP(c.ReferenceNulls, referenceTotal, c.CurrentNulls, currentTotal))
 	c.missingDetectable = drift.DetectableD(referenceTotal, currentTotal, alpha)
-	switch {
-	case c.ReferenceRows == 0:
-		c.note("every value of reference is missing")
-	case c.CurrentRows == 0:
-		c.note("every value of current is missing")
-	}
 }
 
 // other adds a further test to the column, if it could be computed.
@@ -448,26 +488,34 @@ func (c *comparison) setHistogram(h drift.Histogram) {
 }
 
 // report corrects for the number of questions, decides, and sorts.
-func report(columns []*comparison, levels drift.Levels, referenceRows, currentRows int64) *driftline.DriftReport {
+func report(columns []*comparison, rules *rules, referenceRows, currentRows int64) *driftline.DriftReport {
 	r := &driftline.DriftReport{
 		Reference: driftline.DriftSide{Rows: referenceRows}, Current: driftline.DriftSide{Rows: currentRows},
-		Preset: "driftline", Correction: "bh", Alpha: levels.Alpha, Margin: levels.Margin, Columns: []driftline.ColumnDrift{},
+		Preset: rules.preset, Correction: rules.correction, Alpha: rules.levels.Alpha, Margin: rules.levels.Margin,
+		Columns: []driftline.ColumnDrift{},
 	}
 	p := make([]float64, 0, 2*len(columns))
 	for _, c := range columns {
-		p = append(p, float64(c.CombinedPValue), float64(c.MissingPValue))
+		values := float64(c.CombinedPValue)
+		if c.level != nil || c.Verdict != "" { // has a threshold of its own, or is decided by a preset
+			values = math.NaN()
+		}
+		p = append(p, values, float64(c.MissingPValue))
 	}
-	q := drift.AdjustBH(p)
+	q := rules.adjust(p)
 	for i, c := range columns {
-		c.QValue, c.MissingQValue = driftline.Number(q[2*i]), driftline.Number(q[2*i+1])
-		c.decide(levels)
+		if !math.IsNaN(q[2*i]) {
+			c.QValue = driftline.Number(q[2*i])
+		}
+		c.MissingQValue = driftline.Number(q[2*i+1])
+		c.decide(rules.levels)
 		if c.Verdict == driftline.Drift {
 			r.Drifted++
 		}
 		r.Columns = append(r.Columns, c.ColumnDrift)
 	}
 	r.Share = driftline.Number(float64(r.Drifted) / float64(r.Compared()))
-	r.Drift = r.Drifted > 0
+	r.Drift = r.Drifted > 0 && float64(r.Share) >= rules.share
 	slices.SortStableFunc(r.Columns, func(a, b driftline.ColumnDrift) int {
 		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Effect, a.Effect))
 	})
@@ -476,19 +524,38 @@ func report(columns []*comparison, levels drift.Levels, referenceRows, currentRo
 
 // decide weighs what was found in the values and in what is missing.
 func (c *comparison) decide(levels drift.Levels) {
-	c.Verdict = driftline.NotCompared
-	if c.Test != "" {
-		c.Threshold = driftline.Number(levels.Alpha)
-		effect := c.strongest(levels.Alpha)
-		c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), effect, float64(c.Detectable)))
-		if c.Verdict == driftline.Drift && (float64(c.PValue) > levels.Alpha || float64(c.Effect) < levels.Margin) {
-			c.explain()
-		}
+	switch {
+	case c.Verdict != "": // by a preset
+	case c.Test == "":
+		c.Verdict = driftline.NotCompared
+	default:
+		c.decideValues(levels)
 	}
 	if !math.IsNaN(float64(c.MissingQValue)) {
 		c.decideMissing(levels)
 	}
 	c.Note = strings.Join(c.notes, "; ")
+}
+
+func (c *comparison) decideValues(levels drift.Levels) {
+	c.Threshold = driftline.Number(levels.Alpha)
+	switch {
+	case c.level != nil:
+		c.QValue, c.DecidedBy, c.Threshold = c.CombinedPValue, c.Test, driftline.Number(*c.level)
+		levels.Alpha, levels.Margin = *c.level, 0
+		c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), 0, float64(c.Detectable)))
+		return
+	case c.margin != nil:
+		c.DecidedBy, c.Threshold = c.Test, driftline.Number(*c.margin)
+		levels.Margin, levels.Resolution = *c.margin, 0
+		c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), float64(c.Effect), float64(c.Detectable)))
+		return
+	}
+	effect := c.strongest(levels.Alpha)
+	c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), effect, float64(c.Detectable)))
+	if c.Verdict == driftline.Drift && (float64(c.PValue) > levels.Alpha || float64(c.Effect) < levels.Margin) {
+		c.explain()
+	}
 }
 
 // strongest sets which test has the strongest evidence, and returns the largest effect

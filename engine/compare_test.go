@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -333,6 +334,13 @@ func TestCompareChoosesColumns(t *testing.T) {
 		{driftline.DriftOptions{Columns: []string{"temprature"}}, `column "temprature" is in neither table; did you mean "temperature"?`},
 		{driftline.DriftOptions{Exclude: []string{"zzzzzzzz"}}, `column "zzzzzzzz" is in neither table; the columns are: temperature, airport, old, new`},
 		{driftline.DriftOptions{Columns: []string{"old"}}, `column "old" is missing in current; compare columns that both tables have`},
+		{driftline.DriftOptions{Preset: "whylogs"}, `preset "whylogs" is not known; choose one of: driftline, evidently, nannyml`},
+		{driftline.DriftOptions{Correction: "holm"}, `correction "holm" is not known; choose one of: bh, by, e-bh, none`},
+		{driftline.DriftOptions{Multivariate: []string{"lsdd"}}, `multivariate test "lsdd" is not known; choose one of: mmd, classifier`},
+		{driftline.DriftOptions{DriftShare: &one}, "drift_share is 1.5, want a number from 0 to 1; 0 means that one drifted column is enough"},
+		{driftline.DriftOptions{Tests: []driftline.ColumnTest{{Kind: "categorical", Test: "ks"}}}, `test "ks" is none for categorical columns; choose one of: chi2, chi2_gof, g, hellinger, jensenshannon, kl, l_infinity, psi, total_variation`},
+		{driftline.DriftOptions{Tests: []driftline.ColumnTest{{Columns: []string{"airport"}, Test: "ks"}}}, `test "ks" is none for column "airport", which is categorical; choose one of: chi2, chi2_gof, g, hellinger, jensenshannon, kl, l_infinity, psi, total_variation`},
+		{driftline.DriftOptions{Tests: []driftline.ColumnTest{{Columns: []string{"airprt"}, Test: "psi"}}}, `column "airprt" is in neither table; did you mean "airport"?`},
 		{driftline.DriftOptions{Alpha: 7}, "alpha is 7, want a number between 0 and 1; alpha is the share of false alarms to accept; 0.05 is usual"},
 		{driftline.DriftOptions{Margin: &one}, "margin is 1.5, want a number from 0 to 1; margin is the smallest effect that matters: 0.05 means that 5 % of the values lie elsewhere"},
 	} {
@@ -363,5 +371,120 @@ func TestCompareStopsWithItsSources(t *testing.T) {
 	cancel()
 	if _, err := engine.Compare(ctx, good, good, driftline.DriftOptions{}); !errors.Is(err, context.Canceled) {
 		t.Errorf("%v, want cancelled", err)
+	}
+}
+
+func TestCompareByChosenTests(t *testing.T) {
+	mem := checked(t)
+	side := func(shift float64, colours ...string) driftline.Batches {
+		return table(t, floats(mem, "a", spread(4000, shift)...), floats(mem, "b", spread(4000, shift)...), texts(mem, "c", repeat(4000, colours...)...))
+	}
+	half, hundredth := 0.5, 0.01
+	var got strings.Builder
+	for _, tests := range [][]driftline.ColumnTest{
+		{{Test: "psi"}}, // all
+		{{Test: "psi"}, {Kind: "numeric", Test: "wasserstein"}, {Columns: []string{"b"}, Test: "welch"}}, // the more special one
+		{{Columns: []string{"b"}, Test: "welch"}, {Test: "jensenshannon", Threshold: &half}},             // in whatever order
+		{{Kind: "numeric", Test: "cramer_von_mises", Threshold: &hundredth}},                             // p-value against its own level
+	} {
+		report := compare(t, side(0, "red", "blue"), side(0.05, "red", "red", "red", "blue"), driftline.DriftOptions{Tests: tests})
+		slices.SortFunc(report.Columns, func(a, b driftline.ColumnDrift) int { return strings.Compare(a.Column, b.Column) })
+		for _, c := range report.Columns {
+			fmt.Fprintf(&got, "%s %s %.3f effect %.3f against %v: %s; ", c.Column, c.Test, c.Statistic, c.Effect, c.Threshold, c.Verdict)
+		}
+		got.WriteByte('\n')
+	}
+	want := `a psi 0.110 effect 0.103 against 0.1: drift; b psi 0.110 effect 0.103 against 0.1: drift; c psi 0.275 effect 0.274 against 0.1: drift; 
+a wasserstein 0.173 effect 0.173 against 0.1: drift; b welch -7.745 effect 0.050 against 0.05: drift; c psi 0.275 effect 0.274 against 0.1: drift; 
+a jensenshannon 0.114 effect 0.111 against 0.5: same; b welch -7.745 effect 0.050 against 0.05: drift; c jensenshannon 0.184 effect 0.184 against 0.5: same; 
+a cramer_von_mises 4.838 effect 0.050 against 0.01: drift; b cramer_von_mises 4.838 effect 0.050 against 0.01: drift; c chi2 533.333 effect 0.258 against 0.05: drift; 
+`
+	if got.String() != want {
+		t.Errorf("got\n%s", got.String())
+	}
+}
+
+func TestCompareByPresetsOfOthers(t *testing.T) {
+	mem := checked(t)
+	nan, inf := math.NaN(), math.Inf(1)
+	side := func(n int, shift float64, colours ...string) driftline.Batches {
+		few := repeat[int64](n, 1, 2, 3)
+		return table(t,
+			floats(mem, "number", spread(n, shift)...),
+			floats(mem, "holes", repeat(n, nan, inf, 1+shift, 2, 3, 4, 5, 6, 7)...),
+			build(array.NewInt64Builder(mem), "few", few, nil),
+			texts(mem, "colour", repeat(n, colours...)...),
+			floats(mem, "empty", repeat(n, nan)...),
+		)
+	}
+	var got strings.Builder
+	for _, n := range []int{900, 2000} {
+		for _, preset := range []string{"evidently", "nannyml"} {
+			report := compare(t, side(n, 0, "red", "blue"), side(n, 0.3, "red", "blue", "green"), driftline.DriftOptions{Preset: preset})
+			slices.SortFunc(report.Columns, func(a, b driftline.ColumnDrift) int { return strings.Compare(a.Column, b.Column) })
+			fmt.Fprintf(&got, "%s, %d rows: drift %v, share %.2f\n", preset, n, report.Drift, report.Share)
+			for _, c := range report.Columns {
+				fmt.Fprintf(&got, "  %s: %s %.3f p %.3g against %.3g: %s; %s\n", c.Column, c.Test, c.Statistic, c.PValue, c.Threshold, c.Verdict, c.Note)
+			}
+		}
+	}
+	want := `evidently, 900 rows: drift true, share 0.75
+  colour: chi2_gof +Inf p 0 against 0.05: drift; 
+  empty:  NaN p NaN against NaN: not compared; NaN counts as missing (1800 values); every value is missing on both sides
+  few: chi2_gof 0.000 p 1 against 0.05: same; 
+  holes: ks 0.143 p 1.2e-06 against 0.05: drift; 200 infinite values lie in the end bins; NaN counts as missing (200 values)
+  number: ks 0.301 p 2.12e-36 against 0.05: drift; 
+nannyml, 900 rows: drift true, share 0.67
+  colour: jensenshannon 0.437 p NaN against 0: drift; 
+  empty:  NaN p NaN against NaN: not compared; NaN counts as missing (1800 values); every value is missing on both sides
+  few: jensenshannon 0.000 p NaN against 0: same; 
+  holes:  NaN p NaN against NaN: not compared; 200 infinite values lie in the end bins; NaN counts as missing (200 values); NannyML cannot bin a reference that has infinite values
+  number: jensenshannon 0.537 p NaN against 0.346: drift; 
+evidently, 2000 rows: drift true, share 0.50
+  colour: jensenshannon 0.364 p NaN against 0.1: drift; 
+  empty:  NaN p NaN against NaN: not compared; NaN counts as missing (4000 values); every value is missing on both sides
+  few: jensenshannon 0.000 p NaN against 0.1: same; 
+  holes: wasserstein 0.021 p NaN against 0.1: same; 446 infinite values lie in the end bins; NaN counts as missing (446 values)
+  number: wasserstein 1.039 p NaN against 0.1: drift; 
+nannyml, 2000 rows: drift true, share 1.00
+  colour: jensenshannon 0.437 p NaN against 0: drift; 
+  empty:  NaN p NaN against NaN: not compared; NaN counts as missing (4000 values); every value is missing on both sides
+  few: jensenshannon 0.000 p NaN against 0.00366: drift; less different from the reference than its own chunks are: below 0.002305
+  holes:  NaN p NaN against NaN: not compared; 446 infinite values lie in the end bins; NaN counts as missing (446 values); NannyML cannot bin a reference that has infinite values
+  number: jensenshannon 0.532 p NaN against 0.0264: drift; 
+`
+	if got.String() != want {
+		t.Errorf("got\n%s", got.String())
+	}
+}
+
+func TestCompareAllColumnsTogether(t *testing.T) {
+	mem := checked(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	side := func(together bool) driftline.Batches {
+		const n = 2000
+		a, b, words := make([]float64, n), make([]float64, n), make([]string, n)
+		for i := range a {
+			a[i], b[i] = random.NormFloat64(), random.NormFloat64()
+			if together {
+				b[i] = 0.6*a[i] + 0.8*b[i]
+			}
+			words[i] = string(rune('a' + random.IntN(12)))
+		}
+		valid := nulls(n, 10)
+		return table(t, floats(mem, "a", a...), build(array.NewFloat64Builder(mem), "b", b, valid), texts(mem, "word", words...))
+	}
+	opts := driftline.DriftOptions{Multivariate: []string{"mmd", "classifier"}}
+	same := compare(t, side(false), side(false), opts)
+	if m := same.Multivariate; same.Drift || m.Verdict != driftline.Same || m.ReferenceRows != 1800 || len(m.Columns) != 3 {
+		t.Errorf("no drift: %+v", m)
+	}
+	moved := compare(t, side(false), side(true), opts)
+	m := moved.Multivariate
+	if moved.Drifted != 0 || !moved.Drift || m.Verdict != driftline.Drift || m.Tests[1].PValue > 1e-6 {
+		t.Errorf("only the correlation moved: %d columns, %+v", moved.Drifted, m)
+	}
+	if want := "the sides are told apart most by a with b"; !strings.HasPrefix(m.Note, want) {
+		t.Errorf("note %q, want %q", m.Note, want)
 	}
 }

@@ -1,0 +1,274 @@
+package engine
+
+import (
+	"math"
+	"slices"
+	"strings"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/drift"
+)
+
+// The presets.
+const (
+	presetDriftline = "driftline"
+	presetEvidently = "evidently"
+	presetNannyML   = "nannyml"
+)
+
+// rules say which test a column gets, and when it and the data set have drifted.
+type rules struct {
+	preset       string
+	levels       drift.Levels
+	correction   string
+	share        float64 // of the columns; 0 means any
+	tests        []driftline.ColumnTest
+	multivariate []string
+}
+
+// newRules checks the options.
+func newRules(opts driftline.DriftOptions) (rules, error) {
+	levels, err := levelsOf(opts)
+	if err != nil {
+		return rules{}, err
+	}
+	r := rules{preset: presetDriftline, levels: levels, correction: "bh", tests: opts.Tests, multivariate: opts.Multivariate}
+	if opts.Preset != "" {
+		r.preset = opts.Preset
+	}
+	if opts.Correction != "" {
+		r.correction = opts.Correction
+	}
+	if err := oneOf("preset", r.preset, presetDriftline, presetEvidently, presetNannyML); err != nil {
+		return rules{}, err
+	}
+	if err := oneOf("correction", r.correction, "bh", "by", "e-bh", "none"); err != nil {
+		return rules{}, err
+	}
+	for _, name := range r.multivariate {
+		if err := oneOf("multivariate test", name, mmd, classifier); err != nil {
+			return rules{}, err
+		}
+	}
+	if r.preset == presetEvidently {
+		r.share = 0.5
+	}
+	if opts.DriftShare != nil {
+		r.share = *opts.DriftShare
+	}
+	if !(r.share >= 0 && r.share <= 1) {
+		return rules{}, driftline.Errorf(driftline.Invalid, "drift_share is %v, want a number from 0 to 1", r.share).
+			WithHint("0 means that one drifted column is enough")
+	}
+	for _, test := range r.tests {
+		if err := checkTest(test); err != nil {
+			return rules{}, err
+		}
+	}
+	return r, nil
+}
+
+func oneOf(what, name string, known ...string) error {
+	if slices.Contains(known, name) {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "%s %q is not known", what, name).WithHint("choose one of: %s", strings.Join(known, ", "))
+}
+
+func checkTest(test driftline.ColumnTest) error {
+	kinds := []string{numeric, categorical}
+	if test.Kind != "" {
+		if err := oneOf("kind", test.Kind, kinds...); err != nil {
+			return err
+		}
+		kinds = []string{test.Kind}
+	}
+	known, fits := testNames(numeric, categorical), testNames(kinds...)
+	if err := oneOf("test", test.Test, known...); err != nil {
+		return err
+	}
+	if !slices.Contains(fits, test.Test) {
+		return driftline.Errorf(driftline.Invalid, "test %q is none for %s columns", test.Test, test.Kind).
+			WithHint("choose one of: %s", strings.Join(fits, ", "))
+	}
+	if t := test.Threshold; t != nil && !(*t >= 0 && !math.IsInf(*t, 1)) {
+		return driftline.Errorf(driftline.Invalid, "the threshold of test %q is %v, want a number that is not negative", test.Test, *t).
+			WithHint("a p-value's is between 0 and 1; a distance's is the smallest that counts as drift")
+	}
+	return nil
+}
+
+// chosen returns the test that the caller chose for a column, nil if none: one that
+// names the column beats one that names its kind, which beats one that names neither.
+// A test for all columns does not apply to those of a kind that it cannot test.
+func (r *rules) chosen(column, kind string) *driftline.ColumnTest {
+	var best *driftline.ColumnTest
+	rank := -1
+	for i, test := range r.tests {
+		fits := 0
+		switch {
+		case test.Kind != "" && test.Kind != kind:
+			continue
+		case len(test.Columns) > 0 && !slices.Contains(test.Columns, column):
+			continue
+		case len(test.Columns) > 0:
+			fits = 2
+		case test.Kind != "":
+			fits = 1
+		}
+		if fits < 2 && !slices.Contains(testNames(kind), test.Test) {
+			continue
+		}
+		if fits >= rank {
+			best, rank = &r.tests[i], fits
+		}
+	}
+	return best
+}
+
+// adjust corrects p-values for their number.
+func (r *rules) adjust(p []float64) []float64 {
+	switch r.correction {
+	case "by":
+		return drift.AdjustBY(p)
+	case "e-bh":
+		e := make([]float64, len(p))
+		for i, value := range p {
+			e[i] = drift.EValue(value)
+		}
+		return drift.AdjustEBH(e)
+	case "none":
+		return p
+	}
+	return drift.AdjustBH(p)
+}
+
+// testEvidently applies Evidently's defaults. Its type of a column is that of pandas:
+// whole numbers are categories if current has at most ten of them and no null.
+func (c *comparison) testEvidently() {
+	if c.Kind == categorical {
+		reference, current, ok := c.countCategories()
+		if !ok {
+			return
+		}
+		if 2*int64(len(current)) > c.CurrentRows && !isBoolean(c.current.field.Type) {
+			c.note("Evidently takes more than half distinct texts for prose, and compares them by a trained classifier, which is not reproduced")
+			return
+		}
+		names := drift.CategoryNames(reference, current)
+		c.applyPreset(drift.EvidentlyCategories(countsOf(names, reference), countsOf(names, current)))
+		return
+	}
+	reference, current := c.countNumbers()
+	if arrow.IsInteger(c.current.field.Type.ID()) && c.CurrentNulls == 0 {
+		if distinct := distinctValues(current); distinct > 0 {
+			c.applyPreset(drift.EvidentlyCategories(drift.CountValues(reference, current)))
+			return
+		}
+	}
+	c.applyPreset(drift.EvidentlyNumbers(reference, current))
+}
+
+func isBoolean(dt arrow.DataType) bool { return dt.ID() == arrow.BOOL }
+
+// testNannyML applies NannyML's defaults.
+func (c *comparison) testNannyML() {
+	chunks := chunksOf(c.reference.pieces, drift.NannyMLChunks)
+	defer func() {
+		for _, chunk := range chunks {
+			releaseArrays(chunk)
+		}
+	}()
+	if c.Kind == categorical {
+		reference, current, ok := c.countCategories()
+		if !ok {
+			return
+		}
+		names := drift.CategoryNames(reference, nil)
+		cells := func(counts map[string]int64) []int64 {
+			known := countsOf(names, counts)
+			rest := total(counts)
+			for _, count := range known {
+				rest -= count
+			}
+			return append(known, rest)
+		}
+		var parts [][]int64
+		for _, chunk := range chunks {
+			counts, _, _ := categories(chunk)
+			parts = append(parts, cells(counts))
+		}
+		c.applyPreset(drift.NannyML(cells(reference), parts, cells(current)))
+		return
+	}
+	reference, current := c.countNumbers()
+	edges := drift.DoaneEdges(slices.DeleteFunc(slices.Concat(reference...), math.IsNaN))
+	if edges == nil {
+		c.note("NannyML cannot bin a reference that has infinite values")
+		return
+	}
+	cells := func(s drift.Sample) []int64 {
+		counts := drift.CountBins(s, edges)
+		return append(counts.Bins, counts.Below+counts.Above+counts.NegInf+counts.PosInf)
+	}
+	var parts [][]int64
+	for _, chunk := range chunks {
+		values, _ := numbers(chunk)
+		parts = append(parts, cells(values))
+	}
+	c.applyPreset(drift.NannyML(cells(reference), parts, cells(current)))
+}
+
+// chunksOf cuts rows into count chunks of equal size, and one more of what is left.
+// The caller releases them.
+func chunksOf(pieces []arrow.Array, count int) [][]arrow.Array {
+	rows := 0
+	for _, piece := range pieces {
+		rows += piece.Len()
+	}
+	size := rows / count
+	if size == 0 {
+		return nil
+	}
+	var chunks [][]arrow.Array
+	room := 0
+	for _, piece := range pieces {
+		for from := 0; from < piece.Len(); {
+			if room == 0 {
+				chunks = append(chunks, nil)
+				room = size
+			}
+			take := min(room, piece.Len()-from)
+			last := len(chunks) - 1
+			chunks[last] = append(chunks[last], array.NewSlice(piece, int64(from), int64(from+take)))
+			from, room = from+take, room-take
+		}
+	}
+	return chunks
+}
+
+func (c *comparison) applyPreset(result drift.PresetResult) {
+	if result.Test == "" {
+		if c.ReferenceRows > 0 && c.CurrentRows > 0 {
+			c.note("the preset has no rule for this column")
+		}
+		return
+	}
+	c.Test, c.DecidedBy = result.Test, result.Test
+	c.Statistic, c.PValue, c.CombinedPValue = driftline.Number(result.Statistic), driftline.Number(result.P), driftline.Number(result.P)
+	c.QValue = c.PValue
+	c.Threshold = driftline.Number(result.Threshold)
+	if math.IsNaN(result.P) {
+		c.Effect = c.Statistic
+	}
+	c.Verdict = driftline.Same
+	if result.Drift {
+		c.Verdict = driftline.Drift
+		if result.Statistic < result.Lower {
+			c.note("less different from the reference than its own chunks are: below %.4g", result.Lower)
+		}
+	}
+}
