@@ -24,6 +24,8 @@ var suites = []suite{
 	{"flight", flightParts},
 	{"sql", sqlParts},
 	{"drift", driftParts},
+	{"drift-null", driftNullParts},
+	{"drift-power", driftPowerParts},
 }
 
 // suite is a table of results.
