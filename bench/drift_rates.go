@@ -44,14 +44,17 @@ func (b *bench) falseAlarms(ctx context.Context, draws func(b *bench) []draw) er
 
 func numberDraws(b *bench) (draws []draw) {
 	for _, size := range pick(b, [][2]int{{50, 50}, {2000, 500}}, [][2]int{{50, 50}, {1000, 1000}, {1001, 200}, {20_000, 3000}, {100_000, 100_000}, {1_000_000, 1_000_000}}) {
-		for name, of := range map[string]func(*rand.Rand) float64{
-			"normal":      (*rand.Rand).NormFloat64,
-			"log-normal":  func(r *rand.Rand) float64 { return math.Exp(2 * r.NormFloat64()) },
-			"ties":        func(r *rand.Rand) float64 { return math.Round(3 * r.NormFloat64()) },
-			"20 % nulls":  func(r *rand.Rand) float64 { return nullOr(r, r.NormFloat64()) },
-			"four values": func(r *rand.Rand) float64 { return float64(r.IntN(4)) },
+		for _, shape := range []struct {
+			name string
+			of   func(*rand.Rand) float64
+		}{
+			{"normal", (*rand.Rand).NormFloat64},
+			{"log-normal", func(r *rand.Rand) float64 { return math.Exp(2 * r.NormFloat64()) }},
+			{"ties", func(r *rand.Rand) float64 { return math.Round(3 * r.NormFloat64()) }},
+			{"20 % nulls", func(r *rand.Rand) float64 { return nullOr(r, r.NormFloat64()) }},
+			{"four values", func(r *rand.Rand) float64 { return float64(r.IntN(4)) }},
 		} {
-			draws = append(draws, draw{name: name, n: size[0], m: size[1], numbers: same(of)})
+			draws = append(draws, draw{name: shape.name, n: size[0], m: size[1], numbers: same(shape.of)})
 		}
 	}
 	return draws
