@@ -19,6 +19,7 @@ var files string
 func TestMain(m *testing.M) {
 	escapeIfAsked()
 	hangIfAsked()
+	breakIfAsked()
 	WorkerMain() // does not return in the processes that tests of workers start
 	var err error
 	if files, err = os.MkdirTemp("", "driftline-query-"); err != nil {

@@ -41,7 +41,7 @@ func onThread(f func()) {
 // needs to start; and TCP. It says what it did. The thread must die afterwards: it
 // cannot be freed again.
 func confineThread(readable []string, program string) string {
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, 10) // of this thread: ingest and serving come first
+	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, workerNiceness) // of this thread: ingest and serving come first
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 || abi < 1 {
 		return "no Landlock"
@@ -91,6 +91,24 @@ func dropCapabilities() {
 	data := [2]unix.CapUserData{{Effective: kept, Permitted: kept, Inheritable: kept}}
 	if unix.Capset(&header, &data[0]) == nil {
 		_ = unix.Prctl(unix.PR_CAP_AMBIENT, unix.PR_CAP_AMBIENT_RAISE, unix.CAP_DAC_READ_SEARCH, 0, 0)
+	}
+}
+
+// The niceness of a worker, and of one whose query takes long: it then gets a seventh of
+// what another one does.
+const (
+	workerNiceness   = 10
+	yieldingNiceness = 19
+)
+
+// yieldProcessors makes a worker leave the processors to others. Niceness is each thread's
+// own; threads that it starts from now on have that of the one that starts them.
+func yieldProcessors(pid int) {
+	threads, _ := os.ReadDir(filepath.Join("/proc", strconv.Itoa(pid), "task")) // none if it is gone
+	for _, thread := range threads {
+		if id, err := strconv.Atoi(thread.Name()); err == nil {
+			_ = unix.Setpriority(unix.PRIO_PROCESS, id, yieldingNiceness)
+		}
 	}
 }
 

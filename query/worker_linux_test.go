@@ -1,14 +1,19 @@
 package query
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"net"
 	"os"
 	"os/exec"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"golang.org/x/sys/unix"
 )
 
 // tryArgument makes the test binary try what a worker that was taken over would.
@@ -68,4 +73,62 @@ func escapeIfAsked() {
 	if len(os.Args) == 3 && os.Args[1] == tryArgument {
 		tryToEscape()
 	}
+}
+
+// TestALongQueryYields checks that its worker leaves the processors to others, and that no
+// other query runs in it later.
+func TestALongQueryYields(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1})
+	ctx, cancel := context.WithCancel(context.Background())
+	running := make(chan error, 1)
+	go func() {
+		_, err := db.Select(ctx, &Select{text: "select sum(hash(a.range * b.range)) from range(1000000) a, range(1000000) b"}, nil, nil)
+		running <- err
+	}()
+	var worker int
+	until(t, func() bool {
+		db.workers.mu.Lock()
+		defer db.workers.mu.Unlock()
+		for w := range db.workers.all {
+			threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", w.cmd.Process.Pid))
+			yields := err == nil
+			for _, thread := range threads {
+				id, _ := strconv.Atoi(thread.Name())
+				priority, err := unix.Getpriority(unix.PRIO_PROCESS, id) // of the kernel: 20 less the niceness
+				yields = yields && err == nil && priority == 20-yieldingNiceness
+			}
+			if yields {
+				worker = w.cmd.Process.Pid
+				return true
+			}
+		}
+		return false
+	})
+	cancel()
+	<-running
+	until(t, func() bool {
+		db.workers.mu.Lock()
+		defer db.workers.mu.Unlock()
+		for w := range db.workers.all {
+			if w.cmd.Process.Pid == worker {
+				return false
+			}
+		}
+		return true
+	})
+}
+
+// A query that is over soon enough leaves its worker to the next one, and one that
+// yields does not.
+func TestAWorkerThatYieldedServesNobodyElse(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1})
+	a, err := db.workers.ask(context.Background(), sandbox{text: "select 1 a"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := a.worker
+	unwatch := a.unwatch
+	a.unwatch = func() { unwatch(); a.yields = true }
+	a.rows(a.schema, func(arrow.RecordBatch, error) bool { return true })
+	<-w.dead
 }

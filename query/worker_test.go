@@ -4,10 +4,13 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 
@@ -190,6 +193,87 @@ func TestAKilledWorkerIsReplaced(t *testing.T) {
 		if got, err := answer(db, "select 1 a", nil); err != nil || got != "a\n1" {
 			t.Fatalf("%q, %v", got, err)
 		}
+	}
+}
+
+// TestACrashOfAWorker ends a process as a fault of DuckDB does, in the middle of a query.
+// DuckDB 1.5.6 has some, such as TRY(coalesce(x, y)) over some values of y.
+func TestACrashOfAWorker(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1})
+	for range 2 {
+		failed := make(chan error, 1)
+		go func() {
+			_, err := db.Select(context.Background(), &Select{text: "select sum(hash(a.range * b.range)) from range(1000000) a, range(1000000) b"}, nil, nil)
+			failed <- err
+		}()
+		until(t, func() bool {
+			db.workers.mu.Lock()
+			defer db.workers.mu.Unlock()
+			for w := range db.workers.all {
+				if db.workers.busy[0] == 1 && !slices.Contains(db.workers.idle, w) {
+					return w.cmd.Process.Signal(syscall.SIGSEGV) == nil
+				}
+			}
+			return false
+		})
+		err := <-failed
+		if driftline.CodeOf(err) != driftline.Internal || !strings.Contains(err.Error(), "the query ended the process that it ran in; nothing else was touched") {
+			t.Errorf("%v (%s)", err, driftline.CodeOf(err))
+		}
+		if got, err := answer(db, "select 1 a", nil); err != nil || got != "a\n1" {
+			t.Errorf("afterwards: %q, %v", got, err)
+		}
+	}
+}
+
+// breakArgument makes the test binary a worker, but one that ends while it starts as long as
+// a file is missing.
+const breakArgument = "__break"
+
+func breakIfAsked() {
+	if len(os.Args) != 3 || os.Args[1] != breakArgument {
+		return
+	}
+	if _, err := os.Stat(os.Args[2]); err != nil {
+		os.Exit(1)
+	}
+	os.Args = []string{os.Args[0], workerArgument}
+}
+
+// whenLogged is a handler of logs that calls itself for each line.
+type whenLogged func(message string)
+
+func (w whenLogged) Enabled(context.Context, slog.Level) bool { return true }
+func (w whenLogged) WithAttrs([]slog.Attr) slog.Handler       { return w }
+func (w whenLogged) WithGroup(string) slog.Handler            { return w }
+func (w whenLogged) Handle(_ context.Context, r slog.Record) error {
+	w(r.Message)
+	return nil
+}
+
+// TestAWorkerThatIsKilledWhileItStarts checks that who waits for it does not notice.
+func TestAWorkerThatIsKilledWhileItStarts(t *testing.T) {
+	program, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	mended := filepath.Join(t.TempDir(), "mended")
+	logger := slog.New(whenLogged(func(message string) {
+		if strings.Contains(message, "started again") {
+			if err := os.WriteFile(mended, nil, 0o600); err != nil {
+				t.Error(err)
+			}
+		}
+	}))
+	db, err := Open(&Options{SQL: SQLOptions{Command: []string{program, breakArgument, mended}, Readable: []string{filepath.Dir(mended)}, Logger: logger}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, err := answer(db, "select 1 a", nil); err != nil || got != "a\n1" {
+		t.Errorf("%q, %v", got, err)
+	}
+	if err := db.Close(); err != nil {
+		t.Error(err)
 	}
 }
 

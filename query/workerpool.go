@@ -202,6 +202,10 @@ func (p *workers) fill() {
 // startOne starts a process and stays until it is gone.
 func (p *workers) startOne() {
 	w, err := startWorker(p.opts, p.threads)
+	if err != nil { // it may have been killed meanwhile, as the kernel does when memory is out
+		p.opts.Logger.Warn("a process for SQL did not start, and is started again", "cause", causes(err))
+		w, err = startWorker(p.opts, p.threads)
+	}
 	p.mu.Lock()
 	p.starting--
 	if err != nil {
@@ -330,7 +334,14 @@ type reply struct {
 	reader   *ipc.Reader
 	schema   *arrow.Schema
 	clock    *budget
+	yields   bool // the worker leaves the processors to others; known once it is not watched
 }
+
+// yieldAfter is how long a query is served as all others are. Then its worker takes the
+// processors only when no other one wants them, because a query that takes long already
+// loses less by a little more than those that take milliseconds. It cannot be raised again
+// without rights that a server need not have, so another worker takes its place afterwards.
+const yieldAfter = 500 * time.Millisecond
 
 // ask sends a query and waits for the first message of its answer.
 func (p *workers) ask(ctx context.Context, box sandbox, schemaOnly bool) (*reply, error) {
@@ -345,7 +356,8 @@ func (p *workers) askOne(ctx context.Context, box sandbox, schemaOnly bool) (_ *
 	a := &reply{pool: p, worker: w, release: release, receiver: &arrowReceiver{r: w.out, mem: p.mem}}
 	detach := context.AfterFunc(ctx, func() { w.end(stopped(ctx.Err())) })
 	a.clock = newBudget(p.opts.Timeout+grace, func() { w.end(stopped(context.DeadlineExceeded)) })
-	a.unwatch = func() { detach(); a.clock.stop() }
+	yield := time.AfterFunc(yieldAfter, func() { yieldProcessors(w.cmd.Process.Pid) })
+	a.unwatch = func() { detach(); a.clock.stop(); a.yields = !yield.Stop() }
 	defer func() {
 		if err != nil {
 			a.give(true)
@@ -411,7 +423,7 @@ func (a *reply) broken(err error) error {
 // finish gives the worker back.
 func (a *reply) finish(tired bool) {
 	a.unwatch()
-	a.release(tired)
+	a.release(tired || a.yields)
 	a.release = func(bool) {}
 }
 
