@@ -20,6 +20,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/columns"
 	"github.com/driftline/driftline/storage/durable"
 	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
@@ -84,6 +85,7 @@ type Engine struct {
 	mem memory.Allocator
 	dir string
 
+	files    columns.Files // that offline and query have read
 	kv       *kv.DB
 	offline  *offline.Store
 	online   *online.Store
@@ -151,7 +153,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if err = writeFormat(dir); err != nil {
 		return e, err
 	}
-	if e.offline, err = offline.Open(filepath.Join(dir, "warehouse"), &offline.Options{Allocator: opts.Allocator, Now: opts.Now}); err != nil {
+	if e.offline, err = offline.Open(filepath.Join(dir, "warehouse"), &offline.Options{Allocator: opts.Allocator, Now: opts.Now, Files: &e.files}); err != nil {
 		return e, err
 	}
 	e.online = online.New(e.kv)
@@ -163,7 +165,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if e.query, err = query.Open(&query.Options{
 		SQL:         opts.SQL,
 		MemoryBytes: opts.MemoryBytes, Threads: opts.Threads,
-		TempDir: filepath.Join(dir, "tmp"), Allocator: opts.Allocator,
+		TempDir: filepath.Join(dir, "tmp"), Allocator: opts.Allocator, Files: &e.files,
 	}); err != nil {
 		return e, err
 	}
@@ -247,6 +249,7 @@ func (e *Engine) closeRooms() error {
 	if e.offline != nil {
 		errs = append(errs, e.offline.Close())
 	}
+	e.files.Close()
 	if e.kv != nil {
 		errs = append(errs, e.kv.Close())
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/columns"
 	"github.com/duckdb/duckdb-go/v2"
 )
 
@@ -29,6 +30,9 @@ type Options struct {
 
 	// Allocator makes the batches handed out. Default memory.DefaultAllocator.
 	Allocator memory.Allocator
+
+	// Files keeps files open that were read; nil for none. It is the caller's to close.
+	Files *columns.Files
 
 	// SQL is how SELECTs of users run.
 	SQL SQLOptions
@@ -68,8 +72,6 @@ type DB struct {
 	parserMu sync.Mutex // guards parser
 	parser   *session   // the scratch database that only ever parses; opened at first use
 
-	files openFiles // that joins read
-
 	workers *workers // nil if SELECTs run in this process
 }
 
@@ -95,7 +97,6 @@ func (db *DB) Close() error {
 		db.workers.close()
 	}
 	db.running.Wait()
-	db.files.close()
 
 	db.parserMu.Lock()
 	defer db.parserMu.Unlock()

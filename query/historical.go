@@ -87,6 +87,7 @@ type joinPath int
 const (
 	bestPath   joinPath = iota // as suits the rows
 	onlyDuckDB                 // by DuckDB even where rows could be merged
+	unmapped                   // merged as few rows of a large table are
 )
 
 // joiner answers one plan.
@@ -118,6 +119,9 @@ func (j *joiner) open(ctx context.Context) error {
 		if j.join, err = merge.New(j.db.opts.Allocator, j.db.opts.Threads, views, rows); err != nil {
 			return err
 		}
+	}
+	if j.db.path == unmapped && j.join != nil {
+		j.join.Unmap()
 	}
 	if err := j.openWindows(); err != nil {
 		return err
@@ -172,9 +176,10 @@ func (j *joiner) mergeable() (views []*merge.View, rows []merge.Rows, err error)
 // rowsOf opens the files of a view. A view may be used more than once.
 func (j *joiner) rowsOf(v *viewPlan) (merge.Rows, error) {
 	of := merge.Rows{Tail: v.source.Rows.Tail}
+	var bytes int64
 	for _, path := range v.source.Rows.Files {
 		if j.opened[path] == nil {
-			file, err := j.db.files.open(path)
+			file, err := j.db.opts.Files.Open(path)
 			if err != nil {
 				return of, err
 			}
@@ -184,6 +189,10 @@ func (j *joiner) rowsOf(v *viewPlan) (merge.Rows, error) {
 			j.opened[path] = file
 		}
 		of.Files = append(of.Files, j.opened[path])
+		bytes += j.opened[path].Size()
+	}
+	if bytes > columns.MostMapped {
+		j.db.opts.Files.Thin(v.source.Rows.Files)
 	}
 	return of, nil
 }

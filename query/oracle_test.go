@@ -618,8 +618,10 @@ func compareCases(t *testing.T, shard, cases int) {
 		if !slices.ContainsFunc(plan.views, func(v viewPlan) bool { return !v.source.Rows.Sorted }) && rng.IntN(2) == 0 {
 			merging.opts.MemoryBytes = 200 << 10 // in many chunks
 		}
-		if err := w.compare(merging, nil, plan, spine); err != nil {
-			t.Errorf("case %d of shard %d, merged: %v", i, shard, err)
+		for _, merging.path = range []joinPath{bestPath, unmapped} {
+			if err := w.compare(merging, nil, plan, spine); err != nil {
+				t.Errorf("case %d of shard %d, merged on path %d: %v", i, shard, merging.path, err)
+			}
 		}
 		if err := w.compare(querying, run, plan, spine); err != nil {
 			t.Errorf("case %d of shard %d, by DuckDB: %v", i, shard, err)

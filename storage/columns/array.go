@@ -16,7 +16,7 @@ import (
 // not mind, and C code may. The caller releases the result, and need not keep the file
 // open until then.
 func (r *Reader) Array(mem memory.Allocator, from, to int) (arrow.Array, error) {
-	page, err := r.find(from)
+	page, err := r.find(from, to)
 	if err != nil {
 		return nil, err
 	}
@@ -63,7 +63,7 @@ func allocate(mem memory.Allocator, bytes int) *memory.Buffer {
 // pages calls each for every page of the rows, with the part of them that it holds.
 func (r *Reader) pages(from, to int, each func(p *Page, at, first, n int)) error {
 	for row := from; row < to; {
-		p, err := r.find(row)
+		p, err := r.find(row, to)
 		if err != nil {
 			return err
 		}

@@ -104,8 +104,9 @@ func writeFile(t testing.TB, batch arrow.RecordBatch, layout ...parquet.WriterPr
 	return path
 }
 
-// everyLayout runs test on a file of each layout, with nulls and without.
-func everyLayout(t *testing.T, test func(t *testing.T, f *File, rows arrow.RecordBatch)) {
+// everyLayout runs test on a file of each layout, with nulls and without, with a reader
+// that reads it through the mapping and with one that does not.
+func everyLayout(t *testing.T, test func(t *testing.T, f *File, r *Reader, rows arrow.RecordBatch)) {
 	for name, layout := range layouts {
 		for _, nulls := range []int{0, 3, 100} {
 			t.Run(fmt.Sprintf("%s, nulls %d", name, nulls), func(t *testing.T) {
@@ -118,7 +119,9 @@ func everyLayout(t *testing.T, test func(t *testing.T, f *File, rows arrow.Recor
 				if f.Groups() != 3 || len(f.Leaves()) != testSchema.NumFields() {
 					t.Fatalf("%d groups of %d columns", f.Groups(), len(f.Leaves()))
 				}
-				test(t, f, rows)
+				for _, unmapped := range []bool{false, true} {
+					test(t, f, &Reader{Unmapped: unmapped}, rows)
+				}
 			})
 		}
 	}
@@ -134,10 +137,9 @@ func leafOf(t testing.TB, f *File, name string) int {
 }
 
 func TestArraysAreWhatWasWritten(t *testing.T) {
-	everyLayout(t, func(t *testing.T, f *File, rows arrow.RecordBatch) {
+	everyLayout(t, func(t *testing.T, f *File, r *Reader, rows arrow.RecordBatch) {
 		mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 		defer mem.AssertSize(t, 0)
-		var r Reader
 		rng := rand.New(rand.NewPCG(2, 2))
 		for i, field := range testSchema.Fields() {
 			for g, first := 0, 0; g < f.Groups(); g++ {
@@ -166,10 +168,9 @@ func TestArraysAreWhatWasWritten(t *testing.T) {
 
 // A page that an array was made of has no places for nulls yet.
 func TestPagesHaveAPlaceForEveryRow(t *testing.T) {
-	everyLayout(t, func(t *testing.T, f *File, rows arrow.RecordBatch) {
+	everyLayout(t, func(t *testing.T, f *File, r *Reader, rows arrow.RecordBatch) {
 		const column = 2
 		want := rows.Column(column).(*array.Float32)
-		var r Reader
 		for g, first := 0, 0; g < f.Groups(); g++ {
 			if err := r.Open(f, g, leafOf(t, f, testSchema.Field(column).Name)); err != nil {
 				t.Fatal(err)
@@ -200,10 +201,57 @@ func TestPagesHaveAPlaceForEveryRow(t *testing.T) {
 	})
 }
 
+// Rows that are asked for one stretch after the other, in any order.
+func TestStretchesOfRowsAreWhatWasWritten(t *testing.T) {
+	everyLayout(t, func(t *testing.T, f *File, r *Reader, rows arrow.RecordBatch) {
+		rng := rand.New(rand.NewPCG(6, 6))
+		for i, field := range testSchema.Fields() {
+			for g, first := 0, 0; g < f.Groups(); g++ {
+				if err := r.Open(f, g, leafOf(t, f, field.Name)); err != nil {
+					t.Fatal(err)
+				}
+				for range 30 {
+					from := rng.IntN(f.Rows(g))
+					to := min(from+1+rng.IntN(40), f.Rows(g))
+					for row := from; row < to; {
+						p, err := r.PageOf(row, to)
+						if err != nil {
+							t.Fatal(err)
+						}
+						for ; row < to && p.Has(row); row++ {
+							if got, want := printCell(p, row-p.First), printArray(rows.Column(i), first+row); got != want {
+								t.Fatalf("column %q, row %d of group %d is %s, want %s", field.Name, row, g, got, want)
+							}
+						}
+					}
+				}
+				first += f.Rows(g)
+			}
+		}
+	})
+}
+
+func TestAnUnmappedReaderReadsNoMoreThanItIsAskedFor(t *testing.T) {
+	rows := randomRows(rand.New(rand.NewPCG(1, 1)), 1000, 0)
+	f, err := Open(writeFile(t, rows, layouts["ours"]...))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	r := Reader{Unmapped: true}
+	for _, name := range []string{"i32", "f32", "f64", "at"} { // i32 and f32 may be null, and are not
+		if err := r.Open(f, 0, leafOf(t, f, name)); err != nil {
+			t.Fatal(err)
+		}
+		if page, err := r.PageOf(20, 23); err != nil || page.First != 20 || page.Rows != 3 {
+			t.Errorf("column %q: %d rows from %d on were read, want 3 from 20 on (%v)", name, page.Rows, page.First, err)
+		}
+	}
+}
+
 func TestRunsAreWhereValuesChange(t *testing.T) {
-	everyLayout(t, func(t *testing.T, f *File, rows arrow.RecordBatch) {
+	everyLayout(t, func(t *testing.T, f *File, r *Reader, rows arrow.RecordBatch) {
 		for _, columns := range [][]string{{}, {"key"}, {"word"}, {"i32"}, {"text"}, {"word", "i32"}, {"key", "text", "yes"}} {
-			var r Reader
 			var runs Runs
 			first := 0
 			for g := range f.Groups() {
@@ -211,7 +259,7 @@ func TestRunsAreWhereValuesChange(t *testing.T) {
 				for _, c := range columns {
 					leaves = append(leaves, leafOf(t, f, c))
 				}
-				if err := runs.Read(&r, f, g, leaves); err != nil {
+				if err := runs.Read(r, f, g, leaves); err != nil {
 					t.Fatal(err)
 				}
 				compareRuns(t, &runs, rows, columns, first, f.Rows(g))
@@ -266,6 +314,8 @@ func printArray(a arrow.Array, i int) string {
 	}
 	switch a := a.(type) {
 	case *array.String:
+		return fmt.Sprintf("%x", a.Value(i))
+	case *array.Binary:
 		return fmt.Sprintf("%x", a.Value(i))
 	case *array.Boolean:
 		if a.Value(i) {
@@ -334,36 +384,42 @@ func readAll(path string) error {
 		return err
 	}
 	defer f.Close()
-	return Guard(func() error {
-		var r Reader
-		var runs Runs
-		for g := range f.Groups() {
-			if f.Rows(g) > 1<<20 {
-				continue // a damaged number of rows: every page would be refused
+	for _, unmapped := range []bool{false, true} {
+		if err := Guard(func() error { return readAllBy(&Reader{Unmapped: unmapped}, f) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func readAllBy(r *Reader, f *File) error {
+	var runs Runs
+	for g := range f.Groups() {
+		if f.Rows(g) > 1<<20 {
+			continue // a damaged number of rows: every page would be refused
+		}
+		for leaf := range f.Leaves() {
+			if err := r.Open(f, g, leaf); err != nil {
+				return err
 			}
-			for leaf := range f.Leaves() {
-				if err := r.Open(f, g, leaf); err != nil {
+			for row := 0; row < f.Rows(g); {
+				page, err := r.Page(row)
+				if err != nil {
 					return err
 				}
-				for row := 0; row < f.Rows(g); {
-					page, err := r.Page(row)
-					if err != nil {
-						return err
+				for i := range page.Rows {
+					if page.Width == 0 && !page.Null(i) {
+						_ = page.Bytes(i)
 					}
-					for i := range page.Rows {
-						if page.Width == 0 && !page.Null(i) {
-							_ = page.Bytes(i)
-						}
-					}
-					row = page.First + page.Rows
 				}
-				if err := runs.Read(&r, f, g, []int{leaf}); err != nil {
-					return err
-				}
+				row = page.First + page.Rows
+			}
+			if err := runs.Read(r, f, g, []int{leaf}); err != nil {
+				return err
 			}
 		}
-		return nil
-	})
+	}
+	return nil
 }
 
 func FuzzPageHeader(f *testing.F) {
@@ -371,7 +427,7 @@ func FuzzPageHeader(f *testing.F) {
 	f.Add([]byte{0x15, 0x04, 0x15, 0x20, 0x15, 0x20, 0x4c, 0x15, 0x08, 0x15, 0x00, 0x00, 0x00})
 	f.Add([]byte{0x19, 0x2c, 0x16, 0x08, 0x15, 0x20, 0x16, 0x00, 0x00, 0x16, 0x30, 0x15, 0x20, 0x16, 0x08, 0x00, 0x00})
 	f.Fuzz(func(t *testing.T, data []byte) {
-		if h, err := readPageHeader(data); err == nil && (h.size > len(data) || h.storedSize > len(data)-h.size || h.storedSize < 0) {
+		if h, err := readPageHeader(data, len(data)); err == nil && (h.size > len(data) || h.storedSize > len(data)-h.size || h.storedSize < 0) {
 			t.Errorf("%+v reaches outside of %d bytes", h, len(data))
 		}
 		_, _ = readOffsetIndex(data)

@@ -21,12 +21,14 @@ import (
 
 // File is a Parquet file mapped into memory. It may be used concurrently.
 type File struct {
+	disk   *os.File
 	data   []byte // the mapping
 	reader *file.Reader
 	meta   *metadata.FileMetaData
 	leaves []Leaf
 	groups []group
 	users  atomic.Int64 // of the mapping
+	lean   atomic.Bool  // one of its users is [Files], which is alone to keep nothing in memory
 }
 
 // Leaf is a column of a file that is not nested.
@@ -58,11 +60,10 @@ type chunk struct {
 // Open maps the file at path and reads its footer. The caller closes the result.
 func Open(path string) (_ *File, err error) {
 	defer recovered(&err)
-	data, err := mapFile(path)
+	f, err := mapFile(path)
 	if err != nil {
 		return nil, damaged(err)
 	}
-	f := &File{data: data}
 	f.users.Store(1)
 	if err := f.readFooter(); err != nil {
 		f.Close()
@@ -71,20 +72,25 @@ func Open(path string) (_ *File, err error) {
 	return f, nil
 }
 
-func mapFile(path string) ([]byte, error) {
-	f, err := os.Open(path)
+func mapFile(path string) (_ *File, err error) {
+	disk, err := os.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	defer f.Close()
-	info, err := f.Stat()
+	defer func() {
+		if err != nil {
+			disk.Close()
+		}
+	}()
+	info, err := disk.Stat()
 	if err != nil {
 		return nil, err
 	}
 	if info.Size() == 0 || !info.Mode().IsRegular() {
 		return nil, errDamaged
 	}
-	return syscall.Mmap(int(f.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	data, err := syscall.Mmap(int(disk.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
+	return &File{disk: disk, data: data}, err
 }
 
 // Retain makes another user of the file, who closes it too.
@@ -95,8 +101,14 @@ func (f *File) Retain() { f.users.Add(1) }
 func (f *File) Close() { f.release() }
 
 func (f *File) release() {
-	if f.users.Add(-1) == 0 {
+	switch f.users.Add(-1) {
+	case 0:
 		_ = syscall.Munmap(f.data)
+		f.disk.Close()
+	case 1:
+		if f.lean.Load() {
+			f.forget(0, int64(len(f.data)))
+		}
 	}
 }
 
@@ -179,6 +191,11 @@ func (f *File) Forget(group int) {
 			begin, end = min(begin, c.offset), max(end, c.offset+c.size)
 		}
 	}
+	f.forget(begin, end)
+}
+
+// forget unmaps what lies between two offsets, as far as it is mapped.
+func (f *File) forget(begin, end int64) {
 	page := int64(os.Getpagesize())
 	if begin = (begin + page - 1) / page * page; begin < end {
 		_ = syscall.Madvise(f.data[begin:end], syscall.MADV_DONTNEED) // a hint: failing does no harm
@@ -260,7 +277,7 @@ func (f *File) findPages(c *chunk) ([]pageLocation, error) {
 	var pages []pageLocation
 	first := 0
 	for at, end := c.offset, c.offset+c.size; at < end; {
-		h, err := readPageHeader(f.data[at:end])
+		h, err := readPageHeader(f.data[at:end], int(end-at))
 		if err != nil {
 			return nil, err
 		}

@@ -63,6 +63,14 @@ type Reader struct {
 
 	locations []pageLocation
 	page      Page
+	cut       bool // page is not all of a page of the file
+
+	// Unmapped makes r read with calls to the system into buffers of its own: of values
+	// that can be read one by one only those that it is asked for. That is for who wants a
+	// few values here and there of a large table. Through the mapping each would bring in
+	// sixteen pages of memory, which have to be let go again.
+	Unmapped bool
+	raw      []byte // of a page
 
 	words    dictionary
 	hasWords bool
@@ -76,6 +84,7 @@ type Reader struct {
 // dictionary is the decoded dictionary of a chunk, in the form of a page.
 type dictionary struct {
 	n     int
+	raw   []byte // as it is stored; unused if it is read through the mapping
 	plain []byte // decompressed; unused if the dictionary is not compressed
 	page  []byte // the values: as plain encoding has them
 	spans []Span
@@ -94,7 +103,7 @@ func (r *Reader) Open(f *File, group, leaf int) error {
 	r.file, r.group, r.chunk, r.leaf = f, group, chunk, &f.leaves[leaf]
 	r.rows, r.locations = f.groups[group].rows, locations
 	r.width = widthOf(r.leaf.physical)
-	r.page, r.hasWords = Page{}, false
+	r.page, r.cut, r.hasWords = Page{}, false, false
 	return nil
 }
 
@@ -112,8 +121,12 @@ func widthOf(t parquet.Type) int {
 }
 
 // Page returns the page that holds the row.
-func (r *Reader) Page(row int) (*Page, error) {
-	p, err := r.find(row)
+func (r *Reader) Page(row int) (*Page, error) { return r.PageOf(row, row+1) }
+
+// PageOf returns a page that holds the row from and, if one page of the file does, all
+// rows before to.
+func (r *Reader) PageOf(from, to int) (*Page, error) {
+	p, err := r.find(from, to)
 	if err != nil || !p.dense {
 		return p, err
 	}
@@ -123,15 +136,22 @@ func (r *Reader) Page(row int) (*Page, error) {
 	return p, nil
 }
 
-// find returns the page that holds the row; it may be dense.
-func (r *Reader) find(row int) (*Page, error) {
-	if r.page.Has(row) {
+// find returns the page for [Reader.PageOf]; it may be dense.
+func (r *Reader) find(from, to int) (*Page, error) {
+	if r.page.Has(from) && (!r.cut || r.page.Has(to-1)) {
 		return &r.page, nil
 	}
-	if row < 0 || row >= r.rows {
+	if from < 0 || from >= r.rows {
 		return nil, damaged(errDamaged)
 	}
-	i := sort.Search(len(r.locations), func(i int) bool { return int(r.locations[i].first) > row }) - 1
+	i := sort.Search(len(r.locations), func(i int) bool { return int(r.locations[i].first) > from }) - 1
+	if r.Unmapped {
+		if done, err := r.loadRows(i, from, to); err != nil {
+			return nil, damaged(err)
+		} else if done {
+			return &r.page, nil
+		}
+	}
 	if err := r.load(i); err != nil {
 		r.page = Page{}
 		return nil, damaged(err)
@@ -139,16 +159,36 @@ func (r *Reader) find(row int) (*Page, error) {
 	return &r.page, nil
 }
 
-// load decodes the i-th data page.
-func (r *Reader) load(i int) error {
-	at := r.locations[i]
-	end := r.rows
-	if i+1 < len(r.locations) {
+// rowsOf returns the rows of the i-th data page.
+func (r *Reader) rowsOf(i int) (first, end int) {
+	if end = r.rows; i+1 < len(r.locations) {
 		end = int(r.locations[i+1].first)
 	}
-	r.page = Page{First: int(at.first), Rows: end - int(at.first), Width: r.width}
-	stored := r.file.data[at.offset : r.chunk.offset+r.chunk.size]
-	h, err := readPageHeader(stored)
+	return int(r.locations[i].first), end
+}
+
+// stored returns the bytes of the i-th data page, with its header, and perhaps more. It is
+// valid until the next call.
+func (r *Reader) stored(i int) ([]byte, error) {
+	begin, end := r.locations[i].offset, r.chunk.offset+r.chunk.size
+	if !r.Unmapped {
+		return r.file.data[begin:end], nil
+	}
+	if i+1 < len(r.locations) && r.locations[i+1].offset > begin {
+		end = r.locations[i+1].offset
+	}
+	return r.file.read(&r.raw, begin, int(end-begin))
+}
+
+// load decodes the i-th data page.
+func (r *Reader) load(i int) error {
+	first, end := r.rowsOf(i)
+	r.page, r.cut = Page{First: first, Rows: end - first, Width: r.width}, false
+	stored, err := r.stored(i)
+	if err != nil {
+		return err
+	}
+	h, err := readPageHeader(stored, len(stored))
 	if err != nil {
 		return err
 	}
@@ -325,7 +365,7 @@ func (r *Reader) readPlain(values []byte, present int) error {
 	}
 	r.page.Values = values[:present*r.width]
 	if present == r.page.Rows {
-		r.page.InPlace = r.chunk.codec == compress.Codecs.Uncompressed
+		r.page.InPlace = r.chunk.codec == compress.Codecs.Uncompressed && !r.Unmapped
 		return nil
 	}
 	r.page.dense = true
@@ -563,8 +603,11 @@ func (r *Reader) loadDictionary() error {
 	if at < r.chunk.offset || at > r.chunk.offset+r.chunk.size {
 		return errDamaged
 	}
-	stored := r.file.data[at : r.chunk.offset+r.chunk.size]
-	h, err := readPageHeader(stored)
+	stored, err := r.storedDictionary(at)
+	if err != nil {
+		return err
+	}
+	h, err := readPageHeader(stored, len(stored))
 	if err != nil {
 		return err
 	}
@@ -590,4 +633,17 @@ func (r *Reader) loadDictionary() error {
 	}
 	r.hasWords = true
 	return nil
+}
+
+// storedDictionary returns the bytes of the dictionary page that begins at the offset, and
+// perhaps more.
+func (r *Reader) storedDictionary(at int64) ([]byte, error) {
+	end := r.chunk.offset + r.chunk.size
+	if !r.Unmapped {
+		return r.file.data[at:end], nil
+	}
+	if first := r.locations[0].offset; first > at {
+		end = first
+	}
+	return r.file.read(&r.words.raw, at, int(end-at))
 }

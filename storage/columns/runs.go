@@ -150,7 +150,7 @@ func (c *columnRuns) readPage(r *Reader, row int) (int, error) {
 	if n, ok, err := c.readDictionaryPage(r, row); ok || err != nil {
 		return n, err
 	}
-	page, err := r.Page(row)
+	page, err := r.PageOf(row, r.rows)
 	if err != nil {
 		return 0, err
 	}
@@ -235,8 +235,11 @@ func (c *columnRuns) readDictionaryPage(r *Reader, row int) (rows int, ok bool, 
 	if at < 0 {
 		return 0, false, errDamaged
 	}
-	stored := r.file.data[r.locations[at].offset : r.chunk.offset+r.chunk.size]
-	h, err := readPageHeader(stored)
+	stored, err := r.stored(at)
+	if err != nil {
+		return 0, false, err
+	}
+	h, err := readPageHeader(stored, len(stored))
 	if err != nil {
 		return 0, false, err
 	}
@@ -244,7 +247,7 @@ func (c *columnRuns) readDictionaryPage(r *Reader, row int) (rows int, ok bool, 
 		h.kind != dataPage && h.kind != dataPageV2 || r.chunk.codec != compress.Codecs.Uncompressed && h.storedSize > biggestPage {
 		return 0, false, nil
 	}
-	r.page = Page{First: row, Rows: end - row, Width: r.width}
+	r.page, r.cut = Page{First: row, Rows: end - row, Width: r.width}, false
 	levels, values, err := r.split(h, stored[h.size:][:h.storedSize])
 	if err != nil {
 		return 0, false, err

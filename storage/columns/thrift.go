@@ -166,8 +166,9 @@ const (
 	encodingDictionary      = 8
 )
 
-// readPageHeader reads the header at the start of data.
-func readPageHeader(data []byte) (pageHeader, error) {
+// readPageHeader reads the header at the start of data, of a page that has so many bytes
+// from there on, at most.
+func readPageHeader(data []byte, most int) (pageHeader, error) {
 	c := compact{data: data}
 	h := pageHeader{kind: -1, encoding: -1, compressed: true}
 	number := func(to *int) bool {
@@ -209,7 +210,7 @@ func readPageHeader(data []byte) (pageHeader, error) {
 		return false
 	})
 	h.size = c.at
-	if c.bad || h.kind < 0 || h.storedSize > len(data)-h.size || h.levelBytes > h.storedSize {
+	if c.bad || h.kind < 0 || h.storedSize > most-h.size || h.levelBytes > h.storedSize {
 		return pageHeader{}, errDamaged
 	}
 	return h, nil
@@ -219,6 +220,10 @@ func readPageHeader(data []byte) (pageHeader, error) {
 type pageLocation struct {
 	offset int64 // in the file
 	first  int32 // its first row in the row group
+
+	// values is how many bytes after offset its values begin, if they can be read one by
+	// one: 0 if nobody has looked yet, -1 if they cannot. Readers look at it atomically.
+	values int32
 }
 
 // readOffsetIndex reads the locations of the data pages of one column chunk.

@@ -41,13 +41,17 @@ func mappable(stored *arrow.Schema) bool {
 	return true
 }
 
-func (s *Store) mapFile(ctx context.Context, f File, stored *arrow.Schema, again *recycler) (rowReader, error) {
-	file, err := columns.Open(s.pathOf(f))
+func (s *Store) mapFile(ctx context.Context, f File, of *reading) (rowReader, error) {
+	path := s.pathOf(f)
+	file, err := s.files.Open(path)
 	if err != nil {
 		return nil, err
 	}
-	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: again, wanted: make([]mappedColumn, stored.NumFields())}
-	for i, field := range stored.Fields() {
+	if of.large {
+		s.files.Thin([]string{path})
+	}
+	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: of.again, wanted: make([]mappedColumn, of.stored.NumFields())}
+	for i, field := range of.stored.Fields() {
 		id, _ := fieldID(field)
 		leaf, ok := file.Find(columns.Column{ID: id, Name: field.Name})
 		if !ok {

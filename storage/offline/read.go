@@ -16,6 +16,7 @@ import (
 	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 
 	"github.com/driftline/driftline"
+	mapped "github.com/driftline/driftline/storage/columns"
 )
 
 const (
@@ -42,10 +43,10 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 	}
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		defer s.Hold(snapshot)()
-		again := newRecycler(s.mem)
-		defer again.close()
+		r := reading{plain: schema, stored: stored, again: newRecycler(s.mem), large: snapshot.bytes() > mapped.MostMapped}
+		defer r.again.close()
 		for _, f := range snapshot.Files {
-			more, err := s.readFile(ctx, f, schema, stored, again, yield)
+			more, err := s.readFile(ctx, f, &r, yield)
 			if err != nil {
 				yield(nil, err)
 			}
@@ -54,6 +55,20 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 			}
 		}
 	}}
+}
+
+// reading is what the files of a snapshot are read for.
+type reading struct {
+	plain, stored *arrow.Schema // of the answer, without and with field ids
+	again         *recycler     // memory of columns of fixed width
+	large         bool          // the files are not to stay in memory
+}
+
+func (s Snapshot) bytes() (bytes int64) {
+	for _, f := range s.Files {
+		bytes += f.Bytes
+	}
+	return bytes
 }
 
 func failed(schema *arrow.Schema, err error) driftline.Batches {
@@ -88,22 +103,22 @@ func names(schema *arrow.Schema) []string {
 
 // readFile yields the rows of one file, in memory that is used again where it can be. more
 // is false if yield wants no more.
-func (s *Store) readFile(ctx context.Context, f File, plain, stored *arrow.Schema, again *recycler, yield func(arrow.RecordBatch, error) bool) (more bool, err error) {
+func (s *Store) readFile(ctx context.Context, f File, of *reading, yield func(arrow.RecordBatch, error) bool) (more bool, err error) {
 	if err := s.Verify(ctx, f); err != nil {
 		return false, err
 	}
 	var r rowReader
-	if mappable(stored) {
-		r, err = s.mapFile(ctx, f, stored, again)
+	if mappable(of.stored) {
+		r, err = s.mapFile(ctx, f, of)
 	} else {
-		r, err = s.openFile(ctx, f, stored)
+		r, err = s.openFile(ctx, f, of.stored)
 	}
 	if err != nil {
 		return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
 	}
 	defer r.close()
 	for {
-		batch, err := r.next(plain)
+		batch, err := r.next(of.plain)
 		if errors.Is(err, io.EOF) {
 			return true, nil
 		}

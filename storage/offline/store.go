@@ -16,6 +16,7 @@ import (
 	"github.com/apache/iceberg-go/table"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/columns"
 	"github.com/driftline/driftline/storage/durable"
 )
 
@@ -23,6 +24,7 @@ import (
 type Options struct {
 	Allocator memory.Allocator // memory.DefaultAllocator if nil
 	Now       func() time.Time // time.Now if nil
+	Files     *columns.Files   // keeps files open that were read; nil for none. The caller closes it
 }
 
 // Store is the tables under one folder. It may be used from many goroutines.
@@ -30,6 +32,7 @@ type Store struct {
 	warehouse *warehouse
 	mem       memory.Allocator
 	now       func() time.Time
+	files     *columns.Files
 
 	mu         sync.Mutex
 	writing    map[TableID]*sync.Mutex // held during a commit
@@ -78,6 +81,7 @@ func Open(dir string, opts *Options) (*Store, error) {
 		warehouse:  newWarehouse(dir),
 		mem:        opts.Allocator,
 		now:        opts.Now,
+		files:      opts.Files,
 		writing:    map[TableID]*sync.Mutex{},
 		verified:   map[string]struct{}{},
 		manifest:   map[string][]listedFile{},

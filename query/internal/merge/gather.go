@@ -148,7 +148,7 @@ func (w *worker[K]) gather(ctx context.Context, from *wanted, a *Answer, own *sc
 			return err
 		}
 		err := w.each(from, func(s *segment[K], begin, end int) error {
-			g := gathering[K]{segment: s, records: r, columns: own.open(len(r.columns)), part: part}
+			g := gathering[K]{segment: s, records: r, columns: own.open(len(r.columns)), part: part, unmapped: w.unmapped}
 			return g.copy(from.rows[begin:end], from.first+begin)
 		})
 		if err != nil {
@@ -174,6 +174,7 @@ func (w *worker[K]) each(from *wanted, do func(s *segment[K], begin, end int) er
 // markUnknown finds the rows of the spine whose record was written down after their time.
 func (w *worker[K]) markUnknown(from *wanted, a *Answer, c *column) error {
 	lag := w.table.view.Lag
+	c.reader.Unmapped = w.unmapped
 	return w.each(from, func(s *segment[K], begin, end int) error {
 		if s.lacksCreated() {
 			return nil
@@ -183,7 +184,7 @@ func (w *worker[K]) markUnknown(from *wanted, a *Answer, c *column) error {
 		}
 		for i := begin; i < end; i++ {
 			row := int(from.rows[i])
-			p, err := c.page(row)
+			p, err := c.page(row, row+1)
 			if err != nil {
 				return err
 			}
@@ -203,6 +204,8 @@ type gathering[K key] struct {
 	records *records
 	columns []column // of the segment, one for each feature
 	part    int
+
+	unmapped bool // the file is read so
 }
 
 // copy copies rows into the records from first on: a block of rows at a time, so that the
@@ -239,6 +242,7 @@ func (g *gathering[K]) open(i int) error {
 	if how == copyNothing {
 		return nil
 	}
+	g.columns[i].reader.Unmapped = g.unmapped
 	return g.columns[i].open(g.segment.source, g.segment.group, leaf, func(t *tail) *columns.Page { return &t.features[g.records.first+i] })
 }
 
@@ -252,7 +256,7 @@ func (g *gathering[K]) copyColumn(i int, to *answerColumn, rows []int32, first i
 		return nil
 	}
 	for len(rows) > 0 {
-		p, err := g.columns[i].page(int(rows[0]))
+		p, err := g.columns[i].page(int(rows[0]), g.reach(rows))
 		if err != nil {
 			return err
 		}
@@ -271,6 +275,25 @@ func (g *gathering[K]) copyColumn(i int, to *answerColumn, rows []int32, first i
 		rows, first = rows[n:], first+n
 	}
 	return nil
+}
+
+// nearRows is how many rows apart two are that are read at once without being mapped: it is
+// a call less, and a few hundred bytes more.
+const nearRows = 64
+
+// reach returns up to which row it is worth reading at once, from the first of rows on.
+func (g *gathering[K]) reach(rows []int32) int {
+	end := rows[0] + 1
+	if !g.unmapped {
+		return int(end) // a page is seen as a whole
+	}
+	for _, row := range rows[1:] {
+		if row < rows[0] || row > end+nearRows {
+			break
+		}
+		end = max(end, row+1)
+	}
+	return int(end)
 }
 
 // setNull marks the value of a column as null, in a record that has one.

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 )
@@ -64,20 +65,89 @@ func sortPairs(pairs, spare []pair) []pair {
 	return pairs
 }
 
-// indexNumbers makes the index of keys that are numbers. It takes over pairs.
-func indexNumbers(pairs []pair, times []int64) *index[uint64] {
+// indexNumbers makes the index of keys that are numbers, of the pairs of key and row that
+// [split] has put together: keys of one part are less than those of the next. Each part is
+// sorted in a goroutine of its own. It takes over pairs.
+func indexNumbers(pairs []pair, ends []int, times []int64) *index[uint64] {
 	spare := make([]pair, len(pairs))
-	pairs = sortPairs(pairs, spare)
-	x := &index[uint64]{rows: make([]int32, len(pairs))}
-	for i, p := range pairs {
-		if i == 0 || p.by != pairs[i-1].by {
-			x.keys = append(x.keys, p.by)
-			x.first = append(x.first, int32(i))
+	x := &index[uint64]{rows: make([]int32, len(pairs)), times: make([]int64, len(pairs))}
+	keys, first := make([][]uint64, len(ends)), make([][]int32, len(ends))
+	var sorting sync.WaitGroup
+	for i, to := range ends {
+		from := 0
+		if i > 0 {
+			from = ends[i-1]
 		}
-		x.rows[i] = p.row
+		sorting.Go(func() {
+			for at, p := range sortPairs(pairs[from:to], spare[from:to]) {
+				if n := len(keys[i]); n == 0 || p.by != keys[i][n-1] {
+					keys[i], first[i] = append(keys[i], p.by), append(first[i], int32(from+at))
+				}
+				x.rows[from+at] = p.row
+			}
+			x.order(times, append(first[i], int32(to)))
+		})
 	}
-	x.finish(times)
+	sorting.Wait()
+	x.keys, x.first = slices.Concat(keys...), append(slices.Concat(first...), int32(len(pairs)))
 	return x
+}
+
+// worthSplitting is from how many rows on an index is made by several goroutines.
+const worthSplitting = 1 << 15
+
+// split makes pairs of the codes of rows, but of those that are dropped, and puts them into
+// about as large parts: keys of one part are less than those of the next, and rows of one
+// are as they came. It returns where each part ends.
+func split(codes []uint64, dropped []bool, parts int) (pairs []pair, ends []int) {
+	var bounds []uint64
+	if len(codes) >= worthSplitting {
+		bounds = quantiles(codes, parts)
+	}
+	partOf := func(code uint64) (part int) {
+		for _, bound := range bounds {
+			if code >= bound { // no branch: half of them would be foretold wrongly
+				part++
+			}
+		}
+		return part
+	}
+	counts := make([]int, len(bounds)+1)
+	for row, code := range codes {
+		if !dropped[row] {
+			counts[partOf(code)]++
+		}
+	}
+	next := make([]int, len(counts))
+	for part, n := range counts {
+		if part > 0 {
+			next[part] = ends[part-1]
+		}
+		ends = append(ends, next[part]+n)
+	}
+	pairs = make([]pair, ends[len(ends)-1])
+	for row, code := range codes {
+		if !dropped[row] {
+			part := partOf(code)
+			pairs[next[part]] = pair{by: code, row: int32(row)}
+			next[part]++
+		}
+	}
+	return pairs, ends
+}
+
+// quantiles returns the bounds between parts that are about as large.
+func quantiles(codes []uint64, parts int) (bounds []uint64) {
+	const samples = 1 << 10
+	var some []uint64
+	for i := range samples {
+		some = append(some, codes[i*len(codes)/samples])
+	}
+	slices.Sort(some)
+	for part := 1; part < parts; part++ {
+		bounds = append(bounds, some[part*samples/parts])
+	}
+	return slices.Compact(bounds)
 }
 
 // indexTexts makes the index of keys that are texts: each row's number of its key, in the
@@ -111,22 +181,20 @@ func indexTexts(keys []string, keyOf []int32, times []int64) *index[string] {
 			next[rank[k]]++
 		}
 	}
-	x.first = x.first[:len(keys)]
-	x.finish(times)
+	x.times = make([]int64, n)
+	x.order(times, x.first)
 	return x
 }
 
-// finish adds what follows from keys, first and rows, and puts the rows of each key into
-// the order of time.
-func (x *index[K]) finish(times []int64) {
-	x.first = append(x.first, int32(len(x.rows)))
-	x.times = make([]int64, len(x.rows))
-	for i, row := range x.rows {
-		x.times[i] = times[row]
+// order adds the times of the rows of some keys, and puts the rows of each key into the order
+// of time. first is of each key its first place in rows and, last, the end of the last one.
+func (x *index[K]) order(times []int64, first []int32) {
+	for i := first[0]; i < first[len(first)-1]; i++ {
+		x.times[i] = times[x.rows[i]]
 	}
 	var pairs, spare []pair
-	for k := range x.keys {
-		from, to := x.first[k], x.first[k+1]
+	for k := range len(first) - 1 {
+		from, to := first[k], first[k+1]
 		if to-from < manyRows {
 			sortByTime(x.times[from:to], x.rows[from:to])
 			continue

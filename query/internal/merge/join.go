@@ -3,6 +3,7 @@ package merge
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 
@@ -40,13 +41,23 @@ func New(mem memory.Allocator, threads int, views []*View, rows []Rows) (*Join, 
 	return j, nil
 }
 
+// Unmap makes the join read its files as it does where few rows of a large table are wanted,
+// whatever they are, for tests.
+func (j *Join) Unmap() {
+	for _, t := range j.tables {
+		t.unmap()
+	}
+}
+
 // joinable is a table of either kind of key.
 type joinable interface {
+	unmap()
+
 	// parts returns into how many tasks the join of a spine is cut.
 	parts(s *Spine, threads int) int
 
 	// tasks returns what is to be done to join the table to a spine.
-	tasks(s *Spine, keys []int, mapping string, a *Answer, parts int) []task
+	tasks(s *Spine, keys []int, mapping string, a *Answer, threads, parts int) []task
 }
 
 // task is a part of a join that one worker does.
@@ -98,7 +109,7 @@ func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) ([]*Answer, erro
 		parts := t.parts(s, j.threads)
 		a := newAnswer(j.mem, j.views[i], s.Rows, parts)
 		answers[i] = a
-		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, parts)...)
+		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, j.threads, parts)...)
 	}
 	return answers, j.do(ctx, tasks)
 }
@@ -140,8 +151,8 @@ func (j *Join) do(ctx context.Context, tasks []task) error {
 	return context.Cause(ctx)
 }
 
-func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, parts int) []task {
-	index := indexOf[K](s, t.view, keys, mapping)
+func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, threads, parts int) []task {
+	index := indexOf[K](s, t.view, keys, mapping, threads)
 	tasks := make([]task, 0, parts)
 	for part := range parts {
 		tasks = append(tasks, func(ctx context.Context, own *scratch) error {
@@ -150,7 +161,7 @@ func (t *table[K]) tasks(s *Spine, keys []int, mapping string, a *Answer, parts 
 			if from == to || len(t.segments) == 0 {
 				return nil
 			}
-			w := newWorker(t, x)
+			w := newWorker(t, x, t.wantsFew(len(x.rows)))
 			if err := w.match(ctx, int32(from), int32(to)); err != nil {
 				return err
 			}
@@ -177,8 +188,11 @@ func (s *Spine) read() {
 	for _, p := range s.Pieces {
 		times := p.Times.(*array.Int64)
 		copy(s.times[p.First:], times.Int64Values())
-		for i := range times.Len() {
-			s.none[p.First+i] = times.IsNull(i)
+		none := s.none[p.First:][:times.Len()]
+		if clear(none); times.NullN() > 0 {
+			for i := range none {
+				none[i] = times.IsNull(i)
+			}
 		}
 	}
 	s.numbers, s.texts = map[string]func() *index[uint64]{}, map[string]func() *index[string]{}
@@ -186,7 +200,7 @@ func (s *Spine) read() {
 
 // indexOf returns a function that returns the index of the spine by those keys. The first
 // one to call it makes the index.
-func indexOf[K key](s *Spine, v *View, keys []int, mapping string) func() *index[K] {
+func indexOf[K key](s *Spine, v *View, keys []int, mapping string, threads int) func() *index[K] {
 	types := make([]arrow.DataType, len(keys))
 	for i, k := range v.Keys {
 		types[i] = k.Type
@@ -195,7 +209,7 @@ func indexOf[K key](s *Spine, v *View, keys []int, mapping string) func() *index
 	switch any(*new(K)).(type) {
 	case uint64:
 		if s.numbers[mapping] == nil {
-			s.numbers[mapping] = sync.OnceValue(func() *index[uint64] { return s.indexNumbers(keys, types) })
+			s.numbers[mapping] = sync.OnceValue(func() *index[uint64] { return s.indexNumbers(keys, types, threads) })
 		}
 		known = s.numbers[mapping]
 	default:
@@ -207,21 +221,16 @@ func indexOf[K key](s *Spine, v *View, keys []int, mapping string) func() *index
 	return known.(func() *index[K])
 }
 
-func (s *Spine) indexNumbers(keys []int, types []arrow.DataType) *index[uint64] {
-	codes, dropped := make([]uint64, s.Rows), make([]bool, s.Rows)
+func (s *Spine) indexNumbers(keys []int, types []arrow.DataType, threads int) *index[uint64] {
+	codes, dropped := make([]uint64, s.Rows), slices.Clone(s.none)
 	if len(keys) > 0 {
 		for _, p := range s.Pieces {
 			a := p.Keys[keys[0]]
 			numbers(a, types[0], codes[p.First:][:a.Len()], func(row int) { dropped[p.First+row] = true })
 		}
 	}
-	pairs := make([]pair, 0, s.Rows)
-	for row, code := range codes {
-		if !s.none[row] && !dropped[row] {
-			pairs = append(pairs, pair{by: code, row: int32(row)})
-		}
-	}
-	return indexNumbers(pairs, s.times)
+	pairs, ends := split(codes, dropped, threads)
+	return indexNumbers(pairs, ends, s.times)
 }
 
 func (s *Spine) indexTexts(keys []int, types []arrow.DataType) *index[string] {

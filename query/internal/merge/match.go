@@ -30,11 +30,12 @@ func (c *column) open(s *source, group, leaf int, page func(t *tail) *columns.Pa
 	return c.reader.Open(s.file, group, leaf)
 }
 
-func (c *column) page(row int) (*columns.Page, error) {
+// page returns a page that has the row from, and those before to if one page has them.
+func (c *column) page(from, to int) (*columns.Page, error) {
 	if c.fixed != nil {
 		return c.fixed, nil
 	}
-	return c.reader.Page(row)
+	return c.reader.PageOf(from, to)
 }
 
 // words are values of eight bytes.
@@ -50,7 +51,7 @@ func (w words) null(i int) bool {
 
 // words returns the values of rows from to to. They are valid until the next call.
 func (c *column) words(from, to int) (words, error) {
-	p, err := c.page(from)
+	p, err := c.page(from, to)
 	if err != nil {
 		return words{}, err
 	}
@@ -64,7 +65,7 @@ func (c *column) words(from, to int) (words, error) {
 	c.raw, c.valid = c.raw[:8*n], c.valid[:(n+7)/8]
 	nulls := false
 	for row := from; row < to; {
-		p, err := c.page(row)
+		p, err := c.page(row, to)
 		if err != nil {
 			return words{}, err
 		}
@@ -112,8 +113,9 @@ func after(values []int64, t int64, first, distance int) int {
 
 // worker joins tasks of one table, one after the other.
 type worker[K key] struct {
-	table *table[K]
-	index *index[K]
+	table    *table[K]
+	index    *index[K]
+	unmapped bool // files are read so
 
 	reader         columns.Reader
 	runs           columns.Runs
@@ -139,10 +141,12 @@ type orderReader struct {
 	created, sequence column
 }
 
-func newWorker[K key](t *table[K], x *index[K]) *worker[K] {
-	w := &worker[K]{table: t, index: x, order: make([]orderReader, t.sources)}
+func newWorker[K key](t *table[K], x *index[K], unmapped bool) *worker[K] {
+	w := &worker[K]{table: t, index: x, unmapped: unmapped, order: make([]orderReader, t.sources)}
+	w.reader.Unmapped, w.event.reader.Unmapped, w.created.reader.Unmapped = unmapped, unmapped, unmapped
 	for i := range w.order {
 		w.order[i].segment = -1
+		w.order[i].created.reader.Unmapped, w.order[i].sequence.reader.Unmapped = unmapped, unmapped
 	}
 	return w
 }
@@ -171,13 +175,26 @@ func (w *worker[K]) match(ctx context.Context, from, to int32) error {
 	return nil
 }
 
-// mostMapped is the size of a table that is left mapped between two tasks. To map pages
-// again takes a tenth of the time of a join.
-const mostMapped = 1536 << 20
+// fewRows is of how many rows of a large table one at most is wanted where it is read
+// without mapping it. To map the 64 KiB around a value, which are 8,192 rows of a column,
+// and to let go of them takes as long as three to eight calls that read a value, depending
+// on how the system keeps the file in its cache.
+const fewRows = 1024
+
+// wantsFew reports whether the table is large, and so many rows are few of it.
+func (t *table[K]) wantsFew(rows int) bool {
+	return t.unmapped || t.isLarge() && rows < t.rows/fewRows
+}
+
+func (t *table[K]) unmap() { t.unmapped = true }
+
+// isLarge reports whether the table is not left mapped between two tasks. To map pages again
+// takes a tenth of the time of a join.
+func (t *table[K]) isLarge() bool { return t.bytes > columns.MostMapped }
 
 // forget unmaps what was read for the places from first to last of a table that is large.
 func (w *worker[K]) forget(first, last int32) {
-	if w.table.bytes <= mostMapped {
+	if !w.table.isLarge() || w.unmapped {
 		return
 	}
 	least, most := w.index.keys[w.index.at(first)], w.index.keys[w.index.at(last)]

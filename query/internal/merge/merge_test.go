@@ -139,3 +139,48 @@ func TestCodesOfNumbersAreOrdered(t *testing.T) {
 		t.Error("NaN is a key")
 	}
 }
+
+// TestAnIndexIsTheSameByAnyNumberOfGoroutines compares an index with the rows of a spine
+// sorted by (key, time), and as they came.
+func TestAnIndexIsTheSameByAnyNumberOfGoroutines(t *testing.T) {
+	rng := rand.New(rand.NewPCG(4, 4))
+	for _, rows := range []int{0, 1, 300, worthSplitting, 2*worthSplitting + 7} {
+		for _, keys := range []uint64{1, 2, 50, 1 << 40} {
+			codes, times, dropped := make([]uint64, rows), make([]int64, rows), make([]bool, rows)
+			var want []int32
+			for row := range codes {
+				codes[row], times[row], dropped[row] = rng.Uint64N(keys)<<20, rng.Int64N(100)-50, rng.IntN(10) == 0
+				if !dropped[row] {
+					want = append(want, int32(row))
+				}
+			}
+			slices.SortStableFunc(want, func(a, b int32) int {
+				return cmp.Or(cmp.Compare(codes[a], codes[b]), cmp.Compare(times[a], times[b]))
+			})
+			for _, threads := range []int{1, 2, 5} {
+				pairs, ends := split(codes, dropped, threads)
+				checkIndex(t, indexNumbers(pairs, ends, times), want, codes, times)
+			}
+		}
+	}
+}
+
+func checkIndex(t *testing.T, x *index[uint64], want []int32, codes []uint64, times []int64) {
+	t.Helper()
+	if !slices.Equal(x.rows, want) {
+		t.Fatalf("of %d rows and %d keys: the rows are not in order", len(codes), len(x.keys))
+	}
+	if len(x.first) != len(x.keys)+1 || x.first[0] != 0 || int(x.first[len(x.keys)]) != len(want) {
+		t.Fatalf("%d keys begin at %d places, from %d to %d", len(x.keys), len(x.first)-1, x.first[0], x.first[len(x.first)-1])
+	}
+	for k, key := range x.keys {
+		if k > 0 && key <= x.keys[k-1] || x.first[k] >= x.first[k+1] {
+			t.Fatalf("key %d of %d is not greater than the one before, or has no rows", k, len(x.keys))
+		}
+		for place := x.first[k]; place < x.first[k+1]; place++ {
+			if row := x.rows[place]; codes[row] != key || times[row] != x.times[place] {
+				t.Fatalf("row %d is at a place of another key or time", row)
+			}
+		}
+	}
+}

@@ -64,7 +64,9 @@ type table[K key] struct {
 	view     *View
 	segments []segment[K] // source by source, each in its order
 	sources  int
+	rows     int   // of the files
 	bytes    int64 // of the files
+	unmapped bool  // the files are read so, whatever is wanted
 }
 
 func (v *View) ahead() bool { return v.Horizon >= 0 }
@@ -98,6 +100,7 @@ func newTable[K key](v *View, rows Rows) (*table[K], error) {
 				seg := segment[K]{source: s, number: int32(t.sources), group: g, rows: f.Rows(g)}
 				seg.bound()
 				t.segments = append(t.segments, seg)
+				t.rows += seg.rows
 			}
 		}
 		t.sources++

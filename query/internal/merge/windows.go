@@ -79,7 +79,7 @@ type windowTable[K key] struct {
 const windowTaskRows = 512
 
 func (t *windowTable[K]) tasks(s *Spine, keys []int, a *WindowAnswer, threads int) []task {
-	index := indexOf[K](s, t.View, keys, mappingOf(t.View, keys))
+	index := indexOf[K](s, t.View, keys, mappingOf(t.View, keys), threads)
 	parts := min(max(8*threads, int(t.table.bytes/taskBytes)), s.Rows/windowTaskRows+1)
 	for _, c := range a.columns {
 		c.texts = make([][]byte, parts)
@@ -139,7 +139,7 @@ type keyRun struct {
 }
 
 func newWindowWorker[K key](t *windowTable[K], x *index[K], a *WindowAnswer, part int) *windowWorker[K] {
-	w := &windowWorker[K]{worker: newWorker(t.table, x), windows: t, answer: a, part: part}
+	w := &windowWorker[K]{worker: newWorker(t.table, x, false), windows: t, answer: a, part: part}
 	w.timeline, w.held = t.Query.NewTimeline(t.View.KnownAt), smallTimeline
 	w.values, w.unknown = make([]aggregate.Value, len(t.Query.Features)), make([]bool, len(t.Query.Features))
 	w.sources = make([]windowSource, t.table.sources)
@@ -345,7 +345,7 @@ func (s *windowSource) after(from, to int32, is func(event int64) bool) (int32, 
 
 // word returns a value of eight bytes, and false for null.
 func (c *column) word(row int) (int64, bool, error) {
-	p, err := c.page(row)
+	p, err := c.page(row, row+1)
 	if err != nil || p.Null(row-p.First) {
 		return 0, false, err
 	}
@@ -425,7 +425,7 @@ func (w *windowWorker[K]) readFeatures(source *windowSource, s *segment[K], from
 			continue
 		}
 		for row := range values {
-			p, err := source.features[i].page(from + row)
+			p, err := source.features[i].page(from+row, from+row+1)
 			if err != nil {
 				return err
 			}
