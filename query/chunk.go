@@ -19,6 +19,8 @@ type chunk struct {
 	before int64               // rows of the spine before it
 	count  int64               // of the spine
 	bytes  int64
+
+	reading time.Duration // what its reader took for the answer
 }
 
 func (c *chunk) release() {
@@ -45,7 +47,7 @@ type chunkLimits struct {
 	perRow            int64 // what a row takes beside its own bytes
 }
 
-// chunkTime is how long a chunk may take, its reader included.
+// chunkTime is how long the reader of a chunk may take.
 const chunkTime = 10 * time.Second
 
 // after returns how many rows the chunk after one of so many rows has: what its reader
@@ -87,9 +89,8 @@ func (c *chunker) chunks(batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[
 		}()
 		rows := int64(c.limit.first)
 		emit := func() bool {
-			began := time.Now()
 			more := yield(&c.next, nil)
-			rows = c.limit.after(c.next.count, time.Since(began))
+			rows = c.limit.after(c.next.count, c.next.reading)
 			c.next.release()
 			return more
 		}

@@ -275,16 +275,22 @@ func (j *joiner) admit(ctx context.Context, bytes int64) (err error) {
 const (
 	firstChunkRows  = 64 << 10
 	firstChunkShare = 16 // of the memory of a request: 1 in so many
-	chunkGrowth     = 16
-	mostChunkRows   = 4 << 20
+	chunkGrowth     = 256
+	mostChunkRows   = 16 << 20
+
+	// largeChunkShare is how much of all memory a later chunk may take: 1 in so many. Each
+	// chunk goes through all of the table, so that twice the share of a request saves a long
+	// spine half of the work. It is for as long as the chunk takes, and others have the rest.
+	largeChunkShare = 2
 )
 
 // limits says how many rows the first chunk and all later ones have.
 func (j *joiner) limits() chunkLimits {
 	limit := chunkLimits{
 		first: firstChunkRows, most: mostChunkRows,
-		firstBytes: j.db.opts.requestBytes() / firstChunkShare, bytes: j.db.opts.requestBytes(),
-		perRow: 64, // for the index
+		firstBytes: j.db.opts.requestBytes() / firstChunkShare,
+		bytes:      j.db.opts.MemoryBytes / largeChunkShare,
+		perRow:     64, // for the index
 	}
 	for _, v := range j.plan.views {
 		limit.perRow += 24 // for the rows found
@@ -293,6 +299,7 @@ func (j *joiner) limits() chunkLimits {
 		}
 	}
 	if len(j.queried) > 0 { // DuckDB reads a view as a whole for each chunk
+		limit.bytes = j.db.opts.requestBytes()
 		limit.first, limit.firstBytes = limit.most, limit.bytes
 	}
 	return limit

@@ -20,7 +20,7 @@ func TestChunksFollowTheirReader(t *testing.T) {
 		took time.Duration
 		want int64
 	}{
-		{1000, 0, 16_000},
+		{1000, 0, 256_000},
 		{1000, time.Second, 10_000},
 		{50_000, 10 * time.Second, 50_000},
 		{50_000, 20 * time.Second, 25_000},

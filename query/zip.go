@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -50,7 +51,9 @@ func (z *zipper) chunk(c *chunk) (more bool, err error) {
 			if err != nil {
 				return false, err
 			}
+			began := time.Now()
 			more := z.yield(rows, nil)
+			c.reading += time.Since(began)
 			rows.Release()
 			if !more {
 				return false, nil
@@ -144,7 +147,7 @@ type mergeCursor struct {
 	at     int
 }
 
-func (c *mergeCursor) release() {}
+func (c *mergeCursor) release() { c.answer.Release() }
 
 func (c *mergeCursor) begin(first int) { c.at = first }
 

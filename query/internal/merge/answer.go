@@ -65,7 +65,7 @@ func newAnswer(mem memory.Allocator, v *View, rows, parts int) *Answer {
 		a.addColumn(f.Type, parts)
 	}
 	for _, r := range a.records {
-		r.raw = make([]byte, (rows+1)*r.width)
+		r.raw = takeMemory((rows + 1) * r.width)
 	}
 	if v.CountUnknown {
 		a.unknown = make([]byte, rows)
@@ -74,6 +74,15 @@ func newAnswer(mem memory.Allocator, v *View, rows, parts int) *Answer {
 		a.events = &eventTimes{dt: v.Event.Type, values: make([]int64, rows), known: newBitmap(rows)}
 	}
 	return a
+}
+
+// Release gives back the memory of the records. It may be called once, and nothing of the
+// answer may be used after it, but for arrays that were made before.
+func (a *Answer) Release() {
+	for _, r := range a.records {
+		giveMemory(r.raw)
+		r.raw = nil
+	}
 }
 
 func (a *Answer) addColumn(dt arrow.DataType, parts int) {

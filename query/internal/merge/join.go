@@ -100,7 +100,7 @@ func (t *table[K]) parts(s *Spine, threads int) int {
 }
 
 // Run joins the views to a spine. keys says, for each view and each of its join keys,
-// which column of [Piece.Keys] has it.
+// which column of [Piece.Keys] has it. The caller releases the answers.
 func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) ([]*Answer, error) {
 	answers := make([]*Answer, len(j.tables))
 	s.read()
@@ -111,7 +111,13 @@ func (j *Join) Run(ctx context.Context, s *Spine, keys [][]int) ([]*Answer, erro
 		answers[i] = a
 		tasks = append(tasks, t.tasks(s, keys[i], mappingOf(j.views[i], keys[i]), a, j.threads, parts)...)
 	}
-	return answers, j.do(ctx, tasks)
+	if err := j.do(ctx, tasks); err != nil {
+		for _, a := range answers {
+			a.Release()
+		}
+		return nil, err
+	}
+	return answers, nil
 }
 
 // mappingOf names an index: views with the same keys of the same types share one.

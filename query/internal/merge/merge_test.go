@@ -184,3 +184,21 @@ func checkIndex(t *testing.T, x *index[uint64], want []int32, codes []uint64, ti
 		}
 	}
 }
+
+func TestMemoryOfEverySizeIsClear(t *testing.T) {
+	for _, bytes := range []int{0, 1, largeMemory - 1, largeMemory} {
+		for range 2 {
+			memory := takeMemory(bytes)
+			if len(memory) != bytes {
+				t.Fatalf("%d bytes, want %d", len(memory), bytes)
+			}
+			for at := 0; at < bytes; at += 4096 {
+				if memory[at] != 0 {
+					t.Fatalf("of %d bytes, the one at %d is not clear", bytes, at)
+				}
+				memory[at] = 1
+			}
+			giveMemory(memory)
+		}
+	}
+}
