@@ -516,10 +516,13 @@ func report(columns []*comparison, rules *rules, referenceRows, currentRows int6
 	}
 	r.Share = driftline.Number(float64(r.Drifted) / float64(r.Compared()))
 	r.Drift = r.Drifted > 0 && float64(r.Share) >= rules.share
-	slices.SortStableFunc(r.Columns, func(a, b driftline.ColumnDrift) int {
-		return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Effect, a.Effect))
-	})
+	slices.SortStableFunc(r.Columns, byRank)
 	return r
+}
+
+// byRank is the order of a report's columns.
+func byRank(a, b driftline.ColumnDrift) int {
+	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Effect, a.Effect))
 }
 
 // decide weighs what was found in the values and in what is missing.

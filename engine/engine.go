@@ -18,6 +18,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/notify"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/columns"
@@ -47,6 +48,9 @@ type Options struct {
 	// [Engine.Check]; an hour. Less than 0 means never.
 	CheckEvery time.Duration
 
+	// Channels are where monitors send their notices; the log if nil.
+	Channels *notify.Channels
+
 	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
 	// are the engine's to say.
 	SQL query.SQLOptions
@@ -68,6 +72,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if opts.Retention == (driftline.Retention{}) {
 		opts.Retention = DefaultRetention
+	}
+	if opts.Channels == nil {
+		opts.Channels, _ = notify.Open(nil, opts.Logger) // without settings there is nothing to refuse
 	}
 	if opts.CheckEvery == 0 {
 		opts.CheckEvery = time.Hour
@@ -114,6 +121,9 @@ type Engine struct {
 	failAt      func(step string) error // nil but in tests
 
 	materializations materializations
+	watches          watches
+	results          results
+	outbox           outbox
 
 	calls      calls // that Close waits for
 	background context.Context
@@ -137,6 +147,8 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
 		checkEvery: opts.CheckEvery, checked: opts.Now(),
+		watches: watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
+		outbox:  outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
 	}
 	defer func() {
 		if err != nil {
@@ -175,6 +187,8 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	e.background, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.flushLoop(e.background) })
 	e.work.Go(func() { e.maintainLoop(e.background) })
+	e.work.Go(func() { e.monitorLoop(e.background) })
+	e.work.Go(func() { e.outboxLoop(e.background) })
 	if err = e.resumeMaterializations(); err != nil {
 		e.stop()
 		e.work.Wait()
@@ -211,7 +225,10 @@ func (e *Engine) load(ctx context.Context) error {
 		}
 		e.cold.add(view.Name) // a crash may have come before its tiles were made
 	}
-	return e.resumeErasures(ctx)
+	if err := e.resumeErasures(ctx); err != nil {
+		return err
+	}
+	return e.loadResults(ctx)
 }
 
 // loadSequence reads the sequence of the next row. It follows recover, which moves it
@@ -321,9 +338,15 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	if err := e.checkSources(ctx, defs); err != nil {
 		return nil, err
 	}
+	if err := e.checkMonitors(ctx, defs); err != nil {
+		return nil, err
+	}
 	changes, err := e.registry.Apply(defs)
 	if err != nil {
 		return nil, err
+	}
+	if len(defs.Monitors) > 0 {
+		defer e.wakeMonitors()
 	}
 	// The definitions stand, so the client's hanging up must not leave them without tables.
 	whole := context.WithoutCancel(ctx)

@@ -251,3 +251,10 @@ func (e *Engine) OnlinePlansKept() int {
 
 // FeatureSetKey is what a plan is remembered under.
 func FeatureSetKey(set driftline.FeatureSet) []byte { return appendFeatureSet(nil, set) }
+
+// EvaluationSteps are the steps at which a crash is tried: three of an evaluation, and two
+// of the flush of its results.
+var EvaluationSteps = []string{stepPaneCompared, stepPaneDecided, stepPaneRecorded, stepResultsStaged, stepResultsCommitted}
+
+// FlushResults moves the results of monitors into a file.
+func (e *Engine) FlushResults(ctx context.Context) error { return e.flushResults(ctx) }

@@ -3,7 +3,9 @@ package engine
 import (
 	"context"
 	"maps"
+	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -37,6 +39,9 @@ const (
 
 // metaTables are the tables of meta, by name.
 var metaTables = []metaTable{
+	{"alerts", []metaColumn{{"id", text}, {"monitor", text}, {"version", integer}, {"severity", text}, {"state", text},
+		{"raised", instant}, {"resolved", instant}, {"resolved_by", text}, {"from_ts", instant}, {"to_ts", instant}, {"panes", integer},
+		{"acknowledged", instant}, {"acknowledged_by", text}, {"snoozed_until", instant}}, alertRows},
 	{"aliases", []metaColumn{{"model", text}, {"alias", text}, {"version", integer}}, aliasRows},
 	{"artifacts", []metaColumn{{"run_id", text}, {"path", text}, {"size", integer}, {"sha256", text}}, artifactRows},
 	{"checks", []metaColumn{{"view", text}, {"time", instant}, {"entities", integer}, {"moments", integer}, {"values", integer},
@@ -56,6 +61,11 @@ var metaTables = []metaTable{
 	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}}, metricRows},
 	{"model_versions", []metaColumn{{"model", text}, {"version", integer}, {"run_id", text}, {"created", instant},
 		{"artifact", text}, {"sha256", text}, {"description", text}}, modelRows},
+	{"monitor_panes", []metaColumn{{"monitor", text}, {"version", integer}, {"pane_start", instant}, {"pane_end", instant}, {"due", instant},
+		{"evaluated", instant}, {"evaluation", integer}, {"evidence", integer}, {"outcome", text}, {"rows", integer}, {"reference_rows", integer},
+		{"compared", integer}, {"drifted", integer}, {"phase", text}, {"alert", text}, {"error", text}}, paneRows},
+	{"monitors", []metaColumn{{"name", text}, {"version", integer}, {"source", text}, {"window_length", text}, {"cron", text}, {"time_zone", text},
+		{"phase", text}, {"alert", text}, {"panes", integer}, {"through", instant}, {"paused", text}, {"snoozed_until", instant}, {"created", instant}}, monitorRows},
 	{"on_demand_features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"expression", text}, {"description", text}}, onDemandFeatureRows},
 	{"params", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, paramRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
@@ -69,9 +79,11 @@ var metaTables = []metaTable{
 		{"held_rows", integer}, {"online_only_rows", integer}}, viewRows},
 }
 
+// The results of monitors are a stored table, and are read as such, see [Engine.resultsRows].
 // The tables about tables are added here, because they are among what they list.
 func init() {
 	metaTables = append(metaTables,
+		metaTable{resultsTableName, resultColumns, nil},
 		metaTable{"columns", []metaColumn{{"schema", text}, {"table", text}, {"position", integer}, {"name", text}, {"type", text}}, columnRows},
 		metaTable{"tables", []metaColumn{{"schema", text}, {"name", text}, {"columns", integer}}, tableRows},
 	)
@@ -403,6 +415,45 @@ func viewRows(e *Engine, add func(...any)) error {
 		now := e.heads.of(v.Name)
 		add(string(v.Name), entities, v.EventTimestamp, v.CreatedTimestamp, time.Duration(v.TTL).Seconds(),
 			int64(len(v.Features)), v.Description, v.Owner, now.heldRows(), e.registry.Ingests(v.Name).OnlineOnly)
+	}
+	return nil
+}
+
+func monitorRows(e *Engine, add func(...any)) error {
+	for _, m := range e.registry.Monitors() {
+		state, err := e.registry.MonitorState(m.Name)
+		if err != nil {
+			return err
+		}
+		source := m.Source.SQL
+		if source == "" {
+			source = m.Source.Ref.String()
+		}
+		add(string(m.Name), int64(m.Version), source, m.Window.String(), m.Schedule.Cron, m.Schedule.TimeZone,
+			string(state.Phase), string(state.Alert), state.Panes, state.Through, strconv.FormatBool(state.Paused || m.Disabled), state.SnoozedUntil, m.Created)
+	}
+	return nil
+}
+
+func paneRows(e *Engine, add func(...any)) error {
+	for _, m := range e.registry.Monitors() {
+		records, err := e.storedPanes(m.Name, time.Time{}, math.MaxInt)
+		if err != nil {
+			return err
+		}
+		for _, record := range records {
+			p := record.Pane
+			add(string(p.Monitor), int64(p.Version), p.Start, p.End, p.Due, p.Evaluated, int64(p.Evaluation), int64(p.Sequence),
+				string(p.Outcome), p.Rows, p.ReferenceRows, int64(p.Compared), int64(p.Drifted), string(p.Phase), string(p.Alert), p.Error)
+		}
+	}
+	return nil
+}
+
+func alertRows(e *Engine, add func(...any)) error {
+	for _, a := range e.registry.Alerts() {
+		add(string(a.ID), string(a.Monitor), int64(a.Version), string(a.Severity), string(a.State), a.Raised, a.Resolved, a.ResolvedBy,
+			a.From, a.To, int64(a.Panes), a.Acknowledged, a.AcknowledgedBy, a.SnoozedUntil)
 	}
 	return nil
 }

@@ -144,7 +144,7 @@ func (e *Engine) sqlTable(ctx context.Context, name query.TableName) (table quer
 			err = onlyNewest(name, "a dataset does not change", `datasets."name@version" is one version`)
 		}
 	case schemaMeta:
-		if table, err = e.metaTable(name); err == nil {
+		if table, err = e.metaTable(ctx, name); err == nil {
 			err = onlyNewest(name, "what the registry knew is not kept as a table", "meta.ledger has every change")
 		}
 	default:
@@ -180,7 +180,10 @@ func qualified(name query.TableName) string {
 	return name.Schema + "." + name.Name
 }
 
-func (e *Engine) metaTable(name query.TableName) (query.Table, error) {
+func (e *Engine) metaTable(ctx context.Context, name query.TableName) (query.Table, error) {
+	if strings.EqualFold(name.Name, resultsTableName) {
+		return e.resultsRows(ctx)
+	}
 	for _, m := range metaTables {
 		if strings.EqualFold(m.name, name.Name) {
 			return query.Table{Batches: func() driftline.Batches { return m.read(e) }}, nil

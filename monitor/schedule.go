@@ -105,6 +105,9 @@ func (s *Schedule) checkBackfill() error {
 	}
 }
 
+// Zone is the time zone that days and months are of.
+func (s *Schedule) Zone() *time.Location { return s.zone }
+
 // begin is the instant after which the first pane ends.
 func (s *Schedule) begin() time.Time {
 	switch {

@@ -172,7 +172,7 @@ func randomEvaluation(random *rand.Rand, r *Registry) error {
 	if random.IntN(3) == 0 {
 		state.Alerts++
 		state.Alert = driftline.AlertID(fmt.Sprint("watch-", state.Alerts))
-		if err := tx.ChangeAlert("raised", driftline.Alert{ID: state.Alert, Monitor: "watch", Version: 1, Columns: []driftline.DriftColumn{{Column: "f0"}}}); err != nil {
+		if _, err := tx.ChangeAlert("raised", driftline.Alert{ID: state.Alert, Monitor: "watch", Version: 1, Columns: []driftline.DriftColumn{{Column: "f0"}}}); err != nil {
 			return err
 		}
 	}

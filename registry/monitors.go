@@ -349,13 +349,11 @@ func (tx *Tx) ChangeMonitor(action string, now driftline.MonitorState) error {
 	return err
 }
 
-// ChangeAlert records what became of an alert. Inputs are the monitor, and what else the
-// change comes from.
-func (tx *Tx) ChangeAlert(action string, alert driftline.Alert) error {
+// ChangeAlert records what became of an alert, with the monitor as input.
+func (tx *Tx) ChangeAlert(action string, alert driftline.Alert) (Line, error) {
 	alert.Summary, alert.Columns = "", nil
 	inputs := []driftline.Ref{driftline.MonitorRef(alert.Monitor, alert.Version)}
-	_, err := tx.add(AlertChanged, alert.Ref(), inputs, alertChanged{action, alert})
-	return err
+	return tx.add(AlertChanged, alert.Ref(), inputs, alertChanged{action, alert})
 }
 
 // SettleNotice records that a notice was delivered or given up.

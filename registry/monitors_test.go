@@ -108,7 +108,7 @@ func TestTheLedgerKeepsNoValues(t *testing.T) {
 	state.Error = "SECRET is not a number"
 	pane := driftline.MonitorPane{Monitor: "weather_daily", Version: 1, Columns: columns, Error: state.Error}
 	must(t)(tx.AddEvaluation(pane, &state, nil))
-	must(t)(nil, tx.ChangeAlert("raised", driftline.Alert{ID: "weather_daily-1", Monitor: "weather_daily", Version: 1, Summary: "SECRET", Columns: columns}))
+	must(t)(tx.ChangeAlert("raised", driftline.Alert{ID: "weather_daily-1", Monitor: "weather_daily", Version: 1, Summary: "SECRET", Columns: columns}))
 	must(t)(nil, tx.Commit())
 	for line, err := range r.Lines(1) {
 		if err != nil || strings.Contains(string(line.Body), "SECRET") {

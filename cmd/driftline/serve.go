@@ -102,8 +102,12 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	channels, err := readChannels(chosen.Channels, a.environ(), log)
+	if err != nil {
+		return err
+	}
 	e, err := engine.Open(ctx, chosen.Data, &engine.Options{
-		Logger: log, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
+		Logger: log, Channels: channels, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
 	})
 	if err != nil && ctx.Err() != nil { // it goes on when the folder is opened again

@@ -34,6 +34,7 @@ type settings struct {
 	LogFormat    string   `koanf:"log-format"`
 	LogLevel     string   `koanf:"log-level"`
 	OTelEndpoint string   `koanf:"otel-endpoint"`
+	Channels     string   `koanf:"channels"`
 
 	KeepSnapshots int           `koanf:"keep-snapshots"`
 	KeepAge       time.Duration `koanf:"keep-age"`
@@ -66,6 +67,7 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.Int("sql-workers", 4, "how many SELECTs run at a time, each in a process of its own")
 	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
 	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
+	flags.String("channels", "", "file that says where monitors send their notices")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 

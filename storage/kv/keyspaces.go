@@ -21,6 +21,9 @@ package kv
 //	'n'     engine          intents: effects decided and not yet done
 //	'o'     storage/online  newest row per entity and view
 //	't'     storage/online  tiles: summaries of spans of the history
+//	'r'     engine          results of monitors that are not in a file yet
+//	'w'     engine          panes of monitors, as they were evaluated
+//	'x'     engine          outbox: notices of alerts
 //	'z'     engine          materializations
 const (
 	internal byte = 0x00
@@ -41,6 +44,9 @@ const (
 	Intents           byte = 'n'
 	OnlineRows        byte = 'o'
 	HistoryTiles      byte = 't'
+	DriftResults      byte = 'r'
+	MonitorPanes      byte = 'w'
+	Outbox            byte = 'x'
 	Materializations  byte = 'z'
 )
 

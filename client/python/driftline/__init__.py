@@ -55,6 +55,7 @@ from driftline.errors import (
 )
 from driftline.lineage import Lineage
 from driftline.materialization import Materialization
+from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
 from driftline.retrieval import (
     ColumnStatistics,
     Dataset,
@@ -120,6 +121,7 @@ def init(
 
 __all__ = [
     "Aggregation",
+    "Alert",
     "AlreadyExistsError",
     "Artifact",
     "Change",
@@ -150,14 +152,17 @@ __all__ = [
     "Materialization",
     "Metric",
     "ModelVersion",
+    "Monitor",
     "NotFoundError",
     "OnDemandFeatureView",
     "OnlineResponse",
     "OnlineStream",
+    "Pane",
     "ParquetSource",
     "PermissionDeniedError",
     "Pusher",
     "Rebuild",
+    "RegisteredMonitor",
     "RequestSource",
     "RetrievalJob",
     "Run",

@@ -26,6 +26,7 @@ from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Any
 
+from driftline.monitoring import Monitor
 from driftline.times import format_duration, parse_duration, short_duration
 from driftline.types import Type
 
@@ -763,7 +764,7 @@ class FeatureService:
         )
 
 
-Definition = Entity | FeatureView | OnDemandFeatureView | FeatureService
+Definition = Entity | FeatureView | OnDemandFeatureView | FeatureService | Monitor
 
 
 @dataclass(frozen=True)
@@ -824,15 +825,17 @@ def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, An
     """Returns the server's form of all objects together.
 
     Raises:
-        TypeError: If one is not an Entity, FeatureView, OnDemandFeatureView or FeatureService.
+        TypeError: If one is not an Entity, FeatureView, OnDemandFeatureView, FeatureService or
+            Monitor.
     """
-    if isinstance(objects, (Entity, FeatureView, OnDemandFeatureView, FeatureService)):
+    if isinstance(objects, (Entity, FeatureView, OnDemandFeatureView, FeatureService, Monitor)):
         objects = [objects]
     sorted_objects: dict[str, list[dict[str, Any]]] = {
         "entities": [],
         "feature_views": [],
         "on_demand_feature_views": [],
         "feature_services": [],
+        "monitors": [],
     }
     for thing in objects:
         if isinstance(thing, Entity):
@@ -843,6 +846,8 @@ def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, An
             sorted_objects["on_demand_feature_views"].append(thing.to_json())
         elif isinstance(thing, FeatureService):
             sorted_objects["feature_services"].append(thing.to_json())
+        elif isinstance(thing, Monitor):
+            sorted_objects["monitors"].append(thing.to_json())
         else:
             raise TypeError(
                 f"cannot apply {type(thing).__name__} {thing!r}; "

@@ -33,6 +33,7 @@ from driftline.drift import DriftReport
 from driftline.errors import DriftlineError, from_status
 from driftline.lineage import Lineage
 from driftline.materialization import Materialization
+from driftline.monitoring import Alert, RegisteredMonitor
 from driftline.retrieval import (
     Dataset,
     IngestResult,
@@ -338,6 +339,21 @@ class FeatureStore:
         """Ends a materialization; what it brought online stays so."""
         body = self._http.post("materializations", id, "cancel", body={})
         return Materialization.from_json(body)
+
+    def monitors(self) -> dict[str, RegisteredMonitor]:
+        """Returns the monitors and where they stand, by name."""
+        found = [RegisteredMonitor(self._http, m) for m in self._http.get("monitors")["monitors"]]
+        return {monitor.name: monitor for monitor in found}
+
+    def alerts(self, monitor: str = "", state: str = "") -> list[Alert]:
+        """Returns alerts, the newest first.
+
+        Args:
+            monitor: Only those of this monitor.
+            state: Only those that are ``firing``, or ``resolved``.
+        """
+        body = self._http.get("alerts", monitor=monitor, state=state)
+        return [Alert(self._http, a) for a in body["alerts"] or ()]
 
     def erase(
         self, entity: Entity | str, keys: Mapping[str, Any], reason: str = ""

@@ -1,0 +1,139 @@
+package client
+
+import (
+	"context"
+	"net/http"
+	"net/url"
+	"strconv"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// Monitors lists the monitors and where they stand, by name.
+func (c *Client) Monitors(ctx context.Context) ([]driftline.MonitorStatus, error) {
+	var answer struct {
+		Monitors []driftline.MonitorStatus `json:"monitors"`
+	}
+	err := c.call(ctx, http.MethodGet, path("monitors"), nil, &answer)
+	return answer.Monitors, err
+}
+
+// Monitor returns one monitor and where it stands.
+func (c *Client) Monitor(ctx context.Context, name driftline.MonitorName) (*driftline.MonitorStatus, error) {
+	return get[driftline.MonitorStatus](ctx, c, path("monitors", string(name)))
+}
+
+// MonitorVersions returns the definitions that a monitor has had, from the first.
+func (c *Client) MonitorVersions(ctx context.Context, name driftline.MonitorName) ([]driftline.Monitor, error) {
+	var answer struct {
+		Versions []driftline.Monitor `json:"versions"`
+	}
+	err := c.call(ctx, http.MethodGet, path("monitors", string(name), "versions"), nil, &answer)
+	return answer.Versions, err
+}
+
+// MonitorPanes returns evaluations of a monitor, the newest pane first: limit at most (0: 50),
+// of panes that ended before a time, if it is not zero. late counts the rows that came late.
+func (c *Client) MonitorPanes(ctx context.Context, name driftline.MonitorName, before time.Time, limit int, late bool) ([]driftline.MonitorPane, error) {
+	q := url.Values{}
+	if !before.IsZero() {
+		q.Set("before", before.UTC().Format(time.RFC3339Nano))
+	}
+	if limit > 0 {
+		q.Set("limit", strconv.Itoa(limit))
+	}
+	if late {
+		q.Set("late", "true")
+	}
+	return c.panes(ctx, http.MethodGet, path("monitors", string(name), "panes")+"?"+q.Encode(), nil)
+}
+
+func (c *Client) panes(ctx context.Context, method, path string, in any) ([]driftline.MonitorPane, error) {
+	var answer struct {
+		Panes []driftline.MonitorPane `json:"panes"`
+	}
+	err := c.call(ctx, method, path, in, &answer)
+	return answer.Panes, err
+}
+
+// MonitorPane returns everything that was found in the pane that t is in; evaluation 0
+// means the last.
+func (c *Client) MonitorPane(ctx context.Context, name driftline.MonitorName, t time.Time, evaluation int) (*driftline.PaneReport, error) {
+	where := path("monitors", string(name), "panes", t.UTC().Format(time.RFC3339Nano))
+	if evaluation > 0 {
+		where += "?evaluation=" + strconv.Itoa(evaluation)
+	}
+	return get[driftline.PaneReport](ctx, c, where)
+}
+
+// RunMonitor evaluates the panes of a monitor that are due now, or one pane again.
+func (c *Client) RunMonitor(ctx context.Context, name driftline.MonitorName, run driftline.MonitorRun) ([]driftline.MonitorPane, error) {
+	return c.panes(ctx, http.MethodPost, path("monitors", string(name), "run"), run)
+}
+
+// PauseMonitor keeps panes from being evaluated until the monitor is resumed.
+func (c *Client) PauseMonitor(ctx context.Context, name driftline.MonitorName) (*driftline.MonitorStatus, error) {
+	return ask[driftline.MonitorStatus](ctx, c, http.MethodPost, path("monitors", string(name), "pause"), struct{}{})
+}
+
+// ResumeMonitor goes on with a paused monitor.
+func (c *Client) ResumeMonitor(ctx context.Context, name driftline.MonitorName) (*driftline.MonitorStatus, error) {
+	return ask[driftline.MonitorStatus](ctx, c, http.MethodPost, path("monitors", string(name), "resume"), struct{}{})
+}
+
+// SnoozeMonitor keeps quiet about new alerts of a monitor until a time; the zero time ends that.
+func (c *Client) SnoozeMonitor(ctx context.Context, name driftline.MonitorName, until time.Time) (*driftline.MonitorStatus, error) {
+	body := struct {
+		Until time.Time `json:"until,omitzero"`
+	}{until}
+	return ask[driftline.MonitorStatus](ctx, c, http.MethodPost, path("monitors", string(name), "snooze"), body)
+}
+
+// Alerts lists alerts, the newest first: of a monitor (all if ""), in a state (any if "").
+func (c *Client) Alerts(ctx context.Context, of driftline.MonitorName, state driftline.AlertState) ([]driftline.Alert, error) {
+	var answer struct {
+		Alerts []driftline.Alert `json:"alerts"`
+	}
+	q := url.Values{"monitor": {string(of)}, "state": {string(state)}}
+	err := c.call(ctx, http.MethodGet, path("alerts")+"?"+q.Encode(), nil, &answer)
+	return answer.Alerts, err
+}
+
+// Alert returns one alert.
+func (c *Client) Alert(ctx context.Context, id driftline.AlertID) (*driftline.Alert, error) {
+	return get[driftline.Alert](ctx, c, path("alerts", string(id)))
+}
+
+// AcknowledgeAlert says that somebody looks after an alert.
+func (c *Client) AcknowledgeAlert(ctx context.Context, id driftline.AlertID, change driftline.AlertChange) (*driftline.Alert, error) {
+	return ask[driftline.Alert](ctx, c, http.MethodPost, path("alerts", string(id), "acknowledge"), change)
+}
+
+// SnoozeAlert keeps quiet about an alert until a time.
+func (c *Client) SnoozeAlert(ctx context.Context, id driftline.AlertID, change driftline.AlertChange) (*driftline.Alert, error) {
+	return ask[driftline.Alert](ctx, c, http.MethodPost, path("alerts", string(id), "snooze"), change)
+}
+
+// ResolveAlert ends an alert by hand.
+func (c *Client) ResolveAlert(ctx context.Context, id driftline.AlertID, change driftline.AlertChange) (*driftline.Alert, error) {
+	return ask[driftline.Alert](ctx, c, http.MethodPost, path("alerts", string(id), "resolve"), change)
+}
+
+// AlertNotices returns what was told of an alert, and to whom; without an alert, of all.
+func (c *Client) AlertNotices(ctx context.Context, id driftline.AlertID) ([]driftline.Notice, error) {
+	var answer struct {
+		Notices []driftline.Notice `json:"notices"`
+	}
+	where := path("notices")
+	if id != "" {
+		where = path("alerts", string(id), "notices")
+	}
+	err := c.call(ctx, http.MethodGet, where, nil, &answer)
+	return answer.Notices, err
+}
+
+// RetryNotice tries a notice again that was given up, or that waits.
+func (c *Client) RetryNotice(ctx context.Context, id string) (*driftline.Notice, error) {
+	return ask[driftline.Notice](ctx, c, http.MethodPost, path("notices", id, "retry"), struct{}{})
+}

@@ -1,0 +1,222 @@
+package notify
+
+import (
+	"bytes"
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"io"
+	"net"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// mostAnswer is how much of an answer is read, so that the connection ends in order.
+const mostAnswer = 64 << 10
+
+// newClient connects to public addresses only, unless private ones are allowed.
+func newClient(allowPrivate bool) *http.Client {
+	return &http.Client{
+		Transport: &http.Transport{
+			DialContext:       newDialer(allowPrivate).DialContext,
+			DisableKeepAlives: true, // each attempt resolves, and checks, for itself
+		},
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
+}
+
+var errPrivate = errors.New("the host has an address of this machine or of a private network, which the channel may not reach")
+
+// newDialer checks the very address that it connects to, after the one resolution that the
+// dial makes: a name that is resolved to something else a moment later gains nothing.
+func newDialer(allowPrivate bool) *net.Dialer {
+	return &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
+		to, err := netip.ParseAddrPort(address)
+		if err != nil {
+			return errPrivate
+		}
+		if !allowPrivate && !isPublic(to.Addr()) {
+			return errPrivate
+		}
+		return nil
+	}}
+}
+
+// reserved are addresses that are not those of public hosts, or that stand for others,
+// besides what package netip knows of.
+var reserved = []netip.Prefix{
+	netip.MustParsePrefix("0.0.0.0/8"),       // this network
+	netip.MustParsePrefix("100.64.0.0/10"),   // behind a carrier's NAT
+	netip.MustParsePrefix("192.0.0.0/24"),    // protocol assignments
+	netip.MustParsePrefix("192.0.2.0/24"),    // documentation
+	netip.MustParsePrefix("198.18.0.0/15"),   // benchmarks
+	netip.MustParsePrefix("198.51.100.0/24"), // documentation
+	netip.MustParsePrefix("203.0.113.0/24"),  // documentation
+	netip.MustParsePrefix("240.0.0.0/4"),     // not assigned, and broadcast
+	netip.MustParsePrefix("64:ff9b::/96"),    // IPv4 inside, NAT64
+	netip.MustParsePrefix("64:ff9b:1::/48"),  // likewise, local
+	netip.MustParsePrefix("2001::/32"),       // IPv4 inside, Teredo
+	netip.MustParsePrefix("2001:db8::/32"),   // documentation
+	netip.MustParsePrefix("2002::/16"),       // IPv4 inside, 6to4
+	netip.MustParsePrefix("fec0::/10"),       // site local
+	netip.MustParsePrefix("::/96"),           // IPv4 inside, deprecated
+}
+
+func isPublic(a netip.Addr) bool {
+	a = a.Unmap().WithZone("")
+	if !a.IsGlobalUnicast() || a.IsPrivate() {
+		return false
+	}
+	for _, p := range reserved {
+		if p.Contains(a) {
+			return false
+		}
+	}
+	return true
+}
+
+// poster posts bodies to one URL.
+type poster struct {
+	client *http.Client
+	url    string
+}
+
+func (p poster) post(ctx context.Context, n *driftline.Notice, body any, header http.Header) error {
+	encoded, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return p.send(ctx, n, encoded, header)
+}
+
+func (p poster) send(ctx context.Context, n *driftline.Notice, body []byte, header http.Header) error {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, p.url, bytes.NewReader(body))
+	if err != nil {
+		return unreachable(err)
+	}
+	if header != nil {
+		req.Header = header
+	}
+	req.Header.Set("Content-Type", "application/json")
+	req.Header.Set("User-Agent", "driftline")
+	req.Header.Set("Idempotency-Key", n.ID)
+	answer, err := p.client.Do(req)
+	if err != nil {
+		return unreachable(err)
+	}
+	defer answer.Body.Close()
+	_, _ = io.CopyN(io.Discard, answer.Body, mostAnswer) // what it says is not needed
+	switch {
+	case answer.StatusCode/100 == 3:
+		return driftline.Errorf(driftline.Unavailable, "the receiver answers with a redirect (%d), which is not followed", answer.StatusCode).
+			WithHint("give the channel the URL that it redirects to")
+	case answer.StatusCode/100 != 2:
+		return driftline.Errorf(driftline.Unavailable, "the receiver answers %d", answer.StatusCode)
+	}
+	return nil
+}
+
+// unreachable is why nothing arrived, without the URL, which may be a secret.
+func unreachable(err error) error {
+	var about *url.Error
+	if errors.As(err, &about) {
+		err = about.Err
+	}
+	switch {
+	case errors.Is(err, errPrivate):
+		return driftline.Errorf(driftline.Permission, "%w", errPrivate).WithHint("set allow_private if it is meant to")
+	case errors.Is(err, context.DeadlineExceeded):
+		return driftline.Errorf(driftline.Deadline, "the receiver did not answer within %s", attemptTime)
+	}
+	var lookup *net.DNSError
+	if errors.As(err, &lookup) {
+		return driftline.Errorf(driftline.Unavailable, "the receiver's host cannot be resolved")
+	}
+	var refused *net.OpError
+	if errors.As(err, &refused) {
+		return driftline.Errorf(driftline.Unavailable, "the receiver cannot be reached: %w", refused.Err)
+	}
+	return driftline.Errorf(driftline.Unavailable, "the receiver cannot be reached")
+}
+
+// webhook posts the notice itself.
+type webhook struct {
+	poster
+	secret []byte
+}
+
+// SignatureHeader carries [Sign]'s signature of a webhook's body.
+const SignatureHeader = "Driftline-Signature"
+
+func (w webhook) deliver(ctx context.Context, n *driftline.Notice) error {
+	told := *n
+	told.State, told.Attempts, told.Next, told.Error = "", 0, time.Time{}, "" // the same body each time
+	body, err := json.Marshal(told)
+	if err != nil {
+		return err
+	}
+	header := http.Header{}
+	if len(w.secret) > 0 {
+		header.Set(SignatureHeader, Sign(w.secret, time.Now(), body))
+	}
+	return w.send(ctx, n, body, header)
+}
+
+// Sign returns "t=<unix seconds>,v1=<hex>", where the hex digits are the HMAC-SHA256 under
+// the secret of the seconds, a full stop and the body. A receiver computes the same, and
+// refuses a time that is long ago.
+func Sign(secret []byte, now time.Time, body []byte) string {
+	seconds := strconv.FormatInt(now.Unix(), 10)
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte(seconds + "."))
+	mac.Write(body)
+	return "t=" + seconds + ",v1=" + hex.EncodeToString(mac.Sum(nil))
+}
+
+// slack posts a text.
+type slack struct{ poster }
+
+var slackMarkup = strings.NewReplacer("&", "&amp;", "<", "&lt;", ">", "&gt;")
+
+func (s slack) deliver(ctx context.Context, n *driftline.Notice) error {
+	text := slackMarkup.Replace(strings.Join(lines(n), "\n"))
+	return s.post(ctx, n, map[string]string{"text": text}, nil)
+}
+
+// alertmanager posts an alert as Prometheus does. It is told once that an alert fires, so
+// the alert must not end by itself.
+type alertmanager struct{ poster }
+
+const firingFor = 365 * 24 * time.Hour
+
+type prometheusAlert struct {
+	Labels      map[string]string `json:"labels"`
+	Annotations map[string]string `json:"annotations"`
+	StartsAt    time.Time         `json:"startsAt"`
+	EndsAt      time.Time         `json:"endsAt"`
+}
+
+func (m alertmanager) deliver(ctx context.Context, n *driftline.Notice) error {
+	a := &n.Alert
+	alert := prometheusAlert{
+		Labels: map[string]string{
+			"alertname": "DriftlineDrift", "alert": string(a.ID), "monitor": string(a.Monitor), "severity": string(a.Severity),
+		},
+		Annotations: map[string]string{"summary": title(n), "description": strings.Join(lines(n)[2:], "\n")},
+		StartsAt:    a.Raised.UTC(), EndsAt: n.Created.UTC().Add(firingFor),
+	}
+	if n.Kind == driftline.AlertResolved {
+		alert.EndsAt = a.Resolved.UTC()
+	}
+	return m.post(ctx, n, []prometheusAlert{alert}, nil)
+}
