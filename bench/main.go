@@ -26,6 +26,7 @@ var suites = []suite{
 	{"drift", driftParts},
 	{"drift-null", driftNullParts},
 	{"drift-power", driftPowerParts},
+	{"drift-concept", conceptParts},
 }
 
 // suite is a table of results.
@@ -115,7 +116,7 @@ func firstWord(args []string) (word string, rest []string) {
 func list(out io.Writer) error {
 	for _, s := range suites {
 		for _, p := range s.parts {
-			line := fmt.Sprintf("%-8s %-10s %s", s.name, p.name, p.does)
+			line := fmt.Sprintf("%-14s %-10s %s", s.name, p.name, p.does)
 			if p.big {
 				line += " (big: -only)"
 			}
