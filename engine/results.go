@@ -169,11 +169,17 @@ func (r *results) add(c *comparedPane) {
 	r.bytes += len(c.stored)
 }
 
-// loadResults makes the table, and reads the log that the last process left.
-func (e *Engine) loadResults(ctx context.Context) error {
-	if err := e.offline.CreateTable(ctx, resultsTable, resultsSchema); err != nil && driftline.CodeOf(err) != driftline.AlreadyExists {
-		return err
+// currentResults is the newest snapshot of the table, which the first flush makes.
+func (e *Engine) currentResults(ctx context.Context) (offline.Snapshot, bool, error) {
+	snapshot, ok, err := e.offline.Current(ctx, resultsTable)
+	if driftline.CodeOf(err) == driftline.NotFound {
+		return offline.Snapshot{}, false, nil
 	}
+	return snapshot, ok, err
+}
+
+// loadResults reads the log that the last process left.
+func (e *Engine) loadResults(ctx context.Context) error {
 	through, err := e.resultsThrough(ctx)
 	if err != nil {
 		return err
@@ -206,7 +212,7 @@ func (e *Engine) forgetKeys(keys [][]byte) error {
 
 // resultsThrough is the ledger line up to which the files have the results.
 func (e *Engine) resultsThrough(ctx context.Context) (uint64, error) {
-	snapshot, ok, err := e.offline.Current(ctx, resultsTable)
+	snapshot, ok, err := e.currentResults(ctx)
 	if err != nil || !ok {
 		return 0, err
 	}
@@ -236,6 +242,9 @@ func (e *Engine) flushResults(ctx context.Context) error {
 	e.results.mu.Unlock()
 	if len(log) == 0 {
 		return nil
+	}
+	if err := e.offline.CreateTable(ctx, resultsTable, resultsSchema); err != nil && driftline.CodeOf(err) != driftline.AlreadyExists {
+		return err
 	}
 	files, err := e.offline.Stage(ctx, resultsTable, e.rowsOfResults(log), resultsOrder)
 	if err != nil {
@@ -277,7 +286,7 @@ const (
 
 // compactResults merges files as those of views are. The caller holds the table's lock.
 func (e *Engine) compactResults(ctx context.Context, through uint64) error {
-	snapshot, ok, err := e.offline.Current(ctx, resultsTable)
+	snapshot, ok, err := e.currentResults(ctx)
 	if err != nil || !ok {
 		return err
 	}
@@ -314,7 +323,7 @@ func (e *Engine) rowsOfResults(log []resultRecord) driftline.Batches {
 func (e *Engine) resultsRows(ctx context.Context) (query.Table, error) {
 	e.results.mu.Lock()
 	log := e.results.log
-	snapshot, ok, err := e.offline.Current(ctx, resultsTable)
+	snapshot, ok, err := e.currentResults(ctx)
 	if ok {
 		e.holdWhile(ctx, snapshot)
 	}
