@@ -57,10 +57,11 @@ venv: deps
 feast: deps
 	@$(MAKE) --no-print-directory .venv-feast/.stamp .venv-feast-063/.stamp
 
-# Evidently and NannyML, for the tests that the presets named after them decide alike.
+# Evidently and NannyML, for the tests that the presets named after them decide alike. The lock
+# is complete; pip's resolver stumbles over packages that are asked for with and without extras.
 .venv-%/.stamp: client/parity/%.lock
 	$(PYTHON) -m venv .venv-$*
-	.venv-$*/bin/python -m pip install --quiet --require-hashes -r $<
+	.venv-$*/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
 	@touch $@
 
 .PHONY: drift-peers
