@@ -27,7 +27,7 @@ type Alert struct {
 
 	Acknowledged   time.Time `json:"acknowledged,omitzero"`
 	AcknowledgedBy string    `json:"acknowledged_by,omitempty"`
-	Comment        string    `json:"comment,omitempty"` // of the last who did something
+	Comment        string    `json:"comment,omitempty"` // the last that somebody made
 	SnoozedUntil   time.Time `json:"snoozed_until,omitzero"`
 
 	// Channels are those that were told that it was raised, and will be told of its end.

@@ -1,6 +1,7 @@
 package monitor
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"time"
@@ -139,7 +140,7 @@ func Acknowledge(alert driftline.Alert, change driftline.AlertChange, now time.T
 	if alert.Acknowledged.IsZero() {
 		alert.Acknowledged = now
 	}
-	alert.AcknowledgedBy, alert.Comment = change.By, change.Comment
+	alert.AcknowledgedBy, alert.Comment = change.By, cmp.Or(change.Comment, alert.Comment)
 	return alert, nil
 }
 
@@ -151,7 +152,7 @@ func Snooze(alert driftline.Alert, change driftline.AlertChange, now time.Time) 
 	if err := CheckSnooze(change.Until, now); err != nil {
 		return alert, err
 	}
-	alert.SnoozedUntil, alert.Comment = change.Until.UTC(), change.Comment
+	alert.SnoozedUntil, alert.Comment = change.Until.UTC(), cmp.Or(change.Comment, alert.Comment)
 	return alert, nil
 }
 
@@ -169,7 +170,7 @@ func Resolve(state driftline.MonitorState, alert driftline.Alert, change driftli
 	if err := checkOpen(&alert); err != nil {
 		return Decision{}, err
 	}
-	alert.ResolvedBy, alert.Comment = change.By, change.Comment
+	alert.ResolvedBy, alert.Comment = change.By, cmp.Or(change.Comment, alert.Comment)
 	if alert.ResolvedBy == "" {
 		alert.ResolvedBy = "somebody"
 	}

@@ -851,7 +851,7 @@ def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, An
         else:
             raise TypeError(
                 f"cannot apply {type(thing).__name__} {thing!r}; "
-                "give Entity, FeatureView, OnDemandFeatureView and FeatureService objects"
+                "give Entity, FeatureView, OnDemandFeatureView, FeatureService and Monitor objects"
             )
     return {kind: list_ for kind, list_ in sorted_objects.items() if list_}
 

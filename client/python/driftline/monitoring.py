@@ -24,7 +24,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from driftline._http import HTTP
-from driftline.times import format_duration, format_time, parse_time
+from driftline.times import format_duration, format_time, parse_duration, parse_time
 
 
 @dataclass(frozen=True)
@@ -117,6 +117,44 @@ class Monitor:
             "tags": dict(self.tags),
         }
         return _filled(body)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Monitor:
+        """Reads the server's form."""
+        source, schedule, alert = (body.get(n) or {} for n in ("source", "schedule", "alert"))
+        reference, budget = body["reference"], body.get("budget")
+        view = source.get("ref", "").startswith("view/")
+        segments = body.get("segments") or ()
+        if any(s.get("name") for s in segments):
+            segments = {s.get("name") or s["expression"]: s["expression"] for s in segments}
+        else:
+            segments = tuple(s["expression"] for s in segments)
+        return cls(
+            name=body["name"],
+            source=source.get("ref") or source.get("sql", ""),
+            reference=reference.get("ref")
+            or {n: parse_time(v) if n in _REFERENCE_TIMES else v for n, v in reference.items()},
+            window=body["window"],
+            # The server fills in that of a view.
+            time_column="" if view else source.get("time_column", ""),
+            grace=parse_duration(body["grace"]) if body.get("grace") else None,
+            cron=schedule.get("cron", ""),
+            time_zone=schedule.get("time_zone", ""),
+            catch_up=schedule.get("catch_up", ""),
+            start=parse_time(body["start"]) if body.get("start") else None,
+            segments=segments,
+            tests=dict(body.get("tests") or {}),
+            budget=(budget["alarms"], parse_duration(budget["per"])) if budget else None,
+            drifted=alert.get("drifted", 0),
+            of=alert.get("of", 0),
+            clear=alert.get("clear", 0),
+            severity=alert.get("severity", ""),
+            channels=tuple(alert.get("channels") or ()),
+            disabled=body.get("disabled", False),
+            description=body.get("description", ""),
+            owner=body.get("owner", ""),
+            tags=dict(body.get("tags") or {}),
+        )
 
 
 @dataclass(frozen=True)
@@ -281,6 +319,9 @@ class Alert:
         return f"Alert({self.id!r}, {self.state}: {self.summary})"
 
 
+_REFERENCE_TIMES = {"from", "to"}
+
+
 def _is_ref(text: str) -> bool:
     return text.startswith(("view/", "dataset/"))
 
@@ -288,8 +329,7 @@ def _is_ref(text: str) -> bool:
 def _reference(reference: str | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(reference, str):
         return {"ref": reference}
-    times = {"from", "to"}
-    return {name: format_time(v) if name in times else v for name, v in reference.items()}
+    return {n: format_time(v) if n in _REFERENCE_TIMES else v for n, v in reference.items()}
 
 
 def _duration(value: timedelta | str | None) -> str:
