@@ -9,6 +9,7 @@ import (
 	"slices"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/aggregate/exact"
 )
 
 // cell is the state of one summary. Adding events and merging the bytes of other cells of
@@ -33,7 +34,7 @@ const (
 	earliest
 	latest
 	latestN
-	distinct
+	telling // apart: approx_count_distinct
 	sketching
 	tallying // top_k
 )
@@ -41,7 +42,7 @@ const (
 var kinds = map[driftline.Function]kind{
 	driftline.Count: counting, driftline.Sum: summing, driftline.Mean: summing, driftline.StdDev: spreading,
 	driftline.Min: least, driftline.Max: greatest, driftline.First: earliest, driftline.Last: latest,
-	driftline.LastN: latestN, driftline.ApproxCountDistinct: distinct, driftline.ApproxQuantile: sketching,
+	driftline.LastN: latestN, driftline.ApproxCountDistinct: telling, driftline.ApproxQuantile: sketching,
 	driftline.TopK: tallying,
 }
 
@@ -60,7 +61,7 @@ func newCell(k kind, input driftline.Type, n int) cell {
 		return &edgeCell{class: c, latest: k == latest}
 	case latestN:
 		return &latestCell{class: c, most: n}
-	case distinct:
+	case telling:
 		return &distinctCell{class: c}
 	case sketching:
 		return &sketchCell{class: c}
@@ -86,7 +87,7 @@ func (c *countCell) appendTo(b []byte) []byte {
 type sumCell struct {
 	class class
 	n     uint64
-	sum   exact
+	sum   exact.Sum
 	odd   oddities
 }
 
@@ -125,13 +126,13 @@ func (o oddities) sum() float64 {
 
 func (c *sumCell) reset() {
 	c.n, c.odd = 0, 0
-	c.sum.reset()
+	c.sum.Reset()
 }
 
 func (c *sumCell) add(v Value, _ *Event) {
 	c.n++
 	if c.class == wholes {
-		c.sum.addInt(int64(v.Bits))
+		c.sum.AddInt(int64(v.Bits))
 		return
 	}
 	f := math.Float64frombits(v.Bits)
@@ -139,13 +140,13 @@ func (c *sumCell) add(v Value, _ *Event) {
 		c.odd |= odd
 		return
 	}
-	c.sum.addFloat(f)
+	c.sum.AddFloat(f)
 }
 
 func (c *sumCell) merge(d *decoder) {
 	c.n += d.uvarint()
 	c.odd |= oddities(d.byte())
-	c.sum.merge(d)
+	d.sum(&c.sum)
 }
 
 func (c *sumCell) appendTo(b []byte) []byte {
@@ -154,7 +155,7 @@ func (c *sumCell) appendTo(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, c.n)
 	b = append(b, byte(c.odd))
-	return c.sum.appendTo(b)
+	return c.sum.AppendTo(b)
 }
 
 func (c *sumCell) value(o *output) Value {
@@ -164,11 +165,11 @@ func (c *sumCell) value(o *output) Value {
 	case c.odd != 0:
 		return Fraction(c.odd.sum())
 	case o.function == driftline.Mean:
-		return Fraction(c.sum.over(c.n))
+		return Fraction(c.sum.Over(c.n))
 	case c.class == fractions:
-		return Fraction(c.sum.over(1))
+		return Fraction(c.sum.Over(1))
 	}
-	sum, fits := c.sum.int64()
+	sum, fits := c.sum.Int64()
 	if !fits {
 		return Value{}
 	}
@@ -179,21 +180,21 @@ func (c *sumCell) value(o *output) Value {
 type spreadCell struct {
 	class        class
 	n            uint64
-	sum, squares exact
+	sum, squares exact.Sum
 	odd          oddities
 }
 
 func (c *spreadCell) reset() {
 	c.n, c.odd = 0, 0
-	c.sum.reset()
-	c.squares.reset()
+	c.sum.Reset()
+	c.squares.Reset()
 }
 
 func (c *spreadCell) add(v Value, _ *Event) {
 	c.n++
 	if c.class == wholes {
-		c.sum.addInt(int64(v.Bits))
-		c.squares.addIntSquare(int64(v.Bits))
+		c.sum.AddInt(int64(v.Bits))
+		c.squares.AddIntSquare(int64(v.Bits))
 		return
 	}
 	f := math.Float64frombits(v.Bits)
@@ -201,15 +202,15 @@ func (c *spreadCell) add(v Value, _ *Event) {
 		c.odd |= odd
 		return
 	}
-	c.sum.addFloat(f)
-	c.squares.addFloatSquare(f)
+	c.sum.AddFloat(f)
+	c.squares.AddFloatSquare(f)
 }
 
 func (c *spreadCell) merge(d *decoder) {
 	c.n += d.uvarint()
 	c.odd |= oddities(d.byte())
-	c.sum.merge(d)
-	c.squares.merge(d)
+	d.sum(&c.sum)
+	d.sum(&c.squares)
 }
 
 func (c *spreadCell) appendTo(b []byte) []byte {
@@ -218,7 +219,7 @@ func (c *spreadCell) appendTo(b []byte) []byte {
 	}
 	b = binary.AppendUvarint(b, c.n)
 	b = append(b, byte(c.odd))
-	return c.squares.appendTo(c.sum.appendTo(b))
+	return c.squares.AppendTo(c.sum.AppendTo(b))
 }
 
 func (c *spreadCell) value(*output) Value {
@@ -228,7 +229,7 @@ func (c *spreadCell) value(*output) Value {
 	case c.odd != 0:
 		return Fraction(math.NaN())
 	}
-	return Fraction(sampleDeviation(&c.sum, &c.squares, c.n))
+	return Fraction(exact.SampleDeviation(&c.sum, &c.squares, c.n))
 }
 
 // extremeCell is the least or greatest value.

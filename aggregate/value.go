@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/aggregate/exact"
 )
 
 // Value is one value of an event or of an answer. The type is known beside it.
@@ -278,6 +279,14 @@ func (d *decoder) text() []byte {
 		return nil
 	}
 	return d.take(int(n))
+}
+
+// sum adds a sum to another one.
+func (d *decoder) sum(to *exact.Sum) {
+	rest, ok := to.Merge(d.rest)
+	if d.rest = rest; !ok {
+		d.fail()
+	}
 }
 
 func (d *decoder) fail() { d.bad, d.rest = true, nil }

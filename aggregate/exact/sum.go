@@ -1,4 +1,7 @@
-package aggregate
+// Package exact adds numbers without rounding, so that a sum is a function of the numbers
+// alone: whatever their order, and however they were cut into parts whose sums are added.
+// Aggregations and profiles of columns are built on it.
+package exact
 
 import (
 	"encoding/binary"
@@ -7,10 +10,10 @@ import (
 	"math/bits"
 )
 
-// exact is a sum of binary fractions without any rounding: a whole number in two's
+// Sum is a sum of binary fractions without any rounding: a whole number in two's
 // complement times 2^(64·base). It takes as many limbs as the numbers that were added
-// need, most often two or three, and at most some seventy.
-type exact struct {
+// need, most often two or three, and at most some seventy. The zero value is 0.
+type Sum struct {
 	base  int      // limbs[0] has the weight 2^(64·base)
 	limbs []uint64 // the highest carries the sign, and is never added to but by carries; empty is 0
 }
@@ -18,10 +21,11 @@ type exact struct {
 // Limbs beyond these are not of sums of float64 or of their squares.
 const leastBase, mostBase = -40, 40
 
-func (x *exact) reset() { x.base, x.limbs = 0, x.limbs[:0] }
+// Reset makes the sum 0 and keeps its memory.
+func (x *Sum) Reset() { x.base, x.limbs = 0, x.limbs[:0] }
 
-// addInt adds a whole number.
-func (x *exact) addInt(v int64) {
+// AddInt adds a whole number.
+func (x *Sum) AddInt(v int64) {
 	magnitude := uint64(v)
 	if v < 0 {
 		magnitude = -magnitude
@@ -29,8 +33,8 @@ func (x *exact) addInt(v int64) {
 	x.addProduct(0, magnitude, 0, v < 0)
 }
 
-// addIntSquare adds the square of a whole number.
-func (x *exact) addIntSquare(v int64) {
+// AddIntSquare adds the square of a whole number.
+func (x *Sum) AddIntSquare(v int64) {
 	magnitude := uint64(v)
 	if v < 0 {
 		magnitude = -magnitude
@@ -39,14 +43,14 @@ func (x *exact) addIntSquare(v int64) {
 	x.addProduct(hi, lo, 0, false)
 }
 
-// addFloat adds a finite number.
-func (x *exact) addFloat(v float64) {
+// AddFloat adds a finite number.
+func (x *Sum) AddFloat(v float64) {
 	mantissa, exponent := split(v)
 	x.addProduct(0, mantissa, exponent, v < 0)
 }
 
-// addFloatSquare adds the square of a finite number, which a float64 need not hold.
-func (x *exact) addFloatSquare(v float64) {
+// AddFloatSquare adds the square of a finite number, which a float64 need not hold.
+func (x *Sum) AddFloatSquare(v float64) {
 	mantissa, exponent := split(v)
 	hi, lo := bits.Mul64(mantissa, mantissa)
 	x.addProduct(hi, lo, 2*exponent, false)
@@ -63,7 +67,7 @@ func split(v float64) (mantissa uint64, exponent int) {
 }
 
 // addProduct adds or subtracts (hi·2^64 + lo)·2^exponent.
-func (x *exact) addProduct(hi, lo uint64, exponent int, negative bool) {
+func (x *Sum) addProduct(hi, lo uint64, exponent int, negative bool) {
 	if hi|lo == 0 {
 		return
 	}
@@ -78,7 +82,7 @@ func (x *exact) addProduct(hi, lo uint64, exponent int, negative bool) {
 }
 
 // cover makes room for words of the limbs from and up to, but not including, to.
-func (x *exact) cover(from, to int) {
+func (x *Sum) cover(from, to int) {
 	if len(x.limbs) == 0 {
 		x.base = from
 		x.limbs = append(x.limbs, 0)
@@ -98,9 +102,9 @@ func (x *exact) cover(from, to int) {
 }
 
 // sign is what the limbs above the highest would be.
-func (x *exact) sign() uint64 { return uint64(int64(x.limbs[len(x.limbs)-1]) >> 63) }
+func (x *Sum) sign() uint64 { return uint64(int64(x.limbs[len(x.limbs)-1]) >> 63) }
 
-func (x *exact) addWords(words []uint64, at int, negative bool) {
+func (x *Sum) addWords(words []uint64, at int, negative bool) {
 	carry := uint64(0)
 	for i, w := range words {
 		if negative {
@@ -118,8 +122,8 @@ func (x *exact) addWords(words []uint64, at int, negative bool) {
 	}
 }
 
-// appendTo writes the sum in its one shortest form: the number of limbs, the base, the limbs.
-func (x *exact) appendTo(b []byte) []byte {
+// AppendTo writes the sum in its one shortest form: the number of limbs, the base, the limbs.
+func (x *Sum) AppendTo(b []byte) []byte {
 	base, limbs := x.base, x.limbs
 	for len(limbs) > 0 && limbs[0] == 0 {
 		base, limbs = base+1, limbs[1:]
@@ -138,36 +142,41 @@ func (x *exact) appendTo(b []byte) []byte {
 	return b
 }
 
-// merge adds what appendTo has written.
-func (x *exact) merge(d *decoder) {
-	n := d.uvarint()
-	if n == 0 || d.bad {
-		return
+// Merge adds the sum that AppendTo has written at the beginning of from, and returns what
+// follows it. It is false, and the sum as it was, if from does not begin with one.
+func (x *Sum) Merge(from []byte) (rest []byte, ok bool) {
+	count, size := binary.Uvarint(from)
+	if size <= 0 {
+		return nil, false
 	}
-	base := d.varint()
-	if n > mostBase-leastBase || base < leastBase || base+int64(n) > mostBase {
-		d.bad = true
-		return
+	from = from[size:]
+	if count == 0 {
+		return from, true
 	}
-	raw := d.take(8 * int(n))
-	if d.bad {
-		return
+	base, size := binary.Varint(from)
+	if size <= 0 || count > mostBase-leastBase || base < leastBase || base+int64(count) > mostBase || len(from)-size < 8*int(count) {
+		return nil, false
 	}
-	x.cover(int(base), int(base)+int(n))
+	n, raw := int(count), from[size:]
+	x.cover(int(base), int(base)+n)
 	at, carry := int(base)-x.base, uint64(0)
 	last := uint64(0)
-	for i := range int(n) {
+	for i := range n {
 		last = binary.LittleEndian.Uint64(raw[8*i:])
 		x.limbs[at+i], carry = bits.Add64(x.limbs[at+i], last, carry)
 	}
 	extension := uint64(int64(last) >> 63)
-	for i := at + int(n); i < len(x.limbs); i++ {
+	for i := at + n; i < len(x.limbs); i++ {
 		x.limbs[i], carry = bits.Add64(x.limbs[i], extension, carry)
 	}
+	return raw[8*n:], true
 }
 
+// Add adds another sum.
+func (x *Sum) Add(y *Sum) { x.Merge(y.AppendTo(nil)) }
+
 // magnitude returns the sign and the limbs of the absolute value, the lowest first.
-func (x *exact) magnitude(scratch []uint64) (negative bool, limbs []uint64) {
+func (x *Sum) magnitude(scratch []uint64) (negative bool, limbs []uint64) {
 	limbs = append(scratch[:0], x.limbs...)
 	if len(limbs) == 0 || x.sign() == 0 {
 		return false, limbs
@@ -179,8 +188,8 @@ func (x *exact) magnitude(scratch []uint64) (negative bool, limbs []uint64) {
 	return true, limbs
 }
 
-// int64 returns the sum if it is a whole number that fits.
-func (x *exact) int64() (int64, bool) {
+// Int64 returns the sum if it is a whole number that fits.
+func (x *Sum) Int64() (int64, bool) {
 	negative, limbs := x.magnitude(nil)
 	value := uint64(0)
 	for i, limb := range limbs {
@@ -201,8 +210,8 @@ func (x *exact) int64() (int64, bool) {
 	return 0, false
 }
 
-// over returns the sum divided by n, correctly rounded.
-func (x *exact) over(n uint64) float64 {
+// Over returns the sum divided by n, correctly rounded.
+func (x *Sum) Over(n uint64) float64 {
 	var scratch [8]uint64
 	negative, limbs := x.magnitude(scratch[:])
 	var f float64
@@ -218,7 +227,7 @@ func (x *exact) over(n uint64) float64 {
 }
 
 // integer returns the sum divided by 2^(64·base).
-func (x *exact) integer() *big.Int {
+func (x *Sum) integer() *big.Int {
 	negative, limbs := x.magnitude(nil)
 	raw := make([]byte, 8*len(limbs))
 	for i, limb := range limbs {
@@ -231,9 +240,9 @@ func (x *exact) integer() *big.Int {
 	return v
 }
 
-// sampleDeviation returns sqrt((Σx² − (Σx)²/n)/(n − 1)) of n ≥ 2 numbers. What is under the
+// SampleDeviation returns sqrt((Σx² − (Σx)²/n)/(n − 1)) of n ≥ 2 numbers. What is under the
 // root is exact until it is rounded once, whatever its size.
-func sampleDeviation(sum, squares *exact, n uint64) float64 {
+func SampleDeviation(sum, squares *Sum, n uint64) float64 {
 	base := min(squares.base, 2*sum.base)
 	a := squares.integer()
 	a.Lsh(a, uint(64*(squares.base-base)))
