@@ -101,6 +101,10 @@ type ColumnDrift struct {
 	EffectHigh Number `json:"effect_high"` // EffectLow … EffectHigh holds the true effect with probability 1 − Alpha
 	Location   Number `json:"location"`    // KS: the value where the distributions differ most
 
+	// Bracket is set where profiles were compared and do not tell D exactly: D lies in it
+	// for certain, and Statistic is its lower end.
+	Bracket *Bracket `json:"bracket,omitempty"`
+
 	// Others are further tests of the same values, for what Test is blind to.
 	Others []DriftStatistic `json:"others,omitempty"`
 

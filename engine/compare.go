@@ -388,6 +388,11 @@ func (c *comparison) testCategories(alpha float64) {
 	if !ok || c.ReferenceRows == 0 || c.CurrentRows == 0 {
 		return
 	}
+	c.testCounts(reference, current, alpha)
+}
+
+// testCounts tests how often both sides have each category.
+func (c *comparison) testCounts(reference, current map[string]int64, alpha float64) {
 	names := drift.CategoryNames(reference, current)
 	all := drift.CompareCategories(countsOf(names, reference), countsOf(names, current))
 	result := all.ChiSquare

@@ -191,16 +191,21 @@ func categories(pieces []arrow.Array) (counts map[string]int64, nulls int64, ok 
 			return nil, 0, false
 		}
 	}
-	counts = make(map[string]int64, len(counter.counts))
-	for name, count := range counter.counts {
-		counts[name] = *count
-	}
-	return counts, counter.nulls, true
+	return counter.total(), counter.nulls, true
 }
 
 type categoryCounter struct {
 	counts map[string]*int64
 	nulls  int64
+}
+
+// total returns what was counted.
+func (c *categoryCounter) total() map[string]int64 {
+	counts := make(map[string]int64, len(c.counts))
+	for name, count := range c.counts {
+		counts[name] = *count
+	}
+	return counts
 }
 
 // count takes in a value whose memory the caller keeps.

@@ -2,6 +2,7 @@ package engine
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/binary"
 	"errors"
@@ -9,6 +10,7 @@ import (
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strconv"
 	"strings"
 	"sync"
@@ -103,6 +105,10 @@ type Engine struct {
 	unrecovered uint64        // sequence after the rows of intents that are damaged, or whose view is
 	writes      keyedMutex    // by view and idempotency key
 	tables      keyedMutex    // by table: one committer at a time
+
+	profileSources keyedMutex // by source: one writer of profiles at a time
+	threads        int        // of one scan
+
 	heads       heads
 	pushes      pushes
 	written     sync.Map // driftline.ViewName → *writtenView
@@ -146,7 +152,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
-		checkEvery: opts.CheckEvery, checked: opts.Now(),
+		checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
 		watches: watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
 		outbox:  outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
 	}

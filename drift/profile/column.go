@@ -25,6 +25,7 @@ type Column struct {
 
 // New returns the profile of no rows.
 func New(m *Map) *Column {
+	m.once.Do(m.prepare)
 	return &Column{m: m, totals: newTotals(m)}
 }
 
@@ -156,10 +157,8 @@ func (c *Column) addSpike(cell uint16, v float64) {
 	if c.m.special[cell>>6]>>(cell&63)&1 == 0 {
 		return
 	}
-	for i := int(c.m.firstSpike[cell]); i < len(c.m.spikes) && c.m.spikes[i] <= v; i++ {
-		if c.m.spikes[i] == v {
-			c.spikes[i]++
-		}
+	if i := c.m.spike(v); i >= 0 {
+		c.spikes[i]++
 	}
 }
 

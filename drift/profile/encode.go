@@ -164,7 +164,8 @@ func Decode(m *Map, head, body []byte) (*Column, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Column{m: m, totals: outline.totals}
+	c := New(m)
+	c.totals = outline.totals
 	var cells cells
 	d.counts(Cells, func(cell int, n uint64) { cells.add(uint16(cell), n) })
 	sketch := d.take(d.count(1 << 13))

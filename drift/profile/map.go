@@ -6,6 +6,7 @@ import (
 	"math"
 	"slices"
 	"sort"
+	"sync"
 
 	"github.com/cespare/xxhash/v2"
 )
@@ -67,9 +68,12 @@ type Map struct {
 	names   []string  // ascending
 
 	fingerprint uint64
-	special     [Cells / 64]uint64 // which cells hold a spike
-	firstSpike  []uint16           // by such a cell: its least spike
-	frozen      map[string]bool
+
+	// What adding values needs, made when the first profile is.
+	once    sync.Once
+	special [Cells / 64]uint64 // which cells hold a spike
+	places  []uint16           // hash table of the spikes: 1 + the place, 0 where none is
+	frozen  map[string]bool
 }
 
 // Kind says what the values are.
@@ -97,8 +101,7 @@ func NumberMap(sample []float64) *Map {
 		linear = byBits
 	}
 	linear.spikes = spikesOf(sorted)
-	linear.prepare()
-	return linear
+	return linear.sealed()
 }
 
 // centre is the range of equal steps: all of the values, unless their ends are far out.
@@ -200,26 +203,52 @@ func CategoryMap(counts map[string]int64) *Map {
 		slices.Sort(m.names)
 		m.names = slices.Compact(m.names)
 	}
-	m.prepare()
+	return m.sealed()
+}
+
+// sealed gives the map its fingerprint, when all fields are set.
+func (m *Map) sealed() *Map {
+	m.fingerprint = xxhash.Sum64(m.appendFields(nil))
 	return m
 }
 
-// prepare makes what is derived from the fields that are stored.
+// prepare makes what adding values needs.
 func (m *Map) prepare() {
-	m.fingerprint = xxhash.Sum64(m.appendFields(nil))
+	size := 1
+	for size < 2*len(m.spikes) {
+		size *= 2
+	}
 	if len(m.spikes) > 0 {
-		m.firstSpike = make([]uint16, Cells)
+		m.places = make([]uint16, size)
 	}
 	for i, v := range m.spikes {
-		if cell := m.cell(v); m.special[cell>>6]>>(cell&63)&1 == 0 {
-			m.firstSpike[cell] = uint16(i)
-			m.special[cell>>6] |= 1 << (cell & 63)
+		cell := m.cell(v)
+		m.special[cell>>6] |= 1 << (cell & 63)
+		at := m.slot(v)
+		for m.places[at] != 0 {
+			at = (at + 1) & (size - 1)
 		}
+		m.places[at] = uint16(i + 1)
 	}
 	m.frozen = make(map[string]bool, len(m.names))
 	for _, name := range m.names {
 		m.frozen[name] = true
 	}
+}
+
+// slot is where the search for a spike begins.
+func (m *Map) slot(v float64) int {
+	return int(mix(math.Float64bits(v+0))) & (len(m.places) - 1)
+}
+
+// spike returns the place of a value among the spikes, −1 if it is none. There must be some.
+func (m *Map) spike(v float64) int {
+	for at := m.slot(v); m.places[at] != 0; at = (at + 1) & (len(m.places) - 1) {
+		if i := int(m.places[at]) - 1; m.spikes[i] == v {
+			return i
+		}
+	}
+	return -1
 }
 
 // cell returns the cell of a finite number. It never falls as v grows.
@@ -360,8 +389,7 @@ func DecodeMap(from []byte) (*Map, error) {
 	if !m.valid() {
 		return nil, damaged("map")
 	}
-	m.prepare()
-	return m, nil
+	return m.sealed(), nil
 }
 
 func (m *Map) valid() bool {

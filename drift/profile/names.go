@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -124,3 +125,40 @@ func (c *names) merge(m *Map, other *names) {
 	other.other.each(func(cell int, n uint64) { c.other.add(uint16(cell), n) })
 	c.distinct.Union(&other.distinct)
 }
+
+// knows reports whether the count of a name is exact: it is kept, or would be.
+func (c *names) knows(m *Map, name string) bool {
+	if _, kept := c.counts[name]; kept || m.frozen[name] || c.other.total == 0 {
+		return true
+	}
+	return xxhash.Sum64String(name) <= c.limit
+}
+
+// PairCategories counts the categories of both sides such that the counts can be compared:
+// by name where the counts of both sides are exact, and the rest by the hashes of the names,
+// under names in angle brackets. The last result is how many rows of both are of the rest.
+func PairCategories(reference, current *Column) (a, b map[string]int64, rest int64) {
+	a, b = map[string]int64{}, map[string]int64{}
+	reference.names.prune(reference.m)
+	current.names.prune(current.m)
+	for _, side := range []struct {
+		of, other *Column
+		into      map[string]int64
+	}{{reference, current, a}, {current, reference, b}} {
+		for name, n := range side.of.names.counts {
+			key := name
+			if !side.other.names.knows(side.other.m, name) {
+				key = groupName(uint16(xxhash.Sum64String(name) >> 48))
+				rest += int64(*n)
+			}
+			side.into[key] += int64(*n)
+		}
+		side.of.names.other.each(func(cell int, n uint64) {
+			side.into[groupName(uint16(cell))] += int64(n)
+			rest += int64(n)
+		})
+	}
+	return a, b, rest
+}
+
+func groupName(cell uint16) string { return fmt.Sprintf("<other names, group %d>", cell>>groupBits) }

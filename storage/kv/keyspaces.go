@@ -20,6 +20,7 @@ package kv
 //	'm'     registry        metric points of runs
 //	'n'     engine          intents: effects decided and not yet done
 //	'o'     storage/online  newest row per entity and view
+//	'p'     engine          profiles of columns
 //	't'     storage/online  tiles: summaries of spans of the history
 //	'r'     engine          results of monitors that are not in a file yet
 //	'w'     engine          panes of monitors, as they were evaluated
@@ -43,6 +44,7 @@ const (
 	MetricPoints      byte = 'm'
 	Intents           byte = 'n'
 	OnlineRows        byte = 'o'
+	Profiles          byte = 'p'
 	HistoryTiles      byte = 't'
 	DriftResults      byte = 'r'
 	MonitorPanes      byte = 'w'

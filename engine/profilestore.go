@@ -1,0 +1,240 @@
+package engine
+
+import (
+	"encoding/json"
+	"errors"
+	"math"
+	"slices"
+	"time"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/drift/profile"
+	"github.com/driftline/driftline/storage/kv"
+)
+
+// Keys of profiles, after their keyspace; docs/formats.md draws them.
+//
+//	source, 'p', start, end            → the pane's record, JSON: without it the pane is not there
+//	source, 'h', start, end, column    → head of a column's profile
+//	source, 'q', start, end, column    → its body
+//	source, 'm', column                → fingerprint of the map that new profiles get
+//	source, 'n', column, fingerprint   → a map that profiles of the column have
+//
+// A pane of all time has the start and end 0.
+const (
+	profilePanes    byte = 'p'
+	profileHeads    byte = 'h'
+	profileBodies   byte = 'q'
+	profileMapNames byte = 'm'
+	profileMaps     byte = 'n'
+
+	// profileBatchBytes are committed at a time.
+	profileBatchBytes = 64 << 20
+)
+
+func profileKey(source string, table byte) []byte {
+	return append(kv.AppendString([]byte{kv.Profiles}, source), table)
+}
+
+// span is the time of a pane in microseconds; both 0 for all time.
+type span struct{ start, end int64 }
+
+func (s span) append(key []byte) []byte { return kv.AppendInt64(kv.AppendInt64(key, s.start), s.end) }
+
+func spanOf(start, end time.Time) span {
+	if start.IsZero() && end.IsZero() {
+		return span{}
+	}
+	return span{start.UnixMicro(), end.UnixMicro()}
+}
+
+func (s span) times() (start, end time.Time) {
+	if s == (span{}) {
+		return time.Time{}, time.Time{}
+	}
+	return time.UnixMicro(s.start).UTC(), time.UnixMicro(s.end).UTC()
+}
+
+// paneRecord is what is stored of a pane besides the profiles of its columns.
+type paneRecord struct {
+	driftline.ProfilePane
+	Profiled []columnRecord `json:"profiled"`
+}
+
+type columnRecord struct {
+	Name        string         `json:"name"`
+	Type        driftline.Type `json:"type,omitempty"`
+	Kind        string         `json:"kind"`
+	Fingerprint uint64         `json:"fingerprint,string"`
+}
+
+// profileMapsOf returns the maps that new profiles of a source get, by column.
+func (e *Engine) profileMapsOf(source string) (map[string]*profile.Map, error) {
+	maps := map[string]*profile.Map{}
+	prefix := profileKey(source, profileMapNames)
+	for pair, err := range e.kv.ScanPrefix(prefix) {
+		if err != nil {
+			return nil, err
+		}
+		column, _, err := kv.TakeString(pair.Key[len(prefix):])
+		if err != nil {
+			return nil, err
+		}
+		fingerprint, _, err := kv.TakeUint64(pair.Value)
+		if err != nil {
+			return nil, err
+		}
+		if maps[column], err = e.profileMap(source, column, fingerprint); err != nil {
+			return nil, err
+		}
+	}
+	return maps, nil
+}
+
+func profileMapKey(source, column string, fingerprint uint64) []byte {
+	return kv.AppendUint64(kv.AppendString(profileKey(source, profileMaps), column), fingerprint)
+}
+
+func (e *Engine) profileMap(source, column string, fingerprint uint64) (*profile.Map, error) {
+	raw, err := e.kv.Get(profileMapKey(source, column, fingerprint))
+	if err != nil {
+		return nil, err
+	}
+	m, err := profile.DecodeMap(raw)
+	if err != nil {
+		return nil, damagedProfile(source, err)
+	}
+	return m, nil
+}
+
+func damagedProfile(source string, err error) error {
+	return driftline.Errorf(driftline.DataLoss, "the profiles of %q cannot be read: %w", source, err).
+		WithHint("profile the table again")
+}
+
+// profileWriter stores profiles. A pane is there once its record is, which is last.
+type profileWriter struct {
+	engine *Engine
+	source string
+	batch  *kv.Batch
+	bytes  map[span]int64
+}
+
+func (e *Engine) newProfileWriter(source string) *profileWriter {
+	return &profileWriter{engine: e, source: source, batch: e.kv.NewBatch(), bytes: map[span]int64{}}
+}
+
+func (w *profileWriter) close() error { return w.batch.Close() }
+
+func (w *profileWriter) addMaps(columns []profiledColumn) {
+	for _, c := range columns {
+		w.batch.Set(profileMapKey(w.source, c.name, c.m.Fingerprint()), c.m.AppendTo(nil))
+		w.batch.Set(kv.AppendString(profileKey(w.source, profileMapNames), c.name), kv.AppendUint64(nil, c.m.Fingerprint()))
+	}
+}
+
+func (w *profileWriter) addColumn(pane span, name string, c *profile.Column) error {
+	if _, begun := w.bytes[pane]; !begun {
+		w.replace(pane)
+	}
+	head, body := c.AppendHead(nil), c.AppendBody(nil)
+	w.batch.Set(kv.AppendString(pane.append(profileKey(w.source, profileHeads)), name), head)
+	w.batch.Set(kv.AppendString(pane.append(profileKey(w.source, profileBodies)), name), body)
+	w.bytes[pane] += int64(len(head) + len(body))
+	if w.batch.Bytes() < profileBatchBytes {
+		return nil
+	}
+	return w.commit()
+}
+
+// replace takes away what is kept of a pane.
+func (w *profileWriter) replace(pane span) {
+	w.batch.Delete(pane.append(profileKey(w.source, profilePanes)))
+	w.batch.DeletePrefix(pane.append(profileKey(w.source, profileHeads)))
+	w.batch.DeletePrefix(pane.append(profileKey(w.source, profileBodies)))
+}
+
+func (w *profileWriter) addPane(pane span, record paneRecord) error {
+	record.Bytes = w.bytes[pane]
+	raw, err := json.Marshal(record)
+	if err != nil {
+		return err
+	}
+	w.batch.Set(pane.append(profileKey(w.source, profilePanes)), raw)
+	return nil
+}
+
+func (w *profileWriter) commit() error {
+	err := w.batch.Commit()
+	err = errors.Join(err, w.batch.Close())
+	w.batch = w.engine.kv.NewBatch()
+	return err
+}
+
+// profilePanes yields the records of the panes that lie in a window, by time.
+func (e *Engine) profilePanes(window driftline.ProfileWindow) ([]paneRecord, error) {
+	prefix := profileKey(window.Source, profilePanes)
+	from, to := int64(math.MinInt64), int64(math.MaxInt64)
+	if !window.Start.IsZero() {
+		from = window.Start.UnixMicro()
+	}
+	if !window.End.IsZero() {
+		to = window.End.UnixMicro()
+	}
+	var found []paneRecord
+	for pair, err := range e.kv.ScanFrom(kv.AppendInt64(slices.Clone(prefix), from), prefix) {
+		if err != nil {
+			return nil, err
+		}
+		var record paneRecord
+		if err := json.Unmarshal(pair.Value, &record); err != nil {
+			return nil, damagedProfile(window.Source, err)
+		}
+		pane := spanOf(record.Start, record.End)
+		if pane == (span{}) && (from > math.MinInt64 || to < math.MaxInt64) {
+			continue
+		}
+		if pane.start >= to {
+			break
+		}
+		if pane.end <= to {
+			found = append(found, record)
+		}
+	}
+	return found, nil
+}
+
+// readHeads visits the heads of a pane's columns in order of their names.
+func (e *Engine) readHeads(source string, pane span, visit func(column string, head []byte) error) error {
+	prefix := pane.append(profileKey(source, profileHeads))
+	for pair, err := range e.kv.ScanPrefix(prefix) {
+		if err != nil {
+			return err
+		}
+		column, _, err := kv.TakeString(pair.Key[len(prefix):])
+		if err != nil {
+			return err
+		}
+		if err := visit(column, pair.Value); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// readColumn reads the profile of a column of a pane.
+func (e *Engine) readColumn(source string, pane span, column string, m *profile.Map) (*profile.Column, error) {
+	head, err := e.kv.Get(kv.AppendString(pane.append(profileKey(source, profileHeads)), column))
+	if err != nil {
+		return nil, err
+	}
+	body, err := e.kv.Get(kv.AppendString(pane.append(profileKey(source, profileBodies)), column))
+	if err != nil {
+		return nil, err
+	}
+	c, err := profile.Decode(m, head, body)
+	if err != nil {
+		return nil, damagedProfile(source, err)
+	}
+	return c, nil
+}
