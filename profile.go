@@ -32,9 +32,23 @@ type ProfileRequest struct {
 
 // ProfileWindow is a span of time of a source. Its profile is that of all panes in it.
 type ProfileWindow struct {
-	Source string    `json:"source"`
+	Source string    `json:"source,omitempty"`
 	Start  time.Time `json:"start,omitzero"` // zero: from the first pane on
 	End    time.Time `json:"end,omitzero"`   // zero: to the last pane
+
+	// Data is a profile that the client holds, instead of one that the server keeps.
+	Data []byte `json:"data,omitempty"`
+}
+
+// ProfileFile is a profile that needs no server: to be written to a file, merged and compared.
+type ProfileFile struct {
+	Profile
+	Data []byte `json:"data"` // in the format of docs/formats.md
+}
+
+// ProfileMerge asks for what is kept of several windows, put together.
+type ProfileMerge struct {
+	Windows []ProfileWindow `json:"windows"`
 }
 
 // ProfileComparison asks the server to compare two windows by their profiles alone.

@@ -7,6 +7,7 @@ import (
 	"net/url"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/driftline/driftline"
 )
@@ -285,6 +286,65 @@ func (c *Client) DriftPage(ctx context.Context, report *driftline.DriftReport) (
 		return nil, err
 	}
 	return response.Body, nil
+}
+
+// ProfileTable profiles a table of the server, which keeps the profiles.
+func (c *Client) ProfileTable(ctx context.Context, request driftline.ProfileRequest) ([]driftline.ProfilePane, error) {
+	panes, err := ask[[]driftline.ProfilePane](ctx, c, http.MethodPost, path("profiles"), request)
+	if err != nil {
+		return nil, err
+	}
+	return *panes, nil
+}
+
+// Profiles lists the panes that are kept of a source that lie in the window, of every
+// source if it names none.
+func (c *Client) Profiles(ctx context.Context, window driftline.ProfileWindow) ([]driftline.ProfilePane, error) {
+	panes, err := get[[]driftline.ProfilePane](ctx, c, withQuery(path("profiles"), windowQuery(window)))
+	if err != nil {
+		return nil, err
+	}
+	return *panes, nil
+}
+
+// Profile merges what is kept of a window.
+func (c *Client) Profile(ctx context.Context, window driftline.ProfileWindow) (*driftline.Profile, error) {
+	return get[driftline.Profile](ctx, c, withQuery(path("profiles", "merged"), windowQuery(window)))
+}
+
+// MergeProfiles puts windows, and profiles that were read from files, together.
+func (c *Client) MergeProfiles(ctx context.Context, windows ...driftline.ProfileWindow) (*driftline.ProfileFile, error) {
+	return ask[driftline.ProfileFile](ctx, c, http.MethodPost, path("profiles", "merge"), driftline.ProfileMerge{Windows: windows})
+}
+
+// CompareProfiles compares two windows by what is kept of them.
+func (c *Client) CompareProfiles(ctx context.Context, request driftline.ProfileComparison) (*driftline.DriftReport, error) {
+	return ask[driftline.DriftReport](ctx, c, http.MethodPost, path("profiles", "compare"), request)
+}
+
+// DropProfiles has the server forget the panes of a window, and returns how many there were.
+func (c *Client) DropProfiles(ctx context.Context, window driftline.ProfileWindow) (int, error) {
+	dropped, err := ask[struct {
+		Panes int `json:"panes"`
+	}](ctx, c, http.MethodDelete, withQuery(path("profiles"), windowQuery(window)), nil)
+	if err != nil {
+		return 0, err
+	}
+	return dropped.Panes, nil
+}
+
+func windowQuery(w driftline.ProfileWindow) url.Values {
+	query := url.Values{}
+	if w.Source != "" {
+		query.Set("source", w.Source)
+	}
+	if !w.Start.IsZero() {
+		query.Set("start", w.Start.UTC().Format(time.RFC3339Nano))
+	}
+	if !w.End.IsZero() {
+		query.Set("end", w.End.UTC().Format(time.RFC3339Nano))
+	}
+	return query
 }
 
 func withQuery(path string, query url.Values) string {

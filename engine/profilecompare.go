@@ -78,6 +78,13 @@ type windowColumn struct {
 
 // readWindow reads the heads of a window's panes.
 func (e *Engine) readWindow(ctx context.Context, window driftline.ProfileWindow) (*profiledWindow, error) {
+	if len(window.Data) > 0 {
+		d, err := DecodeProfile(window.Data)
+		if err != nil {
+			return nil, err
+		}
+		return d.window(), nil
+	}
 	records, err := e.profilePanes(window)
 	if err != nil {
 		return nil, err
@@ -386,6 +393,9 @@ func (c *profiledComparison) difference() profile.Difference {
 
 // readAgain reads the rows that the panes of a window were made of.
 func (e *Engine) readAgain(ctx context.Context, w *profiledWindow, open map[string]*profile.Refinement, add func(*profile.Refinement, []float64)) error {
+	if len(w.records) == 0 {
+		return driftline.Errorf(driftline.FailedPrecondition, "the rows of a profile that is not kept here cannot be read again").WithHint("leave exact out")
+	}
 	first := w.records[0]
 	for _, record := range w.records {
 		if record.Table != first.Table || record.Time != first.Time || record.Table == (driftline.DriftSource{}) {

@@ -213,7 +213,7 @@ func (e *Engine) projected(rows driftline.Batches, schema *arrow.Schema) driftli
 
 // profileTask is one request to profile a table.
 type profileTask struct {
-	engine  *Engine
+	engine  *Engine // nil if nothing is stored
 	req     driftline.ProfileRequest
 	columns []profiledColumn
 	known   map[string]bool // columns whose maps the source has
@@ -223,8 +223,22 @@ type profileTask struct {
 	paneCount int64
 }
 
+// newProfileTask is a task of the engine, with the maps that there are.
 func (e *Engine) newProfileTask(req driftline.ProfileRequest, schema *arrow.Schema) (*profileTask, error) {
-	t := &profileTask{engine: e, req: req, known: map[string]bool{}}
+	maps, err := e.mapsFor(req)
+	if err != nil {
+		return nil, err
+	}
+	t, err := newProfileTask(req, schema, maps)
+	if err != nil {
+		return nil, err
+	}
+	t.engine = e
+	return t, nil
+}
+
+func newProfileTask(req driftline.ProfileRequest, schema *arrow.Schema, maps map[string]*profile.Map) (*profileTask, error) {
+	t := &profileTask{req: req, known: map[string]bool{}}
 	switch {
 	case req.Source == "":
 		return nil, driftline.Errorf(driftline.Invalid, "the profiles of a SELECT need a source").WithHint("give a name that they are kept under, such as \"delays\"")
@@ -233,10 +247,6 @@ func (e *Engine) newProfileTask(req driftline.ProfileRequest, schema *arrow.Sche
 			WithHint("give it a short name")
 	case req.Pane < 0 || req.Pane > 0 && time.Duration(req.Pane)%time.Microsecond != 0:
 		return nil, driftline.Errorf(driftline.Invalid, "a pane of %s is not possible", time.Duration(req.Pane)).WithHint("give whole microseconds, such as 1h or 1d")
-	}
-	maps, err := e.mapsFor(req)
-	if err != nil {
-		return nil, err
 	}
 	if err := t.choose(schema, maps); err != nil {
 		return nil, err
@@ -248,6 +258,9 @@ func (e *Engine) newProfileTask(req driftline.ProfileRequest, schema *arrow.Sche
 // some: those of the reference, or those that the source has.
 func (e *Engine) mapsFor(req driftline.ProfileRequest) (map[string]*profile.Map, error) {
 	source := cmp.Or(req.Reference, req.Source)
+	if source == "" {
+		return nil, nil // which is refused later
+	}
 	maps, err := e.profileMapsOf(source)
 	if err == nil && len(maps) == 0 && req.Reference != "" {
 		return nil, driftline.Errorf(driftline.NotFound, "there are no profiles of %q", source).WithHint("profile the reference first")
@@ -449,9 +462,13 @@ func (t *profileTask) record(s span, rows int64) paneRecord {
 	}}
 	r.Start, r.End = s.times()
 	for _, c := range t.columns {
-		r.Profiled = append(r.Profiled, columnRecord{c.name, c.typ, c.kind, c.m.Fingerprint()})
+		r.Profiled = append(r.Profiled, c.record())
 	}
 	return r
+}
+
+func (c profiledColumn) record() columnRecord {
+	return columnRecord{c.name, c.typ, c.kind, c.m.Fingerprint()}
 }
 
 // scan profiles some columns, several parts of the table at once.

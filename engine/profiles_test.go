@@ -264,7 +264,7 @@ func TestProfileRefuses(t *testing.T) {
 		{driftline.ProfileRequest{Table: rowsOfDay(0)}, "the profiles of a SELECT need a source"},
 		{driftline.ProfileRequest{Table: readingsTable, Columns: []string{"tmep"}}, `column "tmep" does not exist`},
 		{driftline.ProfileRequest{Table: readingsTable, Pane: 1}, "a pane of 1ns is not possible"},
-		{driftline.ProfileRequest{Table: readingsTable, Pane: driftline.Duration(time.Hour), Time: "temp"}, `column "temp" is double precision, and no time`},
+		{driftline.ProfileRequest{Table: readingsTable, Pane: driftline.Duration(time.Hour), Time: "temp"}, `column "temp" is float64, and no time`},
 		{driftline.ProfileRequest{Table: readingsTable, Reference: "nothing"}, `there are no profiles of "nothing"`},
 		{driftline.ProfileRequest{Table: driftline.DriftSource{Ref: driftline.ViewRef("redings")}}, `"redings" does not exist`},
 	} {

@@ -20,6 +20,13 @@ func (e *Engine) ProfileOf(ctx context.Context, window driftline.ProfileWindow) 
 		return nil, err
 	}
 	defer e.end()
+	if len(window.Data) > 0 {
+		d, err := DecodeProfile(window.Data)
+		if err != nil {
+			return nil, err
+		}
+		return d.Summary(), nil
+	}
 	w, err := e.readWindow(ctx, window)
 	if err != nil {
 		return nil, err
@@ -37,8 +44,7 @@ func (e *Engine) ProfileOf(ctx context.Context, window driftline.ProfileWindow) 
 		}
 		c := w.columns[name]
 		if c.mixed {
-			return nil, driftline.Errorf(driftline.FailedPrecondition, "the panes of %q were profiled for different references: column %q cannot be put together", window.Source, name).
-				WithHint("choose a window of panes that were made for one reference, or profile the table again")
+			return nil, mixedColumn(window.Source, name)
 		}
 		whole, err := c.whole()
 		if err != nil {
@@ -47,6 +53,11 @@ func (e *Engine) ProfileOf(ctx context.Context, window driftline.ProfileWindow) 
 		p.Columns = append(p.Columns, columnProfile(c.columnRecord, whole))
 	}
 	return p, nil
+}
+
+func mixedColumn(source, column string) error {
+	return driftline.Errorf(driftline.FailedPrecondition, "the panes of %q were profiled for different references: column %q cannot be put together", source, column).
+		WithHint("choose a window of panes that were made for one reference, or profile the table again")
 }
 
 // columnProfile describes a column.

@@ -20,6 +20,7 @@ const (
 	opHistory    = "history"
 	opHistorical = "historical"
 	opDrift      = "drift"
+	opProfile    = "profile"
 )
 
 // putCommand is the descriptor of a DoPut.
@@ -102,6 +103,16 @@ type driftCommand struct {
 	ReferenceName string `json:"reference_name"`
 	CurrentName   string `json:"current_name"`
 	driftline.DriftOptions
+}
+
+// profileCommand profiles the rows of the stream. They are kept as one pane of Source, from
+// Start to End, or, with Local, sent back and kept nowhere; Like is a profile that they are
+// then to be compared with.
+type profileCommand struct {
+	Op string `json:"op"`
+	driftline.ProfileRequest
+	Local bool   `json:"local"`
+	Like  []byte `json:"like"`
 }
 
 // isJSON tells our commands from Flight SQL's, which are protobuf and begin with

@@ -49,6 +49,41 @@ func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, 
 	return out.close(out.sendTrailer(report))
 }
 
+// profile answers rows with what is kept of them.
+func (s *service) profile(ctx context.Context, command profileCommand, in *inbound, stream frameStream) error {
+	rows, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	var answer any
+	if command.Local {
+		answer, err = profileLocally(ctx, command, counted(ctx, rows))
+	} else {
+		answer, err = s.engine.StoreProfile(ctx, command.ProfileRequest, counted(ctx, rows))
+	}
+	if err != nil {
+		return err
+	}
+	out := s.outbound(ctx, stream, arrow.NewSchema(nil, nil))
+	return out.close(out.sendTrailer(answer))
+}
+
+func profileLocally(ctx context.Context, command profileCommand, rows driftline.Batches) (*driftline.ProfileFile, error) {
+	var like *engine.ProfileData
+	if len(command.Like) > 0 {
+		var err error
+		if like, err = engine.DecodeProfile(command.Like); err != nil {
+			return nil, err
+		}
+	}
+	d, err := engine.ProfileRows(ctx, command.ProfileRequest, rows, like)
+	if err != nil {
+		return nil, err
+	}
+	return d.File()
+}
+
 // halves are one stream as two. The second one waits for the end of the first, so
 // that both may be read at the same time.
 type halves struct {

@@ -110,8 +110,14 @@ func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error
 			return err
 		}
 		return s.drift(ctx, command, in, stream)
+	case opProfile:
+		command, err := parse[profileCommand](descriptor.GetCmd())
+		if err != nil {
+			return err
+		}
+		return s.profile(ctx, command, in, stream)
 	}
-	return unknownOp("DoExchange", op, opHistorical, opOnline, opHistory, opDrift)
+	return unknownOp("DoExchange", op, opHistorical, opOnline, opHistory, opDrift, opProfile)
 }
 
 // actionHealthcheck is our one action; the others are Flight SQL's.

@@ -86,6 +86,12 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/api/v1/sql", handle: s.runSQL, body: small, allow: long},
 		{method: "GET", path: "/api/v1/lineage", handle: answer(s.lineage)},
 		{method: "POST", path: "/api/v1/drift", handle: answer(s.drift), body: small, allow: long},
+		{method: "POST", path: "/api/v1/profiles", handle: answer(s.profileTable), body: small, allow: 4 * time.Hour},
+		{method: "GET", path: "/api/v1/profiles", handle: answer(s.profiles)},
+		{method: "DELETE", path: "/api/v1/profiles", handle: answer(s.dropProfiles)},
+		{method: "GET", path: "/api/v1/profiles/merged", handle: answer(s.profileOf), allow: long},
+		{method: "POST", path: "/api/v1/profiles/compare", handle: answer(s.compareProfiles), body: artifact, allow: long},
+		{method: "POST", path: "/api/v1/profiles/merge", handle: answer(s.mergeProfiles), body: artifact, allow: long},
 		{method: "POST", path: "/api/v1/drift/report", handle: driftReport, body: large},
 
 		{method: "GET", path: "/api/v1/monitors", handle: answer(s.monitors)},
