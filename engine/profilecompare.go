@@ -31,10 +31,11 @@ func (e *Engine) CompareProfiles(ctx context.Context, req driftline.ProfileCompa
 		return nil, err
 	}
 	defer e.end()
-	levels, err := levelsOf(req.DriftOptions)
+	rules, err := profileRules(req.DriftOptions)
 	if err != nil {
 		return nil, err
 	}
+	levels := rules.levels
 	var windows [2]*profiledWindow
 	group, ctx := errgroup.WithContext(ctx)
 	for i, window := range []driftline.ProfileWindow{req.Reference, req.Current} {
@@ -55,7 +56,17 @@ func (e *Engine) CompareProfiles(ctx context.Context, req driftline.ProfileCompa
 			return nil, err
 		}
 	}
-	return reportOfProfiles(windows[0], windows[1], compared, levels), nil
+	return reportOfProfiles(windows[0], windows[1], compared, rules), nil
+}
+
+// profileRules are the rules of a comparison of profiles, which has one test for each kind.
+func profileRules(opts driftline.DriftOptions) (*rules, error) {
+	r, err := newRules(opts)
+	if err == nil && (r.preset != presetDriftline || len(r.tests) > 0 || len(r.multivariate) > 0) {
+		err = driftline.Errorf(driftline.Invalid, "profiles are compared by the preset driftline and its tests only").
+			WithHint("leave preset, tests and multivariate out, or compare the rows")
+	}
+	return &r, err
 }
 
 // profiledWindow is what is kept of a window, one entry per column.
@@ -299,6 +310,7 @@ func (c *profiledComparison) setDistance(found profile.Difference, levels drift.
 	}
 	c.Statistic, c.Effect = driftline.Number(found.D.Low), driftline.Number(found.D.Low)
 	c.PValue = driftline.Number(distanceP(found.D.Low, found))
+	c.CombinedPValue = c.PValue
 	c.Location = driftline.Number(found.Location)
 	low := drift.KSResult{D: found.D.Low, N: found.N, M: found.M}
 	high := drift.KSResult{D: found.D.High, N: found.N, M: found.M}
@@ -338,6 +350,11 @@ func (c *profiledComparison) testCategoryProfiles(levels drift.Levels) error {
 			c.note("%s of the rows are of names that are not kept: they were compared by hash", percent(rest, c.ReferenceRows+c.CurrentRows))
 		}
 	}
+	c.setHistogram(drift.NewCategoryHistogram(reference, current))
+	if c.ReferenceRows == 0 || c.CurrentRows == 0 {
+		return nil
+	}
+	c.UnseenShare = driftline.Number(float64(unseenIn(reference, current)) / float64(c.CurrentRows))
 	c.testCounts(reference, current, levels.Alpha)
 	return nil
 }
@@ -478,12 +495,13 @@ func rowsWithin(batch arrow.RecordBatch, index int, spans []span) []int32 {
 }
 
 // reportOfProfiles decides. A verdict must hold for all of a bracket.
-func reportOfProfiles(reference, current *profiledWindow, compared []*profiledComparison, levels drift.Levels) *driftline.DriftReport {
+func reportOfProfiles(reference, current *profiledWindow, compared []*profiledComparison, rules *rules) *driftline.DriftReport {
+	levels := rules.levels
 	columns := make([]*comparison, len(compared))
 	for i, c := range compared {
 		columns[i] = c.comparison
 	}
-	r := report(columns, levels, reference.rows, current.rows)
+	r := report(columns, rules, reference.rows, current.rows)
 	r.Reference.Name, r.Current.Name = reference.name, current.name
 	for i := range r.Columns {
 		c := &r.Columns[i]

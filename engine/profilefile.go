@@ -146,16 +146,16 @@ func (d *ProfileData) window() *profiledWindow {
 
 // CompareProfileData is [Engine.CompareProfiles] of profiles in memory.
 func CompareProfileData(ctx context.Context, reference, current *ProfileData, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
-	levels, err := levelsOf(opts)
+	rules, err := profileRules(opts)
 	if err != nil {
 		return nil, err
 	}
 	a, b := reference.window(), current.window()
-	compared, err := compareWindows(ctx, a, b, opts, levels)
+	compared, err := compareWindows(ctx, a, b, opts, rules.levels)
 	if err != nil {
 		return nil, err
 	}
-	return reportOfProfiles(a, b, compared, levels), nil
+	return reportOfProfiles(a, b, compared, rules), nil
 }
 
 // dataHeader is the header of a profile that stands alone.
