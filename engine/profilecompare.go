@@ -73,7 +73,7 @@ func profileRules(opts driftline.DriftOptions) (*rules, error) {
 type profiledWindow struct {
 	name    string
 	rows    int64
-	records []paneRecord // where it comes from; nil for a profile that is not of the store
+	records []keptPane // where it comes from; nil for a profile that is not of the store
 	order   []string
 	columns map[string]*windowColumn
 }
@@ -127,7 +127,7 @@ func windowName(w driftline.ProfileWindow) string {
 }
 
 // addHeads merges the heads of a pane.
-func (e *Engine) addHeads(w *profiledWindow, record paneRecord) error {
+func (e *Engine) addHeads(w *profiledWindow, record keptPane) error {
 	known := make(map[string]columnRecord, len(record.Profiled))
 	for _, c := range record.Profiled {
 		known[c.Name] = c
@@ -161,7 +161,7 @@ func (e *Engine) addHeads(w *profiledWindow, record paneRecord) error {
 }
 
 // wholeColumn merges the profiles of a column of the panes that have it.
-func (e *Engine) wholeColumn(source string, records []paneRecord, name string, of *windowColumn) (*profile.Column, error) {
+func (e *Engine) wholeColumn(source string, records []keptPane, name string, of *windowColumn) (*profile.Column, error) {
 	whole := profile.New(of.m)
 	for _, record := range records {
 		if !slices.ContainsFunc(record.Profiled, func(c columnRecord) bool { return c.Name == name }) {

@@ -456,8 +456,8 @@ func (t *profileTask) spanOf(start int64) span {
 	return span{}
 }
 
-func (t *profileTask) record(s span, rows int64) paneRecord {
-	r := paneRecord{ProfilePane: driftline.ProfilePane{
+func (t *profileTask) record(s span, rows int64) keptPane {
+	r := keptPane{ProfilePane: driftline.ProfilePane{
 		Source: t.req.Source, Rows: rows, Columns: len(t.columns), Created: t.engine.now().UTC(), Table: t.req.Table, Time: t.req.Time,
 	}}
 	r.Start, r.End = s.times()

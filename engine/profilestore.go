@@ -55,8 +55,8 @@ func (s span) times() (start, end time.Time) {
 	return time.UnixMicro(s.start).UTC(), time.UnixMicro(s.end).UTC()
 }
 
-// paneRecord is what is stored of a pane besides the profiles of its columns.
-type paneRecord struct {
+// keptPane is what is stored of a pane besides the profiles of its columns.
+type keptPane struct {
 	driftline.ProfilePane
 	Profiled []columnRecord `json:"profiled"`
 }
@@ -154,7 +154,7 @@ func (w *profileWriter) replace(pane span) {
 	w.batch.DeletePrefix(pane.append(profileKey(w.source, profileBodies)))
 }
 
-func (w *profileWriter) addPane(pane span, record paneRecord) error {
+func (w *profileWriter) addPane(pane span, record keptPane) error {
 	record.Bytes = w.bytes[pane]
 	raw, err := json.Marshal(record)
 	if err != nil {
@@ -172,7 +172,7 @@ func (w *profileWriter) commit() error {
 }
 
 // profilePanes yields the records of the panes that lie in a window, by time.
-func (e *Engine) profilePanes(window driftline.ProfileWindow) ([]paneRecord, error) {
+func (e *Engine) profilePanes(window driftline.ProfileWindow) ([]keptPane, error) {
 	prefix := profileKey(window.Source, profilePanes)
 	from, to := int64(math.MinInt64), int64(math.MaxInt64)
 	if !window.Start.IsZero() {
@@ -181,12 +181,12 @@ func (e *Engine) profilePanes(window driftline.ProfileWindow) ([]paneRecord, err
 	if !window.End.IsZero() {
 		to = window.End.UnixMicro()
 	}
-	var found []paneRecord
+	var found []keptPane
 	for pair, err := range e.kv.ScanFrom(kv.AppendInt64(slices.Clone(prefix), from), prefix) {
 		if err != nil {
 			return nil, err
 		}
-		var record paneRecord
+		var record keptPane
 		if err := json.Unmarshal(pair.Value, &record); err != nil {
 			return nil, damagedProfile(window.Source, err)
 		}
