@@ -5,6 +5,7 @@ import (
 	"context"
 	"net"
 	"os/exec"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -26,6 +27,7 @@ func TestPagesInABrowser(t *testing.T) {
 	s := newSite(t)
 	s.stock(t)
 	s.train(t)
+	s.watch(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -40,7 +42,7 @@ func TestPagesInABrowser(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, page := range stockedPages {
+	for _, page := range slices.Concat(stockedPages, watchedPages) {
 		t.Run(page.path, func(t *testing.T) {
 			dom, complaints := open(t, browser, "http://"+listener.Addr().String()+page.path)
 			if !strings.Contains(dom, page.want) {

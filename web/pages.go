@@ -43,6 +43,9 @@ func (s *Server) pageTable() []route {
 	get := func(path string, handle func(w http.ResponseWriter, r *http.Request) error) route {
 		return route{method: "GET", path: path, handle: handle, page: true}
 	}
+	post := func(path string, handle func(w http.ResponseWriter, r *http.Request) error) route {
+		return route{method: "POST", path: path, handle: handle, page: true, body: small}
+	}
 	return []route{
 		get("/{$}", s.cataloguePage),
 		get("/views/{name}", s.viewPage),
@@ -53,6 +56,13 @@ func (s *Server) pageTable() []route {
 		get("/runs/{id}", s.runPage),
 		get("/models", s.modelsPage),
 		get("/models/{model}", s.modelPage),
+		get("/monitors", s.monitorsPage),
+		get("/monitors/{name}", s.monitorPage),
+		get("/alerts", s.alertsPage),
+		get("/alerts/{id}", s.alertPage),
+		post("/alerts/{id}/acknowledge", s.alertForm(s.engine.AcknowledgeAlert)),
+		post("/alerts/{id}/snooze", s.alertForm(s.engine.SnoozeAlert)),
+		post("/alerts/{id}/resolve", s.alertForm(s.engine.ResolveAlert)),
 		get("/lineage", s.lineagePage),
 		get("/static/{file}", getStatic),
 	}
@@ -149,6 +159,9 @@ var pageFuncs = template.FuncMap{
 	"segment":  url.PathEscape,
 	"query":    url.QueryEscape,
 	"short":    shortText,
+	"dashed":   dashed,
+	"window":   windowText,
+	"instant":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"artifact": artifactURL,
 }
 
@@ -222,6 +235,19 @@ func stampText(t time.Time) string {
 	return t.Format("2006-01-02 15:04:05")
 }
 
+// windowText is the time from one instant to another, the day said once.
+func windowText(from, to time.Time) string {
+	from, to = from.UTC(), to.UTC()
+	day := from.Truncate(24 * time.Hour)
+	switch {
+	case from.Equal(day) && to.Equal(to.Truncate(24*time.Hour)) && to.Sub(from) == 24*time.Hour:
+		return from.Format("2006-01-02")
+	case to.Before(day.Add(24 * time.Hour)):
+		return from.Format("2006-01-02 15:04") + " – " + to.Format("15:04")
+	}
+	return stampText(from) + " – " + stampText(to)
+}
+
 // ageText is a TTL: "3h", "7d", or "any age".
 func ageText(d driftline.Duration) string {
 	switch whole := time.Duration(d); {
@@ -272,6 +298,10 @@ func refURL(ref driftline.Ref) string {
 		return "/runs/" + name
 	case ref.Kind == driftline.KindModel:
 		return "/models/" + name
+	case ref.Kind == driftline.KindMonitor:
+		return "/monitors/" + name
+	case ref.Kind == driftline.KindAlert:
+		return "/alerts/" + name
 	}
 	return "/lineage?ref=" + url.QueryEscape(ref.String())
 }

@@ -102,6 +102,8 @@ func TestEmptyPagesSayWhatToDoNext(t *testing.T) {
 		"/datasets": "save_as=",
 		"/runs":     "driftline.init(",
 		"/models":   "store.register_model(",
+		"/monitors": "driftline apply",
+		"/alerts":   "No alert.",
 		"/lineage":  "apply definitions first",
 	} {
 		if body := s.mustAsk(t, "GET", path, "", "Accept: text/html"); !strings.Contains(body, want) {

@@ -197,7 +197,7 @@ func (rt *router) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // wantsPage reports whether a person is looking: a browser, outside the API.
 func wantsPage(r *http.Request) bool {
-	return r.Method == http.MethodGet && !strings.HasPrefix(r.URL.Path, "/api/") &&
+	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && !strings.HasPrefix(r.URL.Path, "/api/") &&
 		strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 

@@ -1,0 +1,122 @@
+package web
+
+import (
+	"cmp"
+	"math"
+	"net/http"
+	"net/url"
+	"slices"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+type alertsPage struct {
+	State   driftline.AlertState
+	Monitor driftline.MonitorName
+	States  []heatChoice
+	Alerts  []driftline.Alert // the newest first
+}
+
+func (s *Server) alertsPage(w http.ResponseWriter, r *http.Request) error {
+	found, err := s.alerts(r)
+	if err != nil {
+		return err
+	}
+	q := r.URL.Query()
+	body := alertsPage{State: driftline.AlertState(q.Get("state")), Monitor: driftline.MonitorName(q.Get("monitor")), Alerts: found.Alerts}
+	for _, state := range []driftline.AlertState{"", driftline.AlertFiring, driftline.AlertResolved} {
+		body.States = append(body.States, body.choice(state))
+	}
+	return s.render(w, "alerts", page{Title: "Alerts", Section: "alerts", Body: body})
+}
+
+func (p alertsPage) choice(state driftline.AlertState) heatChoice {
+	values := url.Values{}
+	choice := heatChoice{Text: "all", Chosen: state == p.State}
+	if state != "" {
+		choice.Text = string(state)
+		values.Set("state", string(state))
+	}
+	if p.Monitor != "" {
+		values.Set("monitor", string(p.Monitor))
+	}
+	choice.URL = "/alerts"
+	if len(values) > 0 {
+		choice.URL += "?" + values.Encode()
+	}
+	return choice
+}
+
+type alertPage struct {
+	driftline.Alert
+	Monitored string      // address of the pane in its monitor's page
+	Instant   time.Time   // in the last pane that drifted
+	Evidence  columnTable // what drifted in it, by effect
+	Notices   []driftline.Notice
+}
+
+func (s *Server) alertPage(w http.ResponseWriter, r *http.Request) error {
+	alert, err := s.alert(r)
+	if err != nil {
+		return err
+	}
+	body := alertPage{Alert: alert, Instant: instantIn(alert.To)}
+	body.Monitored = monitorView{name: alert.Monitor, pane: body.Instant, evaluation: 1}.url()
+	report, err := s.engine.MonitorPane(r.Context(), alert.Monitor, body.Instant, 1)
+	if err != nil {
+		return err
+	}
+	body.Evidence = columnTable{Segments: len(report.Reports) > 1, Columns: evidenceOf(&report)}
+	if body.Notices, err = s.engine.Notices(alert.ID); err != nil {
+		return err
+	}
+	return s.render(w, "alert", page{Title: string(alert.ID), Section: "alerts", Body: body})
+}
+
+// evidenceOf returns what drifted in a pane, over all segments, by effect.
+func evidenceOf(report *driftline.PaneReport) []paneColumn {
+	var evidence []paneColumn
+	for _, one := range report.Reports {
+		for _, c := range one.Report.Columns {
+			if c.Verdict == driftline.Drift {
+				evidence = append(evidence, newPaneColumn(one.Segment, c))
+			}
+		}
+	}
+	slices.SortStableFunc(evidence, func(a, b paneColumn) int {
+		return cmp.Compare(knownEffect(b), knownEffect(a))
+	})
+	return evidence
+}
+
+func knownEffect(c paneColumn) float64 {
+	if e := float64(c.Effect); !math.IsNaN(e) {
+		return e
+	}
+	return math.Inf(-1)
+}
+
+// alertForm makes the route of a button: what a person does to an alert, and then its page.
+// Fields are those of an [driftline.AlertChange], and "for", the length of a snooze.
+func (s *Server) alertForm(do func(driftline.AlertID, driftline.AlertChange) (driftline.Alert, error)) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := r.ParseForm(); err != nil {
+			return unfit("the form cannot be read")
+		}
+		change := driftline.AlertChange{By: r.PostForm.Get("by"), Comment: r.PostForm.Get("comment")}
+		if text := r.PostForm.Get("for"); text != "" {
+			span, err := driftline.ParseSpan(text)
+			if err != nil {
+				return err
+			}
+			change.Until = span.After(s.engine.Now())
+		}
+		alert, err := do(alertOf(r), change)
+		if err != nil {
+			return err
+		}
+		http.Redirect(w, r, "/alerts/"+url.PathEscape(string(alert.ID)), http.StatusSeeOther)
+		return nil
+	}
+}
