@@ -40,7 +40,7 @@ var mayImport = map[string]struct {
 		"plans and runs joins and SQL over files it is told of; finds none itself"},
 	"registry": {[]string{".", "expression", "monitor", "storage/kv"}, "the ledger and its folds; checks what expressions and schedules mean when they are applied; knows no tables"},
 	"notify":   {[]string{"."}, "tells people of alerts; knows addresses and secrets, and nothing of how alerts come about"},
-	"engine": {[]string{".", "aggregate", "drift", "drift/detect", "drift/profile", "expression", "monitor", "notify", "query", "registry", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
+	"engine": {[]string{".", "aggregate", "drift", "drift/detect", "drift/estimate", "drift/profile", "expression", "monitor", "notify", "query", "registry", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online"},
 		"the use cases: the only place where the rooms meet"},
 	"flight": {[]string{".", "engine", "registry", "internal/flightdata", "internal/ipcverify"}, "an edge: translates a wire into calls of the engine"},
 	"web":    {[]string{".", "engine", "registry"}, "an edge: translates a wire into calls of the engine"},

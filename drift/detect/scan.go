@@ -9,7 +9,7 @@ var scanKind = Kind{
 	Name:  "scan",
 	About: "likelihood ratio of cuts on a geometric grid, looked at after every value: few false alarms, and no unit to set",
 	Parameters: []Parameter{
-		{Name: "run_length", About: "values between two false alarms, on average", Default: 1e6, Low: 100, High: 1e15},
+		{Name: "run_length", About: "values between two false alarms, on average: a goal, not a bound", Default: 1e6, Low: 100, High: 1e15},
 	},
 	build: func(value func(string) float64) (core, error) { return newScan(value("run_length")), nil },
 }
@@ -41,7 +41,9 @@ const (
 // as from 10. A stream has a thousand times fewer stretches of 10,000 values that do not
 // overlap, so as many false alarms come from long and from short stretches only if long
 // ones need less: that is the division by min(n₀, n₁). The 5 was measured, not derived,
-// so that streams without change (two-valued, normal, exponential) keep run_length.
+// so that streams without change come near run_length: at a million, 4 million values had 3
+// alarms as errors of rate 0.2, 5 as normal values, and none as errors of rate 0.05 and 0.5
+// and as exponential values. It is a goal, not a bound.
 //
 // The ratio is exact for streams of two values, such as errors. For others it is that of
 // the normal distribution, gap²·n₀n₁/(n₀+n₁)/2σ² where σ² is the variance of all values,
