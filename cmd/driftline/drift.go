@@ -82,8 +82,8 @@ func (a *app) drift(ctx context.Context, flags driftFlags) error {
 		return err
 	}
 	if flags.html != "" {
-		if err := durable.WriteFile(flags.html, func(w io.Writer) error { return web.DriftReport(w, report) }); err != nil {
-			return driftline.Errorf(driftline.Invalid, "cannot write %s: %w", flags.html, err).WithHint("choose a folder that exists and is writable")
+		if err := writeDriftPage(flags.html, report); err != nil {
+			return err
 		}
 	}
 	if err := a.answer(report, func(w io.Writer) error { return printDrift(w, report) }); err != nil {
@@ -266,3 +266,11 @@ func printDrift(w io.Writer, report *driftline.DriftReport) error {
 }
 
 func figure(n driftline.Number) string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }
+
+// writeDriftPage writes a report as one self-contained page.
+func writeDriftPage(path string, report *driftline.DriftReport) error {
+	if err := durable.WriteFile(path, func(w io.Writer) error { return web.DriftReport(w, report) }); err != nil {
+		return driftline.Errorf(driftline.Invalid, "cannot write %s: %w", path, err).WithHint("choose a folder that exists and is writable")
+	}
+	return nil
+}

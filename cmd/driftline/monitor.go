@@ -66,15 +66,18 @@ func orDash(text string) string {
 }
 
 func (a *app) monitorShowCommand() *cobra.Command {
-	var pane string
+	var pane, html string
 	command := &cobra.Command{
 		Use: "show MONITOR", Short: "Show a monitor, or what was found in one of its panes",
-		Example: "  driftline monitor show weather_daily\n  driftline monitor show weather_daily --pane 2013-06-01T00:00:00Z", Args: exactly(1),
+		Example: "  driftline monitor show weather_daily\n  driftline monitor show weather_daily --pane 2013-06-01T00:00:00Z --html june.html", Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			name := driftline.MonitorName(args[0])
 			at, err := parsePane(pane)
 			if err != nil {
 				return err
+			}
+			if html != "" && at.IsZero() {
+				return usagef("--html writes the report of a pane: say of which with --pane")
 			}
 			return a.withServer(c.Context(), func(server *client.Client) error {
 				if at.IsZero() {
@@ -84,11 +87,20 @@ func (a *app) monitorShowCommand() *cobra.Command {
 				if err != nil {
 					return err
 				}
+				if html != "" {
+					if len(report.Reports) == 0 {
+						return driftline.Errorf(driftline.FailedPrecondition, "the pane has no report: %s", orDash(report.Pane.Error))
+					}
+					if err := writeDriftPage(html, &report.Reports[0].Report); err != nil { // of all rows
+						return err
+					}
+				}
 				return a.answer(report, func(w io.Writer) error { return printPane(w, report) })
 			})
 		},
 	}
 	command.Flags().StringVar(&pane, "pane", "", "a time in the pane")
+	command.Flags().StringVar(&html, "html", "", "write the report of all rows of the pane to this file, self-contained")
 	return command
 }
 

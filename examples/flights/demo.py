@@ -1,5 +1,5 @@
 """Runs the whole story on the flights of 2013: a fresh server, definitions, ingest,
-a training set, a model, online reads, drift and lineage, time travel and a rebuild.
+a training set, a model, online reads, drift, monitors and lineage, time travel and a rebuild.
 
     python examples/flights/demo.py --bin bin/driftline --out build/demo
 
@@ -7,6 +7,7 @@ Everything it makes is under --out. The server runs on free ports while the demo
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -17,7 +18,9 @@ import sys
 import time
 
 HERE = pathlib.Path(__file__).parent
+MONITORS = HERE.parent / "monitors"
 NARROW = 72
+MONITOR_SECONDS = 120
 
 AS_REPORTED = """SELECT created, temp FROM features.weather AT (VERSION => 'as_reported')
     WHERE origin = 'JFK' AND event_timestamp = TIMESTAMPTZ '2013-05-09 02:00:00Z'"""
@@ -26,6 +29,21 @@ IN_SQL = """SELECT origin, count(*) AS flights, round(avg(visib), 2) AS miles_se
         (SELECT origin, scheduled_departure FROM datasets.late_departure),
         features => ['weather:visib'], event_timestamp => 'scheduled_departure', known_at => true)
     GROUP BY origin ORDER BY origin"""
+
+# Every column that a monitor compared in 2013, with what it found.
+FOUND = """SELECT strftime(pane_start, '%Y-%m') AS month, pane_start, monitor, "column", verdict,
+           effect, details
+    FROM meta.drift_results WHERE year(pane_start) = 2013 AND segment IS NULL
+    ORDER BY pane_start, effect DESC"""
+EPISODES = """SELECT id, severity, strftime(from_ts, '%Y-%m') AS since, panes AS months, state
+    FROM meta.alerts WHERE year(from_ts) = 2013 ORDER BY from_ts, id"""
+# A column that fell, and one that rose, in words.
+IN_WORDS = {
+    "temp": ("colder", "warmer"),
+    "dewp": ("drier air", "moister air"),
+    "wind_gust": ("weaker gusts", "stronger gusts"),
+    "dep_delay": ("flights leave more punctually", "flights leave later"),
+}
 
 
 def main() -> int:
@@ -67,36 +85,99 @@ def main() -> int:
         )
         print(f"exit code {status}: {'drift was found' if status == 3 else 'no drift'}")
 
-        headline("5. After a correction: the row as reported, and the training set made again")
+        headline("5. 2013 month by month: two monitors compare each with January to March")
+        monitor(server, out)
+
+        headline("6. After a correction: the row as reported, and the training set made again")
         server.cli("sql", AS_REPORTED)
         server.cli("dataset", "rebuild", "late_departure@1")
 
-        headline("6. A training set in pure SQL, grouped by airport")
+        headline("7. A training set in pure SQL, grouped by airport")
         server.cli("sql", IN_SQL)
 
-        headline("7. Do training and serving agree? Sampled in both stores, value by value")
+        headline("8. Do training and serving agree? Sampled in both stores, value by value")
         server.cli("check")
 
-        headline("8. Where does the model come from?")
+        headline("9. Where does the model come from?")
         server.cli("lineage", "model/late_departure@1")
 
-        headline("9. What there is now")
+        headline("10. What there is now")
         summary(server, out, started)
     return 0
 
 
+def monitor(server: "Server", out: pathlib.Path) -> None:
+    """Lets the monitors catch up with 2013 and says which months were how different."""
+    server.cli("apply", str(MONITORS))
+    print("the months since their start are over, so the server evaluates each now", flush=True)
+    names = ("weather_monthly", "departures_monthly")
+    wait_for_panes(server, len(names) * 12)
+    for name in names:  # the year is over
+        server.output("monitor", "pause", name)
+    found = server.rows(FOUND)
+    print(f"\n{'month':7}  {'drifted':8}  what is different from January to March")
+    for month in sorted({row["month"] for row in found}):
+        of_month = [row for row in found if row["month"] == month and row["effect"] is not None]
+        drifted = [row for row in of_month if row["verdict"] == "drift"]
+        words = ", ".join(map(in_words, drifted[:4])) or "nothing that matters"
+        print(f"{month:7}  {len(drifted)} of {len(of_month):<3}  {words}")
+    print()
+    server.cli("sql", EPISODES)
+    print("nobody was told: these months were over before the monitors were there. Notices of")
+    print(f"the months to come go to {relative(out / 'notices.jsonl')}, as --channels says.")
+    most = most_drifted(found)
+    server.cli(
+        *("monitor", "show", most["monitor"], "--pane", most["pane_start"]),
+        *("--html", str(out / "most_drifted_month.html")),
+    )
+
+
+def wait_for_panes(server: "Server", count: int) -> None:
+    until = time.monotonic() + MONITOR_SECONDS
+    seen = "SELECT count(*) AS n FROM meta.monitor_panes WHERE year(pane_start) = 2013"
+    while server.rows(seen)[0]["n"] < count:
+        if time.monotonic() > until:
+            raise SystemExit(f"2013 was not evaluated within {MONITOR_SECONDS} s")
+        time.sleep(0.2)
+
+
+def in_words(row: dict) -> str:
+    """Says which way a column went, by the means of its histograms."""
+    histogram = json.loads(row["details"])["histogram"]
+    edges = histogram["edges"]
+    middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
+
+    def mean(side: str) -> float:
+        counts = histogram[side]
+        return sum(m * n for m, n in zip(middles, counts, strict=True)) / sum(counts)
+
+    name = row["column"]
+    fell, rose = IN_WORDS.get(name, (f"{name} lower", f"{name} higher"))
+    return f"{rose if mean('current') > mean('reference') else fell} ({row['effect']:.2f})"
+
+
+def most_drifted(found: list[dict]) -> dict:
+    """Returns a row of the pane of which most columns drifted, and those the most."""
+    panes: dict[tuple, list[dict]] = {}
+    for row in found:
+        panes.setdefault((row["monitor"], row["pane_start"]), []).append(row)
+    return max(
+        panes.values(),
+        key=lambda rows: [
+            sum(row["verdict"] == "drift" for row in rows),
+            sum(row["effect"] or 0 for row in rows),
+        ],
+    )[0]
+
+
 def summary(server: "Server", out: pathlib.Path, started: float) -> None:
-    counted = json.loads(
-        server.output(
-            "sql",
-            "--json",
-            """SELECT (SELECT count(*) FROM features.weather) AS weather,
+    counted = server.rows(
+        """SELECT (SELECT count(*) FROM features.weather) AS weather,
                       (SELECT count(*) FROM features.carrier_performance) AS landings,
                       (SELECT count(*) FROM features.departures) AS departures,
                       (SELECT count(*) FROM features.planes) AS planes,
                       (SELECT max(rows) FROM meta.datasets) AS training_rows,
-                      (SELECT max(value) FROM meta.metrics WHERE key = 'auc') AS auc""",
-        )
+                      (SELECT max(value) FROM meta.metrics WHERE key = 'auc') AS auc"""
     )[0]
     rows = sum(counted[view] for view in ("weather", "landings", "departures", "planes"))
     auc = counted["auc"]
@@ -107,6 +188,7 @@ def summary(server: "Server", out: pathlib.Path, started: float) -> None:
     print()
     print(f"notebook          {relative(out / 'flights.html')}")
     print(f"drift report      {relative(out / 'drift.html')}")
+    print(f"month of most     {relative(out / 'most_drifted_month.html')}")
     print()
     print("next: `make run`, then open")
     print("  http://127.0.0.1:8816/                                      the catalogue")
@@ -124,7 +206,10 @@ class Server:
 
     def __enter__(self) -> "Server":
         self.log = open(self.out / "server.log", "w")
-        command = [self.binary, "serve", "--data", self.out / "data"]
+        channels = self.out / "channels.yaml"
+        notices = json.dumps(str(self.out / "notices.jsonl"))
+        channels.write_text(f"channels:\n  ops: {{type: file, path: {notices}}}\n")
+        command = [self.binary, "serve", "--data", self.out / "data", "--channels", channels]
         command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
         self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
         lines = []
@@ -150,6 +235,9 @@ class Server:
         shown = " ".join(f'"{w}"' if " " in w else w for w in map(short, words))
         print(f"$ driftline {shown}", flush=True)
         return run([self.binary, *words, "--server", self.url], expect=expect)
+
+    def rows(self, sql: str) -> list[dict]:
+        return json.loads(self.output("sql", "--json", sql))
 
     def output(self, *words: str) -> str:
         command = [self.binary, *words, "--server", self.url]

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import driftline
 import pytest
+import yaml
 from conftest import World, make_world
-from driftline import Monitor
-from server_process import running
+from driftline import Entity, FeatureView, Monitor
+from server_process import ROOT, running
 
 DAY = timedelta(days=1)
 PATIENCE_SECONDS = 120
@@ -204,3 +205,17 @@ def test_what_is_no_monitor(store, daily, change, says):
     with pytest.raises(driftline.DriftlineError, match=says):
         store.apply(wrong)
     assert "wrong" not in store.monitors()
+
+
+def test_the_monitors_of_the_flights_are_accepted(store):
+    read = {}
+    for name in ("flights/weather", "flights/departures", "monitors/flights"):
+        text = (ROOT / "examples" / f"{name}.yaml").read_text(encoding="utf-8")
+        for kind, bodies in yaml.safe_load(text).items():
+            read.setdefault(kind, []).extend(bodies)
+    store.apply([Entity.from_json(e) for e in read["entities"]])
+    store.apply([FeatureView.from_json(v) for v in read["feature_views"]])
+    for body in read["monitors"]:  # YAML reads times as such
+        monitor = Monitor.from_json(body)
+        assert not store.plan(monitor).is_empty
+        assert Monitor.from_json(monitor.to_json()) == monitor
