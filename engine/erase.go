@@ -23,17 +23,19 @@ import (
 )
 
 // Erase removes everything about one thing: its rows from the ingest log and from every
-// file of every view of the entity, its online rows and their history, and the rows of the saved datasets
-// that such views were joined to. Older snapshots whose files had such rows are given
-// up, pinned or not: what was asked to be forgotten weighs more than a dataset that can
-// be made again. A dataset that loses rows is marked as [driftline.Dataset.Erased], and
-// cannot be made again at all. Files that a running query reads go when it ends. Rows
-// that are written while Erase runs may stay.
+// file of every view of the entity, its online rows and their history, the rows of the
+// saved datasets that such views were joined to, and the profiles of all of these. Older
+// snapshots whose files had such rows are given up, pinned or not: what was asked to be
+// forgotten weighs more than a dataset that can be made again. A dataset that loses rows is
+// marked as [driftline.Dataset.Erased], and cannot be made again at all. Files that a running
+// query reads go when it ends. Rows that are written while Erase runs may stay, and so may
+// the first profile of a source that is made meanwhile.
 //
 // It is written down first and carried on when the folder is opened after a crash.
-// Erasing what is not there is no error. Views with a source, artifacts and the texts
-// that people wrote, such as the SQL of a spine, are left alone. The key-value store's
-// log is overwritten as it is used again, at the latest after the next start.
+// Erasing what is not there is no error. Views with a source, artifacts, profiles of rows
+// that a client sent, and the texts that people wrote, such as the SQL of a spine, are left
+// alone. The key-value store's log is overwritten as it is used again, at the latest after
+// the next start.
 func (e *Engine) Erase(ctx context.Context, req driftline.ErasureRequest) (driftline.Erasure, error) {
 	entity, err := e.registry.Entity(req.Entity)
 	if err != nil {
@@ -47,20 +49,34 @@ func (e *Engine) Erase(ctx context.Context, req driftline.ErasureRequest) (drift
 	}
 	defer e.end()
 	key := append([]byte{kv.Erasures}, rand.Text()...)
-	body, err := json.Marshal(req)
-	if err != nil {
-		return driftline.Erasure{}, err
-	}
-	b := e.kv.NewBatch()
-	defer b.Close()
-	b.Set(key, body)
-	if err := b.Commit(); err != nil {
+	note := erasureNote{ErasureRequest: req}
+	if err := e.noteErasure(key, note); err != nil {
 		return driftline.Erasure{}, err
 	}
 	if err := e.reached(stepErasureNoted); err != nil {
 		return driftline.Erasure{}, err
 	}
-	return e.erase(context.WithoutCancel(ctx), req, key)
+	return e.erase(context.WithoutCancel(ctx), note, key)
+}
+
+// erasureNote is what is written down of an erasure until it is done.
+type erasureNote struct {
+	driftline.ErasureRequest
+
+	// Rewritten are the views and datasets whose rows may be gone already: what was
+	// derived from them is not.
+	Rewritten []driftline.Ref `json:"rewritten,omitempty"`
+}
+
+func (e *Engine) noteErasure(key []byte, note erasureNote) error {
+	body, err := json.Marshal(note)
+	if err != nil {
+		return err
+	}
+	b := e.kv.NewBatch()
+	defer b.Close()
+	b.Set(key, body)
+	return b.Commit()
 }
 
 // resumeErasures carries on what a crash interrupted.
@@ -73,21 +89,22 @@ func (e *Engine) resumeErasures(ctx context.Context) error {
 		left = append(left, kv.Pair{Key: slices.Clone(pair.Key), Value: slices.Clone(pair.Value)})
 	}
 	for _, pair := range left {
-		var req driftline.ErasureRequest
-		if err := json.Unmarshal(pair.Value, &req); err != nil {
+		var note erasureNote
+		if err := json.Unmarshal(pair.Value, &note); err != nil {
 			return driftline.Errorf(driftline.DataLoss, "the record of an erasure is damaged: %w", err)
 		}
-		e.log.Info("recover: carrying on an erasure", "entity", req.Entity)
-		if _, err := e.erase(ctx, req, pair.Key); err != nil {
+		e.log.Info("recover: carrying on an erasure", "entity", note.Entity)
+		if _, err := e.erase(ctx, note, pair.Key); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// erase does what req says, forgets req itself, which is stored under key, and writes
-// the ledger line. Every step may be repeated.
-func (e *Engine) erase(ctx context.Context, req driftline.ErasureRequest, key []byte) (driftline.Erasure, error) {
+// erase does what the note says, forgets the note itself, which is stored under key, and
+// writes the ledger line. Every step may be repeated.
+func (e *Engine) erase(ctx context.Context, note erasureNote, key []byte) (driftline.Erasure, error) {
+	req := note.ErasureRequest
 	entity, err := e.registry.Entity(req.Entity)
 	if err != nil {
 		return driftline.Erasure{}, err
@@ -96,7 +113,7 @@ func (e *Engine) erase(ctx context.Context, req driftline.ErasureRequest, key []
 	if err != nil {
 		return driftline.Erasure{}, err
 	}
-	run := &erasing{engine: e, target: target, outcome: driftline.Erasure{
+	run := &erasing{engine: e, target: target, key: key, note: note, outcome: driftline.Erasure{
 		Entity: req.Entity, Tables: []driftline.ErasedTable{}, Keys: target.salted(), Reason: req.Reason,
 	}}
 	for _, view := range e.registry.Views() {
@@ -117,7 +134,13 @@ func (e *Engine) erase(ctx context.Context, req driftline.ErasureRequest, key []
 	if err := e.reached(stepDatasetsErased); err != nil {
 		return driftline.Erasure{}, err
 	}
-	return run.finish(ctx, key)
+	if run.outcome.Profiles, err = e.forgetProfiles(ctx, run.note.Rewritten); err != nil {
+		return driftline.Erasure{}, err
+	}
+	if err := e.reached(stepProfilesForgotten); err != nil {
+		return driftline.Erasure{}, err
+	}
+	return run.finish(ctx)
 }
 
 // The steps of an erasure between which tests crash.
@@ -126,6 +149,8 @@ const (
 	stepViewLocked     = "view locked"
 	stepViewsErased    = "views erased"
 	stepDatasetsErased = "datasets erased"
+
+	stepProfilesForgotten = "profiles forgotten"
 )
 
 // target is the thing to erase.
@@ -238,6 +263,8 @@ func (t *target) placesIn(schema *arrow.Schema) []int {
 type erasing struct {
 	engine  *Engine
 	target  *target
+	key     []byte // of the note
+	note    erasureNote
 	outcome driftline.Erasure
 
 	snapshots []offline.Snapshot  // new ones, for the ledger
@@ -285,6 +312,15 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	return r.giveUp(ctx, table, hit, next)
 }
 
+// rewrites writes down that rows of a table are about to go.
+func (r *erasing) rewrites(table driftline.Ref) error {
+	if slices.Contains(r.note.Rewritten, table) {
+		return nil
+	}
+	r.note.Rewritten = append(r.note.Rewritten, table)
+	return r.engine.noteErasure(r.key, r.note)
+}
+
 // rewrite replaces the files of the current snapshot that have the target's rows by
 // files without them, and removes the online rows of all entities that those were of.
 func (r *erasing) rewrite(ctx context.Context, view *driftline.FeatureView, current offline.Snapshot, hit map[string]bool) (offline.Snapshot, error) {
@@ -309,6 +345,9 @@ func (r *erasing) rewrite(ctx context.Context, view *driftline.FeatureView, curr
 	}
 	if len(old) == 0 {
 		return current, nil
+	}
+	if err := r.rewrites(driftline.ViewRef(view.Name)); err != nil {
+		return current, errors.Join(err, e.offline.Discard(staged))
 	}
 	next, err := e.offline.ReplaceFiles(ctx, current.Table, old, staged, map[string]string{summaryCause: causeErasure})
 	if err != nil {
@@ -470,6 +509,9 @@ func (r *erasing) dataset(ctx context.Context, d *driftline.Dataset) error {
 	if err != nil || len(places) == 0 {
 		return err
 	}
+	if err := r.rewrites(d.Ref()); err != nil {
+		return err
+	}
 	// Not the dataset's own, if this erasure was here before a crash.
 	current, _, err := e.offline.Current(ctx, table)
 	if err != nil {
@@ -594,9 +636,9 @@ func (r *erasing) amend(d *driftline.Dataset, stored storedTable) {
 
 // finish writes the ledger lines, gives up the old rows of the datasets, and clears
 // what was deleted from the disk.
-func (r *erasing) finish(ctx context.Context, key []byte) (driftline.Erasure, error) {
+func (r *erasing) finish(ctx context.Context) (driftline.Erasure, error) {
 	e := r.engine
-	outcome, err := r.record(key)
+	outcome, err := r.record()
 	if err != nil {
 		return outcome, err
 	}
@@ -606,13 +648,13 @@ func (r *erasing) finish(ctx context.Context, key []byte) (driftline.Erasure, er
 			return outcome, err
 		}
 	}
-	return outcome, e.kv.Forget(ctx, []byte{kv.OnlineRows}, []byte{kv.HistoryRows}, []byte{kv.HistoryTiles}, []byte{kv.IngestLog}, []byte{kv.DatasetStatistics}, []byte{kv.Erasures})
+	return outcome, e.kv.Forget(ctx, []byte{kv.OnlineRows}, []byte{kv.HistoryRows}, []byte{kv.HistoryTiles}, []byte{kv.IngestLog}, []byte{kv.DatasetStatistics}, []byte{kv.Profiles}, []byte{kv.Erasures})
 }
 
-func (r *erasing) record(key []byte) (driftline.Erasure, error) {
+func (r *erasing) record() (driftline.Erasure, error) {
 	tx := r.engine.registry.Begin()
 	defer tx.Discard()
-	tx.Batch().Delete(key)
+	tx.Batch().Delete(r.key)
 	for _, s := range r.snapshots {
 		if err := tx.AddSnapshot(snapshotRecord(s, s.Files)); err != nil {
 			return r.outcome, err

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 
@@ -48,6 +49,7 @@ func newVisits(t *testing.T) *testenv.Env {
 		{"shop": 2, "person": "ann", "event_timestamp": "2013-05-01T10:00:00Z", "amount": 5}]`)
 	env.Ingest("shops", `[{"shop": 2, "event_timestamp": "2013-05-01T10:00:00Z", "size": 100}]`)
 	saveTrips(t, env)
+	profileVisits(t, env)
 	env.Ingest("visits", `[
 		{"person": "`+marker+`", "event_timestamp": "2013-05-02T10:00:00Z", "city": "only in the log"}]`)
 	return env
@@ -71,6 +73,29 @@ func saveTrips(t *testing.T, env *testenv.Env) {
 		t.Fatal(err)
 	}
 	text(t, set.Batches)
+}
+
+// profileVisits keeps profiles that know the person: of a view, of a version of a dataset, of
+// a SELECT, and of shops, which are counted like the view is. Those of the shops know nobody.
+func profileVisits(t *testing.T, env *testenv.Env) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel() // what a SELECT reads is held until then
+	visits := driftline.DriftSource{Ref: driftline.ViewRef("visits")}
+	shops := driftline.DriftSource{Ref: driftline.ViewRef("shops")}
+	for _, req := range []driftline.ProfileRequest{
+		{Table: visits, Pane: driftline.Duration(24 * time.Hour)},
+		{Table: driftline.DriftSource{Ref: driftline.DatasetRef("trips", 0)}},
+		{Table: driftline.DriftSource{SQL: "SELECT * FROM features.visits_latest"}, Source: "newest"},
+		{Table: shops},
+		{Table: shops, Source: "like visits", Reference: "view/visits"},
+		{Table: visits, Source: "changed"},
+		{Table: shops, Source: "changed"}, // whose maps are still those of the visits
+	} {
+		if _, err := env.Engine.Profile(ctx, req); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 func eraseMarker() driftline.ErasureRequest {
@@ -108,6 +133,10 @@ func checkErased(t *testing.T, env *testenv.Env) {
 		}
 		answer.Release()
 	}
+	panes, err := env.Engine.Profiles(ctx, driftline.ProfileWindow{})
+	if err != nil || len(panes) != 1 || panes[0].Source != "view/shops" {
+		t.Errorf("profiles are left of %+v, %v, want of the shops alone", panes, err)
+	}
 	d, err := env.Engine.Registry().Dataset("trips", 1)
 	if err != nil {
 		t.Fatal(err)
@@ -131,7 +160,7 @@ func TestErasureLeavesNothingBehind(t *testing.T) {
 	for _, table := range done.Tables {
 		rows[table.Table] = table.Rows
 	}
-	if len(rows) != 3 || rows["features.visits"] != 2 || rows["features.sales"] != 2 || rows["datasets.trips_v1"] != 1 || done.Online != 3 {
+	if len(rows) != 3 || rows["features.visits"] != 2 || rows["features.sales"] != 2 || rows["datasets.trips_v1"] != 1 || done.Online != 3 || done.Profiles != 5 {
 		t.Errorf("the report says %+v", done)
 	}
 	if strings.Contains(done.Keys, marker) || done.Reason != "request 7" {

@@ -428,7 +428,7 @@ func (e *Engine) readAgain(ctx context.Context, w *profiledWindow, open map[stri
 	for name := range open {
 		at := table.schema.FieldIndices(name)
 		if len(at) == 0 {
-			return driftline.Errorf(driftline.FailedPrecondition, "column %q is not in %s any more", name, table.name).WithHint("leave exact out")
+			return driftline.Errorf(driftline.FailedPrecondition, "column %q is not in %s any more", name, first.Source).WithHint("leave exact out")
 		}
 		task.columns = append(task.columns, profiledColumn{name: name, kind: numeric, index: at[0]})
 	}
@@ -439,7 +439,7 @@ func (e *Engine) readAgain(ctx context.Context, w *profiledWindow, open map[stri
 	if spans[0] != (span{}) {
 		at := table.schema.FieldIndices(first.Time)
 		if len(at) == 0 {
-			return driftline.Errorf(driftline.FailedPrecondition, "column %q is not in %s any more", first.Time, table.name).WithHint("leave exact out")
+			return driftline.Errorf(driftline.FailedPrecondition, "column %q is not in %s any more", first.Time, first.Source).WithHint("leave exact out")
 		}
 		task.panes = panes{index: at[0], start: math.MinInt64, end: math.MaxInt64}
 	}

@@ -38,7 +38,8 @@ func (e *Engine) Profile(ctx context.Context, req driftline.ProfileRequest) ([]d
 	if err != nil {
 		return nil, err
 	}
-	req.Source = cmp.Or(req.Source, table.name)
+	req.Table.Ref = table.ref // which is the same table later on
+	req.Source = cmp.Or(req.Source, table.source)
 	req.Time = cmp.Or(req.Time, table.time)
 	task, err := e.newProfileTask(req, table.schema)
 	if err != nil {
@@ -78,7 +79,9 @@ func (e *Engine) StoreProfile(ctx context.Context, req driftline.ProfileRequest,
 	task.req.Time = keptTime
 	w := e.newProfileWriter(req.Source)
 	defer w.close()
-	w.addMaps(task.fresh())
+	if err := w.begin(profileOrigin{req.Table, req.Reference}, task.fresh()); err != nil {
+		return nil, err
+	}
 	pane := p.pane(allTime)
 	for i, c := range task.columns {
 		if err := w.addColumn(stored, c.name, pane.columns[i]); err != nil {
@@ -95,8 +98,9 @@ func (e *Engine) StoreProfile(ctx context.Context, req driftline.ProfileRequest,
 
 // profiledTable is a table that can be read several times, in parts that can be read at once.
 type profiledTable struct {
-	name   string // "" for a SELECT
-	time   string // its column of time, if it has one of its own
+	ref    driftline.Ref // exactly: of a version; zero for a SELECT
+	source string        // that its profiles are kept under by default; "" for a SELECT
+	time   string        // its column of time, if it has one of its own
 	schema *arrow.Schema
 	read   func(columns []string) ([]driftline.Batches, error)
 }
@@ -115,14 +119,11 @@ func (e *Engine) profiledTable(ctx context.Context, source driftline.DriftSource
 	if source.SQL == "" && source.Ref.Kind == driftline.KindDataset {
 		return e.profiledDataset(ctx, source.Ref)
 	}
-	rows, name, err := e.driftSource(ctx, "profiled", source)
+	rows, _, err := e.driftSource(ctx, "profiled", source)
 	if err != nil {
 		return nil, err
 	}
-	if source.SQL != "" {
-		name = ""
-	}
-	table := &profiledTable{name: name, schema: rows.Schema}
+	table := &profiledTable{ref: source.Ref, source: source.Ref.String(), schema: rows.Schema}
 	table.read = func([]string) ([]driftline.Batches, error) {
 		rows, _, err := e.driftSource(ctx, "profiled", source)
 		return []driftline.Batches{rows}, err
@@ -148,7 +149,10 @@ func (e *Engine) profiledView(ctx context.Context, view *driftline.FeatureView) 
 		}
 		return parts, nil
 	}
-	return &profiledTable{name: driftline.ViewRef(view.Name).String(), time: view.EventTimestamp, schema: whole, read: read}, nil
+	return &profiledTable{
+		ref: driftline.ViewRef(view.Name.Exactly()), source: driftline.ViewRef(view.Name).String(),
+		time: view.EventTimestamp, schema: whole, read: read,
+	}, nil
 }
 
 func (e *Engine) profiledDataset(ctx context.Context, ref driftline.Ref) (*profiledTable, error) {
@@ -171,7 +175,8 @@ func (e *Engine) profiledDataset(ctx context.Context, ref driftline.Ref) (*profi
 		}
 		return parts, nil
 	}
-	return &profiledTable{name: driftline.DatasetRef(d.Name, d.Version).String(), schema: snapshot.Schema, read: read}, nil
+	ref = driftline.DatasetRef(d.Name, d.Version)
+	return &profiledTable{ref: ref, source: ref.String(), schema: snapshot.Schema, read: read}, nil
 }
 
 // eachFile cuts a snapshot into as many as it has files.
@@ -412,7 +417,9 @@ func (e *Engine) scanners() int { return max(1, e.threads) }
 func (t *profileTask) run(ctx context.Context, table *profiledTable) ([]driftline.ProfilePane, error) {
 	w := t.engine.newProfileWriter(t.req.Source)
 	defer func() { _ = w.close() }()
-	w.addMaps(t.fresh())
+	if err := w.begin(profileOrigin{t.req.Table, t.req.Reference}, t.fresh()); err != nil {
+		return nil, err
+	}
 	rows := map[int64]int64{}
 	for _, columns := range t.groups() {
 		found, err := t.scan(ctx, table, columns)

@@ -19,6 +19,7 @@ import (
 //	source, 'q', start, end, column    → its body
 //	source, 'm', column                → fingerprint of the map that new profiles get
 //	source, 'n', column, fingerprint   → a map that profiles of the column have
+//	source, 'o', origin                → nothing; the origin, JSON, is where rows or maps once came from
 //
 // A pane of all time has the start and end 0.
 const (
@@ -27,6 +28,7 @@ const (
 	profileBodies   byte = 'q'
 	profileMapNames byte = 'm'
 	profileMaps     byte = 'n'
+	profileOrigins  byte = 'o'
 
 	// profileBatchBytes are committed at a time.
 	profileBatchBytes = 64 << 20
@@ -126,11 +128,25 @@ func (e *Engine) newProfileWriter(source string) *profileWriter {
 
 func (w *profileWriter) close() error { return w.batch.Close() }
 
-func (w *profileWriter) addMaps(columns []profiledColumn) {
-	for _, c := range columns {
+// profileOrigin is where a source has its rows or its maps from. It stays until the source
+// is forgotten, for erasures: maps outlive the panes that they were made for.
+type profileOrigin struct {
+	Table     driftline.DriftSource `json:"table,omitzero"`
+	Reference string                `json:"reference,omitempty"`
+}
+
+// begin stores what comes before any pane.
+func (w *profileWriter) begin(from profileOrigin, maps []profiledColumn) error {
+	origin, err := json.Marshal(from)
+	if err != nil {
+		return err
+	}
+	w.batch.Set(append(profileKey(w.source, profileOrigins), origin...), nil)
+	for _, c := range maps {
 		w.batch.Set(profileMapKey(w.source, c.name, c.m.Fingerprint()), c.m.AppendTo(nil))
 		w.batch.Set(kv.AppendString(profileKey(w.source, profileMapNames), c.name), kv.AppendUint64(nil, c.m.Fingerprint()))
 	}
+	return nil
 }
 
 func (w *profileWriter) addColumn(pane span, name string, c *profile.Column) error {
@@ -237,4 +253,20 @@ func (e *Engine) readColumn(source string, pane span, column string, m *profile.
 		return nil, damagedProfile(source, err)
 	}
 	return c, nil
+}
+
+// origins returns where a source has its rows and maps from.
+func (e *Engine) origins(source string) (found []profileOrigin, err error) {
+	prefix := profileKey(source, profileOrigins)
+	for pair, err := range e.kv.ScanPrefix(prefix) {
+		if err != nil {
+			return nil, err
+		}
+		var origin profileOrigin
+		if err := json.Unmarshal(pair.Key[len(prefix):], &origin); err != nil {
+			return nil, damagedProfile(source, err)
+		}
+		found = append(found, origin)
+	}
+	return found, nil
 }

@@ -81,6 +81,11 @@ func printErasure(w io.Writer, done driftline.Erasure) error {
 	if err := t.print(w); err != nil {
 		return err
 	}
+	if done.Profiles > 0 {
+		if _, err := fmt.Fprintf(w, "Profiles of such rows are gone, of %s.\n", counted(done.Profiles, "source")); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "Gone too: %s, %s.\n", counted(done.Online, "online row"), counted(done.Snapshots, "older snapshot"))
 	return err
 }
