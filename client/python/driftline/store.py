@@ -34,6 +34,7 @@ from driftline.errors import DriftlineError, from_status
 from driftline.lineage import Lineage
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
+from driftline.profiles import Profile
 from driftline.retrieval import (
     Dataset,
     IngestResult,
@@ -726,6 +727,84 @@ class FeatureStore:
         body["reference"]["name"] = reference_name or body["reference"]["name"]
         body["current"]["name"] = current_name or body["current"]["name"]
         return DriftReport(body, self._render_drift)
+
+    def profile(
+        self,
+        data: Any,
+        *,
+        like: Profile | None = None,
+        source: str = "",
+        reference: str = "",
+        pane: str = "",
+        time: str = "",
+        columns: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> Profile:
+        """Profiles a table: what is kept can be merged and compared without its rows.
+
+        The server keeps the profiles of its own tables; that of a table from here stays here.
+
+        Example:
+            >>> before = store.profile(frame)
+            >>> store.profile(new_frame, like=before).compare(before).has_drift
+            >>> days = store.profile("view/weather", pane="1d")
+
+        Args:
+            data: A reference (``view/weather``, ``dataset/late_departure@1``), a Dataset, a
+                SELECT, or any kind of table.
+            like: Of a table from here: the profile that it will be compared or merged with.
+            source: What to call the profile. A SELECT needs it.
+            reference: Of a table of the server: the source that it will be compared with.
+            pane: Of a table of the server: cut it by time, into spans such as ``1d``.
+            time: Which column has that time; by default a view's event timestamp.
+            columns: The columns to profile; by default all that can be.
+            exclude: Columns to leave out.
+
+        Raises:
+            ValueError: If an argument is for the other kind of table.
+        """
+        body: dict[str, Any] = {
+            "source": source,
+            "columns": list(columns),
+            "exclude": list(exclude),
+        }
+        table = _drift_source(data)
+        if table:
+            if like is not None:
+                raise ValueError("like is for tables from here; give reference, a source")
+            body |= {"table": table, "reference": reference, "time": time}
+            panes = self._http.post("profiles", body=body | ({"pane": pane} if pane else {}))
+            if not panes:
+                raise ValueError(f"{data!r} has no rows to profile")
+            return self.kept_profile(
+                panes[0]["source"], panes[0].get("start"), panes[-1].get("end")
+            )
+        if reference or pane or time:
+            raise ValueError("reference, pane and time are for tables of the server")
+        command = {"op": "profile", "local": True, **body}
+        if like is not None:
+            command["like"] = like._bytes()
+        exchange = self._flight.exchange(command, open_source(data), "profile")
+        for _ in exchange.batches():
+            pass
+        return Profile.held(self._http, exchange.metadata)
+
+    def kept_profile(
+        self, source: str, start: datetime | str | None = None, end: datetime | str | None = None
+    ) -> Profile:
+        """Returns what the server keeps of a source, of the panes from start to end.
+
+        Raises:
+            NotFoundError: If it keeps none.
+        """
+        window = {"source": source}
+        window |= {k: format_time(v) for k, v in {"start": start, "end": end}.items() if v}
+        return Profile(self._http, window, self._http.get("profiles", "merged", **window))
+
+    def read_profile(self, path: str | Path) -> Profile:
+        """Reads a profile that ``Profile.write`` or ``driftline profile --out`` has written."""
+        data = base64.b64encode(Path(path).read_bytes()).decode()
+        return Profile.merged(self._http, [{"data": data}])
 
     def _render_drift(self, report: Mapping[str, Any]) -> str:
         return self._http.post_text("drift", "report", body=report)
