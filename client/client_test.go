@@ -419,6 +419,18 @@ func TestRunsModelsAndLineage(t *testing.T) {
 	}
 }
 
+func TestPerformance(t *testing.T) {
+	c, _ := withWeather(t)
+	report := must[*driftline.PerformanceReport](t)(c.Performance(t.Context(), driftline.PerformanceRequest{
+		Source:             driftline.DriftSource{SQL: "SELECT i % 2 AS p, 1 AS y, 3 AS x FROM range(100) r(i)"},
+		Reference:          driftline.DriftSource{SQL: "SELECT 1 AS p, 1 AS y, i AS x FROM range(100) r(i)"},
+		PerformanceOptions: driftline.PerformanceOptions{Task: driftline.TaskClassification, Prediction: "p", Label: "y"},
+	}))
+	if accuracy := report.Windows[0].Metrics[0]; accuracy.Metric != "accuracy" || accuracy.Measured.Value != 0.5 || !report.Metrics[0].Worse || report.Explanation.Causes[0].Column != "x" {
+		t.Errorf("report %+v", report)
+	}
+}
+
 func TestDrift(t *testing.T) {
 	c, env := withWeather(t)
 	report := must[*driftline.DriftReport](t)(c.Drift(t.Context(), driftline.DriftRequest{

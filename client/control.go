@@ -275,6 +275,11 @@ func (c *Client) Drift(ctx context.Context, request driftline.DriftRequest) (*dr
 	return ask[driftline.DriftReport](ctx, c, http.MethodPost, path("drift"), request)
 }
 
+// Performance measures a model whose predictions the server has.
+func (c *Client) Performance(ctx context.Context, request driftline.PerformanceRequest) (*driftline.PerformanceReport, error) {
+	return ask[driftline.PerformanceReport](ctx, c, http.MethodPost, path("performance"), request)
+}
+
 // DriftPage returns a report as a self-contained HTML page. The caller closes it.
 func (c *Client) DriftPage(ctx context.Context, report *driftline.DriftReport) (io.ReadCloser, error) {
 	body, err := encodeJSON(report)

@@ -15,6 +15,14 @@ func (s *Server) drift(r *http.Request) (*driftline.DriftReport, error) {
 	return s.engine.Drift(r.Context(), req)
 }
 
+func (s *Server) performance(r *http.Request) (*driftline.PerformanceReport, error) {
+	req, err := readJSON[driftline.PerformanceRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.engine.Performance(r.Context(), req)
+}
+
 // driftReport draws a report that the caller computed anywhere. The page may
 // hold hostile names, so it may load nothing and belongs to no origin.
 func driftReport(w http.ResponseWriter, r *http.Request) error {

@@ -93,6 +93,7 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/api/v1/profiles/compare", handle: answer(s.compareProfiles), body: artifact, allow: long},
 		{method: "POST", path: "/api/v1/profiles/merge", handle: answer(s.mergeProfiles), body: artifact, allow: long},
 		{method: "POST", path: "/api/v1/drift/report", handle: driftReport, body: large},
+		{method: "POST", path: "/api/v1/performance", handle: answer(s.performance), body: small, allow: long},
 
 		{method: "GET", path: "/api/v1/monitors", handle: answer(s.monitors)},
 		{method: "GET", path: "/api/v1/monitors/{name}", handle: answer(s.monitor)},

@@ -73,6 +73,14 @@ func (a *app) performance(ctx context.Context, text string, flags performanceFla
 	}
 	var report *driftline.PerformanceReport
 	measure := func(c *client.Client) (err error) {
+		if from.file == "" && (reference == nil || reference.file == "") {
+			request := driftline.PerformanceRequest{Source: from.server, PerformanceOptions: flags.options}
+			if reference != nil {
+				request.Reference = reference.server
+			}
+			report, err = c.Performance(ctx, request)
+			return err
+		}
 		report, err = performanceHere(ctx, c, from, reference, flags.options)
 		return err
 	}
@@ -180,6 +188,9 @@ func printExplanation(w io.Writer, e *driftline.PerformanceExplanation) error {
 	}
 	if err := t.print(w); err != nil {
 		return err
+	}
+	if len(e.Segments) == 0 {
+		return nil
 	}
 	fmt.Fprintln(w)
 	t = newTable("worst rows", ">rows", ">loss before", ">loss now", ">q-value", "such as row")

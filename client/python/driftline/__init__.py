@@ -56,6 +56,7 @@ from driftline.errors import (
 from driftline.lineage import Lineage
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
+from driftline.performance import PerformanceReport
 from driftline.profiles import Profile
 from driftline.retrieval import (
     ColumnStatistics,
@@ -160,6 +161,7 @@ __all__ = [
     "OnlineStream",
     "Pane",
     "ParquetSource",
+    "PerformanceReport",
     "PermissionDeniedError",
     "Profile",
     "Pusher",

@@ -6,7 +6,7 @@ import base64
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -34,6 +34,7 @@ from driftline.errors import DriftlineError, from_status
 from driftline.lineage import Lineage
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
+from driftline.performance import PerformanceReport
 from driftline.profiles import Profile
 from driftline.retrieval import (
     Dataset,
@@ -44,7 +45,7 @@ from driftline.retrieval import (
     Split,
 )
 from driftline.snapshots import Snapshot, StoredTable
-from driftline.times import format_time
+from driftline.times import format_duration, format_time
 from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
 from driftline.types import Type
 
@@ -806,6 +807,70 @@ class FeatureStore:
         data = base64.b64encode(Path(path).read_bytes()).decode()
         return Profile.merged(self._http, [{"data": data}])
 
+    def performance(
+        self,
+        source: Any,
+        *,
+        task: str,
+        reference: Any = None,
+        prediction: str = "",
+        score: str = "",
+        label: str = "",
+        group: str = "",
+        time: str = "",
+        window: timedelta | None = None,
+        inputs: Sequence[str] = (),
+        alpha: float | None = None,
+    ) -> PerformanceReport:
+        """Measures a model window by window, and says why it does worse.
+
+        Example:
+            >>> report = store.performance(
+            ...     "SELECT * FROM datasets.scored",
+            ...     reference="dataset/late_departure@1",
+            ...     task="classification",
+            ...     prediction="predicted",
+            ...     score="probability",
+            ...     label="late",
+            ...     time="event_timestamp",
+            ... )
+            >>> report.fell
+            True
+            >>> report.causes[0]
+            ('wind_speed', 0.12)
+
+        Args:
+            source: The predictions, which the server has: a reference
+                (``dataset/scored@1``, ``view/scored``), a Dataset, or a SELECT.
+            task: ``classification``, ``regression`` or ``ranking``.
+            reference: Rows with labels from when the model did well, likewise. Without
+                them scores are taken for probabilities, and a fall is explained against
+                the first ten windows.
+            prediction: The column of classes 0 and 1, or of numbers.
+            score: The column of the probability of class 1, or of what orders a ranking.
+            label: The column of the truth, null while it is not known.
+            group: The column whose values name the lists of a ranking.
+            time: The column of the prediction's time; without it all rows are one window.
+            window: How long a window is; a day by default.
+            inputs: The columns that may explain a fall; by default all others.
+            alpha: One minus the confidence of intervals; 0.05 by default.
+        """
+        chosen = {
+            "source": _server_source(source),
+            "reference": None if reference is None else _server_source(reference),
+            "task": task,
+            "prediction": prediction,
+            "score": score,
+            "label": label,
+            "group": group,
+            "time": time,
+            "window": None if window is None else format_duration(window),
+            "inputs": list(inputs),
+            "alpha": alpha,
+        }
+        request = {name: value for name, value in chosen.items() if value}
+        return PerformanceReport(self._http.post("performance", body=request))
+
     def _render_drift(self, report: Mapping[str, Any]) -> str:
         return self._http.post_text("drift", "report", body=report)
 
@@ -1054,6 +1119,15 @@ def _drift_source(side: Any) -> dict[str, str] | None:
     raise ValueError(
         f"{side!r} is neither a reference (dataset/name@version, view/name) nor a SELECT"
     )
+
+
+def _server_source(side: Any) -> dict[str, str]:
+    source = _drift_source(side)
+    if source is None:
+        raise TypeError(
+            "performance is measured of what the server has: a reference, a Dataset or a SELECT"
+        )
+    return source
 
 
 def _key_text(value: Any) -> str:
