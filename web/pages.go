@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/report"
 )
 
 // The UI is server-rendered and needs no script: each page is one template
@@ -150,7 +151,7 @@ var pageFuncs = template.FuncMap{
 	"ago":      agoText,
 	"stamp":    stampText,
 	"age":      ageText,
-	"percent":  percentOf,
+	"percent":  report.Percent,
 	"number":   numberText,
 	"metric":   metricText,
 	"refURL":   refURL,

@@ -9,19 +9,20 @@ import (
 	"strconv"
 	"strings"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/query"
-	"github.com/driftline/driftline/storage/durable"
-	"github.com/driftline/driftline/web"
+	"github.com/driftline/driftline/report"
 	"github.com/spf13/cobra"
 )
 
 // driftFlags are what driftline drift was asked.
 type driftFlags struct {
 	reference, current string
-	html               string
+	reports            reportFlags
 	margin, share      float64
 	tests              []string
 	options            driftline.DriftOptions
@@ -37,7 +38,7 @@ func (a *app) driftCommand() *cobra.Command {
 			"A source is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT.\n" +
 			"Two local files need no server.\n\n" +
 			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed or no column could be compared.",
-		Example: "  driftline drift --reference january.parquet --current june.parquet --html report.html\n" +
+		Example: "  driftline drift --reference january.parquet --current june.parquet --html report.html --junit drift.xml\n" +
 			"  driftline drift --reference dataset/late_departure@1 \\\n" +
 			"    --current \"SELECT * FROM features.weather WHERE event_timestamp >= '2013-06-01'\"",
 		Args: exactly(0),
@@ -63,7 +64,7 @@ func (a *app) driftCommand() *cobra.Command {
 	}
 	command.Flags().StringVar(&flags.reference, "reference", "", "what the data should look like")
 	command.Flags().StringVar(&flags.current, "current", "", "what the data looks like now")
-	command.Flags().StringVar(&flags.html, "html", "", "write a self-contained report to this file")
+	flags.reports.add(command.Flags())
 	command.Flags().StringSliceVar(&flags.options.Columns, "columns", nil, "columns to compare (default: all that both have)")
 	command.Flags().StringSliceVar(&flags.options.Exclude, "exclude", nil, "columns to leave out")
 	command.Flags().StringVar(&flags.options.Preset, "preset", "", "rules that decide: driftline, evidently, nannyml (default driftline)")
@@ -77,23 +78,25 @@ func (a *app) driftCommand() *cobra.Command {
 }
 
 func (a *app) drift(ctx context.Context, flags driftFlags) error {
-	report, err := a.compare(ctx, flags)
+	if err := checkOut(flags.reports.out); err != nil {
+		return err
+	}
+	outcome, err := a.compare(ctx, flags)
 	if err != nil {
 		return err
 	}
-	if flags.html != "" {
-		if err := writeDriftPage(flags.html, report); err != nil {
-			return err
-		}
-	}
-	if err := a.answer(report, func(w io.Writer) error { return printDrift(w, report) }); err != nil {
+	forms := driftForms(outcome)
+	if err := writeReports(flags.reports, forms); err != nil {
 		return err
 	}
-	if report.Drift {
+	if err := a.printReport(flags.reports, outcome, forms, func(w io.Writer) error { return printDrift(w, outcome) }); err != nil {
+		return err
+	}
+	if outcome.Drift {
 		return errDrift
 	}
-	if report.Compared() == 0 {
-		return nothingCompared(report)
+	if outcome.Compared() == 0 {
+		return nothingCompared(outcome)
 	}
 	return nil
 }
@@ -267,10 +270,12 @@ func printDrift(w io.Writer, report *driftline.DriftReport) error {
 
 func figure(n driftline.Number) string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }
 
-// writeDriftPage writes a report as one self-contained page.
-func writeDriftPage(path string, report *driftline.DriftReport) error {
-	if err := durable.WriteFile(path, func(w io.Writer) error { return web.DriftReport(w, report) }); err != nil {
-		return driftline.Errorf(driftline.Invalid, "cannot write %s: %w", path, err).WithHint("choose a folder that exists and is writable")
+// driftForms are the forms of a drift report.
+func driftForms(outcome *driftline.DriftReport) reportForms {
+	return reportForms{
+		html:     func(w io.Writer) error { return report.DriftHTML(w, outcome) },
+		markdown: func(w io.Writer) error { return report.DriftMarkdown(w, outcome) },
+		junit:    func(w io.Writer) error { return report.DriftJUnit(w, outcome) },
+		rows:     report.DriftRows(memory.DefaultAllocator, outcome),
 	}
-	return nil
 }

@@ -95,6 +95,7 @@ func (s *shell) run(args []string) string {
 //	file definitions.yaml     writes the input to a file of the working directory
 //	driftline                 runs the command: the input's first line is arguments, the rest stdin;
 //	                          driftline quiet shows what it says only if it fails
+//	show drift.xml            prints a file of the working directory
 //	damage features.weather   changes one bit of each data file of a table
 //
 // What depends on libraries (snapshots, hashes) or the machine is masked. SNAPSHOT_2 in
@@ -124,6 +125,12 @@ func TestCLI(t *testing.T) {
 					return ""
 				}
 				return mask(out, server)
+			case "show":
+				content, err := os.ReadFile(d.CmdArgs[0].String())
+				if err != nil {
+					d.Fatalf(t, "%v", err)
+				}
+				return mask(string(content), server)
 			case "damage":
 				return damage(t, folder, d.CmdArgs[0].String())
 			}

@@ -91,7 +91,7 @@ func (a *app) monitorShowCommand() *cobra.Command {
 					if len(report.Reports) == 0 {
 						return driftline.Errorf(driftline.FailedPrecondition, "the pane has no report: %s", orDash(report.Pane.Error))
 					}
-					if err := writeDriftPage(html, &report.Reports[0].Report); err != nil { // of all rows
+					if err := writeReports(reportFlags{html: html}, driftForms(&report.Reports[0].Report)); err != nil { // of all rows
 						return err
 					}
 				}

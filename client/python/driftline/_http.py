@@ -51,9 +51,9 @@ class HTTP:
         """Returns the bytes at a path."""
         return self._send("GET", path).content
 
-    def post_text(self, *path: str, body: Any) -> str:
+    def post_text(self, *path: str, body: Any, **query: str) -> str:
         """Posts JSON and returns text."""
-        answer = self._send("POST", path, json=body)
+        answer = self._send("POST", path, json=body, params=query)
         answer.encoding = "utf-8"
         return answer.text
 

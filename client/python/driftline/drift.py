@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from driftline import _html
 
 
@@ -151,7 +153,7 @@ class DriftReport:
         multivariate: What all columns together say, in the server's form; None unless asked for.
     """
 
-    def __init__(self, body: Mapping[str, Any], render: Callable[[Mapping[str, Any]], str]) -> None:
+    def __init__(self, body: Mapping[str, Any], render: Callable[[Mapping[str, Any], str], str]) -> None:
         self.reference: str = body["reference"]["name"]
         self.current: str = body["current"]["name"]
         self.reference_rows: int = body["reference"]["rows"]
@@ -195,10 +197,34 @@ class DriftReport:
 
         The server draws it: a table and a pair of histograms for each column.
         """
-        page = self._render(self._body)
+        return self._form("html", path)
+
+    def save_html(self, path: str | Path) -> None:
+        """Writes the report to ``path`` as a page that needs nothing else."""
+        self._form("html", path)
+
+    def to_markdown(self, path: str | Path | None = None) -> str:
+        """Returns the report in GitHub's Markdown, and writes it to ``path``."""
+        return self._form("markdown", path)
+
+    def to_junit(self, path: str | Path | None = None) -> str:
+        """Returns the report as JUnit XML for a CI server, and writes it to ``path``.
+
+        Each column is a test; it fails if the column has drifted.
+        """
+        return self._form("junit", path)
+
+    def to_arrow(self) -> pa.Table:
+        """Returns one row per column as an Arrow table, without what is nested."""
+        nested = ("others", "histogram")
+        names = [n for n in ColumnDrift.__dataclass_fields__ if n not in nested]
+        return pa.table({n: [getattr(c, n) for c in self.columns] for n in names})
+
+    def _form(self, form: str, path: str | Path | None) -> str:
+        text = self._render(self._body, form)
         if path is not None:
-            Path(path).write_text(page, encoding="utf-8")
-        return page
+            Path(path).write_text(text, encoding="utf-8")
+        return text
 
     def __repr__(self) -> str:
         rows = [_HEAD, *self._rows()]

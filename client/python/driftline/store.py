@@ -871,8 +871,8 @@ class FeatureStore:
         request = {name: value for name, value in chosen.items() if value}
         return PerformanceReport(self._http.post("performance", body=request))
 
-    def _render_drift(self, report: Mapping[str, Any]) -> str:
-        return self._http.post_text("drift", "report", body=report)
+    def _render_drift(self, report: Mapping[str, Any], form: str) -> str:
+        return self._http.post_text("drift", "report", body=report, format=form)
 
     def _drift_of_tables(
         self,

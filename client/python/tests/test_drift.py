@@ -1,6 +1,7 @@
 """Drift: exact tests over references, queries and tables alike."""
 
 import math
+from xml.etree import ElementTree
 
 import driftline
 import numpy as np
@@ -65,6 +66,12 @@ def test_shown_as_table_page_and_text(report, tmp_path):
     assert page == (tmp_path / "drift.html").read_text(encoding="utf-8")
     assert page.lstrip().lower().startswith("<!doctype html")
     assert "<script src=" not in page, "it needs nothing else"
+    report.save_html(tmp_path / "same.html")
+    assert (tmp_path / "same.html").read_text(encoding="utf-8") == page
+    assert report.to_markdown().startswith("## ")
+    suites = ElementTree.fromstring(report.to_junit(tmp_path / "drift.xml"))
+    assert int(suites.get("failures")) == len(report.drifted_columns)
+    assert report.to_arrow().column("column").to_pylist() == list(frame["column"])
     assert "before" in repr(report)
     assert "<table>" in report._repr_html_()
 

@@ -1,4 +1,4 @@
-package web_test
+package report_test
 
 import (
 	"bytes"
@@ -11,7 +11,7 @@ import (
 	"testing"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/web"
+	"github.com/driftline/driftline/report"
 )
 
 var notANumber = driftline.Number(math.NaN())
@@ -49,10 +49,10 @@ func sampleReport() *driftline.DriftReport {
 	}
 }
 
-func draw(t *testing.T, report *driftline.DriftReport) string {
+func draw(t *testing.T, drift *driftline.DriftReport) string {
 	t.Helper()
 	var page bytes.Buffer
-	if err := web.DriftReport(&page, report); err != nil {
+	if err := report.DriftHTML(&page, drift); err != nil {
 		t.Fatal(err)
 	}
 	return page.String()
@@ -139,17 +139,17 @@ func TestDriftReportIsWellFormed(t *testing.T) {
 
 func TestDriftReportEscapesEverything(t *testing.T) {
 	const hostile = `"><script>alert(1)</script><img src=x onerror=alert(2)>`
-	report := sampleReport()
-	report.Reference.Name, report.Current.Name = hostile, hostile
-	for i := range report.Columns {
-		c := &report.Columns[i]
+	sample := sampleReport()
+	sample.Reference.Name, sample.Current.Name = hostile, hostile
+	for i := range sample.Columns {
+		c := &sample.Columns[i]
 		c.Column, c.Kind, c.Test, c.Note, c.Type = hostile, hostile, hostile, hostile, hostile
 		c.Verdict = hostile
 		for j := range c.Histogram.Categories {
 			c.Histogram.Categories[j] = hostile
 		}
 	}
-	page := draw(t, report)
+	page := draw(t, sample)
 	if strings.Count(page, "<script>") != 1 || strings.Contains(page, "<img") {
 		t.Error("markup from the report is in the page")
 	}
@@ -169,17 +169,17 @@ func TestDriftReportSurvivesHistogramsThatMakeNoSense(t *testing.T) {
 		{Categories: []string{"a", "b"}, Reference: []int64{1}},
 		{Categories: []string{"a"}, Reference: []int64{-1}, Current: []int64{0}},
 	} {
-		report := sampleReport()
-		for i := range report.Columns {
-			report.Columns[i].Histogram = h
-			report.Columns[i].Location = driftline.Number(inf)
-			report.Columns[i].Statistic = driftline.Number(inf)
+		sample := sampleReport()
+		for i := range sample.Columns {
+			sample.Columns[i].Histogram = h
+			sample.Columns[i].Location = driftline.Number(inf)
+			sample.Columns[i].Statistic = driftline.Number(inf)
 		}
-		if page := scripts.ReplaceAllString(draw(t, report), ""); strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
+		if page := scripts.ReplaceAllString(draw(t, sample), ""); strings.Contains(page, "NaN") || strings.Contains(page, "Inf") {
 			t.Errorf("%+v: the page says NaN or Inf", h)
 		}
 	}
-	if err := web.DriftReport(io.Discard, nil); driftline.CodeOf(err) != driftline.Invalid {
+	if err := report.DriftHTML(io.Discard, nil); driftline.CodeOf(err) != driftline.Invalid {
 		t.Errorf("no report: %v", err)
 	}
 }
