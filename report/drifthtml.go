@@ -27,6 +27,8 @@ type driftContent struct {
 	Detail             string
 	Reference, Current driftline.DriftSide
 	Alpha, Margin      string
+	Rule               string // by which a column is called drifted, in words
+	Together           *togetherContent
 	Tally              []tally
 	Columns            []columnContent
 	Uncompared         []columnContent // of which there is nothing to say but a note
@@ -47,6 +49,8 @@ type columnContent struct {
 	Order                            int // of the verdict, for sorting
 	Effect, EffectName               string
 	EffectBar                        string // length of 100
+	Range                            *effectRange
+	Others                           []otherTest
 	EffectSort, PSort, QSort         string
 	P, Q, Statistic                  string
 	Finding, Note                    string
@@ -61,10 +65,12 @@ func newDriftPage(report *driftline.DriftReport) driftContent {
 	page := driftContent{
 		Reference: named(report.Reference, "reference"), Current: named(report.Current, "current"),
 		Alpha: Percent(report.Alpha), Margin: strconv.FormatFloat(report.Margin, 'g', 3, 64),
+		Together: newTogether(report.Multivariate),
 	}
+	page.Rule = ruleOf(report, page)
 	counts := map[chip]int{}
 	for i, c := range report.Columns {
-		column := newColumnContent(i, c)
+		column := newColumnContent(i, c, report.Alpha)
 		counts[column.Chip]++
 		if column.Chip == chipUncompared && column.NumberChart == nil && column.CategoryChart == nil {
 			page.Uncompared = append(page.Uncompared, column)
@@ -73,7 +79,7 @@ func newDriftPage(report *driftline.DriftReport) driftContent {
 		page.Columns = append(page.Columns, column)
 	}
 	page.Tally = tallies([]chip{chipDrift, chipUnknown, chipSame, chipUncompared}, counts)
-	page.Headline, page.Detail = summary(report.Columns, counts)
+	page.Headline, page.Detail = summary(report, counts)
 	page.Title = page.Headline + " · " + page.Reference.Name + " → " + page.Current.Name
 	return page
 }
@@ -86,7 +92,8 @@ func named(side driftline.DriftSide, fallback string) driftline.DriftSide {
 }
 
 // summary says in a sentence what happened, and in another where most.
-func summary(columns []driftline.ColumnDrift, counts map[chip]int) (headline, detail string) {
+func summary(report *driftline.DriftReport, counts map[chip]int) (headline, detail string) {
+	columns := report.Columns
 	compared := len(columns) - counts[chipUncompared]
 	switch drifted := counts[chipDrift]; {
 	case compared == 0:
@@ -102,28 +109,99 @@ func summary(columns []driftline.ColumnDrift, counts map[chip]int) (headline, de
 		headline = fmt.Sprintf("%d of %s drifted", drifted, plural(compared, "column"))
 	}
 	for _, c := range columns {
-		if chipOf(c) == chipDrift {
-			return headline, fmt.Sprintf("Most of all %s: %s.", c.Column, finding(c))
+		if c.Verdict == driftline.Drift {
+			detail = fmt.Sprintf("Most of all %s: %s.", c.Column, finding(c, report.Alpha))
+			break
 		}
 	}
-	return headline, ""
+	if !report.Drift && report.Preset == "evidently" {
+		detail += " Too few columns for the data set to count as drifted."
+	}
+	return headline, detail
 }
 
-func chipOf(c driftline.ColumnDrift) chip {
-	switch {
-	case c.Verdict == driftline.NotCompared:
+// ruleOf says in words when a column is called drifted.
+func ruleOf(report *driftline.DriftReport, page driftContent) string {
+	switch report.Preset {
+	case "", "driftline":
+		return fmt.Sprintf("adjusted p at most %s and effect at least %s", page.Alpha, page.Margin)
+	}
+	return "the rules of " + report.Preset
+}
+
+// effectRange is where the true effect lies, as a whisker over the bar.
+type effectRange struct{ X, Width, Text string }
+
+func newEffectRange(c driftline.ColumnDrift) *effectRange {
+	low, high := float64(c.EffectLow), float64(c.EffectHigh)
+	if math.IsNaN(low) || math.IsNaN(high) || high <= low {
+		return nil
+	}
+	from, to := 100*max(0, low), 100*min(1, high)
+	return &effectRange{coordinate(from), coordinate(max(1, to-from)), effect(c.EffectLow) + " to " + effect(c.EffectHigh)}
+}
+
+// otherTest is a further test of a column.
+type otherTest struct {
+	Name, Value, P string
+	Decided        bool
+}
+
+// togetherContent is what was found in all columns together.
+type togetherContent struct {
+	Chip    chip
+	Columns int
+	Rows    string
+	Tests   []otherTest
+	Note    string
+}
+
+func newTogether(m *driftline.MultivariateDrift) *togetherContent {
+	if m == nil {
+		return nil
+	}
+	t := &togetherContent{
+		Chip: chipOf(m.Verdict), Columns: len(m.Columns), Note: capitalized(m.Note),
+		Rows: fmt.Sprintf("%s → %s complete rows", whole(m.ReferenceRows), whole(m.CurrentRows)),
+	}
+	for _, test := range m.Tests {
+		t.Tests = append(t.Tests, otherTest{Name: testName(test.Name), Value: people(float64(test.Value)), P: probability(test.PValue)})
+	}
+	return t
+}
+
+// testName is how people call a test.
+func testName(name string) string {
+	if known, ok := testNames[name]; ok {
+		return known
+	}
+	return name
+}
+
+var testNames = map[string]string{
+	"ks": "Kolmogorov–Smirnov", "chi2": "chi-square", "psi": "PSI", "jensenshannon": "Jensen–Shannon", "js": "Jensen–Shannon",
+	"wasserstein": "Wasserstein", "hellinger": "Hellinger", "kl": "Kullback–Leibler", "kl_div": "Kullback–Leibler", "tvd": "total variation",
+	"ad": "Anderson–Darling", "anderson": "Anderson–Darling", "cvm": "Cramér–von Mises", "cramer_von_mises": "Cramér–von Mises",
+	"g": "G-test", "g_test": "G-test", "z": "two proportions", "fisher": "Fisher", "fisher_exact": "Fisher", "mannw": "Mann–Whitney", "mann_whitney": "Mann–Whitney",
+	"t": "Welch t", "t_test": "Welch t", "es": "Epps–Singleton", "epps_singleton": "Epps–Singleton", "energy": "energy distance", "ed": "energy distance",
+	"mmd": "maximum mean discrepancy", "classifier": "classifier", "linf": "greatest change of a share", "l_infinity": "greatest change of a share",
+}
+
+func chipOf(verdict driftline.Verdict) chip {
+	switch verdict {
+	case driftline.NotCompared:
 		return chipUncompared
-	case c.Verdict == driftline.Drift:
+	case driftline.Drift:
 		return chipDrift
-	case c.Verdict == driftline.Same:
+	case driftline.Same:
 		return chipSame
 	}
 	return chipUnknown
 }
 
-func newColumnContent(i int, c driftline.ColumnDrift) columnContent {
+func newColumnContent(i int, c driftline.ColumnDrift, alpha float64) columnContent {
 	column := columnContent{
-		Anchor: fmt.Sprintf("column-%d", i+1), Name: c.Column, Kind: c.Kind, Chip: chipOf(c),
+		Anchor: fmt.Sprintf("column-%d", i+1), Name: c.Column, Kind: c.Kind, Chip: chipOf(c.Verdict),
 		ReferenceRows: c.ReferenceRows, CurrentRows: c.CurrentRows,
 		ReferenceMissing: shareOf(c.ReferenceNulls, c.ReferenceRows+c.ReferenceNulls),
 		CurrentMissing:   shareOf(c.CurrentNulls, c.CurrentRows+c.CurrentNulls),
@@ -139,17 +217,21 @@ func newColumnContent(i int, c driftline.ColumnDrift) columnContent {
 	if bar := float64(c.Effect); bar > 0 {
 		column.EffectBar = strconv.Itoa(int(math.Ceil(100 * min(1, bar))))
 	}
+	column.Test = testName(c.Test)
 	switch c.Test {
 	case "ks":
-		column.Test = "Kolmogorov–Smirnov"
 	case "chi2":
-		column.Test, column.EffectName = "chi-square", "V"
+		column.EffectName = "V"
 	default:
-		column.Test = c.Test
+		column.EffectName = ""
+	}
+	column.Range = newEffectRange(c)
+	for _, other := range c.Others {
+		column.Others = append(column.Others, otherTest{testName(other.Name), people(float64(other.Value)), probability(other.PValue), other.Name == c.DecidedBy})
 	}
 	column.Note = capitalized(c.Note)
 	if column.Chip == chipDrift {
-		column.Finding = capitalized(finding(c))
+		column.Finding = capitalized(finding(c, alpha))
 	}
 	column.Order = map[chip]int{chipDrift: 0, chipUnknown: 1, chipSame: 2, chipUncompared: 3}[column.Chip]
 	format := formatOf(c)
@@ -162,22 +244,53 @@ func newColumnContent(i int, c driftline.ColumnDrift) columnContent {
 	return column
 }
 
-// finding says in words where the two sides differ most.
-func finding(c driftline.ColumnDrift) string {
-	h := c.Histogram
-	if c.Test == "ks" {
-		text := fmt.Sprintf("up to %s of the values moved", Percent(float64(c.Effect)))
-		switch gap := greatestGap(h); {
-		case gap > 0:
-			text += ", current runs higher"
-		case gap < 0:
-			text += ", current runs lower"
-		}
-		if at := float64(c.Location); !math.IsNaN(at) {
-			text += "; the gap is widest at " + formatOf(c)(at)
-		}
-		return text
+// finding says in words what drifted: the values, how many are missing, or both.
+func finding(c driftline.ColumnDrift, alpha float64) string {
+	if c.MissingVerdict != driftline.Drift {
+		return valueFinding(c)
 	}
+	missing := fmt.Sprintf("missing values went from %s to %s",
+		shareOf(c.ReferenceNulls, c.ReferenceRows+c.ReferenceNulls), shareOf(c.CurrentNulls, c.CurrentRows+c.CurrentNulls))
+	if float64(c.QValue) <= alpha {
+		return missing + "; " + valueFinding(c)
+	}
+	return missing
+}
+
+// valueFinding says where the values of the two sides differ most.
+func valueFinding(c driftline.ColumnDrift) string {
+	if c.ReferenceRows == 0 || c.CurrentRows == 0 {
+		return "one side has no values any more"
+	}
+	text := categoryFinding(c)
+	if len(c.Histogram.Categories) == 0 {
+		text = numberFinding(c)
+	}
+	if c.DecidedBy != "" && c.DecidedBy != c.Test {
+		text += fmt.Sprintf(" (found by %s)", testName(c.DecidedBy))
+	}
+	return text
+}
+
+func numberFinding(c driftline.ColumnDrift) string {
+	text := fmt.Sprintf("%s is %s", testName(c.Test), people(float64(c.Statistic)))
+	if c.Test == "ks" {
+		text = fmt.Sprintf("up to %s of the values moved", Percent(float64(c.Effect)))
+	}
+	switch gap := greatestGap(c.Histogram); {
+	case gap > 0:
+		text += ", current runs higher"
+	case gap < 0:
+		text += ", current runs lower"
+	}
+	if at := float64(c.Location); !math.IsNaN(at) {
+		text += "; the gap is widest at " + formatOf(c)(at)
+	}
+	return text
+}
+
+func categoryFinding(c driftline.ColumnDrift) string {
+	h := c.Histogram
 	n, m := sum(h.Reference), sum(h.Current)
 	best, at := 0.005, -1
 	for i, name := range h.Categories {
@@ -187,14 +300,15 @@ func finding(c driftline.ColumnDrift) string {
 			}
 		}
 	}
-	switch {
-	case c.ReferenceRows == 0 || c.CurrentRows == 0:
-		return "one side has no values any more"
-	case at < 0:
-		return "many categories changed a little"
+	text := "many categories changed a little"
+	if at >= 0 {
+		text = fmt.Sprintf("%s went from %s to %s", categoryName(h.Categories[at]),
+			Percent(float64(h.Reference[at])/n), Percent(float64(h.Current[at])/m))
 	}
-	return fmt.Sprintf("%s went from %s to %s", categoryName(h.Categories[at]),
-		Percent(float64(h.Reference[at])/n), Percent(float64(h.Current[at])/m))
+	if unseen := float64(c.UnseenShare); unseen > 0 {
+		text += fmt.Sprintf("; %s is of categories that were not there before", Percent(unseen))
+	}
+	return text
 }
 
 // greatestGap returns the greatest difference of the cumulated shares, positive where

@@ -24,7 +24,7 @@ func sampleReport() *driftline.DriftReport {
 		Alpha:     0.05, Margin: 0.05, Drifted: 2,
 		Columns: []driftline.ColumnDrift{
 			{
-				Column: "temp", Type: driftline.Float64, Kind: "numeric", Test: "ks", Statistic: 0.93, Effect: 0.93, PValue: 0, QValue: 0, Location: 57.02,
+				Column: "temp", Type: driftline.Float64, Kind: "numeric", Test: "ks", DecidedBy: "ks", Statistic: 0.93, Effect: 0.93, EffectLow: 0.9, EffectHigh: 0.95, PValue: 0, QValue: 0, Location: 57.02,
 				Verdict: driftline.Drift, ReferenceRows: 6400, CurrentRows: 6600, CurrentNulls: 3,
 				Histogram: driftline.Histogram{Edges: []float64{10, 40, 60, 100}, Reference: []int64{5000, 1300, 100}, Current: []int64{0, 100, 6500}},
 			},
@@ -79,6 +79,7 @@ func TestDriftReportSaysWhatHappened(t *testing.T) {
 		"temp float64 drift 0.930 D &lt; 10⁻³⁰⁰ 0 % → &lt; 0.1 %",
 		"2 rare categories were tested as one.",
 		"rare numeric not enough data",
+		"D 0.930 (0.900 to 0.950)",
 		"Not compared when A time differs between any two windows",
 	} {
 		if !strings.Contains(text, want) {
@@ -104,6 +105,31 @@ func TestDriftReportSummaries(t *testing.T) {
 		if page := draw(t, full); !strings.Contains(page, "<h1>"+c.want+"</h1>") {
 			t.Errorf("%d columns: no headline %q", len(c.columns), c.want)
 		}
+	}
+}
+
+func TestDriftReportSaysWhatElseDrifted(t *testing.T) {
+	sample := sampleReport()
+	gone := &sample.Columns[0]
+	gone.MissingVerdict, gone.QValue, gone.ReferenceRows, gone.ReferenceNulls, gone.CurrentRows, gone.CurrentNulls = driftline.Drift, 0.5, 100, 0, 60, 40
+	other := &sample.Columns[1]
+	other.DecidedBy, other.UnseenShare = "psi", 0.04
+	other.Others = []driftline.DriftStatistic{{Name: "psi", Value: 0.3, PValue: notANumber}}
+	sample.Multivariate = &driftline.MultivariateDrift{Columns: []string{"temp", "hour"}, ReferenceRows: 90, CurrentRows: 80, Verdict: driftline.Drift,
+		Tests: []driftline.DriftStatistic{{Name: "mmd", Value: 0.01, PValue: 0.002}}}
+	text := words(draw(t, sample))
+	for _, want := range []string{
+		"Most of all temp: missing values went from 0 % to 40 %.",
+		"(empty) went from 31 % to 39 %; 4.0 % is of categories that were not there before (found by PSI).",
+		"PSI 0.3, p – decided",
+		"All columns together drift Whether 2 columns hang together as they did; 90 → 80 complete rows. maximum mean discrepancy 0.01 p 0.002",
+	} {
+		if !strings.Contains(text, want) {
+			t.Errorf("page lacks %q:\n%s", want, text)
+		}
+	}
+	if parsed := parseJUnit(t, written(t, report.DriftJUnit, sample)); parsed.Failures != 3 {
+		t.Errorf("%d failures, want both columns and all together", parsed.Failures)
 	}
 }
 

@@ -32,7 +32,7 @@ func TestDriftMarkdown(t *testing.T) {
 	for _, want := range []string{
 		"## 2 of 4 columns drifted\n",
 		"`dataset/flights@1` (80,789 rows) → `dataset/flights@2` (86,995 rows)",
-		"| `temp` | **drift** | 0.930 D | &lt; 10⁻³⁰⁰ | 0 % → &lt; 0.1 % | Up to 93 % of the values moved, current runs higher; the gap is widest at 57.02 |",
+		"| `temp` | **drift** | 0.930 D (0.900 to 0.950) | &lt; 10⁻³⁰⁰ | 0 % → &lt; 0.1 % | Up to 93 % of the values moved, current runs higher; the gap is widest at 57.02 |",
 		"| `rare` | not enough data |",
 		"| `when` | not compared | – | – | 0 % | A time differs between any two windows |",
 		"<summary>1 column the same</summary>\n\n| column",

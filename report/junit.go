@@ -61,10 +61,14 @@ func DriftJUnit(w io.Writer, report *driftline.DriftReport) error {
 	name := content.Reference.Name + " → " + content.Current.Name
 	suite := junitSuite{Name: name, Properties: []junitProperty{
 		{"reference_rows", fmt.Sprint(report.Reference.Rows)}, {"current_rows", fmt.Sprint(report.Current.Rows)},
-		{"alpha", fmt.Sprint(report.Alpha)}, {"margin", fmt.Sprint(report.Margin)},
+		{"preset", report.Preset}, {"alpha", fmt.Sprint(report.Alpha)}, {"margin", fmt.Sprint(report.Margin)},
 	}}
 	for _, c := range append(content.Columns[:len(content.Columns):len(content.Columns)], content.Uncompared...) {
 		suite.Cases = append(suite.Cases, driftCase(c))
+	}
+	if t := content.Together; t != nil && t.Chip == chipDrift {
+		suite.Cases = append(suite.Cases, junitCase{Class: "drift", Name: "all columns together",
+			Failure: &junitOutcome{Type: "drift", Message: "the columns do not hang together as they did", Text: t.Note}})
 	}
 	if report.Compared() == 0 {
 		suite.Cases = append(suite.Cases, junitCase{Class: "drift", Name: "comparison",

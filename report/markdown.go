@@ -38,7 +38,10 @@ func DriftMarkdown(w io.Writer, report *driftline.DriftReport) error {
 	if len(same) > 0 {
 		fmt.Fprintf(&page, "<details>\n<summary>%s the same</summary>\n\n%s\n</details>\n\n", plural(len(same), "column"), driftTable(same))
 	}
-	fmt.Fprintf(&page, "Drift: adjusted p at most %s and effect at least %s.\n", content.Alpha, content.Margin)
+	if t := content.Together; t != nil {
+		fmt.Fprintf(&page, "All columns together: **%s** (%s).\n\n", t.Chip.Text, t.Rows)
+	}
+	fmt.Fprintf(&page, "Drift is called by %s.\n", content.Rule)
 	_, err := io.WriteString(w, page.String())
 	return err
 }
@@ -52,8 +55,11 @@ func driftTable(columns []columnContent) string {
 			verdict = "**" + verdict + "**"
 		}
 		size := c.Effect
-		if c.EffectSort != "" {
+		if c.EffectSort != "" && c.EffectName != "" {
 			size += " " + c.EffectName
+		}
+		if c.Range != nil {
+			size += " (" + c.Range.Text + ")"
 		}
 		missing := c.ReferenceMissing
 		if c.CurrentMissing != missing {
