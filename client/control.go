@@ -352,6 +352,16 @@ func windowQuery(w driftline.ProfileWindow) url.Values {
 	return query
 }
 
+// Validate checks a table of the server.
+func (c *Client) Validate(ctx context.Context, request driftline.ValidationRequest) (*driftline.ValidationReport, error) {
+	return ask[driftline.ValidationReport](ctx, c, http.MethodPost, path("validate"), request)
+}
+
+// SuggestChecks learns checks from a table of the server, which passes them.
+func (c *Client) SuggestChecks(ctx context.Context, table driftline.DriftSource) (*driftline.Checks, error) {
+	return ask[driftline.Checks](ctx, c, http.MethodPost, path("validate", "suggest"), table)
+}
+
 func withQuery(path string, query url.Values) string {
 	if len(query) == 0 {
 		return path

@@ -83,6 +83,24 @@ func (c *Client) DriftRows(ctx context.Context, options driftline.DriftOptions, 
 	return report, nil
 }
 
+// ValidateRows checks rows that the server does not have.
+func (c *Client) ValidateRows(ctx context.Context, name string, rows driftline.Batches, checks []driftline.Check) (*driftline.ValidationReport, error) {
+	x, err := c.startExchange(ctx, struct {
+		Op     string            `json:"op"`
+		Name   string            `json:"name"`
+		Checks []driftline.Check `json:"checks"`
+	}{"validate", name, checks}, rows)
+	if err != nil {
+		return nil, err
+	}
+	defer x.close()
+	report := new(driftline.ValidationReport)
+	if err := x.receive(report, func(arrow.RecordBatch, error) bool { return true }); err != nil {
+		return nil, err
+	}
+	return report, nil
+}
+
 // exchange is one DoExchange call whose request rows a goroutine sends.
 type exchange struct {
 	reader *flight.Reader

@@ -21,6 +21,7 @@ const (
 	opHistorical = "historical"
 	opDrift      = "drift"
 	opProfile    = "profile"
+	opValidate   = "validate"
 )
 
 // putCommand is the descriptor of a DoPut.
@@ -113,6 +114,12 @@ type profileCommand struct {
 	driftline.ProfileRequest
 	Local bool   `json:"local"`
 	Like  []byte `json:"like"`
+}
+
+type validateCommand struct {
+	Op     string            `json:"op"`
+	Name   string            `json:"name"` // of the rows, in the report
+	Checks []driftline.Check `json:"checks"`
 }
 
 // isJSON tells our commands from Flight SQL's, which are protobuf and begin with

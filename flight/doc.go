@@ -10,6 +10,7 @@
 //	            online                      entities in → values out, batch for batch
 //	            history                     entities in → rows kept of them out, batch for batch
 //	            drift                       two tables in → report
+//	            validate                    a table in → report
 //	ListFlights, GetFlightInfo, GetSchema   the views and datasets that there are
 //	DoAction    healthcheck
 //

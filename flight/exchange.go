@@ -84,6 +84,28 @@ func profileLocally(ctx context.Context, command profileCommand, rows driftline.
 	return d.File()
 }
 
+// validate answers a stream of rows with what its checks found. The rows are kept until
+// then, because a failed check is asked for examples.
+func (s *service) validate(ctx context.Context, command validateCommand, in *inbound, stream frameStream) error {
+	rows, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	kept, _, err := counted(ctx, rows).Collect()
+	defer driftline.ReleaseAll(kept)
+	if err != nil {
+		return err
+	}
+	report, err := s.engine.ValidateRows(ctx, driftline.BatchesOf(rows.Schema, kept...), command.Checks)
+	if err != nil {
+		return err
+	}
+	report.Table = command.Name
+	out := s.outbound(ctx, stream, arrow.NewSchema(nil, nil))
+	return out.close(out.sendTrailer(report))
+}
+
 // halves are one stream as two. The second one waits for the end of the first, so
 // that both may be read at the same time.
 type halves struct {

@@ -116,8 +116,14 @@ func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error
 			return err
 		}
 		return s.profile(ctx, command, in, stream)
+	case opValidate:
+		command, err := parse[validateCommand](descriptor.GetCmd())
+		if err != nil {
+			return err
+		}
+		return s.validate(ctx, command, in, stream)
 	}
-	return unknownOp("DoExchange", op, opHistorical, opOnline, opHistory, opDrift, opProfile)
+	return unknownOp("DoExchange", op, opHistorical, opOnline, opHistory, opDrift, opProfile, opValidate)
 }
 
 // actionHealthcheck is our one action; the others are Flight SQL's.

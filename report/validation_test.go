@@ -25,7 +25,7 @@ func sampleValidation() *driftline.ValidationReport {
 		Table: "view/weather", Rows: 26115, At: time.Date(2013, 12, 31, 9, 0, 0, 0, time.UTC), Failed: 1, Warned: 1,
 		Results: []driftline.CheckResult{
 			failed,
-			result(driftline.Check{Check: driftline.CheckRows, Max: &hundred, Severity: driftline.Warning}, driftline.CheckWarned, "26115 rows"),
+			result(driftline.Check{Check: driftline.CheckRows, Max: &hundred, Severity: driftline.CheckWarning}, driftline.CheckWarned, "26115 rows"),
 			result(driftline.Check{Check: driftline.CheckUnique, Columns: []string{"origin", "event_timestamp"}}, driftline.CheckPassed, "26115 rows, all different"),
 		},
 	}

@@ -94,6 +94,9 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/api/v1/profiles/merge", handle: answer(s.mergeProfiles), body: artifact, allow: long},
 		{method: "POST", path: "/api/v1/drift/report", handle: driftReport, body: large},
 		{method: "POST", path: "/api/v1/performance", handle: answer(s.performance), body: small, allow: long},
+		{method: "POST", path: "/api/v1/validate", handle: answer(s.validate), body: small, allow: long},
+		{method: "POST", path: "/api/v1/validate/suggest", handle: answer(s.suggestChecks), body: small, allow: long},
+		{method: "POST", path: "/api/v1/validate/report", handle: validationReport, body: large},
 
 		{method: "GET", path: "/api/v1/monitors", handle: answer(s.monitors)},
 		{method: "GET", path: "/api/v1/monitors/{name}", handle: answer(s.monitor)},

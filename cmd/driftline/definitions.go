@@ -236,6 +236,12 @@ func (r *nodeReader) read(n *yaml.Node, v reflect.Value, name string) error {
 	switch target := v.Addr().Interface().(type) {
 	case *driftline.Duration:
 		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseDuration(s); return err })
+	case *driftline.Literal:
+		if n.Kind != yaml.ScalarNode {
+			return r.mismatch(n, name, "a text, a number, true or false")
+		}
+		*target = driftline.Literal(n.Value)
+		return nil
 	case *driftline.Type:
 		return r.readParsed(n, name, func(s string) (err error) { *target, err = driftline.ParseType(s); return err })
 	case *driftline.Ref:

@@ -72,6 +72,7 @@ from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
 from driftline.tracking import Artifact, Metric, ModelVersion, Run
 from driftline.types import ValueType
+from driftline.validation import CheckResult, ValidationReport
 
 __version__ = "0.1.0"
 
@@ -128,6 +129,7 @@ __all__ = [
     "Artifact",
     "Change",
     "Changes",
+    "CheckResult",
     "ColumnDrift",
     "ColumnStatistics",
     "ConflictError",
@@ -175,6 +177,7 @@ __all__ = [
     "StoredTable",
     "UnauthenticatedError",
     "UnavailableError",
+    "ValidationReport",
     "ValueType",
     "connect",
     "init",

@@ -153,7 +153,9 @@ class DriftReport:
         multivariate: What all columns together say, in the server's form; None unless asked for.
     """
 
-    def __init__(self, body: Mapping[str, Any], render: Callable[[Mapping[str, Any], str], str]) -> None:
+    def __init__(
+        self, body: Mapping[str, Any], render: Callable[[Mapping[str, Any], str], str]
+    ) -> None:
         self.reference: str = body["reference"]["name"]
         self.current: str = body["current"]["name"]
         self.reference_rows: int = body["reference"]["rows"]

@@ -48,6 +48,7 @@ from driftline.snapshots import Snapshot, StoredTable
 from driftline.times import format_duration, format_time
 from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
 from driftline.types import Type
+from driftline.validation import ValidationReport
 
 DEFAULT_URL = "http://127.0.0.1:8816"
 MATERIALIZE_POLL_SECONDS = 0.05
@@ -870,6 +871,56 @@ class FeatureStore:
         }
         request = {name: value for name, value in chosen.items() if value}
         return PerformanceReport(self._http.post("performance", body=request))
+
+    def validate(
+        self,
+        table: Any,
+        checks: Sequence[Mapping[str, Any]],
+        *,
+        name: str = "",
+    ) -> ValidationReport:
+        """Checks that a table is what it should be.
+
+        Example:
+            >>> checks = store.suggest_checks("dataset/late_departure@1")
+            >>> report = store.validate("dataset/late_departure@2", checks)
+            >>> if not report.passed:
+            ...     raise SystemExit(report)
+
+        Args:
+            table: A reference (``dataset/late_departure@1``, ``view/weather``), a Dataset,
+                a SELECT, or any kind of table.
+            checks: One dict for each check, with the fields that the YAML of
+                ``driftline validate`` has: ``{"check": "nulls", "column": "temp"}``.
+            name: What to call the table in the report.
+        """
+        given = [dict(check) for check in checks]
+        source = _drift_source(table)
+        if source:
+            body = self._http.post("validate", body={"table": source, "checks": given})
+        else:
+            rows = plain(to_table(table))
+            command = {"op": "validate", "name": name or "table", "checks": given}
+            exchange = self._flight.exchange(command, open_source(rows), "validate")
+            for _ in exchange.batches():
+                pass
+            body = exchange.metadata
+        body["table"] = name or body["table"]
+        return ValidationReport(body, self._render_validation)
+
+    def suggest_checks(self, table: Any) -> list[dict[str, Any]]:
+        """Learns checks from a table of the server, which passes them.
+
+        Args:
+            table: A reference, a Dataset or a SELECT.
+        """
+        source = _drift_source(table)
+        if not source:
+            raise TypeError("checks are learned from a reference or a SELECT; save the table first")
+        return self._http.post("validate", "suggest", body=source)["checks"]
+
+    def _render_validation(self, report: Mapping[str, Any], form: str) -> str:
+        return self._http.post_text("validate", "report", body=report, format=form)
 
     def _render_drift(self, report: Mapping[str, Any], form: str) -> str:
         return self._http.post_text("drift", "report", body=report, format=form)
