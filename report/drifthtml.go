@@ -101,16 +101,16 @@ func summary(report *driftline.DriftReport, counts map[chip]int) (headline, deta
 	case drifted == 0 && counts[chipSame] == 0:
 		return "Not enough data to tell", ""
 	case drifted == 0 && counts[chipUnknown] > 0:
-		headline = fmt.Sprintf("No drift found in %s", plural(compared, "column"))
+		headline = fmt.Sprintf("No drift found in %s", Plural(compared, "column"))
 		return headline, fmt.Sprintf("For %d of them there is not enough data to be sure.", counts[chipUnknown])
 	case drifted == 0:
-		return fmt.Sprintf("No drift in %s", plural(compared, "column")), ""
+		return fmt.Sprintf("No drift in %s", Plural(compared, "column")), ""
 	default:
-		headline = fmt.Sprintf("%d of %s drifted", drifted, plural(compared, "column"))
+		headline = fmt.Sprintf("%d of %s drifted", drifted, Plural(compared, "column"))
 	}
 	for _, c := range columns {
 		if c.Verdict == driftline.Drift {
-			detail = fmt.Sprintf("Most of all %s: %s.", c.Column, finding(c, report.Alpha))
+			detail = fmt.Sprintf("Most of all %s: %s.", c.Column, Finding(c, report.Alpha))
 			break
 		}
 	}
@@ -165,7 +165,7 @@ func newTogether(m *driftline.MultivariateDrift) *togetherContent {
 		Rows: fmt.Sprintf("%s → %s complete rows", whole(m.ReferenceRows), whole(m.CurrentRows)),
 	}
 	for _, test := range m.Tests {
-		t.Tests = append(t.Tests, otherTest{Name: testName(test.Name), Value: people(float64(test.Value)), P: probability(test.PValue)})
+		t.Tests = append(t.Tests, otherTest{Name: testName(test.Name), Value: people(float64(test.Value)), P: Probability(test.PValue)})
 	}
 	return t
 }
@@ -208,7 +208,7 @@ func newColumnContent(i int, c driftline.ColumnDrift, alpha float64) columnConte
 		MissingSort:      sortable(missingChange(c)),
 		Effect:           effect(c.Effect), EffectName: "D",
 		EffectSort: sortable(float64(c.Effect)), PSort: sortable(float64(c.PValue)), QSort: sortable(float64(c.QValue)),
-		P: probability(c.PValue), Q: probability(c.QValue), Statistic: people(float64(c.Statistic)),
+		P: Probability(c.PValue), Q: Probability(c.QValue), Statistic: people(float64(c.Statistic)),
 		EffectBar: "0",
 	}
 	if c.Type != "" {
@@ -227,11 +227,11 @@ func newColumnContent(i int, c driftline.ColumnDrift, alpha float64) columnConte
 	}
 	column.Range = newEffectRange(c)
 	for _, other := range c.Others {
-		column.Others = append(column.Others, otherTest{testName(other.Name), people(float64(other.Value)), probability(other.PValue), other.Name == c.DecidedBy})
+		column.Others = append(column.Others, otherTest{testName(other.Name), people(float64(other.Value)), Probability(other.PValue), other.Name == c.DecidedBy})
 	}
 	column.Note = capitalized(c.Note)
 	if column.Chip == chipDrift {
-		column.Finding = capitalized(finding(c, alpha))
+		column.Finding = capitalized(Finding(c, alpha))
 	}
 	column.Order = map[chip]int{chipDrift: 0, chipUnknown: 1, chipSame: 2, chipUncompared: 3}[column.Chip]
 	format := formatOf(c)
@@ -244,8 +244,8 @@ func newColumnContent(i int, c driftline.ColumnDrift, alpha float64) columnConte
 	return column
 }
 
-// finding says in words what drifted: the values, how many are missing, or both.
-func finding(c driftline.ColumnDrift, alpha float64) string {
+// Finding says in words what drifted: the values, how many are missing, or both.
+func Finding(c driftline.ColumnDrift, alpha float64) string {
 	if c.MissingVerdict != driftline.Drift {
 		return valueFinding(c)
 	}

@@ -36,7 +36,7 @@ func DriftMarkdown(w io.Writer, report *driftline.DriftReport) error {
 		page.WriteString(driftTable(open))
 	}
 	if len(same) > 0 {
-		fmt.Fprintf(&page, "<details>\n<summary>%s the same</summary>\n\n%s\n</details>\n\n", plural(len(same), "column"), driftTable(same))
+		fmt.Fprintf(&page, "<details>\n<summary>%s the same</summary>\n\n%s\n</details>\n\n", Plural(len(same), "column"), driftTable(same))
 	}
 	if t := content.Together; t != nil {
 		fmt.Fprintf(&page, "All columns together: **%s** (%s).\n\n", t.Chip.Text, t.Rows)

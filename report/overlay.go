@@ -156,7 +156,7 @@ func newCategoryChart(h driftline.Histogram) *categoryChart {
 	if top == 0 {
 		return nil
 	}
-	chart := &categoryChart{Width: cardPlot.Width, Height: 4 + categoryRowHeight*float64(bins), Label: "Shares of " + plural(bins, "category")}
+	chart := &categoryChart{Width: cardPlot.Width, Height: 4 + categoryRowHeight*float64(bins), Label: "Shares of " + Plural(bins, "category")}
 	for i, name := range h.Categories {
 		y := 4 + categoryRowHeight*float64(i)
 		left, right := min(1, reference[i]/top)*categoryBarRoom, min(1, current[i]/top)*categoryBarRoom

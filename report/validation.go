@@ -81,9 +81,9 @@ func validationHeadline(report *driftline.ValidationReport) string {
 	all := len(report.Results)
 	switch {
 	case report.Failed > 0:
-		return fmt.Sprintf("%d of %s failed", report.Failed, plural(all, "check"))
+		return fmt.Sprintf("%d of %s failed", report.Failed, Plural(all, "check"))
 	case report.Warned > 0:
-		return fmt.Sprintf("Passed, with %s", plural(report.Warned, "warning"))
+		return fmt.Sprintf("Passed, with %s", Plural(report.Warned, "warning"))
 	case all == 1:
 		return "The check passed"
 	}
@@ -128,7 +128,7 @@ func ValidationMarkdown(w io.Writer, report *driftline.ValidationReport) error {
 		}
 	}
 	if passed := content.Results[len(content.Open):]; len(passed) > 0 {
-		fmt.Fprintf(&page, "<details>\n<summary>%s passed</summary>\n\n%s\n</details>\n", plural(len(passed), "check"), checkTable(passed))
+		fmt.Fprintf(&page, "<details>\n<summary>%s passed</summary>\n\n%s\n</details>\n", Plural(len(passed), "check"), checkTable(passed))
 	}
 	_, err := io.WriteString(w, page.String())
 	return err

@@ -68,7 +68,8 @@ func superscript(power int) string {
 	return text.String()
 }
 
-func probability(p driftline.Number) string {
+// Probability writes a p-value for people: three decimals, or a power of ten.
+func Probability(p driftline.Number) string {
 	switch v := float64(p); {
 	case math.IsNaN(v):
 		return "–"
@@ -134,7 +135,8 @@ func whole(n int64) string {
 	return sign + digits
 }
 
-func plural(n int, noun string) string {
+// Plural counts things: 1 pane, 2 panes, 2 categories.
+func Plural(n int, noun string) string {
 	switch {
 	case n == 1:
 		return "1 " + noun

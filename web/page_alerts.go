@@ -80,7 +80,7 @@ func evidenceOf(report *driftline.PaneReport) []paneColumn {
 	for _, one := range report.Reports {
 		for _, c := range one.Report.Columns {
 			if c.Verdict == driftline.Drift {
-				evidence = append(evidence, newPaneColumn(one.Segment, c))
+				evidence = append(evidence, newPaneColumn(one.Segment, c, one.Report.Alpha))
 			}
 		}
 	}

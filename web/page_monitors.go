@@ -13,6 +13,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/report"
 )
 
 // sparkPanes is how many panes the list of monitors draws of each.
@@ -101,7 +102,7 @@ func drawSpark(panes []driftline.MonitorPane) []sparkBar {
 // paneText is what a pane came to, in a line.
 func paneText(p *driftline.MonitorPane) string {
 	if p.Outcome == driftline.PaneDrift {
-		return fmt.Sprintf("%d of %s drifted", p.Drifted, plural(p.Compared, "comparison"))
+		return fmt.Sprintf("%d of %s drifted", p.Drifted, report.Plural(p.Compared, "comparison"))
 	}
 	return string(p.Outcome)
 }
@@ -267,7 +268,7 @@ func alarmsText(n float64) string {
 }
 
 func ruleText(rule driftline.AlertRule) string {
-	text := fmt.Sprintf("%s when %d of %s drift; over after %d", rule.Severity, rule.Drifted, plural(rule.Of, "pane"), rule.Clear)
+	text := fmt.Sprintf("%s when %d of %s drift; over after %d", rule.Severity, rule.Drifted, report.Plural(rule.Of, "pane"), rule.Clear)
 	if len(rule.Channels) > 0 {
 		text += "; tells " + strings.Join(rule.Channels, ", ")
 	}
@@ -375,7 +376,7 @@ func (h *heatMap) addLate(panes []driftline.MonitorPane, blank []heatCell) {
 	for i, p := range panes {
 		if p.Late != nil && *p.Late > 0 {
 			h.Late[i].Class = "late"
-			h.Late[i].Title += ": " + plural(int(*p.Late), "row") + " came late"
+			h.Late[i].Title += ": " + report.Plural(int(*p.Late), "row") + " came late"
 		}
 	}
 }
@@ -445,9 +446,9 @@ type paneSegment struct {
 // Several reports whether there are segments besides all rows.
 func (part *panePart) Several() bool { return len(part.Segments) > 1 }
 
-func newPanePart(view monitorView, report *driftline.PaneReport) *panePart {
-	part := &panePart{MonitorPane: report.Pane, Instant: instantIn(report.Pane.End)}
-	for i, one := range report.Reports {
+func newPanePart(view monitorView, found *driftline.PaneReport) *panePart {
+	part := &panePart{MonitorPane: found.Pane, Instant: instantIn(found.Pane.End)}
+	for i, one := range found.Reports {
 		if i == 0 {
 			part.Alpha = one.Report.Alpha
 		}
@@ -455,7 +456,7 @@ func newPanePart(view monitorView, report *driftline.PaneReport) *panePart {
 			Drifted: one.Report.Drifted, Compared: one.Report.Compared(),
 			Open: one.Segment == "" || one.Segment == view.segment}
 		for _, c := range one.Report.Columns {
-			segment.Columns = append(segment.Columns, newPaneColumn(one.Segment, c))
+			segment.Columns = append(segment.Columns, newPaneColumn(one.Segment, c, one.Report.Alpha))
 		}
 		part.Segments = append(part.Segments, segment)
 	}
@@ -479,13 +480,10 @@ type paneColumn struct {
 	Bar     *intervalBar // nil if the effect is not between 0 and 1
 }
 
-func newPaneColumn(segment string, c driftline.ColumnDrift) paneColumn {
-	column := paneColumn{ColumnDrift: c, Segment: segment, Q: probability(c.QValue), What: c.Note, Bar: drawInterval(c)}
+func newPaneColumn(segment string, c driftline.ColumnDrift, alpha float64) paneColumn {
+	column := paneColumn{ColumnDrift: c, Segment: segment, Q: report.Probability(c.QValue), What: c.Note, Bar: drawInterval(c)}
 	if c.Verdict == driftline.Drift {
-		column.What = finding(c)
-		if c.MissingVerdict == driftline.Drift {
-			column.What += fmt.Sprintf("; missing: %+.1f percentage points", 100*float64(c.MissingEffect))
-		}
+		column.What = report.Finding(c, alpha)
 	}
 	return column
 }
