@@ -144,29 +144,19 @@ func (e *Engine) ForgetSnapshots(ctx context.Context, view driftline.ViewName) e
 
 // PutOnlineOnly writes rows to the online store alone, as a defect might.
 func (e *Engine) PutOnlineOnly(view driftline.ViewName, rows driftline.Batches) error {
-	v, err := e.registry.View(view)
-	if err != nil {
-		return err
-	}
-	b := e.kv.NewBatch()
-	defer b.Close()
-	for rows, err := range rows.All {
-		if err != nil {
-			return err
-		}
-		sequences := make([]int64, rows.NumRows())
-		for i, first := 0, e.takeSequences(rows.NumRows()); i < len(sequences); i++ {
-			sequences[i] = int64(first) + int64(i)
-		}
-		if err := e.online.Put(b, v, rows, sequences); err != nil {
-			return err
-		}
-	}
-	return b.Commit()
+	return e.putAside(view, rows, e.online.Put)
 }
 
 // PutHistoryOnly adds rows to the online history of a view, and nowhere else.
 func (e *Engine) PutHistoryOnly(view driftline.ViewName, rows driftline.Batches) error {
+	return e.putAside(view, rows, func(b *kv.Batch, v *driftline.FeatureView, rows arrow.RecordBatch, sequences []int64) error {
+		_, err := e.online.PutHistory(b, v, rows, sequences, online.Complete)
+		return err
+	})
+}
+
+// putAside puts rows under new write sequences, past the write path.
+func (e *Engine) putAside(view driftline.ViewName, rows driftline.Batches, put func(*kv.Batch, *driftline.FeatureView, arrow.RecordBatch, []int64) error) error {
 	v, err := e.registry.View(view)
 	if err != nil {
 		return err
@@ -181,7 +171,7 @@ func (e *Engine) PutHistoryOnly(view driftline.ViewName, rows driftline.Batches)
 		for i, first := 0, e.takeSequences(rows.NumRows()); i < len(sequences); i++ {
 			sequences[i] = int64(first) + int64(i)
 		}
-		if _, err := e.online.PutHistory(b, v, rows, sequences, online.Complete); err != nil {
+		if err := put(b, v, rows, sequences); err != nil {
 			return err
 		}
 	}

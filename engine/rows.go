@@ -70,15 +70,8 @@ func (e *Engine) readView(ctx context.Context, view *driftline.FeatureView) drif
 				}
 			}
 		}
-		for b, err := range e.rowsOfEntries(ctx, view, now.log).All {
-			if err != nil {
-				yield(nil, err)
-				return
-			}
-			plain := project(e.mem, b, schema)
-			more := yield(plain, nil)
-			plain.Release()
-			if !more {
+		for b, err := range e.projected(e.rowsOfEntries(ctx, view, now.log), schema).All {
+			if !yield(b, err) || err != nil {
 				return
 			}
 		}
