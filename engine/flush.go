@@ -104,15 +104,7 @@ func project(mem memory.Allocator, b arrow.RecordBatch, schema *arrow.Schema) ar
 
 // flushLoop flushes every view's log now and then until the engine closes.
 func (e *Engine) flushLoop(ctx context.Context) {
-	tick := time.NewTicker(flushEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-e.wakeFlusher:
-		}
+	for range rounds(ctx, flushEvery, e.wakeFlusher) {
 		for _, view := range e.registry.Views() {
 			if err := e.flush(ctx, &view); err != nil && ctx.Err() == nil {
 				e.log.Error("flush failed; the rows stay in the ingest log", "view", view.Name, "error", err)

@@ -31,18 +31,31 @@ const (
 	causeEvolution  = "evolution"
 )
 
+// rounds are the rounds of a background loop: one each time that the span has passed, and one
+// when somebody sends to wake, which may be nil. They end with the context.
+func rounds(ctx context.Context, every time.Duration, wake <-chan struct{}) func(yield func() bool) {
+	return func(yield func() bool) {
+		tick := time.NewTicker(every)
+		defer tick.Stop()
+		for {
+			select {
+			case <-ctx.Done():
+				return
+			case <-tick.C:
+			case <-wake:
+			}
+			if !yield() {
+				return
+			}
+		}
+	}
+}
+
 // maintainLoop keeps the tables of views and datasets in shape until the engine closes.
 // What fails is logged and tried again in the next round.
 func (e *Engine) maintainLoop(ctx context.Context) {
-	tick := time.NewTicker(maintainEvery)
-	defer tick.Stop()
 	expired := e.now()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		}
+	for range rounds(ctx, maintainEvery, nil) {
 		expire := e.now().Sub(expired) >= expireEvery
 		if err := e.maintainAll(ctx, expire); err != nil && ctx.Err() == nil {
 			e.log.Error("upkeep failed; it is tried again", "error", err)

@@ -53,15 +53,7 @@ type watch struct {
 
 // monitorLoop evaluates panes as they become due, until the engine closes.
 func (e *Engine) monitorLoop(ctx context.Context) {
-	tick := time.NewTicker(monitorEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-e.watches.wake:
-		}
+	for range rounds(ctx, monitorEvery, e.watches.wake) {
 		for _, m := range e.registry.Monitors() {
 			if ctx.Err() != nil {
 				return

@@ -145,15 +145,7 @@ func (e *Engine) wakeOutbox() {
 
 // outboxLoop delivers notices until the engine closes.
 func (e *Engine) outboxLoop(ctx context.Context) {
-	tick := time.NewTicker(deliverEvery)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-tick.C:
-		case <-e.outbox.wake:
-		}
+	for range rounds(ctx, deliverEvery, e.outbox.wake) {
 		if err := e.deliverDue(ctx); err != nil && ctx.Err() == nil {
 			e.log.Error("notices are not delivered", "error", err)
 		}
