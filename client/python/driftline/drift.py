@@ -11,12 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from driftline import _html
+from driftline._forms import Forms
 
 
 @dataclass(frozen=True)
@@ -128,7 +128,7 @@ class ColumnDrift:
         )
 
 
-class DriftReport:
+class DriftReport(Forms):
     """What comparing current data with reference data found.
 
     Example:
@@ -168,8 +168,7 @@ class DriftReport:
         self.share = float(body["share"])
         self.has_drift: bool = body["drift"]
         self.multivariate: dict[str, Any] | None = body.get("multivariate")
-        self._body = dict(body)
-        self._render = render
+        super().__init__(body, render)
 
     @property
     def drifted_columns(self) -> list[str]:
@@ -182,10 +181,6 @@ class DriftReport:
                 return c
         raise KeyError(f"{column!r} was not compared; columns: {[c.column for c in self.columns]}")
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the report in the server's JSON form."""
-        return dict(self._body)
-
     def to_df(self) -> Any:
         """Returns one row per column as a pandas DataFrame, without the histograms."""
         import pandas as pd
@@ -194,39 +189,11 @@ class DriftReport:
         names = [n for n in ColumnDrift.__dataclass_fields__ if n != "histogram"]
         return pd.DataFrame(rows, columns=names)
 
-    def to_html(self, path: str | Path | None = None) -> str:
-        """Returns the report as a page that needs nothing else, and writes it to ``path``.
-
-        The server draws it: a table and a pair of histograms for each column.
-        """
-        return self._form("html", path)
-
-    def save_html(self, path: str | Path) -> None:
-        """Writes the report to ``path`` as a page that needs nothing else."""
-        self._form("html", path)
-
-    def to_markdown(self, path: str | Path | None = None) -> str:
-        """Returns the report in GitHub's Markdown, and writes it to ``path``."""
-        return self._form("markdown", path)
-
-    def to_junit(self, path: str | Path | None = None) -> str:
-        """Returns the report as JUnit XML for a CI server, and writes it to ``path``.
-
-        Each column is a test; it fails if the column has drifted.
-        """
-        return self._form("junit", path)
-
     def to_arrow(self) -> pa.Table:
         """Returns one row per column as an Arrow table, without what is nested."""
         nested = ("others", "histogram")
         names = [n for n in ColumnDrift.__dataclass_fields__ if n not in nested]
         return pa.table({n: [getattr(c, n) for c in self.columns] for n in names})
-
-    def _form(self, form: str, path: str | Path | None) -> str:
-        text = self._render(self._body, form)
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
 
     def __repr__(self) -> str:
         rows = [_HEAD, *self._rows()]

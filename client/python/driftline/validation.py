@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
 from driftline import _html
+from driftline._forms import Forms
 
 
 @dataclass(frozen=True)
@@ -52,7 +52,7 @@ class CheckResult:
         )
 
 
-class ValidationReport:
+class ValidationReport(Forms):
     """What checking a table found.
 
     Example:
@@ -79,8 +79,7 @@ class ValidationReport:
         self.rows: int = body["rows"]
         self.passed: bool = body["passed"]
         self.results = [CheckResult.from_json(r) for r in body["results"]]
-        self._body = dict(body)
-        self._render = render
+        super().__init__(body, render)
 
     @property
     def failed(self) -> list[CheckResult]:
@@ -92,10 +91,6 @@ class ValidationReport:
         """The checks that failed and are warnings only."""
         return [r for r in self.results if r.outcome == "warned"]
 
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the report in the server's JSON form."""
-        return dict(self._body)
-
     def to_arrow(self) -> pa.Table:
         """Returns one row per check as an Arrow table, without what is nested."""
         names = ("title", "outcome", "found", "observed", "looked", "bad")
@@ -104,28 +99,6 @@ class ValidationReport:
     def to_df(self) -> Any:
         """Returns one row per check as a pandas DataFrame, without what is nested."""
         return self.to_arrow().to_pandas()
-
-    def to_html(self, path: str | Path | None = None) -> str:
-        """Returns the report as a page that needs nothing else, and writes it to ``path``."""
-        return self._form("html", path)
-
-    def save_html(self, path: str | Path) -> None:
-        """Writes the report to ``path`` as a page that needs nothing else."""
-        self._form("html", path)
-
-    def to_markdown(self, path: str | Path | None = None) -> str:
-        """Returns the report in GitHub's Markdown, and writes it to ``path``."""
-        return self._form("markdown", path)
-
-    def to_junit(self, path: str | Path | None = None) -> str:
-        """Returns the report as JUnit XML for a CI server, and writes it to ``path``."""
-        return self._form("junit", path)
-
-    def _form(self, form: str, path: str | Path | None) -> str:
-        text = self._render(self._body, form)
-        if path is not None:
-            Path(path).write_text(text, encoding="utf-8")
-        return text
 
     def __repr__(self) -> str:
         lines = [f"{r.outcome:7}  {r.title}: {r.found}" for r in self.results]
