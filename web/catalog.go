@@ -11,6 +11,14 @@ type health struct {
 	Status string `json:"status"`
 }
 
+// getAlive is the health check of Feast, whose clients look at the status, and of MLflow,
+// whose clients look at the text.
+func getAlive(w http.ResponseWriter, _ *http.Request) error {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	_, err := w.Write([]byte("OK"))
+	return err
+}
+
 func (s *Server) getHealth(*http.Request) (health, error) { return health{Status: "ok"}, nil }
 
 type serverInfo struct {

@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/web/mlflow"
 )
 
 // statuses maps each code once. A test keeps it complete.
@@ -70,12 +71,14 @@ func present(err error) (*driftline.Error, int) {
 }
 
 // writeError answers with the failure in the shape that the caller of the route
-// reads: a page for a browser, Feast's for Feast's routes, ours otherwise.
+// reads: MLflow's and Feast's for theirs, ours otherwise.
 func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	noteError(r, err)
 	shown, status := present(err)
 	sayWhen(w, status)
 	switch {
+	case mlflow.Owns(r.URL.Path):
+		mlflow.WriteError(w, r, err, shown, status)
 	case isFeastRoute(r.URL.Path):
 		writeJSON(w, feastStatus(r.URL.Path, shown, status), feastError(r.URL.Path, shown))
 	default:

@@ -2,11 +2,11 @@ package web
 
 import "strings"
 
-// Routes lists the API's routes as OpenAPI writes them.
+// Routes lists the routes of our own API as OpenAPI writes them.
 func (s *Server) Routes() []string {
 	var routes []string
 	for _, r := range s.routes {
-		if !r.page {
+		if !r.page && !r.wire {
 			routes = append(routes, r.method+" "+strings.ReplaceAll(r.path, "...}", "}"))
 		}
 	}

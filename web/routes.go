@@ -2,10 +2,12 @@ package web
 
 import (
 	"net/http"
+	"slices"
 	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/web/mlflow"
 )
 
 // A route is one line of the API. Everything that registers, limits, documents
@@ -18,6 +20,7 @@ type route struct {
 	body  int64         // the largest body read; 0 for none
 	allow time.Duration // for reading the request and writing the answer; [quick] if 0
 	page  bool          // part of the UI, not of the described API
+	wire  bool          // of a protocol that is described elsewhere
 }
 
 // Sizes of bodies and times allowed.
@@ -31,8 +34,23 @@ const (
 )
 
 func (s *Server) table() []route {
-	return append(s.pageTable(), []route{
-		{method: "GET", path: "/health", handle: answer(s.getHealth)},
+	return slices.Concat(s.pageTable(), s.ownTable(), s.mlflowTable())
+}
+
+// mlflowTable mounts MLflow's protocol.
+func (s *Server) mlflowTable() []route {
+	var routes []route
+	for _, e := range mlflow.New(s.engine).Endpoints() {
+		for _, pattern := range e.Patterns() {
+			routes = append(routes, route{method: e.Method, path: pattern, handle: e.Handle, body: e.Body, allow: e.Allow, wire: true})
+		}
+	}
+	return routes
+}
+
+func (s *Server) ownTable() []route {
+	return []route{
+		{method: "GET", path: "/health", handle: getAlive},
 		{method: "GET", path: "/api/v1/health", handle: answer(s.getHealth)},
 		{method: "GET", path: "/api/v1/server", handle: answer(s.getServer)},
 		{method: "GET", path: "/api/v1/openapi.json", handle: getOpenAPI},
@@ -125,7 +143,7 @@ func (s *Server) table() []route {
 		{method: "POST", path: "/api/v1/materializations", handle: answer(s.postMaterialization), body: small},
 		{method: "GET", path: "/api/v1/materializations/{id}", handle: answer(s.materialization)},
 		{method: "POST", path: "/api/v1/materializations/{id}/cancel", handle: answer(s.cancelMaterialization), body: small},
-	}...)
+	}
 }
 
 // answer makes a handler of a function that returns a value to be sent as JSON.
@@ -201,7 +219,7 @@ func (rt *router) fail(w http.ResponseWriter, r *http.Request, err error) {
 
 // wantsPage reports whether a person is looking: a browser, outside the API.
 func wantsPage(r *http.Request) bool {
-	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && !strings.HasPrefix(r.URL.Path, "/api/") &&
+	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && !strings.HasPrefix(r.URL.Path, "/api/") && !mlflow.Owns(r.URL.Path) &&
 		strings.Contains(r.Header.Get("Accept"), "text/html")
 }
 
