@@ -1,13 +1,10 @@
 package monitor
 
 import (
-	"strings"
 	"time"
-	_ "time/tzdata" // a zone means the same on every machine
-
-	"github.com/robfig/cron/v3"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/calendar"
 )
 
 // Pane is a stretch of time [Start, End) whose rows are compared together, once, from Due on.
@@ -18,7 +15,7 @@ type Schedule struct {
 	window  driftline.Span
 	grace   time.Duration
 	zone    *time.Location
-	cron    *cron.SpecSchedule // nil: panes follow one another
+	cron    *calendar.Cron // nil: panes follow one another
 	catchUp driftline.CatchUp
 	start   time.Time
 	created time.Time
@@ -42,49 +39,15 @@ func NewSchedule(m *driftline.Monitor) (*Schedule, error) {
 		return nil, driftline.Unknown("schedule.catch_up", m.Schedule.CatchUp, []driftline.CatchUp{driftline.CatchUpAll, driftline.CatchUpLatest, driftline.CatchUpNone})
 	}
 	var err error
-	if s.zone, err = zone(m.Schedule.TimeZone); err != nil {
+	if s.zone, err = calendar.Zone("schedule.time_zone", m.Schedule.TimeZone); err != nil {
 		return nil, err
 	}
 	if m.Schedule.Cron != "" {
-		if s.cron, err = parseCron(m.Schedule.Cron); err != nil {
+		if s.cron, err = calendar.ParseCron("schedule.cron", "schedule.time_zone", m.Schedule.Cron); err != nil {
 			return nil, err
 		}
 	}
 	return s, s.checkBackfill()
-}
-
-func zone(name string) (*time.Location, error) {
-	if name == "" {
-		return time.UTC, nil
-	}
-	loaded, err := time.LoadLocation(name)
-	if err != nil || name == "Local" {
-		return nil, driftline.Errorf(driftline.Invalid, "schedule.time_zone %.80q is not known", name).
-			WithHint("write an IANA name like Europe/Berlin")
-	}
-	return loaded, nil
-}
-
-func parseCron(text string) (*cron.SpecSchedule, error) {
-	refuse := func(why string) error {
-		return driftline.Errorf(driftline.Invalid, "schedule.cron %.80q is not valid: %s", text, why).
-			WithHint(`write minute, hour, day of month, month and day of week: "0 6 * * 1-5"`)
-	}
-	if strings.Contains(text, "TZ=") {
-		return nil, refuse("the zone belongs in schedule.time_zone")
-	}
-	parsed, err := cron.ParseStandard(text)
-	if err != nil {
-		return nil, refuse(err.Error())
-	}
-	spec, ok := parsed.(*cron.SpecSchedule)
-	if !ok {
-		return nil, refuse("@every counts from nowhere; use a window without cron")
-	}
-	if spec.Next(time.Unix(0, 0).UTC()).IsZero() {
-		return nil, refuse("no such day ever comes")
-	}
-	return spec, nil
 }
 
 func (s *Schedule) checkBackfill() error {
@@ -127,7 +90,7 @@ func (s *Schedule) Next(through time.Time) Pane {
 		through = s.begin()
 	}
 	if s.cron != nil {
-		due := s.nextCron(through.Add(s.grace))
+		due := s.cron.Next(through.Add(s.grace), s.zone)
 		end := due.Add(-s.grace)
 		return Pane{Start: s.window.Before(end.In(s.zone)).UTC(), End: end.UTC(), Due: due.UTC()}
 	}
@@ -175,47 +138,7 @@ func dayNumber(local time.Time) int {
 }
 
 func (s *Schedule) midnight(year, month, day int) time.Time {
-	return instant(time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC), s.zone)
-}
-
-// instant returns when a clock in a zone shows what wall shows in UTC. A time that a change
-// of the clocks repeats is the first of the two; for one that it skips, the change itself.
-func instant(wall time.Time, zone *time.Location) time.Time {
-	_, before := wall.Add(-24 * time.Hour).In(zone).Zone()
-	_, after := wall.Add(24 * time.Hour).In(zone).Zone()
-	first := wall.Add(-time.Duration(max(before, after)) * time.Second)
-	second := wall.Add(-time.Duration(min(before, after)) * time.Second)
-	for _, t := range []time.Time{first, second} {
-		if shown(t, zone).Equal(wall) {
-			return t
-		}
-	}
-	changed, _ := second.In(zone).ZoneBounds()
-	return changed.UTC()
-}
-
-// shown is what a clock in a zone shows at t, as a time in UTC.
-func shown(t time.Time, zone *time.Location) time.Time {
-	_, offset := t.In(zone).Zone()
-	return t.UTC().Add(time.Duration(offset) * time.Second)
-}
-
-// everyHour is the bit that robfig/cron sets where a field is *.
-const everyHour = 1 << 63
-
-// nextCron returns the first time of the cron expression that is after t.
-func (s *Schedule) nextCron(t time.Time) time.Time {
-	if s.cron.Hour&everyHour != 0 {
-		return s.cron.Next(t.In(s.zone))
-	}
-	// On the dial of the clock, where no hour is skipped or repeated. A change of the
-	// clocks moves the hands by a day at most.
-	for wall := shown(t, s.zone).Add(-25 * time.Hour); ; {
-		wall = s.cron.Next(wall)
-		if next := instant(wall, s.zone); next.After(t) {
-			return next
-		}
-	}
+	return calendar.Instant(time.Date(year, time.Month(month), day, 0, 0, 0, 0, time.UTC), s.zone)
 }
 
 // Due returns the panes that are due at now, the oldest first, and no more than limit. up
