@@ -17,6 +17,8 @@ type (
 	Alias          string // a movable name of a model version: "champion"
 	MonitorName    string // of a [Monitor]: "weather_daily"
 	AlertID        string // of an [Alert]: "weather_daily-3"
+	TrainingID     string // of a [TrainingRun]: "late_departure-7"
+	RolloutID      string // of a [Rollout]: "late_departure-3"
 )
 
 // SnapshotID names one immutable state of a table. It is Iceberg's snapshot id.

@@ -21,11 +21,14 @@ const (
 	KindModel    RefKind = "model"    // model/late_departure@1, or @champion where an alias is accepted
 	KindMonitor  RefKind = "monitor"  // monitor/weather_daily@2
 	KindAlert    RefKind = "alert"    // alert/weather_daily-3
+	KindPolicy   RefKind = "policy"   // policy/late_departure@2
+	KindTraining RefKind = "training" // training/late_departure-7
+	KindRollout  RefKind = "rollout"  // rollout/late_departure-3
 )
 
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindRun, KindArtifact, KindModel,
-	KindMonitor, KindAlert,
+	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -77,6 +80,17 @@ func MonitorRef(m MonitorName, version int) Ref {
 // AlertRef names an alert.
 func AlertRef(a AlertID) Ref { return Ref{Kind: KindAlert, Name: string(a)} }
 
+// PolicyRef names one version of a model's policy; version 0 means the newest.
+func PolicyRef(m ModelName, version int) Ref {
+	return Ref{Kind: KindPolicy, Name: string(m), Version: versionText(version)}
+}
+
+// TrainingRef names a training run of a policy.
+func TrainingRef(t TrainingID) Ref { return Ref{Kind: KindTraining, Name: string(t)} }
+
+// RolloutRef names a rollout.
+func RolloutRef(r RolloutID) Ref { return Ref{Kind: KindRollout, Name: string(r)} }
+
 func versionText(v int) string {
 	if v == 0 {
 		return ""
@@ -97,7 +111,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, run, artifact, model, monitor, alert")
+			"use one of: entity, view, service, snapshot, file, dataset, run, artifact, model, monitor, alert, policy, training, rollout")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {
