@@ -11,7 +11,8 @@ type (
 	ViewName       string // of a [FeatureView]: "weather"
 	ServiceName    string // of a [FeatureService]: "delay_model"
 	DatasetName    string // of a [Dataset]: "late_departure_2013"
-	ExperimentName string // a group of runs
+	ExperimentName string // of an [Experiment]
+	ExperimentID   string // of an [Experiment]: a decimal number, for ever the same
 	RunID          string // of a [Run]: stable and readable, "late_departure-3"
 	ModelName      string // of a registered model: "late_departure"
 	Alias          string // a movable name of a model version: "champion"

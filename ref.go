@@ -10,24 +10,25 @@ type RefKind string
 
 // The kinds of things that the ledger and lineage speak of.
 const (
-	KindEntity   RefKind = "entity"   // entity/airport
-	KindView     RefKind = "view"     // view/weather
-	KindService  RefKind = "service"  // service/delay_model
-	KindSnapshot RefKind = "snapshot" // snapshot/features.weather@7235626059072898720
-	KindFile     RefKind = "file"     // file/features.weather@<content hash>
-	KindDataset  RefKind = "dataset"  // dataset/late_departure@1
-	KindRun      RefKind = "run"      // run/late_departure-3
-	KindArtifact RefKind = "artifact" // artifact/<content hash>
-	KindModel    RefKind = "model"    // model/late_departure@1, or @champion where an alias is accepted
-	KindMonitor  RefKind = "monitor"  // monitor/weather_daily@2
-	KindAlert    RefKind = "alert"    // alert/weather_daily-3
-	KindPolicy   RefKind = "policy"   // policy/late_departure@2
-	KindTraining RefKind = "training" // training/late_departure-7
-	KindRollout  RefKind = "rollout"  // rollout/late_departure-3
+	KindEntity     RefKind = "entity"     // entity/airport
+	KindView       RefKind = "view"       // view/weather
+	KindService    RefKind = "service"    // service/delay_model
+	KindSnapshot   RefKind = "snapshot"   // snapshot/features.weather@7235626059072898720
+	KindFile       RefKind = "file"       // file/features.weather@<content hash>
+	KindDataset    RefKind = "dataset"    // dataset/late_departure@1
+	KindExperiment RefKind = "experiment" // experiment/3
+	KindRun        RefKind = "run"        // run/late_departure-3
+	KindArtifact   RefKind = "artifact"   // artifact/<content hash>
+	KindModel      RefKind = "model"      // model/late_departure@1, or @champion where an alias is accepted
+	KindMonitor    RefKind = "monitor"    // monitor/weather_daily@2
+	KindAlert      RefKind = "alert"      // alert/weather_daily-3
+	KindPolicy     RefKind = "policy"     // policy/late_departure@2
+	KindTraining   RefKind = "training"   // training/late_departure-7
+	KindRollout    RefKind = "rollout"    // rollout/late_departure-3
 )
 
 var refKinds = []RefKind{
-	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindRun, KindArtifact, KindModel,
+	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindExperiment, KindRun, KindArtifact, KindModel,
 	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout,
 }
 
@@ -52,6 +53,9 @@ func ServiceRef(s ServiceName) Ref { return Ref{Kind: KindService, Name: string(
 func DatasetRef(d DatasetName, version int) Ref {
 	return Ref{Kind: KindDataset, Name: string(d), Version: versionText(version)}
 }
+
+// ExperimentRef names an experiment.
+func ExperimentRef(e ExperimentID) Ref { return Ref{Kind: KindExperiment, Name: string(e)} }
 
 // RunRef names a run.
 func RunRef(r RunID) Ref { return Ref{Kind: KindRun, Name: string(r)} }
@@ -111,7 +115,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, run, artifact, model, monitor, alert, policy, training, rollout")
+			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

@@ -7,46 +7,123 @@ type RunStatus string
 
 // The states of a run.
 const (
-	RunRunning  RunStatus = "RUNNING"
-	RunFinished RunStatus = "FINISHED"
-	RunFailed   RunStatus = "FAILED"
-	RunKilled   RunStatus = "KILLED"
+	RunRunning   RunStatus = "RUNNING"
+	RunScheduled RunStatus = "SCHEDULED"
+	RunFinished  RunStatus = "FINISHED"
+	RunFailed    RunStatus = "FAILED"
+	RunKilled    RunStatus = "KILLED"
 )
+
+// RunStatuses lists the states of a run, in the order of MLflow's numbers, from 1.
+var RunStatuses = []RunStatus{RunRunning, RunScheduled, RunFinished, RunFailed, RunKilled}
+
+// Ended reports whether the state is an end.
+func (s RunStatus) Ended() bool { return s == RunFinished || s == RunFailed || s == RunKilled }
+
+// DefaultExperiment is the id of the experiment that every ledger has from its start,
+// named "Default".
+const DefaultExperiment ExperimentID = "0"
+
+// Experiment is a group of runs. Its id stays when it is renamed.
+type Experiment struct {
+	ID   ExperimentID   `json:"id"`
+	Name ExperimentName `json:"name"`
+	// ArtifactLocation is where its runs' files go: "" for this server, or an address
+	// that only clients read.
+	ArtifactLocation string            `json:"artifact_location,omitempty"`
+	Deleted          bool              `json:"deleted,omitempty"` // and its runs with it; its name stays taken
+	Created          time.Time         `json:"created,omitzero"`
+	Updated          time.Time         `json:"updated,omitzero"`
+	Tags             map[string]string `json:"tags,omitempty"`
+	Runs             int               `json:"runs"`          // how many, deleted ones too
+	Last             time.Time         `json:"last,omitzero"` // when the run that was created last started
+}
+
+// Ref returns experiment/id.
+func (e *Experiment) Ref() Ref { return ExperimentRef(e.ID) }
+
+// ExperimentSpec is what an experiment begins with.
+type ExperimentSpec struct {
+	Name             ExperimentName    `json:"name"`
+	ArtifactLocation string            `json:"artifact_location,omitempty"`
+	Tags             map[string]string `json:"tags,omitempty"`
+}
 
 // Run is one execution of training code: what went in, what came out.
 type Run struct {
-	ID         RunID             `json:"id"`
-	Experiment ExperimentName    `json:"experiment"`
-	Name       string            `json:"name,omitempty"`
-	Status     RunStatus         `json:"status"`
-	Started    time.Time         `json:"started"`
-	Ended      time.Time         `json:"ended,omitzero"`
-	Params     map[string]string `json:"params,omitempty"`
-	Metrics    map[string]Number `json:"metrics,omitempty"` // the last value of each
-	Tags       map[string]string `json:"tags,omitempty"`
-	Inputs     []Ref             `json:"inputs,omitempty"` // datasets and whatever else it read
-	Artifacts  []Artifact        `json:"artifacts,omitempty"`
+	ID           RunID             `json:"id"`
+	Experiment   ExperimentName    `json:"experiment"`
+	ExperimentID ExperimentID      `json:"experiment_id"`
+	Name         string            `json:"name,omitempty"`
+	User         string            `json:"user,omitempty"`
+	Status       RunStatus         `json:"status"`
+	Deleted      bool              `json:"deleted,omitempty"` // itself, or its experiment
+	Started      time.Time         `json:"started"`
+	Ended        time.Time         `json:"ended,omitzero"`
+	Params       map[string]string `json:"params,omitempty"`
+	Metrics      map[string]Number `json:"metrics,omitempty"` // the last value of each
+	Last         []Metric          `json:"-"`                 // the last point of each, by key
+	Tags         map[string]string `json:"tags,omitempty"`
+	Inputs       []Ref             `json:"inputs,omitempty"` // datasets and whatever else it read
+	Artifacts    []Artifact        `json:"artifacts,omitempty"`
+	Datasets     []DatasetInput    `json:"datasets,omitempty"` // data from elsewhere that it read
+	ModelInputs  []string          `json:"model_inputs,omitempty"`
+	ModelOutputs []ModelOutput     `json:"model_outputs,omitempty"`
 }
 
 // Ref returns run/id.
 func (r *Run) Ref() Ref { return RunRef(r.ID) }
 
-// RunSpec is what a run starts with.
+// DatasetInput is data that a run read and that Driftline does not hold: what the run's
+// client says of it. Name and digest identify it within an experiment.
+type DatasetInput struct {
+	Name       string            `json:"name"`
+	Digest     string            `json:"digest"`
+	SourceType string            `json:"source_type,omitempty"`
+	Source     string            `json:"source,omitempty"`
+	Schema     string            `json:"schema,omitempty"`
+	Profile    string            `json:"profile,omitempty"`
+	Tags       map[string]string `json:"tags,omitempty"` // of this use of it
+}
+
+// ModelOutput is a logged model that a run made, at a step.
+type ModelOutput struct {
+	Model string `json:"model"`
+	Step  int64  `json:"step,omitempty"`
+}
+
+// RunSpec is what a run starts with. Its experiment is named or, if ExperimentID is set,
+// identified; a name that is new makes an experiment.
 type RunSpec struct {
-	Experiment ExperimentName    `json:"experiment"`
-	Name       string            `json:"name,omitempty"`
-	Params     map[string]string `json:"params,omitempty"`
-	Tags       map[string]string `json:"tags,omitempty"`
-	Inputs     []Ref             `json:"inputs,omitempty"`
+	ID           RunID             `json:"id,omitempty"` // chosen by the client; made from the experiment's name if left out
+	Experiment   ExperimentName    `json:"experiment,omitempty"`
+	ExperimentID ExperimentID      `json:"experiment_id,omitempty"`
+	Name         string            `json:"name,omitempty"`
+	User         string            `json:"user,omitempty"`
+	Started      time.Time         `json:"started,omitzero"` // now if left out
+	Params       map[string]string `json:"params,omitempty"`
+	Tags         map[string]string `json:"tags,omitempty"`
+	Inputs       []Ref             `json:"inputs,omitempty"`
 }
 
 // RunLog is what a run says while it goes on. A param is set once: the same value
 // again is fine, another value is a conflict. All of it is kept, or none.
 type RunLog struct {
-	Params  map[string]string `json:"params,omitempty"`
-	Metrics []Metric          `json:"metrics,omitempty"`
-	Tags    map[string]string `json:"tags,omitempty"`
-	Inputs  []Ref             `json:"inputs,omitempty"`
+	Name         string            `json:"name,omitempty"` // another name; "" leaves it
+	Params       map[string]string `json:"params,omitempty"`
+	Metrics      []Metric          `json:"metrics,omitempty"`
+	Tags         map[string]string `json:"tags,omitempty"`
+	Inputs       []Ref             `json:"inputs,omitempty"`
+	Datasets     []DatasetInput    `json:"datasets,omitempty"`
+	ModelInputs  []string          `json:"model_inputs,omitempty"`
+	ModelOutputs []ModelOutput     `json:"model_outputs,omitempty"`
+}
+
+// RunChange changes what a run says of itself. What is left out stays.
+type RunChange struct {
+	Status RunStatus `json:"status,omitempty"`
+	Ended  time.Time `json:"ended,omitzero"`
+	Name   string    `json:"name,omitempty"`
 }
 
 // Metric is one point of a metric's history.
@@ -55,6 +132,12 @@ type Metric struct {
 	Value Number    `json:"value"`
 	Step  int64     `json:"step,omitempty"`
 	Time  time.Time `json:"time,omitzero"` // when it was measured; the server's now if left out
+
+	// Model is the logged model that the point is about, and Dataset and Digest the data
+	// that it was measured on, where the client says so.
+	Model   string `json:"model,omitempty"`
+	Dataset string `json:"dataset,omitempty"`
+	Digest  string `json:"digest,omitempty"`
 }
 
 // Artifact is a file that a run keeps. Its bytes are stored once per content.

@@ -13,6 +13,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/offline"
 )
 
@@ -53,12 +54,15 @@ var metaTables = []metaTable{
 		{"rows", integer}, {"content_hash", text}, {"sql", text}}, datasetRows},
 	{"entities", []metaColumn{{"name", text}, {"join_key", text}, {"type", text}, {"description", text}}, entityRows},
 	{"feature_services", []metaColumn{{"name", text}, {"view", text}, {"role", text}, {"feature", text}}, serviceRows},
+	{"experiments", []metaColumn{{"experiment_id", text}, {"name", text}, {"artifact_location", text}, {"lifecycle_stage", text},
+		{"created", instant}, {"updated", instant}, {"runs", integer}}, experimentRows},
+	{"experiment_tags", []metaColumn{{"experiment_id", text}, {"key", text}, {"value", text}}, experimentTagRows},
 	{"features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"description", text}}, featureRows},
 	{"ledger", []metaColumn{{"sequence", integer}, {"time", instant}, {"kind", text}, {"ref", text}, {"body", text}}, ledgerRows},
 	{"lineage_edges", []metaColumn{{"from_ref", text}, {"to_ref", text}, {"kind", text}}, lineageRows},
 	{"materializations", []metaColumn{{"id", text}, {"views", text}, {"start_ts", instant}, {"end_ts", instant}, {"state", text},
 		{"rows", integer}, {"total", integer}, {"started", instant}, {"ended", instant}, {"error", text}}, materializationRows},
-	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}}, metricRows},
+	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}, {"step", integer}, {"time", instant}}, metricRows},
 	{"model_versions", []metaColumn{{"model", text}, {"version", integer}, {"run_id", text}, {"created", instant},
 		{"artifact", text}, {"sha256", text}, {"description", text}}, modelRows},
 	{"monitor_panes", []metaColumn{{"monitor", text}, {"version", integer}, {"pane_start", instant}, {"pane_end", instant}, {"due", instant},
@@ -68,8 +72,10 @@ var metaTables = []metaTable{
 		{"phase", text}, {"alert", text}, {"panes", integer}, {"through", instant}, {"paused", text}, {"snoozed_until", instant}, {"created", instant}}, monitorRows},
 	{"on_demand_features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"expression", text}, {"description", text}}, onDemandFeatureRows},
 	{"params", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, paramRows},
+	{"run_datasets", []metaColumn{{"run_id", text}, {"name", text}, {"digest", text}, {"context", text}, {"source_type", text}, {"source", text},
+		{"schema", text}, {"profile", text}}, runDatasetRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
-		{"started", instant}, {"ended", instant}}, runRows},
+		{"started", instant}, {"ended", instant}, {"experiment_id", text}, {"user", text}, {"lifecycle_stage", text}}, runRows},
 	{"snapshot_tags", []metaColumn{{"table", text}, {"tag", text}, {"snapshot_id", integer}}, snapshotTagRows},
 	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
 		{"rows", integer}, {"files", integer}}, snapshotRows},
@@ -219,11 +225,13 @@ func eachModelVersion(e *Engine, visit func(*driftline.ModelVersion)) error {
 }
 
 func eachRun(e *Engine, visit func(*driftline.Run)) error {
-	runs, err := e.registry.Runs("")
-	for i := range runs {
-		visit(&runs[i])
+	for run, err := range e.registry.EachRun("") {
+		if err != nil {
+			return err
+		}
+		visit(run)
 	}
-	return err
+	return nil
 }
 
 func artifactRows(e *Engine, add func(...any)) error {
@@ -346,8 +354,8 @@ func lineageRows(e *Engine, add func(...any)) error {
 
 func metricRows(e *Engine, add func(...any)) error {
 	return eachRun(e, func(r *driftline.Run) {
-		for _, key := range slices.Sorted(maps.Keys(r.Metrics)) {
-			add(string(r.ID), key, float64(r.Metrics[key]))
+		for _, m := range r.Last {
+			add(string(r.ID), m.Key, float64(m.Value), m.Step, m.Time)
 		}
 	})
 }
@@ -360,25 +368,54 @@ func modelRows(e *Engine, add func(...any)) error {
 
 func paramRows(e *Engine, add func(...any)) error {
 	return eachRun(e, func(r *driftline.Run) {
-		addPairs(r.ID, r.Params, add)
+		addPairs(string(r.ID), r.Params, add)
 	})
 }
 
 func tagRows(e *Engine, add func(...any)) error {
 	return eachRun(e, func(r *driftline.Run) {
-		addPairs(r.ID, r.Tags, add)
+		addPairs(string(r.ID), r.Tags, add)
 	})
 }
 
-func addPairs(run driftline.RunID, pairs map[string]string, add func(...any)) {
+func addPairs(of string, pairs map[string]string, add func(...any)) {
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		add(string(run), key, pairs[key])
+		add(of, key, pairs[key])
 	}
+}
+
+func stage(deleted bool) string {
+	if deleted {
+		return "deleted"
+	}
+	return "active"
+}
+
+func experimentRows(e *Engine, add func(...any)) error {
+	for _, x := range e.registry.Experiments() {
+		add(string(x.ID), string(x.Name), registry.ArtifactRoot(x.ID, x.ArtifactLocation), stage(x.Deleted), x.Created, x.Updated, int64(x.Runs))
+	}
+	return nil
+}
+
+func experimentTagRows(e *Engine, add func(...any)) error {
+	for _, x := range e.registry.Experiments() {
+		addPairs(string(x.ID), x.Tags, add)
+	}
+	return nil
+}
+
+func runDatasetRows(e *Engine, add func(...any)) error {
+	return eachRun(e, func(r *driftline.Run) {
+		for _, d := range r.Datasets {
+			add(string(r.ID), d.Name, d.Digest, d.Tags["mlflow.data.context"], d.SourceType, d.Source, d.Schema, d.Profile)
+		}
+	})
 }
 
 func runRows(e *Engine, add func(...any)) error {
 	return eachRun(e, func(r *driftline.Run) {
-		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended)
+		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended, string(r.ExperimentID), r.User, stage(r.Deleted))
 	})
 }
 

@@ -12,11 +12,11 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// Limits on what people write beside their data, in bytes.
+// Limits on what people write beside their data, in bytes if nothing else is said.
 const (
 	mostText     = 64 << 10 // a description, an owner, a value
 	mostTags     = 1000
-	mostKey      = 250 // the key of a tag, param or metric
+	mostKey      = 250 // characters of the key of a tag, param or metric
 	mostArtifact = 500 // the path of an artifact
 )
 
@@ -302,11 +302,11 @@ func checkPairs(kind string, pairs map[string]string) error {
 
 // checkKey checks the key of a tag, param or metric: words of any script.
 func checkKey(kind, key string) error {
-	if key != "" && len(key) <= mostKey && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) {
+	if key != "" && utf8.RuneCountInString(key) <= mostKey && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) {
 		return nil
 	}
 	return driftline.Errorf(driftline.Invalid, "%s key %q is not valid", kind, clip(key)).
-		WithHint("use 1 to %d bytes of UTF-8 without control characters", mostKey)
+		WithHint("use 1 to %d characters of UTF-8, no control characters", mostKey)
 }
 
 // checkArtifactPath checks the key of an artifact. It is never joined to a path

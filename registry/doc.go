@@ -18,11 +18,16 @@
 // storage/kv's commit watermark does.
 //
 // Metric points are many and say nothing about lineage, so they are not lines.
-// Their keys hold the whole point: a repeated point is the same key, and the
-// newest point of a metric is the greatest key.
+// Their keys hold the whole point: a repeated point is the same key. Points that come
+// together are one entry, a block, at the place of the first.
 //
-//	'm' 'p' ∥ run ∥ metric ∥ step ∥ time ∥ value → (nothing)     every point
+//	'm' 'p' ∥ run ∥ metric ∥ step ∥ time ∥ value → (nothing)     one point
+//	'm' 'p' ∥ run ∥ metric ∥ first place ∥ hash → all points     a block
 //	'm' 'l' ∥ run ∥ metric → step ∥ time ∥ value                 the greatest point
+//	'm' 'o' ∥ logged model ∥ metric ∥ run ∥ dataset ∥ place      points about models
+//
+// Runs are many too. What the ledger says of one is packed ([run]), keys of params, tags
+// and metrics are kept once ([keyTable]), and searches scan what is in memory.
 //
 // Invariants:
 //

@@ -2,7 +2,9 @@ package registry
 
 import (
 	"errors"
+	"slices"
 	"testing"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/kv"
@@ -141,18 +143,41 @@ func FuzzDecodeLine(f *testing.F) {
 }
 
 func FuzzTakePlace(f *testing.F) {
-	f.Add(appendPlace(nil, driftline.Metric{Step: -3, Value: 0.5}))
+	f.Add(pointPlace(&driftline.Metric{Step: -3, Value: 0.5}, time.Unix(1, 0)).append(nil))
 	f.Add([]byte("short"))
-	f.Fuzz(func(t *testing.T, place []byte) {
-		m, err := takePlace("loss", place)
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		p, err := takePlace("loss", stored)
 		if err != nil {
 			if driftline.CodeOf(err) != driftline.DataLoss {
 				t.Errorf("error is %v, want DataLoss", err)
 			}
 			return
 		}
-		if again := appendPlace(nil, m); string(again) != string(place) {
-			t.Errorf("%x reads as %v, which is %x", place, m, again)
+		if again := p.append(nil); string(again) != string(stored[:placeBytes]) {
+			t.Errorf("%x reads as %v, which is %x", stored, p, again)
+		}
+	})
+}
+
+// Whatever is stored, a block is read or found damaged; what is read is written alike.
+func FuzzReadBlock(f *testing.F) {
+	f.Add(appendBlock(nil, []point{{place: place{1, 2, 3}}, {place: place{1, 5, 0}}, {place: place{-4, 5, 1 << 63}}}))
+	f.Add([]byte("\xff\xff\xff\xff"))
+	f.Fuzz(func(t *testing.T, stored []byte) {
+		places, err := readBlock("loss", stored)
+		if err != nil {
+			if driftline.CodeOf(err) != driftline.DataLoss {
+				t.Errorf("error is %v, want DataLoss", err)
+			}
+			return
+		}
+		points := make([]point, len(places))
+		for i, p := range places {
+			points[i].place = p
+		}
+		again, err := readBlock("loss", appendBlock(nil, points))
+		if err != nil || !slices.Equal(again, places) {
+			t.Errorf("%x reads as %v, and again as %v, %v", stored, places, again, err)
 		}
 	})
 }

@@ -32,6 +32,9 @@ const (
 	RunCreated        Kind = "run.created"        // driftline.RunSpec
 	RunLogged         Kind = "run.logged"         // driftline.RunLog without metrics
 	RunFinished       Kind = "run.finished"       // runFinished
+	RunChanged        Kind = "run.changed"        // runChanged
+	ExperimentCreated Kind = "experiment.created" // experimentCreated
+	ExperimentChanged Kind = "experiment.changed" // experimentChanged
 	ArtifactLogged    Kind = "artifact.logged"    // artifactLogged
 	ModelRegistered   Kind = "model.registered"   // driftline.ModelVersion
 	AliasMoved        Kind = "alias.moved"        // aliasMoved

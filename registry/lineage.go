@@ -223,6 +223,12 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 	case driftline.KindRun:
 		_, err := s.run(driftline.RunID(ref.Name))
 		return driftline.RunRef(driftline.RunID(ref.Name)), err
+	case driftline.KindExperiment:
+		e, err := s.experiment(driftline.ExperimentID(ref.Name))
+		if err != nil {
+			return driftline.Ref{}, err
+		}
+		return e.ref(), nil
 	case driftline.KindDataset:
 		return s.resolveDataset(ref)
 	case driftline.KindModel:
@@ -320,6 +326,8 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.datasetFacts(ref)
 	case driftline.KindRun:
 		return s.runFacts(driftline.RunID(ref.Name))
+	case driftline.KindExperiment:
+		return s.experimentFacts(driftline.ExperimentID(ref.Name))
 	case driftline.KindArtifact:
 		return s.artifactFacts(ref)
 	case driftline.KindModel:
@@ -407,19 +415,27 @@ func (s *state) datasetFacts(ref driftline.Ref) map[string]string {
 }
 
 func (s *state) runFacts(id driftline.RunID) map[string]string {
-	run, ok := s.runs[id]
-	if !ok {
+	run, err := s.run(id)
+	if err != nil {
 		return nil
 	}
 	facts := map[string]string{
-		"created":    instant(run.Started),
-		"experiment": string(run.Experiment),
-		"status":     string(run.Status),
+		"created":    instant(run.startedAt()),
+		"experiment": string(s.experiments[run.experiment].name),
+		"status":     string(run.status),
 	}
-	if run.Name != "" {
-		facts["name"] = clip(run.Name)
+	if run.name != "" {
+		facts["name"] = clip(run.name)
 	}
 	return facts
+}
+
+func (s *state) experimentFacts(id driftline.ExperimentID) map[string]string {
+	e, ok := s.experiments[id]
+	if !ok {
+		return nil
+	}
+	return map[string]string{"name": clip(string(e.name)), "runs": strconv.Itoa(len(e.runs))}
 }
 
 func (s *state) artifactFacts(ref driftline.Ref) map[string]string {

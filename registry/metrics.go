@@ -1,7 +1,12 @@
 package registry
 
 import (
+	"cmp"
+	"crypto/sha256"
+	"encoding/binary"
 	"iter"
+	"math"
+	"slices"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -22,46 +27,200 @@ func metricPrefix(table byte, run driftline.RunID, metric string) []byte {
 	return kv.AppendString(pointsPrefix(table, run), metric)
 }
 
-// appendPlace adds step ∥ time ∥ value, 24 bytes whose order is that of the points.
-func appendPlace(key []byte, m driftline.Metric) []byte {
-	key = kv.AppendInt64(key, m.Step)
-	key = kv.AppendInt64(key, m.Time.UnixMicro())
-	return kv.AppendFloat64(key, float64(m.Value))
+// place is where a point stands in the history of its metric, and is the whole point: two
+// points of one place are one.
+type place struct {
+	step  int64
+	time  int64  // microseconds
+	value uint64 // in the order of floats, -0 before +0 and NaN last
 }
 
-// takePlace reads the rest of a point's key.
-func takePlace(metric string, place []byte) (driftline.Metric, error) {
-	step, rest, err := kv.TakeInt64(place)
-	if err != nil {
-		return driftline.Metric{}, err
+// placeBytes is the size of a place in a key.
+const placeBytes = 24
+
+const signBit = 1 << 63
+
+func pointPlace(m *driftline.Metric, now time.Time) place {
+	at := m.Time
+	if at.IsZero() {
+		at = now
 	}
-	micros, rest, err := kv.TakeInt64(rest)
-	if err != nil {
-		return driftline.Metric{}, err
+	value := float64(m.Value)
+	if math.IsNaN(value) {
+		value = math.NaN() // one of the many
 	}
-	value, rest, err := kv.TakeFloat64(rest)
-	if err == nil && len(rest) > 0 {
-		err = driftline.Errorf(driftline.DataLoss, "a stored point of metric %q is too long", metric)
+	bits := math.Float64bits(value)
+	if bits&signBit != 0 {
+		bits = ^bits
+	} else {
+		bits |= signBit
 	}
-	return driftline.Metric{Key: metric, Value: driftline.Number(value), Step: step, Time: time.UnixMicro(micros).UTC()}, err
+	return place{step: m.Step, time: at.UnixMicro(), value: bits}
 }
 
-// stagePoints fills a batch with the points of metrics, before its transaction
-// begins, and returns the greatest of each metric.
-func (r *Registry) stagePoints(run driftline.RunID, metrics []driftline.Metric) (lastMetrics, *kv.Batch) {
-	batch, now, last := r.db.NewBatch(), r.now(), lastMetrics{}
-	for _, m := range metrics {
-		if m.Time.IsZero() {
-			m.Time = now
+func (p place) compare(o place) int {
+	return cmp.Or(cmp.Compare(p.step, o.step), cmp.Compare(p.time, o.time), cmp.Compare(p.value, o.value))
+}
+
+func (p place) number() driftline.Number {
+	if p.value&signBit != 0 {
+		return driftline.Number(math.Float64frombits(p.value &^ signBit))
+	}
+	return driftline.Number(math.Float64frombits(^p.value))
+}
+
+func (p place) metric(key string) driftline.Metric {
+	return driftline.Metric{Key: key, Value: p.number(), Step: p.step, Time: time.UnixMicro(p.time).UTC()}
+}
+
+// append adds step ∥ time ∥ value, 24 bytes whose order is that of the points.
+func (p place) append(key []byte) []byte {
+	key = kv.AppendInt64(key, p.step)
+	key = kv.AppendInt64(key, p.time)
+	return kv.AppendUint64(key, p.value)
+}
+
+// takePlace reads the beginning of bytes that append wrote.
+func takePlace(metric string, stored []byte) (place, error) {
+	if len(stored) < placeBytes {
+		return place{}, driftline.Errorf(driftline.DataLoss, "a stored point of metric %q is too short", metric)
+	}
+	return place{
+		step:  int64(binary.BigEndian.Uint64(stored) ^ signBit),
+		time:  int64(binary.BigEndian.Uint64(stored[8:]) ^ signBit),
+		value: binary.BigEndian.Uint64(stored[16:]),
+	}, nil
+}
+
+// stagedPoints are points that a batch holds, with the greatest of each metric.
+type stagedPoints struct {
+	run    driftline.RunID
+	last   runMetrics
+	models []ModelMetric // the points that are about logged models
+}
+
+// point is a point of a metric while it is staged.
+type point struct {
+	key uint32
+	place
+}
+
+// mostInBlock bounds what a reader of a history holds besides what it hands out.
+const mostInBlock = 4096
+
+// stagePoints fills a batch with the points of metrics, before its transaction begins,
+// and finds the greatest of each metric. Several points of one metric are one entry.
+func (r *Registry) stagePoints(run driftline.RunID, metrics []driftline.Metric) (stagedPoints, *kv.Batch) {
+	batch, staged := r.db.NewBatch(), stagedPoints{run: run}
+	points := r.sortPoints(metrics)
+	for len(points) > 0 {
+		n := 1
+		for n < len(points) && points[n].key == points[0].key {
+			n++
 		}
-		place := appendPlace(nil, m)
-		batch.Set(append(metricPrefix(everyPoint, run, m.Key), place...), nil)
-		last.observe(run, m.Key, string(place))
+		r.stageMetric(batch, run, points[:n])
+		staged.last = append(staged.last, points[n-1])
+		points = points[n:]
 	}
-	for metric, place := range last[run] {
-		batch.Max(metricPrefix(lastPoint, run, metric), []byte(place))
+	staged.models = r.stageModelMetrics(batch, run, metrics)
+	return staged, batch
+}
+
+// sortPoints returns the points by key and place, each once.
+func (r *Registry) sortPoints(metrics []driftline.Metric) []point {
+	points, now := make([]point, len(metrics)), r.now()
+	for i := range metrics {
+		m := &metrics[i]
+		if i > 0 && m.Key == metrics[i-1].Key {
+			points[i] = point{points[i-1].key, pointPlace(m, now)}
+			continue
+		}
+		points[i] = point{r.keys.number(m.Key), pointPlace(m, now)}
 	}
-	return last, batch
+	slices.SortFunc(points, func(a, b point) int {
+		return cmp.Or(cmp.Compare(a.key, b.key), a.place.compare(b.place))
+	})
+	return slices.Compact(points)
+}
+
+// stageMetric writes the sorted points of one metric, and the greatest.
+func (r *Registry) stageMetric(batch *kv.Batch, run driftline.RunID, points []point) {
+	metric := r.keys.all()[points[0].key]
+	prefix := metricPrefix(everyPoint, run, metric)
+	for block := range slices.Chunk(points, mostInBlock) {
+		key := block[0].append(slices.Clip(prefix))
+		if len(block) == 1 {
+			batch.Set(key, nil)
+			continue
+		}
+		value := appendBlock(nil, block)
+		sum := sha256.Sum256(value)
+		batch.Set(append(key, sum[:8]...), value) // another block that begins alike is another key
+	}
+	batch.Max(metricPrefix(lastPoint, run, metric), points[len(points)-1].append(nil))
+}
+
+// appendBlock writes all points: their number, the steps, the times, the values.
+func appendBlock(to []byte, points []point) []byte {
+	to = binary.AppendUvarint(to, uint64(len(points)))
+	step, at := int64(0), int64(0)
+	for _, p := range points {
+		to = binary.AppendVarint(to, p.step-step)
+		step = p.step
+	}
+	for _, p := range points {
+		to = binary.AppendVarint(to, p.time-at)
+		at = p.time
+	}
+	for _, p := range points {
+		to = binary.BigEndian.AppendUint64(to, p.value)
+	}
+	return to
+}
+
+// readBlock reads what appendBlock wrote.
+func readBlock(metric string, stored []byte) ([]place, error) {
+	n, rest, ok := uint64(0), stored, true
+	if n, rest, ok = uvarint(rest); !ok || n > mostInBlock {
+		return nil, damagedBlock(metric)
+	}
+	points := make([]place, n)
+	step, at := int64(0), int64(0)
+	for i := range points {
+		d, size := binary.Varint(rest)
+		if size <= 0 {
+			return nil, damagedBlock(metric)
+		}
+		step, rest = step+d, rest[size:]
+		points[i].step = step
+	}
+	for i := range points {
+		d, size := binary.Varint(rest)
+		if size <= 0 {
+			return nil, damagedBlock(metric)
+		}
+		at, rest = at+d, rest[size:]
+		points[i].time = at
+	}
+	if len(rest) != 8*len(points) {
+		return nil, damagedBlock(metric)
+	}
+	for i := range points {
+		points[i].value = binary.BigEndian.Uint64(rest[8*i:])
+	}
+	return points, nil
+}
+
+func uvarint(from []byte) (uint64, []byte, bool) {
+	n, size := binary.Uvarint(from)
+	if size <= 0 {
+		return 0, nil, false
+	}
+	return n, from[size:], true
+}
+
+func damagedBlock(metric string) error {
+	return driftline.Errorf(driftline.DataLoss, "a stored block of points of metric %q is damaged", metric)
 }
 
 // Metrics yields the history of one metric of a run, by step, then time, then value.
@@ -71,88 +230,248 @@ func (r *Registry) Metrics(id driftline.RunID, metric string) iter.Seq2[driftlin
 			yield(driftline.Metric{}, err)
 			return
 		}
-		prefix := metricPrefix(everyPoint, id, metric)
-		for pair, err := range r.db.ScanPrefix(prefix) {
-			var m driftline.Metric
-			if err == nil {
-				m, err = takePlace(metric, pair.Key[len(prefix):])
-			}
-			if !yield(m, err) || err != nil {
+		for p, err := range r.places(id, metric) {
+			if !yield(p.metric(metric), err) || err != nil {
 				return
 			}
 		}
 	}
 }
 
+// places yields the points of one metric of a run in order, each once. Entries begin in
+// the order of their keys, but blocks may overlap: a point is handed out once no later
+// entry can begin before it.
+func (r *Registry) places(id driftline.RunID, metric string) iter.Seq2[place, error] {
+	return func(yield func(place, error) bool) {
+		prefix := metricPrefix(everyPoint, id, metric)
+		out := merger{yield: yield}
+		for pair, err := range r.db.ScanPrefix(prefix) {
+			var begin place
+			if err == nil {
+				begin, err = takePlace(metric, pair.Key[len(prefix):])
+			}
+			if err != nil {
+				yield(place{}, err)
+				return
+			}
+			if !out.before(begin) {
+				return
+			}
+			if len(pair.Value) == 0 {
+				if !out.hand(begin) { // what waits is greater, and so is what follows
+					return
+				}
+				continue
+			}
+			points, err := readBlock(metric, pair.Value)
+			if err != nil {
+				yield(place{}, err)
+				return
+			}
+			out.add(points)
+		}
+		out.rest()
+	}
+}
+
+// merger holds the points that may not be handed out yet, in order.
+type merger struct {
+	yield   func(place, error) bool
+	waiting []place
+	last    place
+	begun   bool
+}
+
+// add merges points in.
+func (m *merger) add(points []place) {
+	overlap := len(m.waiting) > 0 && len(points) > 0 && m.waiting[len(m.waiting)-1].compare(points[0]) > 0
+	m.waiting = append(m.waiting, points...)
+	if overlap {
+		slices.SortFunc(m.waiting, place.compare)
+	}
+}
+
+// before hands out the points up to begin, and reports whether more are wanted.
+func (m *merger) before(begin place) bool {
+	n := 0
+	for n < len(m.waiting) && m.waiting[n].compare(begin) <= 0 {
+		if !m.hand(m.waiting[n]) {
+			return false
+		}
+		n++
+	}
+	if n > 0 {
+		m.waiting = m.waiting[:copy(m.waiting, m.waiting[n:])]
+	}
+	return true
+}
+
+func (m *merger) rest() {
+	for _, p := range m.waiting {
+		if !m.hand(p) {
+			return
+		}
+	}
+}
+
+func (m *merger) hand(p place) bool {
+	if m.begun && m.last == p {
+		return true
+	}
+	m.begun, m.last = true, p
+	return m.yield(p, nil)
+}
+
 func (r *Registry) checkMetric(id driftline.RunID, metric string) error {
 	r.published.RLock()
 	defer r.published.RUnlock()
-	if _, err := r.durable.run(id); err != nil {
+	run, err := r.durable.run(id)
+	if err != nil {
 		return err
 	}
-	if _, ok := r.metrics[id][metric]; ok {
-		return nil
+	metrics := r.lastOf(run)
+	if number, ok := r.keys.find(metric); ok {
+		if _, ok := metrics.get(number); ok {
+			return nil
+		}
 	}
-	var known []string
-	for key := range r.metrics[id] {
-		known = append(known, key)
+	texts := r.keys.all()
+	known := make([]string, len(metrics))
+	for i, m := range metrics {
+		known[i] = texts[m.key]
 	}
 	return named("run", id, unknown("metric", metric, known, "log a point of it first").WithRef(driftline.RunRef(id)))
 }
 
-// lastMetrics holds the greatest place of every metric of every run. It is no
-// fold of the ledger, but of the points: the order in which they come is no matter.
-type lastMetrics map[driftline.RunID]map[string]string
+// runMetrics are the greatest point of each metric of a run, by the metric's number. It is
+// no fold of the ledger, but of the points: the order in which they come is no matter.
+// One is never changed, only replaced.
+type runMetrics []point
 
-func (l lastMetrics) observe(run driftline.RunID, metric, place string) {
-	metrics := l[run]
-	if metrics == nil {
-		metrics = map[string]string{}
-		l[run] = metrics
-	}
-	metrics[metric] = max(metrics[metric], place)
+func (m runMetrics) search(key uint32) (int, bool) {
+	return slices.BinarySearchFunc(m, key, func(p point, key uint32) int { return cmp.Compare(p.key, key) })
 }
 
-func (l lastMetrics) merge(other lastMetrics) {
-	for run, metrics := range other {
-		for metric, place := range metrics {
-			l.observe(run, metric, place)
+func (m runMetrics) get(key uint32) (place, bool) {
+	i, ok := m.search(key)
+	if !ok {
+		return place{}, false
+	}
+	return m[i].place, true
+}
+
+// with returns m and others, which is sorted too: the greater point of each metric.
+func (m runMetrics) with(others runMetrics) runMetrics {
+	out := make(runMetrics, 0, len(m)+len(others))
+	for len(m) > 0 && len(others) > 0 {
+		switch {
+		case m[0].key < others[0].key:
+			out, m = append(out, m[0]), m[1:]
+		case m[0].key > others[0].key:
+			out, others = append(out, others[0]), others[1:]
+		default:
+			greater := m[0]
+			if others[0].compare(greater.place) > 0 {
+				greater = others[0]
+			}
+			out, m, others = append(out, greater), m[1:], others[1:]
 		}
 	}
+	return slices.Clip(append(append(out, m...), others...))
 }
 
-// load reads the table of greatest points.
-func (l lastMetrics) load(db *kv.DB) error {
+// lastOf returns the greatest points of a run. The caller holds published.
+func (r *Registry) lastOf(run *run) runMetrics {
+	if int(run.number) >= len(r.metrics) {
+		return nil
+	}
+	return r.metrics[run.number]
+}
+
+// showPoints makes staged points visible. The caller holds published.
+func (r *Registry) showPoints(staged stagedPoints) {
+	if len(staged.last) == 0 {
+		return
+	}
+	r.setLast(r.durable.runIDs[staged.run], staged.last)
+	for _, m := range staged.models {
+		r.showModelMetric(m)
+	}
+}
+
+func (r *Registry) setLast(number uint32, points runMetrics) {
+	for int(number) >= len(r.metrics) {
+		r.metrics = append(r.metrics, nil)
+	}
+	r.metrics[number] = r.metrics[number].with(points)
+}
+
+// loadPoints reads the table of greatest points, run by run.
+func (r *Registry) loadPoints() error {
+	var number uint32
+	var last runMetrics
 	prefix := []byte{kv.MetricPoints, lastPoint}
-	for pair, err := range db.ScanPrefix(prefix) {
+	for pair, err := range r.db.ScanPrefix(prefix) {
 		if err != nil {
 			return err
 		}
-		run, rest, err := kv.TakeString(pair.Key[len(prefix):])
+		id, p, err := r.readLast(pair.Key[len(prefix):], pair.Value)
 		if err != nil {
 			return err
 		}
-		metric, _, err := kv.TakeString(rest)
-		if err != nil {
-			return err
+		of, ok := r.head.runIDs[id]
+		if !ok {
+			continue
 		}
-		if _, err := takePlace(metric, pair.Value); err != nil {
-			return err
+		if of != number {
+			r.setSorted(number, last)
+			number, last = of, nil
 		}
-		l.observe(driftline.RunID(run), metric, string(pair.Value))
+		last = append(last, p)
 	}
+	r.setSorted(number, last)
 	return nil
 }
 
-// of returns the last values of a run's metrics, or nil if it has none.
-func (l lastMetrics) of(run driftline.RunID) map[string]driftline.Number {
-	if len(l[run]) == 0 {
+func (r *Registry) setSorted(number uint32, last runMetrics) {
+	if len(last) == 0 {
+		return
+	}
+	slices.SortFunc(last, func(a, b point) int { return cmp.Compare(a.key, b.key) })
+	r.setLast(number, last)
+}
+
+func (r *Registry) readLast(key, value []byte) (driftline.RunID, point, error) {
+	run, rest, err := kv.TakeString(key)
+	if err != nil {
+		return "", point{}, err
+	}
+	metric, _, err := kv.TakeString(rest)
+	if err != nil {
+		return "", point{}, err
+	}
+	at, err := takePlace(metric, value)
+	return driftline.RunID(run), point{r.keys.number(metric), at}, err
+}
+
+// values returns the last values of metrics, or nil if there are none.
+func (k *keyTable) values(metrics runMetrics) map[string]driftline.Number {
+	if len(metrics) == 0 {
 		return nil
 	}
-	values := make(map[string]driftline.Number, len(l[run]))
-	for metric, place := range l[run] {
-		m, _ := takePlace(metric, []byte(place)) // every place was made by appendPlace or checked by load
-		values[metric] = m.Value
+	texts, values := k.all(), make(map[string]driftline.Number, len(metrics))
+	for _, m := range metrics {
+		values[texts[m.key]] = m.number()
 	}
 	return values
+}
+
+// lastPoints returns the last points of metrics, by key.
+func (k *keyTable) lastPoints(metrics runMetrics) []driftline.Metric {
+	texts, points := k.all(), make([]driftline.Metric, len(metrics))
+	for i, m := range metrics {
+		points[i] = m.metric(texts[m.key])
+	}
+	slices.SortFunc(points, func(a, b driftline.Metric) int { return cmp.Compare(a.Key, b.Key) })
+	return points
 }

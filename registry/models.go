@@ -74,38 +74,39 @@ func (tx *Tx) registerModel(spec driftline.ModelSpec) (int, error) {
 		return 0, err
 	}
 	version := driftline.ModelVersion{
-		Model: spec.Model, Version: 1, Run: run.ID, Artifact: artifact,
+		Model: spec.Model, Version: 1, Run: run.id, Artifact: artifact,
 		Created: tx.time, Description: spec.Description, Tags: spec.Tags,
 	}
 	if m := tx.r.head.models[spec.Model]; m != nil {
 		version.Version = len(m.versions) + 1
 	}
-	inputs := []driftline.Ref{run.Ref(), driftline.ArtifactRef(artifact.SHA256)}
+	inputs := []driftline.Ref{run.ref(), driftline.ArtifactRef(artifact.SHA256)}
 	_, err = tx.add(ModelRegistered, version.Ref(), inputs, version)
 	return version.Version, err
 }
 
 // artifactOf returns the artifact that the run logged under path.
-func artifactOf(run *driftline.Run, path string) (driftline.Artifact, error) {
-	known := make([]string, len(run.Artifacts))
-	for i, a := range run.Artifacts {
+func artifactOf(run *run, path string) (driftline.Artifact, error) {
+	artifacts := run.extra().artifacts
+	known := make([]string, len(artifacts))
+	for i, a := range artifacts {
 		if a.Path == path {
 			return a, nil
 		}
 		known[i] = a.Path
 	}
-	return driftline.Artifact{}, named("run", run.ID, unknown("artifact", path, known, "log the model's file as an artifact first").WithRef(run.Ref()))
+	return driftline.Artifact{}, named("run", run.id, unknown("artifact", path, known, "log the model's file as an artifact first").WithRef(run.ref()))
 }
 
 // Artifact returns the artifact that a run logged under path.
 func (r *Registry) Artifact(id driftline.RunID, path string) (driftline.Artifact, error) {
-	var run *driftline.Run
+	var found *run
 	var err error
-	r.read(func(s *state) { run, err = s.run(id) })
+	r.read(func(s *state) { found, err = s.run(id) })
 	if err != nil {
 		return driftline.Artifact{}, err
 	}
-	return artifactOf(run, path)
+	return artifactOf(found, path)
 }
 
 func foldModel(s *state, line *Line) ([]effect, error) {

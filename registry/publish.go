@@ -52,7 +52,7 @@ func (r *Registry) show(c commit) {
 			r.definitions.Add(1)
 		}
 	}
-	r.metrics.merge(c.points)
+	r.showPoints(c.points)
 	r.newest, r.shown = c.tail, c.number
 }
 

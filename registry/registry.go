@@ -17,8 +17,9 @@ type Options struct {
 
 // Registry is the ledger and its folds. Its methods may be called concurrently.
 type Registry struct {
-	db  *kv.DB
-	now func() time.Time
+	db   *kv.DB
+	now  func() time.Time
+	keys *keyTable // those of head and durable
 
 	// sequencing orders transactions. It is held from Begin until the batch has
 	// its place in the commit order, and guards head, tail and commits.
@@ -30,15 +31,16 @@ type Registry struct {
 
 	// published guards what readers see, and is never held while the disk is waited for.
 	// Lock order: sequencing, then published.
-	published sync.RWMutex
-	durable   *state // the fold of every durable line
-	graph     *graph // the inputs of every durable line
-	metrics   lastMetrics
-	newest    Mark
-	pending   []commit   // sequenced, not yet durable, in order
-	shown     uint64     // the number of the last commit that readers see
-	progress  *sync.Cond // broadcast when shown grows or failed is set
-	failed    error      // set for ever once a commit's outcome is unknown
+	published    sync.RWMutex
+	durable      *state                   // the fold of every durable line
+	graph        *graph                   // the inputs of every durable line
+	metrics      []runMetrics             // by number of the run
+	modelMetrics map[string][]ModelMetric // by logged model
+	newest       Mark
+	pending      []commit   // sequenced, not yet durable, in order
+	shown        uint64     // the number of the last commit that readers see
+	progress     *sync.Cond // broadcast when shown grows or failed is set
+	failed       error      // set for ever once a commit's outcome is unknown
 
 	// definitions counts the commits that defined something. It is changed while
 	// published is held, and read without.
@@ -54,7 +56,8 @@ type Mark struct {
 // Open reads the ledger in db, checks its chain and builds the folds. db stays
 // the caller's to close. A damaged ledger is a DataLoss error.
 func Open(db *kv.DB, options *Options) (*Registry, error) {
-	r := &Registry{db: db, now: time.Now, head: newState(), graph: newGraph(), metrics: lastMetrics{}}
+	r := &Registry{db: db, now: time.Now, head: newState(), graph: newGraph(), modelMetrics: map[string][]ModelMetric{}}
+	r.keys = r.head.keys
 	r.progress = sync.NewCond(&r.published)
 	if options != nil && options.Now != nil {
 		r.now = options.Now
@@ -62,7 +65,10 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 	if err := r.replay(); err != nil {
 		return nil, err
 	}
-	if err := r.metrics.load(db); err != nil {
+	if err := r.loadPoints(); err != nil {
+		return nil, err
+	}
+	if err := r.loadModelMetrics(); err != nil {
 		return nil, err
 	}
 	r.durable, r.newest = r.head.clone(), r.tail

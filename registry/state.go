@@ -3,6 +3,7 @@ package registry
 import (
 	"encoding/json"
 	"maps"
+	"slices"
 
 	"github.com/driftline/driftline"
 )
@@ -10,73 +11,86 @@ import (
 // state is the fold of a prefix of the ledger. The records that its maps point
 // to are shared between states and never change.
 type state struct {
-	entities    map[driftline.EntityName]*driftline.Entity
-	views       map[driftline.ViewName]*driftline.FeatureView
-	ingests     map[driftline.ViewName]Ingests
-	onDemand    map[driftline.ViewName]*driftline.OnDemandFeatureView // never of a name in views
-	switched    map[driftline.ViewName]driftline.ViewName             // view → the stored name that its bare one means
-	checks      map[driftline.ViewName]*driftline.ViewCheck           // the last of each
-	services    map[driftline.ServiceName]*driftline.FeatureService
-	snapshots   map[driftline.Ref]*Snapshot
-	newest      map[string]driftline.SnapshotID // table → its newest snapshot
-	files       map[driftline.Ref]File
-	artifacts   map[driftline.Ref]driftline.Artifact           // the newest use of each content
-	datasets    map[driftline.DatasetName][]*driftline.Dataset // by version, from 1
-	runs        map[driftline.RunID]*driftline.Run             // without Metrics
-	runNumbers  map[string]int                                 // slug → greatest number given out
-	experiments map[driftline.ExperimentName][]driftline.RunID // in order of creation
-	models      map[driftline.ModelName]*model
-	monitors    map[driftline.MonitorName][]*driftline.Monitor // by version, from 1
-	watches     map[driftline.MonitorName]*driftline.MonitorState
-	alerts      map[driftline.AlertID]*driftline.Alert // without summary and columns
+	entities        map[driftline.EntityName]*driftline.Entity
+	views           map[driftline.ViewName]*driftline.FeatureView
+	ingests         map[driftline.ViewName]Ingests
+	onDemand        map[driftline.ViewName]*driftline.OnDemandFeatureView // never of a name in views
+	switched        map[driftline.ViewName]driftline.ViewName             // view → the stored name that its bare one means
+	checks          map[driftline.ViewName]*driftline.ViewCheck           // the last of each
+	services        map[driftline.ServiceName]*driftline.FeatureService
+	snapshots       map[driftline.Ref]*Snapshot
+	newest          map[string]driftline.SnapshotID // table → its newest snapshot
+	files           map[driftline.Ref]File
+	artifacts       map[driftline.Ref]driftline.Artifact           // the newest use of each content
+	datasets        map[driftline.DatasetName][]*driftline.Dataset // by version, from 1
+	keys            *keyTable                                      // of params, tags and metrics; shared by all states of a registry
+	runs            []*run                                         // by number
+	runIDs          map[driftline.RunID]uint32                     // → number
+	runNumbers      map[string]int                                 // slug → greatest number given out
+	described       map[datasetKey]*driftline.DatasetInput         // data that runs read and that is not ours
+	experiments     map[driftline.ExperimentID]*experiment
+	experimentNames map[string]driftline.ExperimentID // in the form of sameName
+	lastExperiment  int                               // the greatest number of one
+	models          map[driftline.ModelName]*model
+	monitors        map[driftline.MonitorName][]*driftline.Monitor // by version, from 1
+	watches         map[driftline.MonitorName]*driftline.MonitorState
+	alerts          map[driftline.AlertID]*driftline.Alert // without summary and columns
 }
 
 func newState() *state {
 	return &state{
-		entities:    map[driftline.EntityName]*driftline.Entity{},
-		views:       map[driftline.ViewName]*driftline.FeatureView{},
-		ingests:     map[driftline.ViewName]Ingests{},
-		onDemand:    map[driftline.ViewName]*driftline.OnDemandFeatureView{},
-		switched:    map[driftline.ViewName]driftline.ViewName{},
-		checks:      map[driftline.ViewName]*driftline.ViewCheck{},
-		services:    map[driftline.ServiceName]*driftline.FeatureService{},
-		snapshots:   map[driftline.Ref]*Snapshot{},
-		newest:      map[string]driftline.SnapshotID{},
-		files:       map[driftline.Ref]File{},
-		artifacts:   map[driftline.Ref]driftline.Artifact{},
-		datasets:    map[driftline.DatasetName][]*driftline.Dataset{},
-		runs:        map[driftline.RunID]*driftline.Run{},
-		runNumbers:  map[string]int{},
-		experiments: map[driftline.ExperimentName][]driftline.RunID{},
-		models:      map[driftline.ModelName]*model{},
-		monitors:    map[driftline.MonitorName][]*driftline.Monitor{},
-		watches:     map[driftline.MonitorName]*driftline.MonitorState{},
-		alerts:      map[driftline.AlertID]*driftline.Alert{},
+		entities:        map[driftline.EntityName]*driftline.Entity{},
+		views:           map[driftline.ViewName]*driftline.FeatureView{},
+		ingests:         map[driftline.ViewName]Ingests{},
+		onDemand:        map[driftline.ViewName]*driftline.OnDemandFeatureView{},
+		switched:        map[driftline.ViewName]driftline.ViewName{},
+		checks:          map[driftline.ViewName]*driftline.ViewCheck{},
+		services:        map[driftline.ServiceName]*driftline.FeatureService{},
+		snapshots:       map[driftline.Ref]*Snapshot{},
+		newest:          map[string]driftline.SnapshotID{},
+		files:           map[driftline.Ref]File{},
+		artifacts:       map[driftline.Ref]driftline.Artifact{},
+		datasets:        map[driftline.DatasetName][]*driftline.Dataset{},
+		keys:            newKeyTable(),
+		runIDs:          map[driftline.RunID]uint32{},
+		runNumbers:      map[string]int{},
+		described:       map[datasetKey]*driftline.DatasetInput{},
+		experiments:     map[driftline.ExperimentID]*experiment{driftline.DefaultExperiment: defaultExperiment()},
+		experimentNames: map[string]driftline.ExperimentID{"Default": driftline.DefaultExperiment},
+		models:          map[driftline.ModelName]*model{},
+		monitors:        map[driftline.MonitorName][]*driftline.Monitor{},
+		watches:         map[driftline.MonitorName]*driftline.MonitorState{},
+		alerts:          map[driftline.AlertID]*driftline.Alert{},
 	}
 }
 
 // clone returns a state of its own that shares the records.
 func (s *state) clone() *state {
 	return &state{
-		entities:    maps.Clone(s.entities),
-		views:       maps.Clone(s.views),
-		ingests:     maps.Clone(s.ingests),
-		onDemand:    maps.Clone(s.onDemand),
-		switched:    maps.Clone(s.switched),
-		checks:      maps.Clone(s.checks),
-		services:    maps.Clone(s.services),
-		snapshots:   maps.Clone(s.snapshots),
-		newest:      maps.Clone(s.newest),
-		files:       maps.Clone(s.files),
-		artifacts:   maps.Clone(s.artifacts),
-		datasets:    maps.Clone(s.datasets),
-		runs:        maps.Clone(s.runs),
-		runNumbers:  maps.Clone(s.runNumbers),
-		experiments: maps.Clone(s.experiments),
-		models:      maps.Clone(s.models),
-		monitors:    maps.Clone(s.monitors),
-		watches:     maps.Clone(s.watches),
-		alerts:      maps.Clone(s.alerts),
+		entities:        maps.Clone(s.entities),
+		views:           maps.Clone(s.views),
+		ingests:         maps.Clone(s.ingests),
+		onDemand:        maps.Clone(s.onDemand),
+		switched:        maps.Clone(s.switched),
+		checks:          maps.Clone(s.checks),
+		services:        maps.Clone(s.services),
+		snapshots:       maps.Clone(s.snapshots),
+		newest:          maps.Clone(s.newest),
+		files:           maps.Clone(s.files),
+		artifacts:       maps.Clone(s.artifacts),
+		datasets:        maps.Clone(s.datasets),
+		keys:            s.keys,
+		runs:            slices.Clone(s.runs),
+		runIDs:          maps.Clone(s.runIDs),
+		runNumbers:      maps.Clone(s.runNumbers),
+		described:       maps.Clone(s.described),
+		experiments:     maps.Clone(s.experiments),
+		experimentNames: maps.Clone(s.experimentNames),
+		lastExperiment:  s.lastExperiment,
+		models:          maps.Clone(s.models),
+		monitors:        maps.Clone(s.monitors),
+		watches:         maps.Clone(s.watches),
+		alerts:          maps.Clone(s.alerts),
 	}
 }
 
@@ -124,6 +138,9 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	RunCreated:        foldRunCreated,
 	RunLogged:         foldRunLogged,
 	RunFinished:       foldRunFinished,
+	RunChanged:        foldRunChange,
+	ExperimentCreated: foldExperiment,
+	ExperimentChanged: foldExperimentChange,
 	ArtifactLogged:    foldArtifact,
 	ModelRegistered:   foldModel,
 	AliasMoved:        foldAlias,

@@ -3,7 +3,9 @@ package registry
 import (
 	"cmp"
 	"encoding/hex"
+	"iter"
 	"maps"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,16 +27,16 @@ type artifactLogged struct {
 	Artifact driftline.Artifact `json:"artifact"`
 }
 
-// Experiment is a group of runs.
-type Experiment struct {
-	Name driftline.ExperimentName `json:"name"`
-	Runs int                      `json:"runs"`
-	Last time.Time                `json:"last"` // when the newest run started
+// runChanged is the body of run.changed. What is empty or nil stays.
+type runChanged struct {
+	driftline.RunChange
+	Deleted *bool    `json:"deleted,omitempty"`
+	Dropped []string `json:"dropped_tags,omitempty"`
 }
 
-// CreateRun starts a run. Its id is its experiment's name in lower case with
-// dashes, and a number: late_departure-3. Inputs must exist; "newest" and
-// aliases among them are resolved now, so that the record does not move.
+// CreateRun starts a run. Its id is the one that the client chose, or its experiment's
+// name in lower case with dashes, and a number: late_departure-3. Inputs must exist;
+// "newest" and aliases among them are resolved now, so that the record does not move.
 func (r *Registry) CreateRun(spec driftline.RunSpec) (*driftline.Run, error) {
 	var id driftline.RunID
 	err := r.write(func(tx *Tx) (err error) {
@@ -51,28 +53,85 @@ func (tx *Tx) createRun(spec driftline.RunSpec) (driftline.RunID, error) {
 	if err := checkRunSpec(&spec); err != nil {
 		return "", err
 	}
+	if err := tx.r.head.placeRun(&spec); err != nil {
+		return "", err
+	}
 	inputs, err := tx.r.head.resolveAll(spec.Inputs)
 	if err != nil {
 		return "", err
 	}
 	spec.Inputs = nil // they are on the line
-	slug := slugOf(spec.Experiment)
-	id := driftline.RunID(slug + "-" + strconv.Itoa(tx.r.head.runNumbers[slug]+1))
+	id := spec.ID
+	spec.ID = "" // so is this
+	if id == "" {
+		id = tx.r.head.nextRun(spec.Experiment)
+	}
+	if _, taken := tx.r.head.runIDs[id]; taken {
+		return "", driftline.Errorf(driftline.AlreadyExists, "run %q exists already", id).WithRef(driftline.RunRef(id)).
+			WithHint("choose another id, or leave it out to be given one")
+	}
 	_, err = tx.add(RunCreated, driftline.RunRef(id), inputs, spec)
 	return id, err
 }
 
+// nextRun is the id of the next run that has its experiment's name.
+func (s *state) nextRun(name driftline.ExperimentName) driftline.RunID {
+	slug := slugOf(name)
+	for n := s.runNumbers[slug] + 1; ; n++ {
+		id := driftline.RunID(slug + "-" + strconv.Itoa(n))
+		if _, taken := s.runIDs[id]; !taken {
+			return id
+		}
+	}
+}
+
+// placeRun finds the run's experiment, and has spec name it. An experiment that is named
+// and does not exist will be made by the fold of the run's line.
+func (s *state) placeRun(spec *driftline.RunSpec) error {
+	if spec.ExperimentID != "" {
+		e, err := s.experiment(spec.ExperimentID)
+		if err != nil {
+			return err
+		}
+		spec.Experiment = e.name
+	}
+	id, ok := s.experimentNames[sameName(spec.Experiment)]
+	if !ok {
+		return driftline.CheckName("experiment", spec.Experiment)
+	}
+	spec.ExperimentID = id
+	return s.experiments[id].active()
+}
+
 func checkRunSpec(spec *driftline.RunSpec) error {
-	if err := driftline.CheckName("experiment", spec.Experiment); err != nil {
-		return err
+	if spec.ID != "" && !runID.MatchString(string(spec.ID)) {
+		return driftline.Errorf(driftline.Invalid, "run id %q is not valid", clip(spec.ID)).
+			WithHint("use letters, digits, _ and -, beginning with a letter or digit (256 at most)")
 	}
 	if err := checkText("run name", spec.Name); err != nil {
+		return err
+	}
+	if err := checkText("user", spec.User); err != nil {
+		return err
+	}
+	if err := checkTime("start time", spec.Started); err != nil {
 		return err
 	}
 	if err := checkPairs("param", spec.Params); err != nil {
 		return err
 	}
 	return checkPairs("tag", spec.Tags)
+}
+
+// runID is what a client may choose as the id of a run.
+var runID = regexp.MustCompile(`^[\pL\pN][\pL\pN_-]{0,255}$`)
+
+// checkTime allows what a ledger line can carry.
+func checkTime(what string, at time.Time) error {
+	if at.IsZero() || at.Year() >= 1 && at.Year() <= 9999 {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "%s is in the year %d", what, at.Year()).WithHint("times of MLflow are milliseconds since 1970")
 }
 
 // slugOf returns the experiment's name as the beginning of run ids: lower case,
@@ -93,22 +152,38 @@ func foldRunCreated(s *state, line *Line) ([]effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := &driftline.Run{
-		ID: driftline.RunID(line.Ref.Name), Experiment: spec.Experiment, Name: spec.Name,
-		Status: driftline.RunRunning, Started: line.Time,
-		Params: spec.Params, Tags: spec.Tags, Inputs: line.Inputs,
+	e, effects := s.experimentOf(spec, line)
+	started := line.Time
+	if !spec.Started.IsZero() {
+		started = spec.Started
 	}
-	slug, number := splitRunID(run.ID)
-	group := append(s.experiments[run.Experiment], run.ID)
-	return []effect{
-		putRun(run),
-		put(func(s *state) map[string]int { return s.runNumbers }, slug, max(number, s.runNumbers[slug])),
-		put(func(s *state) map[driftline.ExperimentName][]driftline.RunID { return s.experiments }, run.Experiment, group),
-	}, nil
+	made := &run{
+		id: driftline.RunID(line.Ref.Name), number: uint32(len(s.runs)), experiment: e.id, name: spec.Name, user: spec.User,
+		status: driftline.RunRunning, started: started.UnixMicro(),
+		params: s.keys.pack(spec.Params), tags: s.keys.pack(spec.Tags),
+	}
+	if len(line.Inputs) > 0 {
+		made.more = &runMore{inputs: line.Inputs}
+	}
+	slug, number := splitRunID(made.id)
+	if slug == slugOf(spec.Experiment) {
+		effects = append(effects, put(func(s *state) map[string]int { return s.runNumbers }, slug, max(number, s.runNumbers[slug])))
+	}
+	group := *e
+	group.runs = append(e.runs, made.number)
+	return append(effects, addRun(made), putExperiment(&group)), nil
 }
 
-func putRun(run *driftline.Run) effect {
-	return put(func(s *state) map[driftline.RunID]*driftline.Run { return s.runs }, run.ID, run)
+// experimentOf returns the experiment of a new run, and the effects that make it if it is new.
+func (s *state) experimentOf(spec *driftline.RunSpec, line *Line) (*experiment, []effect) {
+	if e, ok := s.experiments[spec.ExperimentID]; ok {
+		return e, nil
+	}
+	if id, ok := s.experimentNames[sameName(spec.Experiment)]; ok {
+		return s.experiments[id], nil
+	}
+	e := &experiment{id: s.nextExperiment(), name: spec.Experiment, created: line.Time, updated: line.Time}
+	return e, addExperiment(e)
 }
 
 func splitRunID(id driftline.RunID) (slug string, number int) {
@@ -124,56 +199,92 @@ func splitRunID(id driftline.RunID) (slug string, number int) {
 // nothing. A param that has another value already is a Conflict. A tag that
 // exists is replaced. A metric point without a time gets the present one.
 func (r *Registry) LogRun(id driftline.RunID, log driftline.RunLog) (*driftline.Run, error) {
-	if err := checkRunLog(&log); err != nil {
-		return nil, err
-	}
-	points, batch := r.stagePoints(id, log.Metrics)
-	tx := r.BeginWith(batch)
-	defer tx.Discard()
-	if err := tx.logRun(id, log); err != nil {
-		return nil, err
-	}
-	tx.points = points
-	if err := tx.Commit(); err != nil {
+	if err := r.logRun(id, log, (*state).running); err != nil {
 		return nil, err
 	}
 	return r.Run(id)
 }
 
+// LogAnyRun is [Registry.LogRun] for a run that may have ended, as MLflow's clients do.
+// A deleted one is a FailedPrecondition error.
+func (r *Registry) LogAnyRun(id driftline.RunID, log driftline.RunLog) error {
+	return r.logRun(id, log, (*state).active)
+}
+
+// admission says whether a run takes what is logged.
+type admission func(*state, driftline.RunID) (*run, error)
+
+func (r *Registry) logRun(id driftline.RunID, log driftline.RunLog, admit admission) error {
+	if err := checkRunLog(&log); err != nil {
+		return err
+	}
+	if len(log.Metrics) > 0 {
+		var err error
+		if r.read(func(s *state) { _, err = s.run(id) }); err != nil {
+			return err // before its metrics get numbers
+		}
+	}
+	points, batch := r.stagePoints(id, log.Metrics)
+	tx := r.BeginWith(batch)
+	defer tx.Discard()
+	if err := tx.logRun(id, log, admit); err != nil {
+		return err
+	}
+	tx.points = points
+	return tx.Commit()
+}
+
 func checkRunLog(log *driftline.RunLog) error {
+	if err := checkText("run name", log.Name); err != nil {
+		return err
+	}
 	if err := checkPairs("param", log.Params); err != nil {
 		return err
 	}
 	if err := checkPairs("tag", log.Tags); err != nil {
 		return err
 	}
-	for _, m := range log.Metrics {
-		if err := checkKey("metric", m.Key); err != nil {
+	for i := range log.Metrics {
+		m := &log.Metrics[i]
+		if i == 0 || m.Key != log.Metrics[i-1].Key {
+			if err := checkKey("metric", m.Key); err != nil {
+				return err
+			}
+		}
+		if err := checkTime("the time of metric "+m.Key, m.Time); err != nil {
 			return err
 		}
 	}
-	return nil
+	return checkRunInputs(log)
 }
 
 // logRun appends a line of what is new in log, and none if nothing is.
-func (tx *Tx) logRun(id driftline.RunID, log driftline.RunLog) error {
-	run, err := tx.r.head.running(id)
+func (tx *Tx) logRun(id driftline.RunID, log driftline.RunLog, admit admission) error {
+	run, err := admit(tx.r.head, id)
 	if err != nil {
 		return err
 	}
-	news := driftline.RunLog{Tags: newPairs(run.Tags, log.Tags)}
-	if news.Params, err = newParams(run, log.Params); err != nil {
-		return err
+	keys := tx.r.keys
+	news := driftline.RunLog{}
+	if len(log.Tags) > 0 {
+		news.Tags = newPairs(keys.unpack(run.tags), log.Tags)
 	}
-	inputs, err := tx.r.head.resolveAll(log.Inputs)
+	if len(log.Params) > 0 {
+		if news.Params, err = newParams(run, keys.unpack(run.params), log.Params); err != nil {
+			return err
+		}
+	}
+	if log.Name != run.name {
+		news.Name = log.Name
+	}
+	inputs, err := tx.newInputs(run, &log, &news)
 	if err != nil {
 		return err
 	}
-	inputs = slices.DeleteFunc(inputs, func(ref driftline.Ref) bool { return slices.Contains(run.Inputs, ref) })
-	if len(news.Params)+len(news.Tags)+len(inputs) == 0 {
+	if news.Name == "" && len(news.Params)+len(news.Tags)+len(inputs)+len(news.Datasets)+len(news.ModelInputs)+len(news.ModelOutputs) == 0 {
 		return nil
 	}
-	_, err = tx.add(RunLogged, run.Ref(), inputs, news)
+	_, err = tx.add(RunLogged, run.ref(), inputs, news)
 	return err
 }
 
@@ -188,12 +299,12 @@ func newPairs(old, given map[string]string) map[string]string {
 	return news
 }
 
-func newParams(run *driftline.Run, given map[string]string) (map[string]string, error) {
-	news := newPairs(run.Params, given)
+func newParams(run *run, old, given map[string]string) (map[string]string, error) {
+	news := newPairs(old, given)
 	for _, key := range slices.Sorted(maps.Keys(news)) {
-		if had, ok := run.Params[key]; ok {
+		if had, ok := old[key]; ok {
 			return nil, driftline.Errorf(driftline.Conflict, "run %q: param %q is %q already and cannot become %q",
-				run.ID, key, clip(had), clip(news[key])).WithRef(run.Ref()).
+				run.id, key, clip(had), clip(news[key])).WithRef(run.ref()).
 				WithHint("a param is set once; use a tag for what changes, or start another run")
 		}
 	}
@@ -205,26 +316,18 @@ func foldRunLogged(s *state, line *Line) ([]effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	run, err := s.run(driftline.RunID(line.Ref.Name))
+	old, err := s.run(driftline.RunID(line.Ref.Name))
 	if err != nil {
 		return nil, err
 	}
-	next := *run
-	next.Params = merged(run.Params, log.Params)
-	next.Tags = merged(run.Tags, log.Tags)
-	next.Inputs = slices.Concat(run.Inputs, line.Inputs)
-	return []effect{putRun(&next)}, nil
-}
-
-// merged returns old with the pairs of news, as a map of its own if there are any.
-func merged(old, news map[string]string) map[string]string {
-	if len(news) == 0 {
-		return old
+	next := *old
+	next.params = s.keys.merged(old.params, log.Params)
+	next.tags = s.keys.merged(old.tags, log.Tags)
+	if log.Name != "" {
+		next.name = log.Name
 	}
-	out := make(map[string]string, len(old)+len(news))
-	maps.Copy(out, old)
-	maps.Copy(out, news)
-	return out
+	effects := s.addInputs(&next, line.Inputs, log)
+	return append(effects, putRun(&next)), nil
 }
 
 // FinishRun ends a run. Ending it again in the same way changes nothing.
@@ -238,13 +341,13 @@ func (r *Registry) FinishRun(id driftline.RunID, status driftline.RunStatus) (*d
 		if err != nil {
 			return err
 		}
-		if run.Status == status {
+		if run.status == status {
 			return nil
 		}
 		if run, err = tx.r.head.running(id); err != nil {
 			return err
 		}
-		_, err = tx.add(RunFinished, run.Ref(), nil, runFinished{Status: status})
+		_, err = tx.add(RunFinished, run.ref(), nil, runFinished{Status: status})
 		return err
 	})
 	if err != nil {
@@ -263,7 +366,119 @@ func foldRunFinished(s *state, line *Line) ([]effect, error) {
 		return nil, err
 	}
 	next := *run
-	next.Status, next.Ended = end.Status, line.Time
+	next.status, next.ended = end.Status, line.Time.UnixMicro()
+	return []effect{putRun(&next)}, nil
+}
+
+// ChangeRun sets the status, the end or the name of a run that is not deleted. A run that
+// ended may run again.
+func (r *Registry) ChangeRun(id driftline.RunID, change driftline.RunChange) (*driftline.Run, error) {
+	if change.Status != "" && !slices.Contains(driftline.RunStatuses, change.Status) {
+		return nil, driftline.Errorf(driftline.Invalid, "run status %q is not known", clip(change.Status)).WithHint("use RUNNING, SCHEDULED, FINISHED, FAILED or KILLED")
+	}
+	if err := checkText("run name", change.Name); err != nil {
+		return nil, err
+	}
+	if err := checkTime("end time", change.Ended); err != nil {
+		return nil, err
+	}
+	return r.changeRun(id, func(run *run, deleted bool) (*runChanged, error) {
+		if deleted {
+			return nil, notActive(run)
+		}
+		if change.Status == run.status {
+			change.Status = ""
+		}
+		if change.Name == run.name {
+			change.Name = ""
+		}
+		if !change.Ended.IsZero() && change.Ended.UnixMicro() == run.ended {
+			change.Ended = time.Time{}
+		}
+		if change == (driftline.RunChange{}) {
+			return nil, nil
+		}
+		return &runChanged{RunChange: change}, nil
+	})
+}
+
+// DeleteRun hides a run. Doing it again changes nothing.
+func (r *Registry) DeleteRun(id driftline.RunID) (*driftline.Run, error) {
+	return r.setDeleted(id, true)
+}
+
+// RestoreRun shows a deleted run again.
+func (r *Registry) RestoreRun(id driftline.RunID) (*driftline.Run, error) {
+	return r.setDeleted(id, false)
+}
+
+func (r *Registry) setDeleted(id driftline.RunID, deleted bool) (*driftline.Run, error) {
+	return r.changeRun(id, func(run *run, _ bool) (*runChanged, error) {
+		if run.deleted == deleted {
+			return nil, nil
+		}
+		return &runChanged{Deleted: &deleted}, nil
+	})
+}
+
+// UntagRun removes a tag of a run.
+func (r *Registry) UntagRun(id driftline.RunID, key string) (*driftline.Run, error) {
+	return r.changeRun(id, func(run *run, deleted bool) (*runChanged, error) {
+		if deleted {
+			return nil, notActive(run)
+		}
+		if number, ok := r.keys.find(key); ok {
+			if _, ok := run.tags.get(number); ok {
+				return &runChanged{Dropped: []string{key}}, nil
+			}
+		}
+		return nil, driftline.Errorf(driftline.NotFound, "No tag with name: %s in run with id %s", clip(key), run.id).WithRef(run.ref())
+	})
+}
+
+// changeRun appends what decide returns, and nothing if it returns nil.
+func (r *Registry) changeRun(id driftline.RunID, decide func(run *run, deleted bool) (*runChanged, error)) (*driftline.Run, error) {
+	err := r.write(func(tx *Tx) error {
+		run, err := tx.r.head.run(id)
+		if err != nil {
+			return err
+		}
+		change, err := decide(run, tx.r.head.isDeleted(run))
+		if err != nil || change == nil {
+			return err
+		}
+		_, err = tx.add(RunChanged, run.ref(), nil, change)
+		return err
+	})
+	if err != nil {
+		return nil, err
+	}
+	return r.Run(id)
+}
+
+func foldRunChange(s *state, line *Line) ([]effect, error) {
+	change, err := body[runChanged](line)
+	if err != nil {
+		return nil, err
+	}
+	old, err := s.run(driftline.RunID(line.Ref.Name))
+	if err != nil {
+		return nil, err
+	}
+	next := *old
+	if change.Status != "" {
+		next.status = change.Status
+	}
+	if !change.Ended.IsZero() {
+		next.ended = change.Ended.UnixMicro()
+	}
+	if change.Name != "" {
+		next.name = change.Name
+	}
+	if change.Deleted != nil {
+		next.deleted = *change.Deleted
+	}
+	next.tags = s.keys.without(old.tags, change.Dropped)
 	return []effect{putRun(&next)}, nil
 }
 
@@ -279,10 +494,10 @@ func (r *Registry) AddArtifact(id driftline.RunID, artifact driftline.Artifact) 
 		if err != nil {
 			return err
 		}
-		if slices.Contains(run.Artifacts, artifact) {
+		if slices.Contains(run.extra().artifacts, artifact) {
 			return nil
 		}
-		_, err = tx.add(ArtifactLogged, driftline.ArtifactRef(artifact.SHA256), []driftline.Ref{run.Ref()},
+		_, err = tx.add(ArtifactLogged, driftline.ArtifactRef(artifact.SHA256), []driftline.Ref{run.ref()},
 			artifactLogged{Run: id, Artifact: artifact})
 		return err
 	})
@@ -315,15 +530,16 @@ func foldArtifact(s *state, line *Line) ([]effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := *run
-	next.Artifacts = slices.Clone(run.Artifacts)
-	at, found := slices.BinarySearchFunc(next.Artifacts, logged.Artifact.Path, func(a driftline.Artifact, path string) int {
+	next, more := *run, *run.extra()
+	next.more = &more
+	more.artifacts = slices.Clone(more.artifacts)
+	at, found := slices.BinarySearchFunc(more.artifacts, logged.Artifact.Path, func(a driftline.Artifact, path string) int {
 		return cmp.Compare(a.Path, path)
 	})
 	if found {
-		next.Artifacts[at] = logged.Artifact
+		more.artifacts[at] = logged.Artifact
 	} else {
-		next.Artifacts = slices.Insert(next.Artifacts, at, logged.Artifact)
+		more.artifacts = slices.Insert(more.artifacts, at, logged.Artifact)
 	}
 	artifacts := func(s *state) map[driftline.Ref]driftline.Artifact { return s.artifacts }
 	return []effect{putRun(&next), put(artifacts, line.Ref, logged.Artifact)}, nil
@@ -340,62 +556,88 @@ func (r *Registry) Run(id driftline.RunID) (*driftline.Run, error) {
 	return r.copyRun(run), nil
 }
 
-// Runs returns the runs of an experiment, or all for "", newest first.
+// Runs returns the runs of an experiment that are not deleted, or those of all for "",
+// newest first.
 func (r *Registry) Runs(experiment driftline.ExperimentName) ([]driftline.Run, error) {
+	runs := []driftline.Run{}
+	for run, err := range r.EachRun(experiment) {
+		if err != nil {
+			return nil, err
+		}
+		if !run.Deleted {
+			runs = append(runs, *run)
+		}
+	}
+	return runs, nil
+}
+
+// EachRun yields the runs of an experiment, or all for "", newest first, deleted ones too.
+func (r *Registry) EachRun(experiment driftline.ExperimentName) iter.Seq2[*driftline.Run, error] {
+	return func(yield func(*driftline.Run, error) bool) {
+		runs, err := r.newestFirst(experiment)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, run := range runs {
+			r.published.RLock()
+			copied := r.copyRun(run)
+			r.published.RUnlock()
+			if !yield(copied, nil) {
+				return
+			}
+		}
+	}
+}
+
+func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 	r.published.RLock()
 	defer r.published.RUnlock()
-	ids, err := r.durable.runIDs(experiment)
-	if err != nil {
-		return nil, err
+	var runs []*run
+	if name == "" {
+		runs = slices.Clone(r.durable.runs)
+	} else {
+		e, err := r.durable.experimentNamed(name)
+		if err != nil {
+			return nil, err
+		}
+		for _, number := range e.runs {
+			runs = append(runs, r.durable.runs[number])
+		}
 	}
-	runs := make([]driftline.Run, len(ids))
-	for i, id := range ids {
-		runs[i] = *r.copyRun(r.durable.runs[id])
-	}
-	slices.SortFunc(runs, func(a, b driftline.Run) int {
-		_, m := splitRunID(a.ID)
-		_, n := splitRunID(b.ID)
-		return cmp.Or(b.Started.Compare(a.Started), cmp.Compare(n, m), cmp.Compare(a.ID, b.ID))
+	slices.SortFunc(runs, func(a, b *run) int {
+		return cmp.Or(cmp.Compare(b.started, a.started), cmp.Compare(b.number, a.number))
 	})
 	return runs, nil
 }
 
 // copyRun returns a copy with metrics. The caller holds published.
-func (r *Registry) copyRun(run *driftline.Run) *driftline.Run {
-	out := *run
-	out.Params, out.Tags = maps.Clone(run.Params), maps.Clone(run.Tags)
-	out.Inputs, out.Artifacts = slices.Clone(run.Inputs), slices.Clone(run.Artifacts)
-	out.Metrics = r.metrics.of(run.ID)
-	return &out
-}
-
-// Experiments returns every experiment, by name.
-func (r *Registry) Experiments() []Experiment {
-	experiments := []Experiment{}
-	r.read(func(s *state) {
-		for name, ids := range s.experiments {
-			last := s.runs[ids[len(ids)-1]].Started
-			experiments = append(experiments, Experiment{Name: name, Runs: len(ids), Last: last})
-		}
-	})
-	slices.SortFunc(experiments, func(a, b Experiment) int { return cmp.Compare(a.Name, b.Name) })
-	return experiments
-}
-
-func (s *state) runIDs(experiment driftline.ExperimentName) ([]driftline.RunID, error) {
-	if experiment == "" {
-		return slices.Collect(maps.Keys(s.runs)), nil
+func (r *Registry) copyRun(run *run) *driftline.Run {
+	more := run.extra()
+	out := &driftline.Run{
+		ID: run.id, Experiment: r.durable.experiments[run.experiment].name, ExperimentID: run.experiment,
+		Name: run.name, User: run.user, Status: run.status, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
+		Params: r.keys.unpack(run.params), Tags: r.keys.unpack(run.tags),
+		Inputs: slices.Clone(more.inputs), Artifacts: slices.Clone(more.artifacts),
+		ModelInputs: slices.Clone(more.modelInputs), ModelOutputs: slices.Clone(more.modelOutputs),
 	}
-	ids, ok := s.experiments[experiment]
-	if !ok {
-		return nil, unknown("experiment", experiment, slices.Collect(maps.Keys(s.experiments)), "start a run in it first")
+	if last := r.lastOf(run); len(last) > 0 {
+		out.Metrics, out.Last = r.keys.values(last), r.keys.lastPoints(last)
 	}
-	return ids, nil
+	if run.ended != 0 {
+		out.Ended = time.UnixMicro(run.ended).UTC()
+	}
+	for _, use := range more.datasets {
+		dataset := *use.dataset
+		dataset.Tags = maps.Clone(use.tags)
+		out.Datasets = append(out.Datasets, dataset)
+	}
+	return out
 }
 
-func (s *state) run(id driftline.RunID) (*driftline.Run, error) {
-	if run, ok := s.runs[id]; ok {
-		return run, nil
+func (s *state) run(id driftline.RunID) (*run, error) {
+	if number, ok := s.runIDs[id]; ok {
+		return s.runs[number], nil
 	}
 	return nil, unknown("run", id, s.likelyRuns(clip(id)), "start a run first").WithRef(driftline.RunRef(clip(id)))
 }
@@ -416,15 +658,32 @@ func (s *state) likelyRuns(id driftline.RunID) []driftline.RunID {
 }
 
 // running returns the run if it can still be logged to.
-func (s *state) running(id driftline.RunID) (*driftline.Run, error) {
-	run, err := s.run(id)
+func (s *state) running(id driftline.RunID) (*run, error) {
+	run, err := s.active(id)
 	if err != nil {
 		return nil, err
 	}
-	if run.Status != driftline.RunRunning {
+	if run.status.Ended() {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "run %q is %s since %s",
-			id, run.Status, run.Ended.Format(time.RFC3339)).WithRef(run.Ref()).
+			id, run.status, time.UnixMicro(run.ended).UTC().Format(time.RFC3339)).WithRef(run.ref()).
 			WithHint("start another run; a finished one does not change")
 	}
 	return run, nil
+}
+
+// active returns the run if it is not deleted.
+func (s *state) active(id driftline.RunID) (*run, error) {
+	run, err := s.run(id)
+	if err == nil && s.isDeleted(run) {
+		return nil, notActive(run)
+	}
+	return run, err
+}
+
+// isDeleted reports whether the run or its experiment is deleted.
+func (s *state) isDeleted(run *run) bool { return run.deleted || s.experiments[run.experiment].deleted }
+
+func notActive(run *run) error {
+	return driftline.Errorf(driftline.FailedPrecondition, "The run %s must be in the 'active' state. Current state is deleted.", run.id).
+		WithRef(run.ref()).WithHint("restore it first")
 }

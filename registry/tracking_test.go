@@ -244,10 +244,12 @@ func TestExperimentsAndArtifactsAreListed(t *testing.T) {
 	r := trained(t)
 	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e"}))
 	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "a"}))
-	got := r.Experiments()
-	want := []registry.Experiment{{Name: "a", Runs: 1, Last: noon}, {Name: "e", Runs: 2, Last: noon}}
-	if !slices.Equal(got, want) {
-		t.Errorf("experiments are %v, want %v", got, want)
+	got := ""
+	for _, e := range r.Experiments() {
+		got += fmt.Sprint(e.ID, " ", e.Name, " ", e.Runs, " ", e.Last.Equal(noon), "; ")
+	}
+	if want := "0 Default 0 false; 2 a 1 true; 1 e 2 true; "; got != want {
+		t.Errorf("experiments are %s, want %s", got, want)
 	}
 	if a, err := r.Artifact("e-1", "model.bin"); err != nil || a != artifact("model.bin", 1) {
 		t.Errorf("artifact is %v, %v", a, err)

@@ -22,9 +22,9 @@ type Tx struct {
 	batch   *kv.Batch
 	lines   []Line
 	effects []effect
-	undo    []effect    // reverts effects in head, newest last
-	points  lastMetrics // of what the batch holds
-	tail    Mark        // the ledger's end with this transaction's lines
+	undo    []effect     // reverts effects in head, newest last
+	points  stagedPoints // in the batch
+	tail    Mark         // the ledger's end with this transaction's lines
 	time    time.Time
 	done    bool
 }
@@ -35,7 +35,7 @@ type commit struct {
 	tail    Mark
 	lines   []Line
 	effects []effect
-	points  lastMetrics
+	points  stagedPoints
 }
 
 // Begin waits for its turn and starts a transaction.

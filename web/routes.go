@@ -84,7 +84,9 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/tables/{table}/expire", handle: answer(s.expire), body: small, allow: long},
 		{method: "POST", path: "/api/v1/tables/{table}/scrub", handle: answer(s.scrub), body: small, allow: long},
 
+		{method: "GET", path: "/api/v1/experiments", handle: answer(s.experiments)},
 		{method: "POST", path: "/api/v1/runs", handle: answer(s.createRun), body: small},
+		{method: "POST", path: "/api/v1/runs/search", handle: answer(s.searchRuns), body: small},
 		{method: "GET", path: "/api/v1/runs", handle: answer(s.runs)},
 		{method: "GET", path: "/api/v1/runs/{id}", handle: answer(s.run)},
 		{method: "POST", path: "/api/v1/runs/{id}/log", handle: answer(s.logRun), body: large},

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"errors"
 	"io"
 	"net/http"
@@ -9,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
 )
 
 func (s *Server) createRun(r *http.Request) (*driftline.Run, error) {
@@ -27,6 +29,74 @@ func (s *Server) runs(r *http.Request) (runList, error) {
 	experiment := driftline.ExperimentName(r.URL.Query().Get("experiment"))
 	runs, err := s.engine.Registry().Runs(experiment)
 	return runList{Runs: list(runs)}, err
+}
+
+type experimentList struct {
+	Experiments []driftline.Experiment `json:"experiments"`
+}
+
+func (s *Server) experiments(*http.Request) (experimentList, error) {
+	return experimentList{Experiments: list(s.engine.Registry().Experiments())}, nil
+}
+
+// runSearch is a search for runs, in experiments by name.
+type runSearch struct {
+	Experiments []driftline.ExperimentName `json:"experiments"`
+	Filter      string                     `json:"filter"`
+	OrderBy     []string                   `json:"order_by"`
+	Deleted     bool                       `json:"deleted"`
+	Limit       int                        `json:"limit"`
+	Offset      int                        `json:"offset"`
+}
+
+type foundRuns struct {
+	Runs []driftline.Run `json:"runs"`
+	More bool            `json:"more,omitempty"`
+}
+
+// Limits on what a search answers.
+const (
+	standardRuns = 1000
+	mostRuns     = 50_000
+)
+
+func (s *Server) searchRuns(r *http.Request) (foundRuns, error) {
+	asked, err := readJSON[runSearch](r)
+	if err != nil {
+		return foundRuns{}, err
+	}
+	if asked.Limit < 0 || asked.Limit > mostRuns || asked.Offset < 0 {
+		return foundRuns{}, unfit("limit is %d and offset %d; a limit is at most %d, and neither is negative", asked.Limit, asked.Offset, mostRuns)
+	}
+	ids, err := s.experimentIDs(asked.Experiments)
+	if err != nil {
+		return foundRuns{}, err
+	}
+	search := registry.Search{Filter: asked.Filter, OrderBy: asked.OrderBy, Offset: asked.Offset, Limit: cmp.Or(asked.Limit, standardRuns)}
+	if asked.Deleted {
+		search.Stage = registry.DeletedStage
+	}
+	runs, more, err := s.engine.Registry().SearchRuns(ids, search)
+	return foundRuns{Runs: list(runs), More: more}, err
+}
+
+// experimentIDs returns the ids of experiments, of all if none is named.
+func (s *Server) experimentIDs(names []driftline.ExperimentName) ([]driftline.ExperimentID, error) {
+	var ids []driftline.ExperimentID
+	if len(names) == 0 {
+		for _, e := range s.engine.Registry().Experiments() {
+			ids = append(ids, e.ID)
+		}
+		return ids, nil
+	}
+	for _, name := range names {
+		e, err := s.engine.Registry().ExperimentNamed(name)
+		if err != nil {
+			return nil, err
+		}
+		ids = append(ids, e.ID)
+	}
+	return ids, nil
 }
 
 func runOf(r *http.Request) driftline.RunID { return driftline.RunID(r.PathValue("id")) }
