@@ -28,6 +28,19 @@ func decode(r *http.Request, into any) error {
 	if err := read(r, into); err != nil {
 		return err
 	}
+	return complete(r, into)
+}
+
+// decodeWhole is decode of a body that was received already.
+func decodeWhole(r *http.Request, body []byte, into any) error {
+	if err := decodeBody(body, into); err != nil {
+		return err
+	}
+	return complete(r, into)
+}
+
+// complete fills what is not in the body, and checks that all is there.
+func complete(r *http.Request, into any) error {
 	value := reflect.ValueOf(into).Elem()
 	fromPath(r, value)
 	follow(value)
@@ -102,9 +115,9 @@ func explain(err error, body []byte) error {
 	case errors.As(err, &syntax):
 		return driftline.Errorf(driftline.Invalid, "the body is not JSON at byte %d: %s", syntax.Offset, syntax.Error())
 	case errors.As(err, &wrongType) && wrongType.Field != "":
-		name, _, _ := strings.Cut(wrongType.Field, ".")
 		kind, _, _ := strings.Cut(wrongType.Value, " ")
-		return badValue(name, rawField(body, name), pythonType(kind))
+		name, value := rawField(body, wrongType.Field)
+		return badValue(name, value, pythonType(kind))
 	}
 	return driftline.Errorf(driftline.Invalid, "the body cannot be read: %w", err)
 }
@@ -116,14 +129,19 @@ func badValue(name, value, kind string) error {
 		clip(value), name, kind)
 }
 
-// rawField returns the text of one field of an object.
-func rawField(body []byte, name string) string {
+// rawField returns the name and the text of the field of an object that a path begins
+// with. Names of structs that requests share may stand before it.
+func rawField(body []byte, path string) (name, value string) {
 	var fields map[string]json.RawMessage
-	var text bytes.Buffer
-	if json.Unmarshal(body, &fields) != nil || json.Compact(&text, fields[name]) != nil {
-		return ""
+	_ = json.Unmarshal(body, &fields) // it is an object, or there would be no path
+	for segment := range strings.SplitSeq(path, ".") {
+		var text bytes.Buffer
+		if raw, ok := fields[segment]; ok && json.Compact(&text, raw) == nil {
+			return segment, text.String()
+		}
+		name = segment
 	}
-	return text.String()
+	return name, "?"
 }
 
 // pythonType is what MLflow's server, and so its clients' texts, call a kind of JSON value.

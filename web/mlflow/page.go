@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
 )
 
 // A page token is the base64 of {"offset":N}, as MLflow's own. Clients treat it as opaque.
@@ -29,14 +30,18 @@ func offsetOf(token string) (int, error) {
 	return at.Offset, nil
 }
 
-// tokenOf returns the token of the page that begins at offset, and "" where none does:
-// if all that there are were sent.
-func tokenOf(offset, all int) string {
-	if offset >= all {
-		return ""
-	}
+// tokenAt returns the token of the page that begins at offset.
+func tokenAt(offset int) string {
 	text, _ := json.Marshal(pageToken{Offset: offset}) // of a number, which never fails
 	return base64.StdEncoding.EncodeToString(text)
+}
+
+// nextToken returns the token of the page after the one asked for, and "" if there is none.
+func nextToken(asked registry.Search, more bool) string {
+	if !more {
+		return ""
+	}
+	return tokenAt(asked.Offset + asked.Limit)
 }
 
 // mostResults returns how many results a page has: asked, standard if it is nil.

@@ -63,6 +63,8 @@ func (s *Service) Endpoints() []Endpoint {
 	var table []Endpoint
 	for _, part := range [][]Endpoint{
 		s.serverEndpoints(),
+		s.experimentEndpoints(),
+		s.runEndpoints(),
 	} {
 		table = append(table, part...)
 	}
