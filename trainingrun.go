@@ -46,6 +46,8 @@ type TrainingRun struct {
 	Candidate int    `json:"candidate,omitempty"` // the version that it made
 	Reason    string `json:"reason,omitempty"`    // why it failed, or was cancelled or rejected
 
+	Failures int `json:"failures,omitempty"` // in a row before it, of a run that succeeded
+
 	// Result is a hash of what was reported, and Token of whose report it was, so that a report
 	// that comes twice is told from another one.
 	Result string `json:"result,omitempty"`
@@ -126,7 +128,7 @@ type PolicyState struct {
 	Last   *TrainingRun `json:"last,omitempty"`   // that ended
 
 	Failures int         `json:"failures,omitempty"` // in a row, rejections among them
-	Begun    []time.Time `json:"begun,omitempty"`    // runs of the last day
+	Begun    []time.Time `json:"begun,omitempty"`    // when the runs of the last day began
 
 	// Tried are the runs that came to nothing, the newest last, so that the same is not tried
 	// again; Trained is the last that came to something.
