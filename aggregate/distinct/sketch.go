@@ -55,6 +55,23 @@ func (s *Sketch) Add(hash uint64) {
 	s.raise(register, rank)
 }
 
+// AddAll adds values by their hashes. It is fastest after [Sketch.Widen].
+func (s *Sketch) AddAll(hashes []uint64) {
+	if !s.many {
+		for _, hash := range hashes {
+			s.Add(hash)
+		}
+		return
+	}
+	dense := (*[registers]byte)(s.dense)
+	for _, hash := range hashes {
+		rank := byte(bits.LeadingZeros64(hash<<precision|1<<(precision-1)) + 1)
+		if at := hash >> (64 - precision); dense[at] < rank {
+			dense[at] = rank
+		}
+	}
+}
+
 // raise sets a register to a rank, if it has a lesser one.
 func (s *Sketch) raise(register uint32, rank byte) {
 	if s.many {

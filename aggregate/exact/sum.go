@@ -56,6 +56,23 @@ func (x *Sum) AddFloatSquare(v float64) {
 	x.addProduct(hi, lo, 2*exponent, false)
 }
 
+// AddFloatTimes adds a finite number n times.
+func (x *Sum) AddFloatTimes(v float64, n uint64) {
+	mantissa, exponent := split(v)
+	hi, lo := bits.Mul64(mantissa, n)
+	x.addProduct(hi, lo, exponent, v < 0)
+}
+
+// AddFloatSquareTimes adds the square of a finite number n times.
+func (x *Sum) AddFloatSquareTimes(v float64, n uint64) {
+	mantissa, exponent := split(v)
+	high, low := bits.Mul64(mantissa, mantissa)
+	hi, lo := bits.Mul64(low, n)
+	x.addProduct(hi, lo, 2*exponent, false)
+	hi, lo = bits.Mul64(high, n)
+	x.addProduct(hi, lo, 2*exponent+64, false)
+}
+
 // split returns the whole number m < 2^53 and e with |v| = m·2^e.
 func split(v float64) (mantissa uint64, exponent int) {
 	b := math.Float64bits(v)
