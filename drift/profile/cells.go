@@ -39,6 +39,11 @@ func (c *cells) grow(n uint64) {
 // add counts n values in a cell.
 func (c *cells) add(cell uint16, n uint64) {
 	c.grow(n)
+	c.count(cell, n)
+}
+
+// count counts n values in a cell that there is room for.
+func (c *cells) count(cell uint16, n uint64) {
 	switch {
 	case c.large != nil:
 		c.large[cell] += n

@@ -26,6 +26,27 @@ func (c *Column) Quantile(q float64) Bracket {
 	return found
 }
 
+// Quantile is [Column.Quantile] by groups of cells.
+func (o *Outline) Quantile(q float64) Bracket {
+	values := uint64(o.Values())
+	if o.m.kind != Numbers || values == 0 || !(q >= 0 && q <= 1) {
+		return Bracket{math.NaN(), math.NaN()}
+	}
+	rank := max(1, uint64(math.Ceil(q*float64(values))))
+	if rank <= o.infinite[0] {
+		return Bracket{math.Inf(-1), math.Inf(-1)}
+	}
+	rank -= o.infinite[0]
+	for group, n := range o.counts {
+		if n >= rank {
+			low, high := o.edgesOf(group, group)
+			return Bracket{max(low, o.min), min(high, o.max)}
+		}
+		rank -= n
+	}
+	return Bracket{math.Inf(1), math.Inf(1)}
+}
+
 // within brackets the value of a rank among the n values of a cell.
 func (c *Column) within(cell int, n, rank uint64) Bracket {
 	from, to := c.m.spikesIn(cell, cell)

@@ -74,6 +74,17 @@ type Map struct {
 	special [Cells / 64]uint64 // which cells hold a spike
 	places  []uint16           // hash table of the spikes: 1 + the place, 0 where none is
 	frozen  map[string]bool
+
+	// What adding many values needs, made when there are.
+	tableOnce sync.Once
+	table     spikeTable
+}
+
+// spikeTable finds spikes by cell. Places begin with 1 here; 0 means that there is none.
+type spikeTable struct {
+	at     *[Cells]uint16 // by cell: the place of its spike; above mostSpikes if it has several
+	values [2 * mostSpikes]float64
+	cells  [2 * mostSpikes]uint16
 }
 
 // Kind says what the values are.
@@ -234,6 +245,24 @@ func (m *Map) prepare() {
 	for _, name := range m.names {
 		m.frozen[name] = true
 	}
+}
+
+// spikeTable returns the table of the spikes.
+func (m *Map) spikeTable() *spikeTable {
+	m.tableOnce.Do(func() {
+		t := &m.table
+		t.at, t.values[0] = new([Cells]uint16), math.NaN() // which no value is
+		for i, v := range m.spikes {
+			cell := m.cell(v)
+			t.values[i+1], t.cells[i+1] = v, cell
+			if t.at[cell] == 0 {
+				t.at[cell] = uint16(i + 1)
+			} else {
+				t.at[cell] = mostSpikes + 1
+			}
+		}
+	})
+	return &m.table
 }
 
 // slot is where the search for a spike begins.

@@ -48,21 +48,23 @@ type names struct {
 }
 
 func (c *names) add(m *Map, name string, n uint64) {
-	if count, ok := c.counts[name]; ok {
-		*count += n
-		return
-	}
-	name = Name(name)
-	if count, ok := c.counts[name]; ok {
-		*count += n
-		return
-	}
 	if c.counts == nil {
 		c.counts, c.limit = map[string]*uint64{}, ^uint64(0)
 	}
+	if c.limit == ^uint64(0) || len(m.frozen) > 0 { // else it pays to look at the hash first
+		if count, ok := c.counts[name]; ok {
+			*count += n
+			return
+		}
+	}
+	name = Name(name)
 	hash := xxhash.Sum64String(name)
 	if hash > c.limit && !m.frozen[name] {
 		c.leaveOut(hash, n)
+		return
+	}
+	if count, ok := c.counts[name]; ok {
+		*count += n
 		return
 	}
 	count := n
