@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/cespare/xxhash/v2"
 
 	"github.com/driftline/driftline"
@@ -35,18 +36,7 @@ const profileMagic = "DLPROF\x00\x01"
 // and Start and End as what the profile is of. With like, which may be nil, values are counted
 // as there, so that the two profiles can be compared and merged.
 func ProfileRows(ctx context.Context, req driftline.ProfileRequest, rows driftline.Batches, like *ProfileData) (*ProfileData, error) {
-	maps := map[string]*profile.Map{}
-	if like != nil {
-		for _, c := range like.columns {
-			maps[c.Name] = c.profile.Map()
-		}
-	}
-	d := &ProfileData{source: req.Source, start: req.Start, end: req.End}
-	req.Pane, req.Start, req.End = 0, time.Time{}, time.Time{}
-	if req.Source == "" {
-		req.Source = "rows"
-	}
-	task, err := newProfileTask(req, rows.Schema, maps)
+	task, err := newDataTask(req, rows.Schema, like)
 	if err != nil {
 		return nil, err
 	}
@@ -54,12 +44,57 @@ func ProfileRows(ctx context.Context, req driftline.ProfileRequest, rows driftli
 	if err != nil {
 		return nil, err
 	}
+	return task.data(req, p), nil
+}
+
+// Parts are rows whose columns can be read several times, in parts that can be read at once.
+// Sample returns some of the rows, evenly spread.
+type Parts interface {
+	Read(columns []string) ([]driftline.Batches, error)
+	Sample(columns []string) ([]driftline.Batches, error)
+}
+
+// ProfileParts is [ProfileRows] of a table in parts.
+func ProfileParts(ctx context.Context, req driftline.ProfileRequest, schema *arrow.Schema, parts Parts, like *ProfileData) (*ProfileData, error) {
+	task, err := newDataTask(req, schema, like)
+	if err != nil {
+		return nil, err
+	}
+	table := &profiledTable{schema: schema, read: parts.Read, sample: parts.Sample}
+	if err := task.freeze(ctx, table); err != nil {
+		return nil, err
+	}
+	p, err := task.scan(ctx, table, task.columns)
+	if err != nil {
+		return nil, err
+	}
+	return task.data(req, p), nil
+}
+
+// newDataTask is a task whose outcome stays in memory.
+func newDataTask(req driftline.ProfileRequest, schema *arrow.Schema, like *ProfileData) (*profileTask, error) {
+	maps := map[string]*profile.Map{}
+	if like != nil {
+		for _, c := range like.columns {
+			maps[c.Name] = c.profile.Map()
+		}
+	}
+	req.Pane, req.Start, req.End = 0, time.Time{}, time.Time{}
+	if req.Source == "" {
+		req.Source = "rows"
+	}
+	return newProfileTask(req, schema, maps)
+}
+
+// data is what the task has found of all rows.
+func (t *profileTask) data(req driftline.ProfileRequest, p *profiler) *ProfileData {
+	d := &ProfileData{source: req.Source, start: req.Start, end: req.End}
 	pane := p.pane(allTime)
 	d.rows = pane.rows
-	for i, c := range task.columns {
+	for i, c := range t.columns {
 		d.columns = append(d.columns, dataColumn{c.record(), pane.columns[i]})
 	}
-	return d, nil
+	return d
 }
 
 // Rows is the number of rows that were profiled.

@@ -4,8 +4,10 @@ import (
 	"cmp"
 	"context"
 	"math"
+	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -52,50 +54,6 @@ func (e *Engine) Profile(ctx context.Context, req driftline.ProfileRequest) ([]d
 	return task.run(ctx, table)
 }
 
-// StoreProfile profiles rows and keeps the outcome as one pane of a source, from start until
-// before end; both zero are all time. Of a request it reads Source, Reference, Columns and
-// Exclude, and keeps Table and Time, from which the rows can be read again. The rows are
-// read once.
-func (e *Engine) StoreProfile(ctx context.Context, req driftline.ProfileRequest, rows driftline.Batches) (*driftline.ProfilePane, error) {
-	if err := e.begin(); err != nil {
-		return nil, err
-	}
-	defer e.end()
-	stored := spanOf(req.Start, req.End)
-	keptTime := req.Time
-	req.Pane, req.Time, req.Start, req.End = 0, "", time.Time{}, time.Time{}
-	task, err := e.newProfileTask(req, rows.Schema)
-	if err != nil {
-		return nil, err
-	}
-	if stored.start > stored.end || stored.start == stored.end && stored != (span{}) {
-		return nil, driftline.Errorf(driftline.Invalid, "the pane ends before it begins").WithHint("give a start that is before the end")
-	}
-	defer e.profileSources.lock(req.Source)()
-	p, err := task.profileStream(ctx, rows)
-	if err != nil {
-		return nil, err
-	}
-	task.req.Time = keptTime
-	w := e.newProfileWriter(req.Source)
-	defer w.close()
-	if err := w.begin(profileOrigin{req.Table, req.Reference}, task.fresh()); err != nil {
-		return nil, err
-	}
-	pane := p.pane(allTime)
-	for i, c := range task.columns {
-		if err := w.addColumn(stored, c.name, pane.columns[i]); err != nil {
-			return nil, err
-		}
-	}
-	record := task.record(stored, pane.rows)
-	if err := w.addPane(stored, record); err != nil {
-		return nil, err
-	}
-	record.Bytes = w.bytes[stored]
-	return &record.ProfilePane, w.commit()
-}
-
 // profiledTable is a table that can be read several times, in parts that can be read at once.
 type profiledTable struct {
 	ref    driftline.Ref // exactly: of a version; zero for a SELECT
@@ -103,6 +61,10 @@ type profiledTable struct {
 	time   string        // its column of time, if it has one of its own
 	schema *arrow.Schema
 	read   func(columns []string) ([]driftline.Batches, error)
+
+	// sample is read for some of the rows, from all over the table; nil if there is no
+	// faster way than to read all of them.
+	sample func(columns []string) ([]driftline.Batches, error)
 }
 
 func (e *Engine) profiledTable(ctx context.Context, source driftline.DriftSource) (*profiledTable, error) {
@@ -340,28 +302,35 @@ func (t *profileTask) fresh() []profiledColumn {
 
 // freeze looks at rows all over the table, and makes the maps that there are none of.
 func (t *profileTask) freeze(ctx context.Context, table *profiledTable) error {
-	wanted := t.columns
-	if len(t.fresh()) == 0 { // only the times are of interest
-		wanted = nil
+	var wanted []profiledColumn
+	var places []int
+	for i, c := range t.columns {
+		if c.m == nil {
+			wanted, places = append(wanted, c), append(places, i)
+		}
 	}
-	s := t.group(table, wanted)
+	s := t.group(table, wanted) // and the times, if there are panes
 	t.paneCount = 1
 	if len(s.names) == 0 {
 		return nil
 	}
-	sampler := newSampler(s.columns, s.panes)
-	parts, err := table.read(s.names)
+	read := table.read
+	if table.sample != nil {
+		read = table.sample
+	}
+	parts, err := read(s.names)
 	if err != nil {
 		return err
 	}
+	sampler := newSampler(s.columns, s.panes)
 	for _, rows := range parts {
 		if err := eachBatch(ctx, rows, s.order(rows.Schema), sampler.add); err != nil {
 			return err
 		}
 	}
 	sampler.maps()
-	for i := range sampler.columns {
-		t.columns[i].m = sampler.columns[i].m
+	for i, place := range places {
+		t.columns[place].m = sampler.columns[i].m
 	}
 	t.rows = sampler.rows
 	if t.panes.length > 0 && sampler.least <= sampler.greatest {
@@ -411,13 +380,18 @@ func (t *profileTask) groups() [][]profiledColumn {
 }
 
 // scanners is how many parts of a table are read at once.
-func (e *Engine) scanners() int { return max(1, e.threads) }
+func (e *Engine) scanners() int {
+	if e == nil {
+		return runtime.GOMAXPROCS(0)
+	}
+	return max(1, e.threads)
+}
 
 // run profiles the table and stores what it finds.
 func (t *profileTask) run(ctx context.Context, table *profiledTable) ([]driftline.ProfilePane, error) {
 	w := t.engine.newProfileWriter(t.req.Source)
 	defer func() { _ = w.close() }()
-	if err := w.begin(profileOrigin{t.req.Table, t.req.Reference}, t.fresh()); err != nil {
+	if err := w.begin([]profileOrigin{{t.req.Table, t.req.Reference}}, t.fresh()); err != nil {
 		return nil, err
 	}
 	rows := map[int64]int64{}
@@ -511,12 +485,7 @@ func (t *profileTask) scan(ctx context.Context, table *profiledTable, columns []
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	for _, p := range profilers[1:] {
-		if err := profilers[0].merge(p); err != nil {
-			return nil, err
-		}
-	}
-	return profilers[0], nil
+	return mergedProfiler(profilers)
 }
 
 // eachBatch calls with the wanted columns of every batch.
@@ -544,21 +513,30 @@ func selected(batch arrow.RecordBatch, places []int) arrow.RecordBatch {
 	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, batch.NumRows())
 }
 
-// profileStream profiles rows that can be read once: what makes the maps is kept until they are.
+// profileStream profiles rows that can be read once: what makes the maps is kept until they
+// are. Several batches are profiled at once, while the next one is read.
 func (t *profileTask) profileStream(ctx context.Context, rows driftline.Batches) (*profiler, error) {
 	sampler := newSampler(t.columns, t.panes)
 	var kept []arrow.RecordBatch
 	defer func() { driftline.ReleaseAll(kept) }()
-	var p *profiler
+	var c *crew
+	defer func() {
+		if c != nil {
+			c.close()
+		}
+	}()
 	begin := func() {
 		sampler.maps()
 		t.columns = sampler.columns
-		p = newProfiler(t.columns, t.panes)
+		c = newCrew(t.columns, t.panes, t.engine.scanners())
 		for _, batch := range kept {
-			p.add(batch)
+			c.add(batch)
 		}
 		driftline.ReleaseAll(kept)
 		kept = nil
+	}
+	if t.complete() {
+		begin()
 	}
 	for batch, err := range rows.All {
 		if err == nil {
@@ -567,8 +545,8 @@ func (t *profileTask) profileStream(ctx context.Context, rows driftline.Batches)
 		if err != nil {
 			return nil, err
 		}
-		if p != nil {
-			p.add(batch)
+		if c != nil {
+			c.add(batch)
 			continue
 		}
 		sampler.add(batch)
@@ -577,10 +555,62 @@ func (t *profileTask) profileStream(ctx context.Context, rows driftline.Batches)
 			begin()
 		}
 	}
-	if p == nil {
+	if c == nil {
 		begin()
 	}
-	return p, nil
+	return c.merged()
+}
+
+// crew profiles batches, several at once.
+type crew struct {
+	work      chan arrow.RecordBatch
+	closed    bool
+	done      sync.WaitGroup
+	profilers []*profiler
+}
+
+func newCrew(columns []profiledColumn, panes panes, size int) *crew {
+	c := &crew{work: make(chan arrow.RecordBatch, size), profilers: make([]*profiler, size)}
+	for i := range c.profilers {
+		p := newProfiler(columns, panes)
+		c.profilers[i] = p
+		c.done.Go(func() {
+			for batch := range c.work {
+				p.add(batch)
+				batch.Release()
+			}
+		})
+	}
+	return c
+}
+
+func (c *crew) add(batch arrow.RecordBatch) {
+	batch.Retain()
+	c.work <- batch
+}
+
+// close waits until all batches were taken in. It may be called again.
+func (c *crew) close() {
+	if !c.closed {
+		close(c.work)
+		c.closed = true
+	}
+	c.done.Wait()
+}
+
+// merged returns what was found, after all was added.
+func (c *crew) merged() (*profiler, error) {
+	c.close()
+	return mergedProfiler(c.profilers)
+}
+
+func mergedProfiler(all []*profiler) (*profiler, error) {
+	for _, p := range all[1:] {
+		if err := all[0].merge(p); err != nil {
+			return nil, err
+		}
+	}
+	return all[0], nil
 }
 
 // Profiles lists the panes that are kept of a source, by time; of all sources if it is "".

@@ -67,6 +67,7 @@ type profiler struct {
 	scratch  profile.Scratch
 	numbers  []float64
 	gathered []float64
+	times    []int // by place in a dictionary
 	starts   []int64
 	segments []segment
 }
@@ -226,8 +227,12 @@ func (p *profiler) addNumbers(i int, a arrow.Array) {
 	all := p.allNumbers(a)
 	for _, s := range p.segments {
 		column := p.pane(s.start).columns[i]
-		if s.rows == nil && a.NullN() == 0 {
+		switch {
+		case s.rows == nil && a.NullN() == 0:
 			column.AddNumbers(all, &p.scratch)
+			continue
+		case s.rows == nil:
+			column.AddPresent(all, a.NullBitmapBytes(), a.Data().Offset(), &p.scratch)
 			continue
 		}
 		p.gathered = appendPresent(p.gathered[:0], all, a, s.rows)
@@ -242,19 +247,11 @@ func (p *profiler) addAllNull(i int) {
 	}
 }
 
-// appendPresent appends the numbers of some rows, of all if rows is nil, that are not null.
+// appendPresent appends the numbers of some rows that are not null.
 func appendPresent(to, all []float64, a arrow.Array, rows []int32) []float64 {
 	bitmap, offset := a.NullBitmapBytes(), a.Data().Offset()
 	if a.NullN() == 0 {
 		bitmap = nil
-	}
-	if rows == nil {
-		for i, v := range all {
-			if bitutil.BitIsSet(bitmap, offset+i) {
-				to = append(to, v)
-			}
-		}
-		return to
 	}
 	for _, row := range rows {
 		if bitmap == nil || bitutil.BitIsSet(bitmap, offset+int(row)) {
@@ -309,7 +306,7 @@ func (p *profiler) addCategories(i int, a arrow.Array) {
 		nulls := 0
 		switch a := a.(type) {
 		case *array.Dictionary:
-			nulls = addDictionary(column, a, s)
+			nulls = p.addDictionary(column, a, s)
 		case *array.Boolean:
 			nulls = addBooleans(column, a, s)
 		default:
@@ -376,18 +373,25 @@ func addBooleans(column *profile.Column, a *array.Boolean, s segment) (nulls int
 }
 
 // addDictionary counts the indices first, so that each name is looked up once.
-func addDictionary(column *profile.Column, a *array.Dictionary, s segment) (nulls int) {
+func (p *profiler) addDictionary(column *profile.Column, a *array.Dictionary, s segment) (nulls int) {
 	words := a.Dictionary()
-	times := make([]int, words.Len())
-	s.each(func(row int) {
-		if a.IsNull(row) {
-			nulls++
-			return
+	p.times = slices.Grow(p.times[:0], words.Len())[:words.Len()]
+	clear(p.times)
+	if indices, ok := a.Indices().(*array.Int32); ok && s.rows == nil && a.NullN() == 0 {
+		for _, place := range indices.Int32Values() {
+			p.times[place]++
 		}
-		times[a.GetValueIndex(row)]++
-	})
+	} else {
+		s.each(func(row int) {
+			if a.IsNull(row) {
+				nulls++
+				return
+			}
+			p.times[a.GetValueIndex(row)]++
+		})
+	}
 	name := namer(words)
-	for i, n := range times {
+	for i, n := range p.times {
 		switch {
 		case n == 0:
 		case name == nil || words.IsNull(i):

@@ -109,14 +109,15 @@ func (a *app) profileFile(ctx context.Context, from source, flags profileFlags) 
 		return err
 	}
 	defer db.Close()
-	rows, err := db.ReadFile(ctx, from.file)
+	parts, err := db.OpenParts(ctx, from.file)
 	if err != nil {
 		return err
 	}
+	defer parts.Close()
 	if flags.request.Source == "" {
 		flags.request.Source = filepath.Base(from.file)
 	}
-	d, err := engine.ProfileRows(ctx, flags.request, rows, like)
+	d, err := engine.ProfileParts(ctx, flags.request, parts.Schema, parts, like)
 	if err != nil {
 		return err
 	}

@@ -16,6 +16,9 @@ import (
 // not mind, and C code may. The caller releases the result, and need not keep the file
 // open until then.
 func (r *Reader) Array(mem memory.Allocator, from, to int) (arrow.Array, error) {
+	if r.places = false; r.page.Places != nil {
+		r.page = Page{}
+	}
 	page, err := r.find(from, to)
 	if err != nil {
 		return nil, err

@@ -84,3 +84,14 @@ func (h *hybrid) each(n int, piece func(count int, value uint32)) error {
 	}
 	return nil
 }
+
+// unpack reads the first numbers of the packed piece at hand.
+func (h *hybrid) unpack(to []int32) {
+	mask, i, bit := uint64(1)<<h.width-1, 0, 0
+	for ; i < len(to) && bit>>3+8 <= len(h.packed); i, bit = i+1, bit+h.width {
+		to[i] = int32(binary.LittleEndian.Uint64(h.packed[bit>>3:]) >> (bit & 7) & mask)
+	}
+	for ; i < len(to); i++ {
+		to[i] = int32(h.at(i))
+	}
+}

@@ -6,6 +6,7 @@ import (
 	"sort"
 	"unsafe"
 
+	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
 	"github.com/apache/arrow-go/v18/parquet"
 	"github.com/apache/arrow-go/v18/parquet/compress"
@@ -22,6 +23,7 @@ type Page struct {
 	Values []byte
 	Text   []byte
 	Spans  []Span
+	Places []int32 // in the dictionary, in place of Text and Spans; see [Reader.Words]
 
 	// Valid is the validity bitmap; nil if no value is null. What stands in the place of
 	// a null is anything.
@@ -75,6 +77,9 @@ type Reader struct {
 	words    dictionary
 	hasWords bool
 
+	places bool    // text is to be left as places in the dictionary, where it is that
+	spots  []int32 // the memory of places
+
 	plain  []byte // a decompressed page
 	spread []byte // values that could not be left in place
 	valid  []byte
@@ -88,6 +93,7 @@ type dictionary struct {
 	plain []byte // decompressed; unused if the dictionary is not compressed
 	page  []byte // the values: as plain encoding has them
 	spans []Span
+	array arrow.Array // of text; nil until it is made
 }
 
 // Open makes r read the column of that row group.
@@ -103,7 +109,7 @@ func (r *Reader) Open(f *File, group, leaf int) error {
 	r.file, r.group, r.chunk, r.leaf = f, group, chunk, &f.leaves[leaf]
 	r.rows, r.locations = f.groups[group].rows, locations
 	r.width = widthOf(r.leaf.physical)
-	r.page, r.cut, r.hasWords = Page{}, false, false
+	r.page, r.cut, r.places, r.hasWords, r.words.array = Page{}, false, false, false, nil
 	return nil
 }
 
@@ -520,6 +526,9 @@ func (r *Reader) readIndices(values []byte, present int) error {
 	h, err := indices(values, present)
 	if err != nil {
 		return err
+	}
+	if r.width == 0 && r.places {
+		return r.readPlaces(h, present)
 	}
 	if r.width == 0 {
 		return r.lookUpSpans(h, present)
