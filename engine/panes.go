@@ -65,7 +65,7 @@ func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane) (*co
 	opts.Alpha = paneLevel(m, levels.Alpha, w.schedule.Next(p.End).Due.Sub(p.Due)) / float64(1+len(m.Segments))
 	found := &comparedPane{pane: newPane(m, p)}
 	found.pane.Reference = r.about
-	whole, err := r.compareAll(ctx, opts)
+	whole, err := r.compareAll(ctx, opts, p)
 	if err != nil {
 		return nil, err
 	}
@@ -117,12 +117,12 @@ func (w window) String() string {
 	return w.from.UTC().Format(time.RFC3339) + " to " + w.to.UTC().Format(time.RFC3339)
 }
 
-func (r *paneReader) compareAll(ctx context.Context, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
+func (r *paneReader) compareAll(ctx context.Context, opts driftline.DriftOptions, p monitor.Pane) (*driftline.DriftReport, error) {
 	reference, current, err := r.sides(ctx, nil)
 	if err != nil {
 		return nil, err
 	}
-	return r.compare(ctx, reference, current, opts, "")
+	return r.compareKeeping(ctx, reference, current, opts, p)
 }
 
 func (r *paneReader) compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions, segment string) (*driftline.DriftReport, error) {

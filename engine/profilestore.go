@@ -93,6 +93,14 @@ func (e *Engine) profileMapsOf(source string) (map[string]*profile.Map, error) {
 	return maps, nil
 }
 
+// hasProfileMaps reports whether it is settled how new profiles of a source are counted.
+func (e *Engine) hasProfileMaps(source string) (bool, error) {
+	for _, err := range e.kv.ScanPrefix(profileKey(source, profileMapNames)) {
+		return err == nil, err
+	}
+	return false, nil
+}
+
 func profileMapKey(source, column string, fingerprint uint64) []byte {
 	return kv.AppendUint64(kv.AppendString(profileKey(source, profileMaps), column), fingerprint)
 }
@@ -136,12 +144,14 @@ type profileOrigin struct {
 }
 
 // begin stores what comes before any pane.
-func (w *profileWriter) begin(from profileOrigin, maps []profiledColumn) error {
-	origin, err := json.Marshal(from)
-	if err != nil {
-		return err
+func (w *profileWriter) begin(from []profileOrigin, maps []profiledColumn) error {
+	for _, origin := range from {
+		raw, err := json.Marshal(origin)
+		if err != nil {
+			return err
+		}
+		w.batch.Set(append(profileKey(w.source, profileOrigins), raw...), nil)
 	}
-	w.batch.Set(append(profileKey(w.source, profileOrigins), origin...), nil)
 	for _, c := range maps {
 		w.batch.Set(profileMapKey(w.source, c.name, c.m.Fingerprint()), c.m.AppendTo(nil))
 		w.batch.Set(kv.AppendString(profileKey(w.source, profileMapNames), c.name), kv.AppendUint64(nil, c.m.Fingerprint()))
