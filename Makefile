@@ -4,7 +4,7 @@
 #   make run      a server over the demo's data folder
 #   make test     all tests, Go and Python
 #   make lint     gofmt, vet, staticcheck, govulncheck, ruff, the import test
-#   make bench SUITE=pit|online|ingest|flight|sql|drift|drift-concept
+#   make bench SUITE=pit|online|ingest|flight|sql|drift|drift-concept|profile
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -132,6 +132,8 @@ race: deps
 bench-peers: deps
 	$(PYTHON) -m venv .venv-peers
 	.venv-peers/bin/python -m pip install --quiet --require-hashes -r bench/peers/requirements.lock
+	$(PYTHON) -m venv .venv-whylogs
+	.venv-whylogs/bin/python -m pip install --quiet --require-hashes -r bench/peers/whylogs.lock
 
 .PHONY: bench
 bench: build venv
@@ -139,4 +141,4 @@ bench: build venv
 
 .PHONY: clean
 clean:
-	rm -rf bin build $(VENV) .venv-peers .venv-feast .venv-feast-063 .venv-drift-peers
+	rm -rf bin build $(VENV) .venv-peers .venv-whylogs .venv-feast .venv-feast-063 .venv-drift-peers

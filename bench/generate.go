@@ -277,15 +277,21 @@ func definitions(views ...driftline.FeatureView) driftline.Definitions {
 // plainRowGroup is the row group that DuckDB reads best.
 const plainRowGroup = 122_880
 
-// writeParquet writes rows for peers: Snappy, and no dictionaries, which random
-// numbers only make larger.
+// writeParquet writes rows for peers: Snappy, and dictionaries of text, as most writers do;
+// random numbers they only make larger.
 func writeParquet(path string, rows driftline.Batches) (err error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
 	}
-	properties := parquet.NewWriterProperties(parquet.WithCompression(compress.Codecs.Snappy),
-		parquet.WithDictionaryDefault(false), parquet.WithMaxRowGroupLength(plainRowGroup))
+	options := []parquet.WriterProperty{parquet.WithCompression(compress.Codecs.Snappy),
+		parquet.WithDictionaryDefault(false), parquet.WithMaxRowGroupLength(plainRowGroup)}
+	for _, f := range rows.Schema.Fields() {
+		if f.Type.ID() == arrow.STRING {
+			options = append(options, parquet.WithDictionaryFor(f.Name, true))
+		}
+	}
+	properties := parquet.NewWriterProperties(options...)
 	writer, err := pqarrow.NewFileWriter(rows.Schema, file, properties, pqarrow.DefaultWriterProps())
 	if err != nil {
 		return errors.Join(err, file.Close())

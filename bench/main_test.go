@@ -10,7 +10,7 @@ import (
 func TestUnknownSuiteNamesTheKnownOnes(t *testing.T) {
 	for _, args := range [][]string{{"pot", "--quick"}, {"--quick", "pot"}, {}} {
 		err := run(t.Context(), args, new(strings.Builder))
-		if err == nil || !strings.Contains(err.Error(), "pit, online, ingest, flight, sql, drift, drift-null, drift-power, drift-concept, all") {
+		if err == nil || !strings.Contains(err.Error(), "pit, online, ingest, flight, sql, drift, drift-null, drift-power, drift-concept, profile, all") {
 			t.Errorf("%q: error is %v", args, err)
 		}
 	}
@@ -69,7 +69,7 @@ func TestQuickSuites(t *testing.T) {
 	if err := b.build(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	for _, name := range []string{"pit", "ingest", "flight", "sql"} {
+	for _, name := range []string{"pit", "ingest", "flight", "sql", "profile"} {
 		t.Run(name, func(t *testing.T) {
 			var out strings.Builder
 			err := run(t.Context(), []string{name, "--quick", "--driftline", b.binary}, &out)

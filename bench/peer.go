@@ -36,6 +36,7 @@ type peer struct {
 type peerSpec struct {
 	name   string // as tables show it
 	module string // in bench/peers, without .py
+	venv   string // that has what it imports, if it is one of its own
 	config any    // as JSON to the class
 	limit  *peerLimit
 }
@@ -100,7 +101,7 @@ func (b *bench) comparePeers(ctx context.Context, w workload, ours side, specs .
 // startPeer tries the interpreters in turn until one has what the peer imports.
 func (b *bench) startPeer(ctx context.Context, spec peerSpec) (*peer, error) {
 	err := error(&missingModule{"any: there is no virtual environment"})
-	for _, python := range b.interpreters() {
+	for _, python := range b.interpreters(spec.venv) {
 		var p *peer
 		p, err = b.startPeerWith(ctx, python, spec)
 		var missing *missingModule
@@ -111,8 +112,12 @@ func (b *bench) startPeer(ctx context.Context, spec peerSpec) (*peer, error) {
 	return nil, err
 }
 
-func (b *bench) interpreters() (found []string) {
-	for _, venv := range []string{".venv-peers", ".venv"} {
+func (b *bench) interpreters(own string) (found []string) {
+	venvs := []string{".venv-peers", ".venv"}
+	if own != "" {
+		venvs = []string{own}
+	}
+	for _, venv := range venvs {
 		python := filepath.Join(b.root, venv, "bin", "python")
 		if _, err := os.Stat(python); err == nil {
 			found = append(found, python)

@@ -155,7 +155,7 @@ func benchWithPeers(t *testing.T) *bench {
 		t.Fatal(err)
 	}
 	b := &bench{root: root, dir: t.TempDir(), out: new(strings.Builder), machine: machine{Peers: map[string]string{}}}
-	if len(b.interpreters()) == 0 {
+	if len(b.interpreters("")) == 0 {
 		t.Skip("there is no virtual environment; run make venv")
 	}
 	t.Setenv("PYTHONPATH", filepath.Join(root, "bench", "testdata"))
