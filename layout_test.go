@@ -25,6 +25,7 @@ var mayImport = map[string]struct {
 	"calendar":            {[]string{"."}, "when cron times in a zone are: under monitors and triggers, which must agree on it"},
 	"monitor":             {[]string{".", "calendar"}, "what is due, and what an outcome means: pure, so that every history can be tried"},
 	"routing":             {[]string{"."}, "who answers which request: the same for servers, clients and whoever checks the log, so it knows nothing else"},
+	"evaluation":          {[]string{".", "drift/estimate"}, "whether a candidate may get traffic: pure, so that an evaluation can be made again"},
 	"trigger":             {[]string{".", "calendar", "drift/sequential"}, "when a model is trained, and by whom: pure, so that every history can be tried"},
 	"rollout":             {[]string{".", "drift", "drift/sequential"}, "how a candidate becomes champion: pure, so that every history can be tried and every verdict made again"},
 	"drift/detect":        {[]string{"drift"}, "detectors on a stream of numbers, and how they are measured; numbers only, as drift"},
