@@ -4,7 +4,7 @@
 #   make run      a server over the demo's data folder
 #   make test     all tests, Go and Python
 #   make lint     gofmt, vet, staticcheck, govulncheck, ruff, the import test
-#   make bench SUITE=pit|online|ingest|flight|sql|drift|drift-concept|profile
+#   make bench SUITE=pit|online|ingest|flight|sql|tracking|drift|drift-concept|profile
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
@@ -57,6 +57,17 @@ venv: deps
 feast: deps
 	@$(MAKE) --no-print-directory .venv-feast/.stamp .venv-feast-063/.stamp
 
+# MLflow's package as it is published, newest 3 and newest 2, for the tests that it tracks
+# through Driftline unchanged; the first is a peer of `make bench SUITE=tracking` too.
+.venv-%/.stamp: client/mlflow/%.lock
+	$(PYTHON) -m venv .venv-$*
+	.venv-$*/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+.PHONY: mlflow
+mlflow: deps
+	@$(MAKE) --no-print-directory .venv-mlflow/.stamp .venv-mlflow-2/.stamp
+
 # Evidently and NannyML, for the tests that the presets named after them decide alike. The lock
 # is complete; pip's resolver stumbles over packages that are asked for with and without extras.
 .venv-%/.stamp: client/parity/%.lock
@@ -102,7 +113,7 @@ demo: build venv
 	$(PY) examples/flights/demo.py --bin $(BIN) --out build/demo
 
 .PHONY: test
-test: build venv feast drift-peers jdbc
+test: build venv feast mlflow drift-peers jdbc
 	@mkdir -p build && rm -f build/test-summary.txt
 	DRIFTLINE_BIN=$(CURDIR)/$(BIN) ./scripts/test
 
