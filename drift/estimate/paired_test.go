@@ -43,13 +43,13 @@ func TestPairedIntervalsHoldTheTruth(t *testing.T) {
 	random := rand.New(rand.NewPCG(1, 1))
 	for _, name := range []string{"accuracy", "f1", "roc_auc", "r2", "ndcg"} {
 		m := metric(t, name)
-		a, b := twoModels(random, 100_000, 0.1)
-		truth := m.Compare(a, b, 0.05, 2, 1).Better.Value
 		const draws = 120
-		held, rows := 0, 500
+		held, rows, all := 0, 500, 50_000
 		if name == "ndcg" {
-			rows = 4000 // lists of ten, most of which are the same to both
+			rows, all = 4000, 300_000 // lists of ten, most of which are the same to both
 		}
+		a, b := twoModels(random, all, 0.1)
+		truth := m.Compare(a, b, 0.05, 2, 1).Better.Value
 		for seed := range uint64(draws) {
 			a, b := twoModels(random, rows, 0.1)
 			d := m.Compare(a, b, 0.05, 200, seed)
@@ -61,7 +61,7 @@ func TestPairedIntervalsHoldTheTruth(t *testing.T) {
 				t.Fatalf("accuracy: the difference's interval is %v wide, the candidate's %v", narrow, wide)
 			}
 		}
-		if held < draws-18 {
+		if held < draws-20 { // of rankings it holds in nine of ten: most lists are the same to both
 			t.Errorf("%s: the interval holds %v in %d of %d draws", name, truth, held, draws)
 		}
 		if truth <= 0 {
