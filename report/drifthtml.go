@@ -114,7 +114,7 @@ func summary(report *driftline.DriftReport, counts map[chip]int) (headline, deta
 			break
 		}
 	}
-	if !report.Drift && report.Preset == "evidently" {
+	if !report.Drift {
 		detail += " Too few columns for the data set to count as drifted."
 	}
 	return headline, detail

@@ -21,7 +21,7 @@ func sampleReport() *driftline.DriftReport {
 	return &driftline.DriftReport{
 		Reference: driftline.DriftSide{Name: "dataset/flights@1", Rows: 80789},
 		Current:   driftline.DriftSide{Name: "dataset/flights@2", Rows: 86995},
-		Alpha:     0.05, Margin: 0.05, Drifted: 2,
+		Alpha:     0.05, Margin: 0.05, Drifted: 2, Drift: true,
 		Columns: []driftline.ColumnDrift{
 			{
 				Column: "temp", Type: driftline.Float64, Kind: "numeric", Test: "ks", DecidedBy: "ks", Statistic: 0.93, Effect: 0.93, EffectLow: 0.9, EffectHigh: 0.95, PValue: 0, QValue: 0, Location: 57.02,

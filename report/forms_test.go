@@ -137,6 +137,22 @@ func TestDriftJUnit(t *testing.T) {
 	}
 }
 
+// A rule may ask for more than one drifted column. What it lets pass is no failure.
+func TestJUnitFailsOnlyIfTheDataSetDrifted(t *testing.T) {
+	sample := sampleReport()
+	sample.Drift = false
+	parsed := parseJUnit(t, written(t, report.DriftJUnit, sample))
+	if parsed.Failures != 0 || parsed.Errors != 0 || parsed.Skipped != 4 {
+		t.Fatalf("failures %d, errors %d, skipped %d", parsed.Failures, parsed.Errors, parsed.Skipped)
+	}
+	if temp := parsed.Suites[0].Cases[0]; temp.Skipped == nil || !strings.HasPrefix(temp.Skipped.Message, "drift, but too few columns") {
+		t.Errorf("temp: %+v", temp)
+	}
+	if text := written(t, report.DriftMarkdown, sample); !strings.Contains(text, "Too few columns for the data set to count as drifted.") {
+		t.Errorf("Markdown does not say it:\n%s", text)
+	}
+}
+
 func TestJUnitOfNothingComparedIsAnError(t *testing.T) {
 	sample := sampleReport()
 	sample.Columns = sample.Columns[4:]

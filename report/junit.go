@@ -52,7 +52,9 @@ type (
 
 // DriftJUnit writes a comparison as a suite of tests, one for each column: drift is a
 // failure; a column that could not be compared, or has too few values to tell, is
-// skipped. If nothing at all could be compared, that is an error.
+// skipped. So is one that drifted where the report's rule says that the data set has not,
+// because too few columns did: a suite has failures if, and only if, report.Drift is set. If
+// nothing at all could be compared, that is an error.
 func DriftJUnit(w io.Writer, report *driftline.DriftReport) error {
 	if report == nil {
 		return driftline.Errorf(driftline.Invalid, "there is no drift report to write")
@@ -64,7 +66,7 @@ func DriftJUnit(w io.Writer, report *driftline.DriftReport) error {
 		{"preset", report.Preset}, {"alpha", fmt.Sprint(report.Alpha)}, {"margin", fmt.Sprint(report.Margin)},
 	}}
 	for _, c := range append(content.Columns[:len(content.Columns):len(content.Columns)], content.Uncompared...) {
-		suite.Cases = append(suite.Cases, driftCase(c))
+		suite.Cases = append(suite.Cases, driftCase(c, report.Drift))
 	}
 	if t := content.Together; t != nil && t.Chip == chipDrift {
 		suite.Cases = append(suite.Cases, junitCase{Class: "drift", Name: "all columns together",
@@ -77,15 +79,18 @@ func DriftJUnit(w io.Writer, report *driftline.DriftReport) error {
 	return writeJUnit(w, "driftline drift", suite)
 }
 
-func driftCase(c columnContent) junitCase {
+// driftCase is the test of a column of a data set that has drifted, or not.
+func driftCase(c columnContent, drifted bool) junitCase {
 	test := junitCase{Class: "drift", Name: c.Name}
-	switch c.Chip {
-	case chipDrift:
+	switch {
+	case c.Chip == chipDrift && !drifted:
+		test.Skipped = &junitSkipped{Message: "drift, but too few columns for the data set to count as drifted: " + c.Finding}
+	case c.Chip == chipDrift:
 		test.Failure = &junitOutcome{Type: "drift", Message: c.Finding, Text: strings.Join(nonEmpty(
 			fmt.Sprintf("%s %s, adjusted p %s (%s)", c.EffectName, c.Effect, c.Q, c.Test),
 			fmt.Sprintf("values: %s → %s, missing: %s → %s", whole(c.ReferenceRows), whole(c.CurrentRows), c.ReferenceMissing, c.CurrentMissing),
 			c.Note), "\n")}
-	case chipUnknown, chipUncompared:
+	case c.Chip == chipUnknown || c.Chip == chipUncompared:
 		test.Skipped = &junitSkipped{Message: strings.Join(nonEmpty(c.Chip.Text, c.Note), ": ")}
 	}
 	return test

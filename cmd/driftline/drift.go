@@ -37,7 +37,8 @@ func (a *app) driftCommand() *cobra.Command {
 			"homogeneity on the others, and the false discovery rate controlled over all columns.\n\n" +
 			"A source is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT.\n" +
 			"Two local files need no server.\n\n" +
-			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed or no column could be compared.",
+			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed or no column could be compared. One drifted\n" +
+			"column is drift, but for --preset evidently or --drift-share: then it takes that share of them.",
 		Example: "  driftline drift --reference january.parquet --current june.parquet --html report.html --junit drift.xml\n" +
 			"  driftline drift --reference dataset/late_departure@1 \\\n" +
 			"    --current \"SELECT * FROM features.weather WHERE event_timestamp >= '2013-06-01'\"",
@@ -263,9 +264,19 @@ func printDrift(w io.Writer, report *driftline.DriftReport) error {
 	if report.Drifted > 0 {
 		style = red
 	}
-	_, err := fmt.Fprintf(w, "\n%s\n", paint(style, fmt.Sprintf("%d of %d columns drifted (false discovery rate %v, smallest effect %v)",
-		report.Drifted, report.Compared(), report.Alpha, report.Margin)))
-	return err
+	fmt.Fprintf(w, "\n%s\n", paint(style, fmt.Sprintf("%d of %d columns drifted (%s)", report.Drifted, report.Compared(), driftRule(report))))
+	if report.Drifted > 0 && !report.Drift {
+		fmt.Fprintln(w, "Too few columns for the data set to count as drifted.")
+	}
+	return nil
+}
+
+// driftRule says by what a column drifted.
+func driftRule(report *driftline.DriftReport) string {
+	if report.Preset != "" && report.Preset != "driftline" {
+		return "by the rules of " + report.Preset
+	}
+	return fmt.Sprintf("false discovery rate %v, smallest effect %v", report.Alpha, report.Margin)
 }
 
 func figure(n driftline.Number) string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }
