@@ -23,6 +23,15 @@ func TestConceptsHaveTheErrorThatFollowsFromThem(t *testing.T) {
 		{"SEA 7 to 9.5", detect.SEA(7, 9.5, 0.1), 0.1, 0.20625},
 		{"STAGGER 0 to 1", detect.STAGGER(0, 1, 0), 0, 16.0 / 27},
 		{"Sine, shifted by 0.1", detect.Sine(0.1, 0), 0, 0.1 - 0.1*0.1/2 + 0.0001},
+		{"Mixed, as learned", detect.Mixed(false, 0.1), 0.1, 0},
+		{"Mixed, reversed", detect.Mixed(true, 0.1), 0.1, 1},
+		{"Circles 0 to 3, which do not meet", detect.Circles(0, 3, 0), 0, math.Pi*(0.15*0.15+0.3*0.3) - 0.030975}, // less what lies beyond the square
+		{"Agrawal 0 to 0", detect.Agrawal(0, 0, 0.1), 0.1, 0},
+		{"Hyperplane, as learned", detect.Hyperplane(0, 0.05), 0.05, 0},
+		{"LED, as well as it can be known", detect.LED(0, 0.1), 0, 0.26},
+		{"LED, no lamp left", detect.LED(7, 0.1), 0, 0.9},
+		{"Waveform, as well as it can be known", detect.Waveform(0), 0, 0.134}, // about 14 % by Breiman and others
+		{"Waveform, nothing left", detect.Waveform(21), 0, 2.0 / 3},
 	} {
 		random, errors := rand.New(rand.NewPCG(1, 2)), 0.0
 		const values = 200_000
