@@ -18,10 +18,13 @@ import (
 var driftNullParts = []part{
 	{"numbers", "false alarms of numeric columns", false, func(ctx context.Context, b *bench) error { return b.falseAlarms(ctx, numberDraws) }},
 	{"categories", "false alarms of categorical columns", false, func(ctx context.Context, b *bench) error { return b.falseAlarms(ctx, categoryDraws) }},
+	{"together", "false alarms of the tests of all columns together", false, func(ctx context.Context, b *bench) error { return b.jointRates(ctx, jointNull, nominal) }},
+	{"year", "false alarms in a year of hourly looks, with a budget", false, func(ctx context.Context, b *bench) error { return yearPart(ctx, b) }},
 }
 
 var driftPowerParts = []part{
 	{"changes", "how often changes are found", false, func(ctx context.Context, b *bench) error { return b.rates(ctx, changes, 0) }},
+	{"together", "changes of how columns hang together", false, func(ctx context.Context, b *bench) error { return b.jointRates(ctx, jointChanges, 0) }},
 }
 
 const nominal = 0.05
@@ -116,7 +119,7 @@ func changes(b *bench) []draw {
 // above the 99 % band of it; without, they are of drift, and ours must be 95 % at least.
 func (b *bench) rates(ctx context.Context, draws func(b *bench) []draw, rate float64) error {
 	for _, d := range draws(b) {
-		replications := max(20, min(pick(b, 50, 1000), pick(b, 500_000, 20_000_000)/(d.n+d.m)))
+		replications := max(20, min(pick(b, 50, 1000), pick(b, 500_000, 400_000_000)/(d.n+d.m)))
 		random := rand.New(rand.NewPCG(uint64(d.n), uint64(d.m)))
 		alarms := map[string]int{}
 		for range replications {
