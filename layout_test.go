@@ -23,7 +23,7 @@ var mayImport = map[string]struct {
 	"expression":          {[]string{"."}, "expressions over columns: usable, and provable against DuckDB, without the rest"},
 	"drift":               {nil, "numbers only: usable, and testable against SciPy, without the rest"},
 	"calendar":            {[]string{"."}, "when cron times in a zone are: under monitors and triggers, which must agree on it"},
-	"monitor":             {[]string{".", "calendar"}, "what is due, and what an outcome means: pure, so that every history can be tried"},
+	"monitor":             {[]string{".", "calendar", "drift"}, "what is due, at which level it is tested, and what an outcome means: pure, so that every history can be tried"},
 	"routing":             {[]string{"."}, "who answers which request: the same for servers, clients and whoever checks the log, so it knows nothing else"},
 	"evaluation":          {[]string{".", "drift/estimate"}, "whether a candidate may get traffic: pure, so that an evaluation can be made again"},
 	"trigger":             {[]string{".", "calendar", "drift/sequential"}, "when a model is trained, and by whom: pure, so that every history can be tried"},

@@ -364,6 +364,26 @@ func TestUniformConstants(t *testing.T) {
 	}
 }
 
+// TestOverlappingWindowsNeedNoUniformBound: a week of rows that is looked at every hour. The
+// level that a budget comes to gives a tighter bound on D at each look than one that holds at all
+// looks of a week together, which takes two time-uniform ones: for the rows that leave the
+// window and for those that come into it.
+func TestOverlappingWindowsNeedNoUniformBound(t *testing.T) {
+	const hourly, week = 60, 7 * 24
+	budget := drift.Budget{Alarms: 1, Per: 30 * 24 * time.Hour, Every: time.Hour}
+	one := math.Sqrt(math.Log(2/budget.Level()) / (2 * hourly * week))
+	widest := 0.0
+	for hours := 1; hours < week; hours++ {
+		coming, leaving := int64(hours*hourly), int64((week-hours)*hourly)
+		alpha := 7.0 / 30 / 2
+		all := float64(coming)*drift.UniformDKW(coming, hourly, alpha) + float64(leaving)*drift.UniformDKW(leaving, hourly, alpha)
+		widest = max(widest, all/(hourly*week))
+	}
+	if ratio := widest / one; ratio < 1.5 || ratio > 2.5 {
+		t.Errorf("the uniform bound is %.2f times as wide, the documentation says about 1.7", ratio)
+	}
+}
+
 // TestLookingAgainAndAgain: a plain test alarms sooner or later, the sequential one does not.
 func TestLookingAgainAndAgain(t *testing.T) {
 	random := rand.New(rand.NewPCG(17, 1))

@@ -71,6 +71,25 @@ func newRules(opts driftline.DriftOptions) (rules, error) {
 	return r, nil
 }
 
+// checkBudget refuses rules that no level governs, so that no budget could be kept.
+func (r *rules) checkBudget() error {
+	refuse := func(format string, args ...any) *driftline.Error {
+		return driftline.Errorf(driftline.Invalid, "budget cannot be kept: "+format, args...)
+	}
+	switch {
+	case r.preset != presetDriftline:
+		return refuse("preset %q decides by constants", r.preset).WithHint("leave the preset, or the budget, out")
+	case r.correction == "none":
+		return refuse("each column is an alarm of its own without a correction").WithHint("choose correction bh, by or e-bh")
+	}
+	for _, test := range r.tests {
+		if test.Threshold != nil && chosenTests[test.Test].threshold == 0 {
+			return refuse("test %q has a level of its own, %v", test.Test, *test.Threshold).WithHint("leave out its threshold: the budget says at which level it decides")
+		}
+	}
+	return nil
+}
+
 func oneOf(what, name string, known ...string) error {
 	if slices.Contains(known, name) {
 		return nil

@@ -588,8 +588,14 @@ func (e *Engine) checkMonitor(ctx context.Context, m *driftline.Monitor) error {
 			return err
 		}
 	}
-	if _, err := newRules(m.Tests); err != nil {
+	rules, err := newRules(m.Tests)
+	if err != nil {
 		return err
+	}
+	if m.Budget != nil {
+		if err := rules.checkBudget(); err != nil {
+			return err
+		}
 	}
 	if _, err := monitor.NewSchedule(m); err != nil {
 		return err

@@ -62,7 +62,7 @@ func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane) (*co
 	if err != nil {
 		return nil, err
 	}
-	opts.Alpha = paneLevel(m, levels.Alpha, w.schedule.Next(p.End).Due.Sub(p.Due)) / float64(1+len(m.Segments))
+	opts.Alpha = w.schedule.Level(m, levels.Alpha, p)
 	found := &comparedPane{pane: newPane(m, p)}
 	found.pane.Reference = r.about
 	whole, err := r.compareAll(ctx, opts, p)
@@ -264,7 +264,7 @@ func (r *paneReader) compareSegments(ctx context.Context, segment driftline.Segm
 		return nil, inSegment(segment, err)
 	}
 	values := now.largest(mostSegmentValues)
-	opts.Alpha /= float64(max(1, len(values)))
+	opts.Alpha = monitor.SegmentLevel(opts.Alpha, len(values))
 	opts.Exclude = append(slices.Clone(opts.Exclude), segmentColumn)
 	var reports []driftline.SegmentReport
 	for _, value := range values {
