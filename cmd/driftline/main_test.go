@@ -29,7 +29,11 @@ func TestMain(m *testing.M) {
 	}
 	if data := os.Getenv(asServer); data != "" {
 		a := &app{stdin: os.Stdin, stdout: os.Stdout, stderr: os.Stderr, environ: func() []string { return nil }}
-		os.Exit(a.run(context.Background(), []string{"serve", "--data", data, "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--log-level", "error"}))
+		args := []string{"serve", "--data", data, "--http", "127.0.0.1:0", "--flight", "127.0.0.1:0", "--log-level", "error"}
+		if channels := os.Getenv(asServerChannels); channels != "" {
+			args = append(args, "--channels", channels)
+		}
+		os.Exit(a.run(context.Background(), args))
 	}
 	goleak.VerifyTestMain(m)
 }
