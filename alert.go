@@ -23,6 +23,7 @@ type Alert struct {
 
 	Summary string        `json:"summary"`           // of the last pane that drifted, for people
 	Columns []DriftColumn `json:"columns,omitempty"` // likewise
+	Slices  []DriftSlice  `json:"slices,omitempty"`  // likewise
 	Pane    uint64        `json:"pane"`              // likewise: the ledger line of its evaluation
 
 	Acknowledged   time.Time `json:"acknowledged,omitzero"`

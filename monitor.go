@@ -28,8 +28,15 @@ type Monitor struct {
 	// then are recorded, and nobody is told of them.
 	Start time.Time `json:"start,omitzero"`
 
+	// End is when the monitor is over: panes that end later are not evaluated. The zero
+	// time: never.
+	End time.Time `json:"end,omitzero"`
+
 	// Segments split a pane into groups of rows that are compared apart, besides all rows.
 	Segments []Segment `json:"segments,omitempty"`
+
+	// Slices say how the rows are searched in which columns changed most, once a pane drifts.
+	Slices SliceSearch `json:"slices,omitzero"`
 
 	// Tests say which columns are compared, and how. Without columns they are all that the
 	// pane and the reference have; of a feature view, its features.
@@ -119,6 +126,19 @@ func (s Segment) Title() string {
 		return s.Name
 	}
 	return s.Expression
+}
+
+// SliceSearch is the search for the rows in which a drifted column changed more than it
+// did elsewhere. Where it finds some, the alert names them.
+type SliceSearch struct {
+	Off bool `json:"off,omitempty"`
+
+	// By names the columns whose values make slices; empty: all but times and identifiers,
+	// of a feature view its join keys too.
+	By []string `json:"by,omitempty"`
+
+	// Conditions is how many columns a slice may be of, 1 to 3; 2 if 0.
+	Conditions int `json:"conditions,omitempty"`
 }
 
 // AlarmBudget is how many false alarms there may be in a time: one in 30 days.
@@ -319,6 +339,10 @@ type MonitorPane struct {
 	Columns  []DriftColumn `json:"columns,omitempty"` // that drifted, by effect; 20 at most
 	Segments int           `json:"segments,omitempty"`
 
+	// Slices are where columns changed more than elsewhere, the worst first; none of a pane
+	// that did not drift.
+	Slices []DriftSlice `json:"slices,omitempty"`
+
 	Phase MonitorPhase `json:"phase,omitempty"` // of the monitor after it; "" for one that was evaluated again
 	Alert AlertID      `json:"alert,omitempty"` // that was open then
 
@@ -336,11 +360,31 @@ type DriftColumn struct {
 	QValue  Number `json:"q_value"`
 }
 
+// DriftSlice is a set of rows in which a column changed more than in all others. It was
+// found in one half of the rows, and what it says is of the other half but for the numbers
+// of rows and shares, so that it is no matter how many sets were searched: of the slices
+// that are named, one in twenty may be chance.
+type DriftSlice struct {
+	Column string `json:"column"` // that drifted
+	Change string `json:"change"` // what the shares are of: temp > 57.02, carrier = UA, temp is missing
+
+	Conditions []string `json:"conditions"` // that make the slice: origin = JFK, for people
+	Where      string   `json:"where"`      // the same, as a condition in SQL over the source
+
+	ReferenceRows int64 `json:"reference_rows"`
+	Rows          int64 `json:"rows"`
+
+	Before Number   `json:"before"` // share of the slice's reference rows of which Change is true
+	After  Number   `json:"after"`  // of its rows in the pane
+	Excess Interval `json:"excess"` // by how much more the share rose than that of all other rows
+	QValue Number   `json:"q_value"`
+}
+
 // MonitorStatus is a monitor with where it stands.
 type MonitorStatus struct {
 	Monitor Monitor      `json:"monitor"`
 	State   MonitorState `json:"state"`
-	Next    time.Time    `json:"next,omitzero"` // when the next pane closes; zero if it is paused or disabled
+	Next    time.Time    `json:"next,omitzero"` // when the next pane closes; zero if it is paused, disabled or over
 }
 
 // PaneReport is everything that an evaluation of a pane found: a report over all rows and
@@ -363,4 +407,37 @@ type MonitorRun struct {
 	// result is recorded beside the first, and changes no alert. The zero time evaluates
 	// what is due.
 	Pane time.Time `json:"pane,omitzero"`
+}
+
+// PaneRowsRequest asks for rows of a pane, or of what it was compared with, to look at.
+// What it sets narrows them down, all together.
+type PaneRowsRequest struct {
+	Evaluation int    `json:"evaluation,omitempty"` // whose findings Column and Slice mean; 0: the last
+	Side       string `json:"side,omitempty"`       // "pane" (the default) or "reference"
+	Segment    string `json:"segment,omitempty"`    // as results name it: origin=JFK
+	Slice      int    `json:"slice,omitempty"`      // of the pane's slices, from 1
+
+	// Column and Bin choose rows by the column's histogram: bins are counted from 1. 0
+	// means the bin whose share rose most, or of the reference fell most; -1 missing values.
+	Column string `json:"column,omitempty"`
+	Bin    int    `json:"bin,omitempty"`
+
+	Limit int `json:"limit,omitempty"` // rows at most; 50 if 0, 1000 at most
+}
+
+// The sides of a pane, and the bin of what is missing.
+const (
+	SidePane      = "pane"
+	SideReference = "reference"
+
+	MissingBin = -1
+)
+
+// PaneRows says which rows were chosen. They are what the source has now: rows that came
+// late are among them, and rows that were erased are not.
+type PaneRows struct {
+	Pane  MonitorPane `json:"pane"`
+	Where string      `json:"where"` // the condition, in SQL, besides the time; "" for all rows
+	Bin   int         `json:"bin"`   // that was chosen; 0 if no column was named
+	Count int64       `json:"count"` // of all rows that there are
 }

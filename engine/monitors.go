@@ -92,7 +92,7 @@ func (e *Engine) evaluateDue(ctx context.Context, m *driftline.Monitor, limit in
 		return nil, err
 	}
 	w, err := e.watchOf(m, &state)
-	if err != nil || w.next.Due.After(e.now()) {
+	if err != nil || w.next.Due.After(e.now()) || w.schedule.Over(w.next) {
 		return nil, err
 	}
 	defer e.watches.turns.lock(string(m.Name))()
@@ -271,9 +271,8 @@ func (e *Engine) monitorStatus(m *driftline.Monitor) (driftline.MonitorStatus, e
 		return status, err
 	}
 	if !m.Disabled && !status.State.Paused {
-		status.Next = w.next.Due
-		if status.Next.Before(e.now()) {
-			status.Next = w.schedule.Open(status.State.Through, e.now()).Due
+		if open, ok := w.schedule.Open(status.State.Through, e.now()); ok {
+			status.Next = open.Due
 		}
 	}
 	if status.State.Failures > 0 {
@@ -455,7 +454,7 @@ func (e *Engine) describe(alert *driftline.Alert) error {
 	if err != nil {
 		return err
 	}
-	alert.Summary, alert.Columns = monitor.Summary(&record.Pane), record.Pane.Columns
+	alert.Summary, alert.Columns, alert.Slices = monitor.Summary(&record.Pane), record.Pane.Columns, record.Pane.Slices
 	return nil
 }
 
@@ -521,7 +520,7 @@ func (e *Engine) resolve(described driftline.Alert, change driftline.AlertChange
 	if err != nil {
 		return monitor.Decision{}, err
 	}
-	alert.Summary, alert.Columns = described.Summary, described.Columns
+	alert.Summary, alert.Columns, alert.Slices = described.Summary, described.Columns, described.Slices
 	m, err := tx.Monitor(alert.Monitor)
 	if err != nil {
 		return monitor.Decision{}, err

@@ -48,6 +48,7 @@ type paneReader struct {
 	current []window
 	against []window // empty: all rows of the reference's dataset
 	about   string   // what against is, for people
+	keys    bool     // read a view's join keys too, and not its features alone
 	inputs  []driftline.Ref
 }
 
@@ -79,16 +80,13 @@ func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane) (*co
 	}
 	found.inputs = r.inputs
 	found.conclude()
-	return found, nil
-}
-
-// paneLevel is the level of one pane of a monitor with a budget: the expected number of
-// false alarms in a time is the sum of the panes' levels, however they depend on each other.
-func paneLevel(m *driftline.Monitor, alpha float64, every time.Duration) float64 {
-	if m.Budget == nil {
-		return alpha
+	if found.pane.Outcome == driftline.PaneDrift && !m.Slices.Off {
+		// It explains an alert, which does not wait for an explanation.
+		if found.pane.Slices, err = r.worstSlices(ctx, whole); err != nil && ctx.Err() == nil {
+			e.log.Warn("the worst slices of a pane could not be found", "monitor", m.Name, "pane", p.Start, "error", err)
+		}
 	}
-	return min(alpha, m.Budget.Alarms*float64(every)/float64(m.Budget.Per))
+	return found, ctx.Err()
 }
 
 // setReference says which rows the pane is compared with.
@@ -192,6 +190,9 @@ func (r *paneReader) from(ref driftline.Ref, text string) (columns, from string,
 		}
 		r.readFrom(driftline.ViewRef(view.Name))
 		names := view.FeatureNames()
+		if r.keys {
+			names = append(view.KeyNames(), names...)
+		}
 		for i, name := range names {
 			names[i] = fmt.Sprintf("%q", name)
 		}

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -86,7 +87,8 @@ func (d *Decision) goOn(m *driftline.Monitor, rule driftline.AlertRule, alert dr
 // drifts adds a drifted pane to an open alert, and tells those who are to be told.
 func (d *Decision) drifts(m *driftline.Monitor, alert driftline.Alert, pane *driftline.MonitorPane, now time.Time) {
 	alert.Panes++
-	alert.To, alert.Summary, alert.Columns = pane.End, Summary(pane), slices.Clone(pane.Columns)
+	alert.To, alert.Summary = pane.End, Summary(pane)
+	alert.Columns, alert.Slices = slices.Clone(pane.Columns), slices.Clone(pane.Slices)
 	told := len(alert.Channels) > 0
 	again := !alert.SnoozedUntil.IsZero() && !now.Before(alert.SnoozedUntil)
 	if again {
@@ -119,8 +121,11 @@ func (d *Decision) tell(channels []string, kind driftline.AlertState) {
 
 // Summary says in one sentence what drifted in a pane.
 func Summary(pane *driftline.MonitorPane) string {
-	text := fmt.Sprintf("%d of %d columns drifted from %s to %s", pane.Drifted, pane.Compared,
-		pane.Start.UTC().Format(time.RFC3339), pane.End.UTC().Format(time.RFC3339))
+	what := fmt.Sprintf("%d of %d columns drifted", pane.Drifted, pane.Compared)
+	if pane.Drifted == 0 { // by the test of all of them
+		what = "the columns together drifted, and none alone,"
+	}
+	text := fmt.Sprintf("%s from %s to %s", what, pane.Start.UTC().Format(time.RFC3339), pane.End.UTC().Format(time.RFC3339))
 	if len(pane.Columns) == 0 {
 		return text
 	}
@@ -128,6 +133,9 @@ func Summary(pane *driftline.MonitorPane) string {
 	text += fmt.Sprintf("; most of all %s (effect %.3g)", most.Column, float64(most.Effect))
 	if most.Segment != "" {
 		text += " where " + most.Segment
+	}
+	if len(pane.Slices) > 0 {
+		text += "; worst where " + strings.Join(pane.Slices[0].Conditions, " and ")
 	}
 	return text
 }

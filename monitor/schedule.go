@@ -18,6 +18,7 @@ type Schedule struct {
 	cron    *calendar.Cron // nil: panes follow one another
 	catchUp driftline.CatchUp
 	start   time.Time
+	end     time.Time // zero: never
 	created time.Time
 }
 
@@ -26,9 +27,13 @@ const mostBackfill = 100_000
 
 // NewSchedule compiles the schedule of a monitor. Its errors are Invalid and name the field.
 func NewSchedule(m *driftline.Monitor) (*Schedule, error) {
-	s := &Schedule{window: m.Window, grace: time.Duration(m.Grace), catchUp: m.Schedule.CatchUp, start: m.Start, created: m.Created}
+	s := &Schedule{window: m.Window, grace: time.Duration(m.Grace), catchUp: m.Schedule.CatchUp, start: m.Start, end: m.End, created: m.Created}
 	if m.Window.IsZero() {
 		return nil, driftline.Errorf(driftline.Invalid, "window is missing").WithHint("say how long a pane is: window: 1d")
+	}
+	if !m.End.IsZero() && !m.Start.Before(m.End) {
+		return nil, driftline.Errorf(driftline.Invalid, "end %s is not after start %s", m.End.Format(time.RFC3339), m.Start.Format(time.RFC3339)).
+			WithHint("no pane lies between them")
 	}
 	if m.Grace < 0 {
 		return nil, driftline.Errorf(driftline.Invalid, "grace %s is negative", m.Grace)
@@ -57,7 +62,7 @@ func (s *Schedule) checkBackfill() error {
 	through := s.begin()
 	for n := 0; ; n++ {
 		pane := s.Next(through)
-		if pane.Due.After(s.created) {
+		if pane.Due.After(s.created) || s.Over(pane) {
 			return nil
 		}
 		if n >= mostBackfill {
@@ -70,6 +75,9 @@ func (s *Schedule) checkBackfill() error {
 
 // Zone is the time zone that days and months are of.
 func (s *Schedule) Zone() *time.Location { return s.zone }
+
+// Over reports whether the monitor is over before a pane ends. Then it is over for all later ones.
+func (s *Schedule) Over(pane Pane) bool { return !s.end.IsZero() && pane.End.After(s.end) }
 
 // begin is the instant after which the first pane ends.
 func (s *Schedule) begin() time.Time {
@@ -98,13 +106,14 @@ func (s *Schedule) Next(through time.Time) Pane {
 	return Pane{Start: start.UTC(), End: end.UTC(), Due: end.Add(s.grace).UTC()}
 }
 
-// Open returns the first pane after through that is not closed at now.
-func (s *Schedule) Open(through, now time.Time) Pane {
+// Open returns the first pane after through that is not closed at now. It is false if
+// the monitor is over before that pane ends.
+func (s *Schedule) Open(through, now time.Time) (Pane, bool) {
 	pane := s.Next(through)
-	for !pane.Due.After(now) {
+	for !pane.Due.After(now) && !s.Over(pane) {
 		pane = s.Next(pane.End)
 	}
-	return pane
+	return pane, !s.Over(pane)
 }
 
 // aligned returns the pane of those that follow one another which t is in.
@@ -150,7 +159,7 @@ func (s *Schedule) Due(through, up, now time.Time, limit int) []Pane {
 	var missed *Pane
 	for len(due) < limit {
 		pane := s.Next(through)
-		if pane.Due.After(now) {
+		if pane.Due.After(now) || s.Over(pane) {
 			break
 		}
 		through = pane.End

@@ -49,7 +49,7 @@ func cloneService(s *driftline.FeatureService) *driftline.FeatureService {
 
 func cloneMonitor(m *driftline.Monitor) *driftline.Monitor {
 	out := *m
-	out.Segments, out.Tags = slices.Clone(m.Segments), maps.Clone(m.Tags)
+	out.Segments, out.Tags, out.Slices.By = slices.Clone(m.Segments), maps.Clone(m.Tags), slices.Clone(m.Slices.By)
 	out.Alert.Channels = slices.Clone(m.Alert.Channels)
 	return &out
 }

@@ -177,7 +177,7 @@ func (s *state) completeReference(m *driftline.Monitor) error {
 }
 
 func checkMonitorSchedule(m *driftline.Monitor) error {
-	m.Start = m.Start.UTC()
+	m.Start, m.End = m.Start.UTC(), m.End.UTC()
 	_, err := monitor.NewSchedule(m)
 	return err
 }
@@ -198,6 +198,21 @@ func checkSegments(m *driftline.Monitor) error {
 			return driftline.Errorf(driftline.Invalid, "segment %q is given twice", clip(title))
 		}
 		seen[title] = true
+	}
+	switch search := m.Slices; {
+	case search.Conditions < 0 || search.Conditions > 3:
+		return driftline.Errorf(driftline.Invalid, "slices.conditions is %d, want 1 to 3", search.Conditions).
+			WithHint("2 is usual: origin = JFK and hour > 17")
+	case search.Off && (len(search.By) > 0 || search.Conditions > 0):
+		return driftline.Errorf(driftline.Invalid, "slices is off, and says how to search").WithHint("leave out off, or the rest")
+	}
+	for i, column := range m.Slices.By {
+		if err := driftline.CheckColumn(column); err != nil {
+			return err
+		}
+		if slices.Contains(m.Slices.By[:i], column) {
+			return driftline.Errorf(driftline.Invalid, "column %q is listed twice in slices.by", column)
+		}
 	}
 	return nil
 }
@@ -239,7 +254,9 @@ func monitorDifferences(old, now *driftline.Monitor) driftline.Change {
 	d.text("grace", old.Grace.String(), now.Grace.String())
 	d.value("schedule", old.Schedule, now.Schedule)
 	d.text("start", timeText(old.Start), timeText(now.Start))
+	d.text("end", timeText(old.End), timeText(now.End))
 	d.value("segments", old.Segments, now.Segments)
+	d.value("slices", old.Slices, now.Slices)
 	d.value("tests", old.Tests, now.Tests)
 	d.value("budget", old.Budget, now.Budget)
 	d.value("alert", old.Alert, now.Alert)
@@ -325,7 +342,7 @@ func foldAlert(_ *state, line *Line) ([]effect, error) {
 // read as inputs, and where the monitor stands after it; nil for a pane that was evaluated
 // before. The line's number is the evaluation's.
 func (tx *Tx) AddEvaluation(pane driftline.MonitorPane, now *driftline.MonitorState, inputs []driftline.Ref) (Line, error) {
-	pane.Columns, pane.Error, pane.Late, pane.Sequence = nil, "", nil, 0
+	pane.Columns, pane.Slices, pane.Error, pane.Late, pane.Sequence = nil, nil, "", nil, 0
 	if now != nil {
 		plain := plainState(*now)
 		now = &plain
@@ -351,7 +368,7 @@ func (tx *Tx) ChangeMonitor(action string, now driftline.MonitorState) error {
 
 // ChangeAlert records what became of an alert, with the monitor as input.
 func (tx *Tx) ChangeAlert(action string, alert driftline.Alert) (Line, error) {
-	alert.Summary, alert.Columns = "", nil
+	alert.Summary, alert.Columns, alert.Slices = "", nil, nil
 	inputs := []driftline.Ref{driftline.MonitorRef(alert.Monitor, alert.Version)}
 	return tx.add(AlertChanged, alert.Ref(), inputs, alertChanged{action, alert})
 }

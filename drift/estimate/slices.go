@@ -19,6 +19,7 @@ type Condition struct {
 	Low, High float64 // Low < value ≤ High, of a number; −Inf and +Inf where it is open
 	Category  float64 // of a categorical column
 	Kind      ConditionKind
+	Frequent  []float64 // of IsOther: the categories that it is none of
 }
 
 // ConditionKind says what a condition asks for.
@@ -101,6 +102,7 @@ type search struct {
 	bins    []binning
 	names   []string
 	sides   [2]sideRows // reference, current
+	two     moments     // the losses, if there are but two: one of each
 }
 
 type sideRows struct {
@@ -125,8 +127,12 @@ func (m moments) minus(o moments) moments {
 
 func (m moments) mean() float64 { return m.total / m.n }
 
-// error is the variance of the mean.
-func (m moments) error() float64 {
+// error is the variance of the mean. Where losses are of two kinds, as shares are, one of
+// each is added, so that a set of which all rows are alike is not taken for certain.
+//
+// Source: Agresti and Caffo, The American Statistician 54 (2000).
+func (m moments) error(two moments) float64 {
+	m = moments{m.n + two.n, m.total + two.total, m.squares + two.squares}
 	return max(0, m.squares/m.n-m.mean()*m.mean()) / max(1, m.n-1)
 }
 
@@ -140,7 +146,22 @@ func newSearch(reference, current Features, referenceLoss, currentLoss []float64
 	random := rand.New(rand.NewPCG(o.Seed, 0x5E6))
 	s.sides[0] = newSideRows(s.bins, reference, referenceLoss, random)
 	s.sides[1] = newSideRows(s.bins, current, currentLoss, random)
+	s.two = twoKinds(slices.Concat(referenceLoss, currentLoss))
 	return s
+}
+
+// twoKinds are the two losses that there are, or none if there are more.
+func twoKinds(losses []float64) (two moments) {
+	if len(losses) == 0 {
+		return two
+	}
+	low, high := slices.Min(losses), slices.Max(losses)
+	if slices.ContainsFunc(losses, func(v float64) bool { return v != low && v != high }) {
+		return two
+	}
+	two.add(low)
+	two.add(high)
+	return two
 }
 
 func newSideRows(bins []binning, f Features, loss []float64, random *rand.Rand) sideRows {
@@ -200,7 +221,7 @@ func (s *search) effect(c candidate, half uint8) excess {
 			return excess{math.NaN(), math.NaN()}
 		}
 		e += sign * (in.mean() - out.mean())
-		variance += in.error() + out.error()
+		variance += in.error(s.two) + out.error(s.two)
 	}
 	return excess{e, math.Sqrt(variance)}
 }
@@ -338,7 +359,7 @@ func (b binning) condition(column string, code int) Condition {
 	case code < len(b.categories):
 		c.Kind, c.Category = IsCategory, b.categories[code]
 	default:
-		c.Kind = IsOther
+		c.Kind, c.Frequent = IsOther, slices.Clone(b.categories)
 	}
 	return c
 }
