@@ -1,7 +1,9 @@
 package client
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strconv"
@@ -65,6 +67,55 @@ func (c *Client) MonitorPane(ctx context.Context, name driftline.MonitorName, t 
 		where += "?evaluation=" + strconv.Itoa(evaluation)
 	}
 	return get[driftline.PaneReport](ctx, c, where)
+}
+
+// PaneRows are rows of a pane, or of its reference, and what they are.
+type PaneRows struct {
+	driftline.PaneRows
+	Columns []PaneRowsColumn `json:"columns"`
+
+	// Rows have a value for each column: nil, bool, json.Number, string, or what JSON nests.
+	Rows PaneRowValues `json:"rows"`
+}
+
+// PaneRowValues keeps numbers as they were written, so that whole ones lose no digits.
+type PaneRowValues [][]any
+
+// UnmarshalJSON reads a list of lists.
+func (v *PaneRowValues) UnmarshalJSON(text []byte) error {
+	decoder := json.NewDecoder(bytes.NewReader(text))
+	decoder.UseNumber()
+	var rows [][]any
+	if err := decoder.Decode(&rows); err != nil {
+		return err
+	}
+	*v = rows
+	return nil
+}
+
+// PaneRowsColumn is a column of [PaneRows]. Type is that of Arrow, in words.
+type PaneRowsColumn struct {
+	Name string `json:"name"`
+	Type string `json:"type"`
+}
+
+// MonitorRows returns rows of the pane that t is in, for people to look at.
+func (c *Client) MonitorRows(ctx context.Context, name driftline.MonitorName, t time.Time, ask driftline.PaneRowsRequest) (*PaneRows, error) {
+	q := url.Values{}
+	for key, text := range map[string]string{"side": ask.Side, "segment": ask.Segment, "column": ask.Column} {
+		if text != "" {
+			q.Set(key, text)
+		}
+	}
+	for key, number := range map[string]int{"evaluation": ask.Evaluation, "slice": ask.Slice, "bin": ask.Bin, "limit": ask.Limit} {
+		if number != 0 {
+			q.Set(key, strconv.Itoa(number))
+		}
+	}
+	if ask.Bin == driftline.MissingBin {
+		q.Set("bin", "missing")
+	}
+	return get[PaneRows](ctx, c, path("monitors", string(name), "panes", t.UTC().Format(time.RFC3339Nano), "rows")+"?"+q.Encode())
 }
 
 // RunMonitor evaluates the panes of a monitor that are due now, or one pane again.

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -92,6 +93,52 @@ func numberIn(r *http.Request, name string, otherwise int) (int, error) {
 		return 0, unfit("%s is %q, want a number from 1", name, clip(text))
 	}
 	return number, nil
+}
+
+// paneRowsOf reads which rows of a pane are asked for.
+func paneRowsOf(r *http.Request) (ask driftline.PaneRowsRequest, err error) {
+	q := r.URL.Query()
+	ask.Side, ask.Segment, ask.Column = q.Get("side"), q.Get("segment"), q.Get("column")
+	if text := q.Get("bin"); text == "missing" {
+		ask.Bin = driftline.MissingBin
+	} else if ask.Bin, err = numberIn(r, "bin", 0); err != nil {
+		return ask, err
+	}
+	for name, number := range map[string]*int{"evaluation": &ask.Evaluation, "slice": &ask.Slice, "limit": &ask.Limit} {
+		if *number, err = numberIn(r, name, 0); err != nil {
+			return ask, err
+		}
+	}
+	return ask, nil
+}
+
+// monitorRows answers with rows of a pane, as [Server.runSQL] writes them, behind what
+// they are:
+//
+//	{"pane": {…}, "where": "…", "bin": 3, "count": 812, "columns": […], "rows": […]}
+func (s *Server) monitorRows(w http.ResponseWriter, r *http.Request) error {
+	at, err := timeOf("the pane", r.PathValue("time"))
+	if err != nil {
+		return err
+	}
+	ask, err := paneRowsOf(r)
+	if err != nil {
+		return err
+	}
+	chosen, rows, err := s.engine.PaneRows(r.Context(), monitorOf(r), at, ask)
+	if err != nil {
+		return err
+	}
+	head, err := json.Marshal(chosen)
+	if err != nil {
+		return err
+	}
+	body, err := appendRows(append(head[:len(head)-1], ','), rows)
+	if err != nil {
+		return err
+	}
+	sendJSON(w, http.StatusOK, append(body, '}'))
+	return nil
 }
 
 func (s *Server) runMonitor(r *http.Request) (paneList, error) {

@@ -53,6 +53,7 @@ type alertPage struct {
 	Monitored string      // address of the pane in its monitor's page
 	Instant   time.Time   // in the last pane that drifted
 	Evidence  columnTable // what drifted in it, by effect
+	Worst     []columnSlice
 	Notices   []driftline.Notice
 }
 
@@ -67,6 +68,7 @@ func (s *Server) alertPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	body.Worst = worstOf(&report.Pane)
 	body.Evidence = columnTable{Segments: len(report.Reports) > 1, Columns: evidenceOf(&report)}
 	if body.Notices, err = s.engine.Notices(alert.ID); err != nil {
 		return err
@@ -80,7 +82,9 @@ func evidenceOf(report *driftline.PaneReport) []paneColumn {
 	for _, one := range report.Reports {
 		for _, c := range one.Report.Columns {
 			if c.Verdict == driftline.Drift {
-				evidence = append(evidence, newPaneColumn(one.Segment, c, one.Report.Alpha))
+				column := newPaneColumn(one.Segment, c, one.Report.Alpha)
+				column.URL = columnURL(&report.Pane, one.Segment, c.Column)
+				evidence = append(evidence, column)
 			}
 		}
 	}

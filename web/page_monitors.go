@@ -57,6 +57,8 @@ func standing(status *driftline.MonitorStatus) string {
 		return "paused"
 	case status.State.Failures > 0:
 		return string(driftline.PaneFailed)
+	case status.Next.IsZero() && status.State.Phase != driftline.PhaseFiring:
+		return "over"
 	}
 	return string(status.State.Phase)
 }
@@ -430,6 +432,7 @@ type panePart struct {
 	Alpha       float64 // of each segment; 0 if nothing was compared
 	Instant     time.Time
 	Segments    []paneSegment
+	Worst       []columnSlice
 	Evaluations []heatChoice // if there are several
 	LateCounted bool
 	LateRows    int64 // of the last evaluation
@@ -447,7 +450,7 @@ type paneSegment struct {
 func (part *panePart) Several() bool { return len(part.Segments) > 1 }
 
 func newPanePart(view monitorView, found *driftline.PaneReport) *panePart {
-	part := &panePart{MonitorPane: found.Pane, Instant: instantIn(found.Pane.End)}
+	part := &panePart{MonitorPane: found.Pane, Instant: instantIn(found.Pane.End), Worst: worstOf(&found.Pane)}
 	for i, one := range found.Reports {
 		if i == 0 {
 			part.Alpha = one.Report.Alpha
@@ -456,7 +459,9 @@ func newPanePart(view monitorView, found *driftline.PaneReport) *panePart {
 			Drifted: one.Report.Drifted, Compared: one.Report.Compared(),
 			Open: one.Segment == "" || one.Segment == view.segment}
 		for _, c := range one.Report.Columns {
-			segment.Columns = append(segment.Columns, newPaneColumn(one.Segment, c, one.Report.Alpha))
+			column := newPaneColumn(one.Segment, c, one.Report.Alpha)
+			column.URL = columnURL(&found.Pane, one.Segment, c.Column)
+			segment.Columns = append(segment.Columns, column)
 		}
 		part.Segments = append(part.Segments, segment)
 	}
@@ -475,9 +480,16 @@ func (part *panePart) addEvaluations(view monitorView, last int) {
 type paneColumn struct {
 	driftline.ColumnDrift
 	Segment string
+	URL     string // of the page of it; "" if there is none
 	Q       string
 	What    string
 	Bar     *intervalBar // nil if the effect is not between 0 and 1
+}
+
+// columnURL is the address of the page of a column of a pane's evaluation.
+func columnURL(p *driftline.MonitorPane, segment, column string) string {
+	return columnView{monitor: p.Monitor, pane: instantIn(p.End), column: column,
+		ask: driftline.PaneRowsRequest{Evaluation: p.Evaluation, Segment: segment}}.url()
 }
 
 func newPaneColumn(segment string, c driftline.ColumnDrift, alpha float64) paneColumn {

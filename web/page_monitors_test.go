@@ -66,6 +66,15 @@ var watchedPages = []struct{ path, want string }{
 	{"/alerts/wind_hourly-1", `<a href="/monitors/wind_hourly?evaluation=1&amp;pane=2013-01-31T15%3A59%3A59Z#pane">`},
 	{"/alerts/wind_hourly-1", `driftline monitor show wind_hourly --pane 2013-01-31T15:59:59Z`},
 	{"/alerts/wind_hourly-1", `<td><span class="quiet">all rows</span></td>`},
+	{"/alerts/wind_hourly-1", `<a href="/monitors/wind_hourly/column?column=speed&amp;evaluation=1&amp;pane=2013-01-31T15%3A59%3A59Z"><code>speed</code></a>`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z", `<h1><code>speed</code></h1>`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z", `<tr class="chosen">`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z", `rows as they are now`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z", `<th>runway</th><th>event_timestamp</th>`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z&side=reference&bin=1", `aria-current="true">in the reference</a>`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z&segment=%3Cb%3Ebold%3C%2Fb%3E%3Dtrue", `where</span> <code>&lt;b&gt;bold&lt;/b&gt;=true</code>`},
+	{"/monitors/wind_hourly/column?column=sky&pane=2013-01-31T15:59:59Z", `rain</a>`},
+	{"/monitors/wind_hourly/column?column=speed&pane=2013-01-31T15:59:59Z&bin=99", `has no bin 99 in its histogram`},
 }
 
 func TestMonitorPagesShowWhatWasFound(t *testing.T) {
@@ -81,11 +90,13 @@ func TestMonitorPagesShowWhatWasFound(t *testing.T) {
 		}
 	}
 	for path, want := range map[string]int{
-		"/monitors/wind":                                  http.StatusNotFound,
-		"/monitors/wind_hourly?pane=noon":                 http.StatusUnprocessableEntity,
-		"/monitors/wind_hourly?pane=2012-01-01T00:00:00Z": http.StatusNotFound,
-		"/alerts?state=loud":                              http.StatusNotFound,
-		"/alerts/wind_hourly-9":                           http.StatusNotFound,
+		"/monitors/wind":                                                      http.StatusNotFound,
+		"/monitors/wind_hourly?pane=noon":                                     http.StatusUnprocessableEntity,
+		"/monitors/wind_hourly?pane=2012-01-01T00:00:00Z":                     http.StatusNotFound,
+		"/monitors/wind_hourly/column?column=spead&pane=2013-01-31T15:59:59Z": http.StatusNotFound,
+		"/monitors/wind_hourly/column?pane=2013-01-31T15:59:59Z":              http.StatusUnprocessableEntity,
+		"/alerts?state=loud":                                                  http.StatusNotFound,
+		"/alerts/wind_hourly-9":                                               http.StatusNotFound,
 	} {
 		w := s.ask("GET", path, "", "Accept: text/html")
 		if w.Code != want || !strings.Contains(w.Body.String(), "</html>") {

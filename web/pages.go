@@ -59,6 +59,7 @@ func (s *Server) pageTable() []route {
 		get("/models/{model}", s.modelPage),
 		get("/monitors", s.monitorsPage),
 		get("/monitors/{name}", s.monitorPage),
+		get("/monitors/{name}/column", s.paneColumnPage),
 		get("/alerts", s.alertsPage),
 		get("/alerts/{id}", s.alertPage),
 		post("/alerts/{id}/acknowledge", s.alertForm(s.engine.AcknowledgeAlert)),
@@ -153,6 +154,8 @@ var pageFuncs = template.FuncMap{
 	"age":      ageText,
 	"percent":  report.Percent,
 	"number":   numberText,
+	"share":    func(n driftline.Number) float64 { return float64(n) },
+	"points":   pointsText,
 	"metric":   metricText,
 	"refURL":   refURL,
 	"refText":  refText,
@@ -269,6 +272,9 @@ func numberText(n driftline.Number) string {
 	}
 	return strconv.FormatFloat(f, 'g', 4, 64)
 }
+
+// pointsText is a difference of shares, in points of a hundred.
+func pointsText(n driftline.Number) string { return fmt.Sprintf("%+.1f", 100*float64(n)) }
 
 // metricText is one metric of a run, or a dash if the run has not logged it.
 func metricText(metrics map[string]driftline.Number, key string) string {

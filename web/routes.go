@@ -123,6 +123,7 @@ func (s *Server) ownTable() []route {
 		{method: "GET", path: "/api/v1/monitors/{name}/versions", handle: answer(s.monitorVersions)},
 		{method: "GET", path: "/api/v1/monitors/{name}/panes", handle: answer(s.monitorPanes)},
 		{method: "GET", path: "/api/v1/monitors/{name}/panes/{time}", handle: answer(s.monitorPane)},
+		{method: "GET", path: "/api/v1/monitors/{name}/panes/{time}/rows", handle: s.monitorRows, allow: long},
 		{method: "POST", path: "/api/v1/monitors/{name}/run", handle: answer(s.runMonitor), body: small, allow: long},
 		{method: "POST", path: "/api/v1/monitors/{name}/pause", handle: answer(s.pauseMonitor), body: small},
 		{method: "POST", path: "/api/v1/monitors/{name}/resume", handle: answer(s.resumeMonitor), body: small},

@@ -35,15 +35,25 @@ func (s *Server) runSQL(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := append([]byte(`{"columns":[`), columnsJSON(rows.Schema)...)
+	body, err := appendRows([]byte{'{'}, rows)
+	if err != nil {
+		return err
+	}
+	sendJSON(w, http.StatusOK, append(body, '}'))
+	return nil
+}
+
+// appendRows appends "columns" and "rows", which belong in an object.
+func appendRows(body []byte, rows driftline.Batches) ([]byte, error) {
+	body = append(append(body, `"columns":[`...), columnsJSON(rows.Schema)...)
 	body = append(body, `],"rows":[`...)
 	n := int64(0)
 	for batch, err := range rows.All {
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if n+batch.NumRows() > mostRows {
-			return driftline.Errorf(driftline.Exhausted, "the answer has more than %d rows", mostRows).
+			return nil, driftline.Errorf(driftline.Exhausted, "the answer has more than %d rows", mostRows).
 				WithHint("add a LIMIT, or read it by Flight SQL, which streams")
 		}
 		for i := range int(batch.NumRows()) {
@@ -51,8 +61,7 @@ func (s *Server) runSQL(w http.ResponseWriter, r *http.Request) error {
 		}
 		n += batch.NumRows()
 	}
-	sendJSON(w, http.StatusOK, append(body, "]}"...))
-	return nil
+	return append(body, ']'), nil
 }
 
 func columnsJSON(schema *arrow.Schema) []byte {

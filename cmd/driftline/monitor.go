@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strconv"
+	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -21,7 +23,7 @@ func (a *app) monitorCommand() *cobra.Command {
 		Args:    exactly(0),
 		RunE:    func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.AddCommand(a.monitorListCommand(), a.monitorShowCommand(), a.monitorRunCommand(), a.monitorSnoozeCommand(), a.monitorHistoryCommand(),
+	command.AddCommand(a.monitorListCommand(), a.monitorShowCommand(), a.monitorRunCommand(), a.monitorSnoozeCommand(), a.monitorHistoryCommand(), a.monitorRowsCommand(),
 		a.monitorDeedCommand("pause", "Evaluate no panes until the monitor is resumed", (*client.Client).PauseMonitor),
 		a.monitorDeedCommand("resume", "Go on with a paused monitor", (*client.Client).ResumeMonitor))
 	return command
@@ -49,9 +51,14 @@ func printMonitors(w io.Writer, all ...driftline.MonitorStatus) error {
 	}
 	t := newTable("monitor", "phase", "last pane", "alert", ">panes", "next")
 	for _, m := range all {
-		next := "paused"
-		if !m.Next.IsZero() {
-			next = stamp(m.Next)
+		next := stamp(m.Next)
+		switch {
+		case m.Monitor.Disabled:
+			next = "disabled"
+		case m.State.Paused:
+			next = "paused"
+		case m.Next.IsZero():
+			next = "over"
 		}
 		t.add(string(m.Monitor.Name), string(m.State.Phase), orDash(string(m.State.Last)), orDash(string(m.State.Alert)), fmt.Sprint(m.State.Panes), next)
 	}
@@ -211,6 +218,90 @@ func printPanes(w io.Writer, panes []driftline.MonitorPane) error {
 	return t.print(w)
 }
 
+func (a *app) monitorRowsCommand() *cobra.Command {
+	var pane, bin string
+	var ask driftline.PaneRowsRequest
+	command := &cobra.Command{
+		Use: "rows MONITOR", Short: "Show rows of a pane, or of its reference: those that changed",
+		Long: "Show the rows behind a finding. With --column they are those in the bin of its histogram whose share rose most, or\n" +
+			"in the one that --bin names; with --slice those of a slice that the alert names. They are the rows that there are now.",
+		Example: "  driftline monitor rows weather_daily --pane 2013-06-01T00:00:00Z --column temp\n" +
+			"  driftline monitor rows weather_daily --pane 2013-06-01T00:00:00Z --segment origin=JFK --side reference --json", Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			at, err := parsePane(pane)
+			if err != nil {
+				return err
+			}
+			if at.IsZero() {
+				return usagef("say of which pane with --pane")
+			}
+			if ask.Bin, err = parseBin(bin); err != nil {
+				return err
+			}
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				rows, err := server.MonitorRows(c.Context(), driftline.MonitorName(args[0]), at, ask)
+				if err != nil {
+					return err
+				}
+				return a.answer(rows, func(w io.Writer) error { return printPaneRows(w, rows) })
+			})
+		},
+	}
+	command.Flags().StringVar(&pane, "pane", "", "a time in the pane")
+	command.Flags().StringVar(&ask.Segment, "segment", "", "only of this segment, as results name it: origin=JFK")
+	command.Flags().StringVar(&ask.Column, "column", "", "only those in a bin of this column's histogram")
+	command.Flags().StringVar(&bin, "bin", "", "which bin, from 1, or missing (default the one whose share rose most)")
+	command.Flags().IntVar(&ask.Slice, "slice", 0, "only of this slice of the pane, from 1")
+	command.Flags().StringVar(&ask.Side, "side", "", "pane or reference (default pane)")
+	command.Flags().IntVar(&ask.Evaluation, "evaluation", 0, "whose findings are meant (default the last)")
+	command.Flags().IntVar(&ask.Limit, "limit", 20, "at most so many")
+	return command
+}
+
+func parseBin(text string) (int, error) {
+	switch text {
+	case "":
+		return 0, nil
+	case "missing":
+		return driftline.MissingBin, nil
+	}
+	n, err := strconv.Atoi(text)
+	if err != nil || n < 1 {
+		return 0, usagef("--bin is %q, want a number from 1, or missing", text)
+	}
+	return n, nil
+}
+
+func printPaneRows(w io.Writer, rows *client.PaneRows) error {
+	if len(rows.Rows) == 0 {
+		_, err := fmt.Fprintln(w, "No rows.")
+		return err
+	}
+	names := make([]string, len(rows.Columns))
+	for i, c := range rows.Columns {
+		names[i] = printable(c.Name)
+	}
+	t := newTable(names...)
+	for _, row := range rows.Rows {
+		cells := make([]string, len(row))
+		for i, cell := range row {
+			if cells[i] = "-"; cell != nil {
+				cells[i] = printable(fmt.Sprint(cell))
+			}
+		}
+		t.add(cells...)
+	}
+	if err := t.print(w); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "\n%d of %d rows", len(rows.Rows), rows.Count)
+	if err == nil && rows.Where != "" {
+		_, err = fmt.Fprintf(w, " where %s", printable(rows.Where))
+	}
+	fmt.Fprintln(w)
+	return err
+}
+
 func (a *app) monitorDeedCommand(verb, short string, do func(*client.Client, context.Context, driftline.MonitorName) (*driftline.MonitorStatus, error)) *cobra.Command {
 	return &cobra.Command{
 		Use: verb + " MONITOR", Short: short, Example: "  driftline monitor " + verb + " weather_daily", Args: exactly(1),
@@ -319,6 +410,10 @@ func (a *app) alertShowCommand() *cobra.Command {
 func printAlert(w io.Writer, alert *driftline.Alert, notices []driftline.Notice) error {
 	if err := printAlerts(w, *alert); err != nil {
 		return err
+	}
+	for i, s := range alert.Slices {
+		fmt.Fprintf(w, "  slice %d, %s: %s rose from %s to %s, %s more than elsewhere, q %s\n", i+1, printable(strings.Join(s.Conditions, " and ")),
+			printable(s.Change), figure(s.Before), figure(s.After), figure(s.Excess.Value), figure(s.QValue))
 	}
 	for _, c := range alert.Columns {
 		where := ""

@@ -43,7 +43,10 @@ class Monitor:
         time_zone: Of days, months and cron; an IANA name.
         catch_up: ``all``, ``latest`` or ``none`` of the panes that were missed.
         start: Where the first pane begins; None for now.
+        end: When the monitor is over; None for never.
         segments: SQL expressions, each of whose values is compared apart; a dict names them.
+        slices: How the rows are searched in which columns changed most: ``{"by": ["origin"],
+            "conditions": 1}``, or ``{"off": True}``.
         tests: As the arguments of ``store.drift``: ``columns``, ``exclude``, ``alpha``, ``margin``.
         budget: False alarms in a time: ``(1, "30d")``.
         drifted: How many of the last ``of`` panes must drift for an alert.
@@ -67,7 +70,9 @@ class Monitor:
     time_zone: str = ""
     catch_up: str = ""
     start: datetime | str | None = None
+    end: datetime | str | None = None
     segments: Sequence[str] | Mapping[str, str] = ()
+    slices: Mapping[str, Any] = field(default_factory=dict)
     tests: Mapping[str, Any] = field(default_factory=dict)
     budget: tuple[float, timedelta | str] | None = None
     drifted: int = 0
@@ -97,7 +102,9 @@ class Monitor:
                 {"cron": self.cron, "time_zone": self.time_zone, "catch_up": self.catch_up}
             ),
             "start": format_time(self.start) if self.start else "",
+            "end": format_time(self.end) if self.end else "",
             "segments": segments,
+            "slices": dict(self.slices),
             "tests": dict(self.tests),
             "budget": {"alarms": self.budget[0], "per": _duration(self.budget[1])}
             if self.budget
@@ -142,7 +149,9 @@ class Monitor:
             time_zone=schedule.get("time_zone", ""),
             catch_up=schedule.get("catch_up", ""),
             start=parse_time(body["start"]) if body.get("start") else None,
+            end=parse_time(body["end"]) if body.get("end") else None,
             segments=segments,
+            slices=dict(body.get("slices") or {}),
             tests=dict(body.get("tests") or {}),
             budget=(budget["alarms"], parse_duration(budget["per"])) if budget else None,
             drifted=alert.get("drifted", 0),
@@ -171,6 +180,7 @@ class Pane:
         drifted: How many columns drifted.
         compared: Of how many, over all segments.
         columns: Those that drifted, by effect.
+        slices: Where they changed more than elsewhere, the worst first.
         evaluation: 1 for the first, 2, … for those by command.
         error: Why it could not be compared.
     """
@@ -184,6 +194,7 @@ class Pane:
     drifted: int
     compared: int
     columns: tuple[dict[str, Any], ...]
+    slices: tuple[dict[str, Any], ...]
     evaluation: int
     error: str
 
@@ -200,6 +211,7 @@ class Pane:
             drifted=body["drifted"],
             compared=body["compared"],
             columns=tuple(body.get("columns") or ()),
+            slices=tuple(body.get("slices") or ()),
             evaluation=body["evaluation"],
             error=body.get("error", ""),
         )
@@ -243,6 +255,44 @@ class RegisteredMonitor:
     def report(self, pane: datetime | str) -> dict[str, Any]:
         """Returns everything that was found in the pane that a time is in."""
         return self._http.get("monitors", self.name, "panes", format_time(pane))
+
+    def rows(
+        self,
+        pane: datetime | str,
+        *,
+        column: str = "",
+        bin: int | str | None = None,
+        segment: str = "",
+        slice: int | None = None,
+        side: str = "pane",
+        limit: int = 50,
+    ) -> list[dict[str, Any]]:
+        """Returns rows behind a finding, as they are now.
+
+        Args:
+            pane: A time in the pane.
+            column: Only those in a bin of this column's histogram.
+            bin: Which bin, from 1, or ``"missing"``; None for the one whose share rose most.
+            segment: Only those of a segment, as results name it: ``"origin=JFK"``.
+            slice: Only those of one of the pane's slices, from 1.
+            side: ``"pane"`` or ``"reference"``.
+            limit: How many at most.
+        """
+        body = self._http.get(
+            "monitors",
+            self.name,
+            "panes",
+            format_time(pane),
+            "rows",
+            column=column or None,
+            bin=bin,
+            segment=segment or None,
+            slice=slice,
+            side=side,
+            limit=limit,
+        )
+        names = [c["name"] for c in body["columns"]]
+        return [dict(zip(names, row, strict=True)) for row in body["rows"]]
 
     def run(self, pane: datetime | str | None = None) -> list[Pane]:
         """Evaluates the panes that are due now, or one pane again."""
@@ -298,6 +348,11 @@ class Alert:
     def columns(self) -> list[dict[str, Any]]:
         """The columns that drifted, by effect."""
         return list(self.details.get("columns") or ())
+
+    @property
+    def slices(self) -> list[dict[str, Any]]:
+        """Where they changed more than elsewhere, the worst first."""
+        return list(self.details.get("slices") or ())
 
     def acknowledge(self, by: str = "", comment: str = "") -> Alert:
         """Says that somebody looks after it: nobody else is told of it."""

@@ -112,6 +112,19 @@ def test_what_was_found_in_a_pane(watched):
         watched.monitors()["daily"].report(FIRST)
 
 
+def test_rows_behind_a_finding(watched):
+    monitor = watched.monitors()["daily"]
+    rows = monitor.rows(WARM + timedelta(hours=12), column="temp", limit=5)
+    assert len(rows) == 5
+    assert {"station", "temp", "event_timestamp"} <= set(rows[0])
+    assert min(row["temp"] for row in rows) > 100, "of the bin whose share rose most"
+    cold = monitor.rows(WARM, segment="where=a", side="reference", column="temp")
+    assert {row["station"] for row in cold} == {"a"}
+    assert max(row["temp"] for row in cold) <= 100
+    with pytest.raises(driftline.NotFoundError, match="slice"):
+        monitor.rows(WARM, slice=99)
+
+
 def test_rows_that_come_late(watched, readings):
     late = {"station": ["a"], "event_timestamp": [WARM], "temp": [1.0], "count": [1]}
     watched.ingest(readings.name, late | {"station": ["c"]})
@@ -198,6 +211,9 @@ def _lines_of(path: Path, alert: str, count: int) -> list[dict]:
         ({"channels": ["pager"]}, "pager"),
         ({"reference": {"moving": "7d", "same_weekday": 2}}, "reference"),
         ({"cron": "every day"}, "every day"),
+        ({"end": FIRST}, "end"),
+        ({"slices": {"conditions": 9}}, "conditions"),
+        ({"budget": (1, "30d"), "tests": {"preset": "evidently"}}, "budget"),
     ],
 )
 def test_what_is_no_monitor(store, daily, change, says):
