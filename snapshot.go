@@ -66,6 +66,7 @@ type Erasure struct {
 	Online    int           `json:"online"`             // rows removed from the online store
 	Datasets  []Ref         `json:"datasets,omitempty"` // that had rows
 	Profiles  int           `json:"profiles,omitempty"` // sources of profiles that were made of such rows
+	Findings  int           `json:"findings,omitempty"` // evaluations of monitors whose findings named what only such rows had
 	Snapshots int           `json:"snapshots"`          // older ones, given up because their files had rows
 	Time      time.Time     `json:"time"`
 	Keys      string        `json:"keys"` // salt:hash of the values, which nobody may keep

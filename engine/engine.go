@@ -231,10 +231,10 @@ func (e *Engine) load(ctx context.Context) error {
 		}
 		e.cold.add(view.Name) // a crash may have come before its tiles were made
 	}
-	if err := e.resumeErasures(ctx); err != nil {
+	if err := e.loadResults(ctx); err != nil {
 		return err
 	}
-	return e.loadResults(ctx)
+	return e.resumeErasures(ctx) // also in what was just loaded
 }
 
 // loadSequence reads the sequence of the next row. It follows recover, which moves it

@@ -24,7 +24,9 @@ import (
 
 // Erase removes everything about one thing: its rows from the ingest log and from every
 // file of every view of the entity, its online rows and their history, the rows of the
-// saved datasets that such views were joined to, and the profiles of all of these. Older
+// saved datasets that such views were joined to, the profiles of all of these, and from what
+// monitors found in them the names of categories and segments, and the ends of ranges, that no
+// other row has. Older
 // snapshots whose files had such rows are given up, pinned or not: what was asked to be
 // forgotten weighs more than a dataset that can be made again. A dataset that loses rows is
 // marked as [driftline.Dataset.Erased], and cannot be made again at all. Files that a running
@@ -140,6 +142,12 @@ func (e *Engine) erase(ctx context.Context, note erasureNote, key []byte) (drift
 	if err := e.reached(stepProfilesForgotten); err != nil {
 		return driftline.Erasure{}, err
 	}
+	if run.outcome.Findings, err = e.forgetFindings(ctx, run.note.Rewritten); err != nil {
+		return driftline.Erasure{}, err
+	}
+	if err := e.reached(stepFindingsForgotten); err != nil {
+		return driftline.Erasure{}, err
+	}
 	return run.finish(ctx)
 }
 
@@ -151,6 +159,8 @@ const (
 	stepDatasetsErased = "datasets erased"
 
 	stepProfilesForgotten = "profiles forgotten"
+	stepResultsForgotten  = "results forgotten"
+	stepFindingsForgotten = "findings forgotten"
 )
 
 // target is the thing to erase.
@@ -648,7 +658,8 @@ func (r *erasing) finish(ctx context.Context) (driftline.Erasure, error) {
 			return outcome, err
 		}
 	}
-	return outcome, e.kv.Forget(ctx, []byte{kv.OnlineRows}, []byte{kv.HistoryRows}, []byte{kv.HistoryTiles}, []byte{kv.IngestLog}, []byte{kv.DatasetStatistics}, []byte{kv.Profiles}, []byte{kv.Erasures})
+	return outcome, e.kv.Forget(ctx, []byte{kv.OnlineRows}, []byte{kv.HistoryRows}, []byte{kv.HistoryTiles}, []byte{kv.IngestLog}, []byte{kv.DatasetStatistics}, []byte{kv.Profiles},
+		[]byte{kv.MonitorPanes}, []byte{kv.DriftResults}, []byte{kv.Outbox}, []byte{kv.Erasures})
 }
 
 func (r *erasing) record() (driftline.Erasure, error) {

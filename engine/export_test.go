@@ -66,7 +66,10 @@ func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
 var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}
 
 // ErasureSteps are the steps of an erasure at which a crash is tried.
-var ErasureSteps = []string{stepErasureNoted, stepViewLocked, stepViewsErased, stepDatasetsErased, stepProfilesForgotten}
+var ErasureSteps = []string{stepErasureNoted, stepViewLocked, stepViewsErased, stepDatasetsErased, stepProfilesForgotten, stepFindingsForgotten}
+
+// FindingsSteps are those of an erasure that something a monitor found is of.
+var FindingsSteps = []string{stepProfilesForgotten, stepResultsForgotten, stepFindingsForgotten}
 
 // Flush flushes a view's log as a reader does that resolved view some time ago.
 func (e *Engine) Flush(ctx context.Context, view *driftline.FeatureView) error {

@@ -86,6 +86,11 @@ func printErasure(w io.Writer, done driftline.Erasure) error {
 			return err
 		}
 	}
+	if done.Findings > 0 {
+		if _, err := fmt.Fprintf(w, "Names that only such rows had are gone from %s of monitors.\n", counted(done.Findings, "finding")); err != nil {
+			return err
+		}
+	}
 	_, err := fmt.Fprintf(w, "Gone too: %s, %s.\n", counted(done.Online, "online row"), counted(done.Snapshots, "older snapshot"))
 	return err
 }

@@ -341,6 +341,15 @@ func (c *compaction) stage(ctx context.Context, sequences []sequence) ([]File, e
 // If the rows are not as many as before, some were erased. Then no metadata of the new
 // snapshot says that the removed files ever were: the bounds of their columns would.
 func (s *Store) ReplaceFiles(ctx context.Context, id TableID, removed, added []File, summary map[string]string) (Snapshot, error) {
+	return s.replaceFiles(ctx, id, removed, added, summary, rowsOf(removed) != rowsOf(added))
+}
+
+// ReplaceErased is [Store.ReplaceFiles] for files of which values were erased, and no rows.
+func (s *Store) ReplaceErased(ctx context.Context, id TableID, removed, added []File, summary map[string]string) (Snapshot, error) {
+	return s.replaceFiles(ctx, id, removed, added, summary, true)
+}
+
+func (s *Store) replaceFiles(ctx context.Context, id TableID, removed, added []File, summary map[string]string, erased bool) (Snapshot, error) {
 	if len(removed) == 0 {
 		return s.Commit(ctx, id, added, summary)
 	}
@@ -363,7 +372,7 @@ func (s *Store) ReplaceFiles(ctx context.Context, id TableID, removed, added []F
 	if err != nil {
 		return Snapshot{}, err
 	}
-	if len(added) == 0 || rowsOf(removed) != rowsOf(added) {
+	if len(added) == 0 || erased {
 		return s.forgetting(ctx, id, t, kept, described, summary)
 	}
 	tx := t.NewTransaction()
