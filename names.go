@@ -3,6 +3,8 @@ package driftline
 import (
 	"regexp"
 	"strings"
+	"unicode"
+	"unicode/utf8"
 )
 
 // One string type for each kind of name: the compiler sorts them.
@@ -16,6 +18,7 @@ type (
 	RunID          string // of a [Run]: stable and readable, "late_departure-3"
 	ModelName      string // of a registered model: "late_departure"
 	Alias          string // a movable name of a model version: "champion"
+	LoggedModelID  string // of a [LoggedModel]: "m-" and 32 hexadecimal digits
 	MonitorName    string // of a [Monitor]: "weather_daily"
 	AlertID        string // of an [Alert]: "weather_daily-3"
 	TrainingID     string // of a [TrainingRun]: "late_departure-7"
@@ -64,6 +67,36 @@ func CheckName[S ~string](kind string, name S) error {
 	return Errorf(Invalid, "%s name %q is not valid", kind, clip(string(name))).
 		WithHint("use letters, digits, spaces, dots, dashes and underscores (128 at most)")
 }
+
+// CheckModelName reports whether name can name a registered model: printable text of any
+// script, 250 bytes at most, without what a URL or a reference would read as something
+// else. MLflow allows most of this, so models that come from there keep their names.
+func CheckModelName(name ModelName) error {
+	bad := ""
+	switch {
+	case name == "":
+		bad = "is empty"
+	case len(name) > mostModelName:
+		bad = "is too long"
+	case !utf8.ValidString(string(name)):
+		bad = "is not UTF-8"
+	case strings.ContainsFunc(string(name), func(c rune) bool { return !unicode.IsPrint(c) }):
+		bad = "has a character that cannot be seen"
+	case strings.ContainsAny(string(name), `/:@%#?\`):
+		bad = `has one of / : @ % # ? \`
+	case strings.TrimSpace(string(name)) != string(name):
+		bad = "begins or ends with a space"
+	case name == "." || name == "..":
+		bad = "means a folder"
+	}
+	if bad == "" {
+		return nil
+	}
+	return Errorf(Invalid, "model name %q %s", clip(string(name)), bad).
+		WithHint("use letters, digits, spaces, dots, dashes and underscores (%d bytes at most)", mostModelName)
+}
+
+const mostModelName = 250
 
 // clip shortens a hostile name for an error message.
 func clip(s string) string {

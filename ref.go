@@ -25,11 +25,13 @@ const (
 	KindPolicy     RefKind = "policy"     // policy/late_departure@2
 	KindTraining   RefKind = "training"   // training/late_departure-7
 	KindRollout    RefKind = "rollout"    // rollout/late_departure-3
+
+	KindLoggedModel RefKind = "logged_model" // logged_model/m-<32 hexadecimal digits>
 )
 
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindExperiment, KindRun, KindArtifact, KindModel,
-	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout,
+	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindLoggedModel,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -76,6 +78,9 @@ func FileRef(table, hash string) Ref { return Ref{Kind: KindFile, Name: table, V
 // ArtifactRef names stored bytes by their hash.
 func ArtifactRef(hash string) Ref { return Ref{Kind: KindArtifact, Name: hash} }
 
+// LoggedModelRef names a logged model.
+func LoggedModelRef(m LoggedModelID) Ref { return Ref{Kind: KindLoggedModel, Name: string(m)} }
+
 // MonitorRef names one version of a monitor; version 0 means the newest.
 func MonitorRef(m MonitorName, version int) Ref {
 	return Ref{Kind: KindMonitor, Name: string(m), Version: versionText(version)}
@@ -115,7 +120,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout")
+			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, logged_model")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

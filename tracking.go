@@ -142,42 +142,10 @@ type Metric struct {
 
 // Artifact is a file that a run keeps. Its bytes are stored once per content.
 type Artifact struct {
-	Path   string `json:"path"` // the name the run gave it: "model/model.joblib"; a key, never a path on disk
-	Size   int64  `json:"size"`
-	SHA256 string `json:"sha256"`
-}
-
-// ModelVersion is one registered model: the artifact of a run under a name.
-// Versions count from 1 and are never reused.
-type ModelVersion struct {
-	Model       ModelName         `json:"model"`
-	Version     int               `json:"version"`
-	Run         RunID             `json:"run"`
-	Artifact    Artifact          `json:"artifact"`
-	Created     time.Time         `json:"created"`
-	Description string            `json:"description,omitempty"`
-	Tags        map[string]string `json:"tags,omitempty"`
-	Aliases     []Alias           `json:"aliases,omitempty"`
-}
-
-// Ref returns model/name@version.
-func (m *ModelVersion) Ref() Ref { return ModelRef(m.Model, m.Version) }
-
-// ModelSpec is what a model version is registered from.
-type ModelSpec struct {
-	Model       ModelName         `json:"model"`
-	Run         RunID             `json:"run"`
-	Artifact    string            `json:"artifact"` // the path that the run logged it under
-	Description string            `json:"description,omitempty"`
-	Tags        map[string]string `json:"tags,omitempty"`
-}
-
-// AliasMove points an alias at a model version. It is a compare-and-swap if
-// Expect is set: the version that the alias must point at now (0: at none).
-type AliasMove struct {
-	Version int    `json:"version"`
-	Expect  *int   `json:"expect,omitempty"`
-	Reason  string `json:"reason,omitempty"`
+	Path   string    `json:"path"` // the name the run gave it: "model/model.joblib"; a key, never a path on disk
+	Size   int64     `json:"size"`
+	SHA256 string    `json:"sha256"`
+	Time   time.Time `json:"time,omitzero"` // when it was logged
 }
 
 // LineageDirection says which way a lineage is walked.

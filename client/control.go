@@ -222,41 +222,6 @@ func artifactURL(id driftline.RunID, artifactPath string) string {
 	return path(append([]string{"runs", string(id), "artifacts"}, strings.Split(artifactPath, "/")...)...)
 }
 
-// RegisterModel makes an artifact of a run the next version of a model.
-func (c *Client) RegisterModel(ctx context.Context, spec driftline.ModelSpec) (*driftline.ModelVersion, error) {
-	return ask[driftline.ModelVersion](ctx, c, http.MethodPost, path("models", string(spec.Model), "versions"), spec)
-}
-
-// Models lists the newest version of every model.
-func (c *Client) Models(ctx context.Context) ([]driftline.ModelVersion, error) {
-	var answer struct {
-		Models []driftline.ModelVersion `json:"models"`
-	}
-	err := c.call(ctx, http.MethodGet, path("models"), nil, &answer)
-	return answer.Models, err
-}
-
-// Model is all versions of one model, and what its aliases point at.
-type Model struct {
-	Versions []driftline.ModelVersion `json:"versions"`
-	Aliases  map[driftline.Alias]int  `json:"aliases"`
-}
-
-// Model returns all versions of one model.
-func (c *Client) Model(ctx context.Context, name driftline.ModelName) (*Model, error) {
-	return get[Model](ctx, c, path("models", string(name)))
-}
-
-// ModelVersion returns one version of a model: a number, or an alias ("champion").
-func (c *Client) ModelVersion(ctx context.Context, name driftline.ModelName, version string) (*driftline.ModelVersion, error) {
-	return get[driftline.ModelVersion](ctx, c, path("models", string(name), "versions", version))
-}
-
-// MoveAlias points an alias at a version of the model, which it returns.
-func (c *Client) MoveAlias(ctx context.Context, name driftline.ModelName, alias driftline.Alias, move driftline.AliasMove) (*driftline.ModelVersion, error) {
-	return ask[driftline.ModelVersion](ctx, c, http.MethodPut, path("models", string(name), "aliases", string(alias)), move)
-}
-
 // Lineage returns what ref was made from (up) or what was made from it (down),
 // depth steps away at most; 0 means all.
 func (c *Client) Lineage(ctx context.Context, ref driftline.Ref, direction driftline.LineageDirection, depth int) (*driftline.Lineage, error) {

@@ -1,109 +1,195 @@
 package engine
 
 import (
-	"bytes"
 	"context"
-	"crypto/sha256"
 	"encoding/hex"
-	"errors"
 	"io"
-	"io/fs"
-	"os"
-	"path/filepath"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
-	"github.com/driftline/driftline/storage/durable"
+	"github.com/driftline/driftline/storage/blobs"
+	"github.com/driftline/driftline/storage/kv"
 )
 
-// Artifacts are stored once per content, named by their SHA-256:
-//
-//	artifacts/<64 hexadecimal digits>
-//
-// The path that a client gives is a key in the ledger and never part of a file name.
+// An artifact is a name, a hash and bytes, which three places keep: the ledger says what
+// the name means, the registry's index finds it, and a content store has the bytes. The
+// name that a client gives is a key in the first two, and never part of a file's name.
 
-// PutArtifact stores content and logs it as an artifact of a run under path. When it
+// contentStore keeps bytes by their hash. That of this machine's disk is [blobs.Store];
+// what an object store has to do to take its place is this.
+type contentStore interface {
+	// Put keeps what r has. Nothing removes it before release is called.
+	Put(ctx context.Context, r io.Reader) (blob blobs.Blob, release func(), err error)
+
+	// Open opens a content whose every byte is checked before it is handed out.
+	Open(ctx context.Context, blob blobs.Blob) (*blobs.Reader, error)
+
+	// Has reports whether a content is there.
+	Has(blob blobs.Blob) bool
+
+	// Collect removes the contents written before a time that are not needed.
+	Collect(ctx context.Context, before time.Time, needed func(sha256 string) (bool, error)) (blobs.Collected, error)
+}
+
+// piecesKey is the key under which the checksums of the pieces of a content are kept.
+func piecesKey(sha256 string) []byte {
+	digest, _ := hex.DecodeString(sha256) // of a content that was put
+	return append([]byte{kv.ContentPieces}, digest...)
+}
+
+// PutArtifact stores content and logs it as an artifact of a running run under path. When it
 // returns the bytes and the ledger line are durable. The same path may be logged again;
 // the newest content counts.
 func (e *Engine) PutArtifact(ctx context.Context, run driftline.RunID, path string, content io.Reader) (driftline.Artifact, error) {
-	if err := registry.CheckArtifactPath(path); err != nil {
+	if _, err := e.registry.Run(run); err != nil {
 		return driftline.Artifact{}, err
 	}
-	if _, err := e.registry.Run(run); err != nil {
+	return e.putArtifact(ctx, path, content, func(batch *kv.Batch, artifact driftline.Artifact) error {
+		return e.registry.AddArtifact(batch, run, artifact)
+	})
+}
+
+// PutArtifactTo is [Engine.PutArtifact] for a logged model too, and for a run that has ended.
+func (e *Engine) PutArtifactTo(ctx context.Context, owner driftline.Ref, path string, content io.Reader) (driftline.Artifact, error) {
+	if err := e.registry.TakesArtifacts(owner); err != nil {
+		return driftline.Artifact{}, err
+	}
+	return e.putArtifact(ctx, path, content, func(batch *kv.Batch, artifact driftline.Artifact) error {
+		return e.registry.AddArtifactTo(batch, owner, artifact)
+	})
+}
+
+func (e *Engine) putArtifact(ctx context.Context, path string, content io.Reader, add func(*kv.Batch, driftline.Artifact) error) (driftline.Artifact, error) {
+	if err := registry.CheckArtifactPath(path); err != nil {
 		return driftline.Artifact{}, err
 	}
 	if err := e.begin(); err != nil {
 		return driftline.Artifact{}, err
 	}
 	defer e.end()
-	artifact := driftline.Artifact{Path: path}
-	sum := sha256.New()
-	folder := filepath.Join(e.dir, "artifacts")
-	if err := durable.MkdirAll(folder); err != nil {
+	blob, release, err := e.contents.Put(ctx, content)
+	if err != nil {
 		return driftline.Artifact{}, err
 	}
-	_, err := durable.WriteNamed(folder, func(w io.Writer) (string, error) {
-		n, err := io.Copy(io.MultiWriter(w, sum), contextReader{ctx, content})
-		if err != nil {
-			return "", err
+	defer release()
+	artifact := driftline.Artifact{Path: path, Size: blob.Size, SHA256: blob.SHA256}
+	batch := e.kv.NewBatch() // the transaction takes it over
+	if blob.Pieces != nil {
+		batch.Set(piecesKey(blob.SHA256), blob.Pieces)
+	}
+	return artifact, add(batch, artifact)
+}
+
+// OpenArtifact opens the newest content that a run logged under path. Every byte is
+// checked before it is handed out. The caller closes the reader.
+func (e *Engine) OpenArtifact(ctx context.Context, run driftline.RunID, path string) (*blobs.Reader, driftline.Artifact, error) {
+	return e.OpenArtifactOf(ctx, driftline.RunRef(run), path)
+}
+
+// OpenArtifactOf is [Engine.OpenArtifact] for a logged model, or a version of a model, too.
+func (e *Engine) OpenArtifactOf(ctx context.Context, owner driftline.Ref, path string) (*blobs.Reader, driftline.Artifact, error) {
+	artifact, err := e.registry.ArtifactOf(owner, path)
+	if err != nil {
+		return nil, driftline.Artifact{}, err
+	}
+	content, err := e.openContent(ctx, artifact)
+	return content, artifact, err
+}
+
+func (e *Engine) openContent(ctx context.Context, artifact driftline.Artifact) (*blobs.Reader, error) {
+	blob := blobs.Blob{SHA256: artifact.SHA256, Size: artifact.Size}
+	known := artifact.Size <= blobs.PieceBytes
+	if !known {
+		var err error
+		if blob.Pieces, err = e.kv.Get(piecesKey(artifact.SHA256)); err != nil {
+			return nil, err
 		}
-		artifact.Size, artifact.SHA256 = n, hex.EncodeToString(sum.Sum(nil))
-		return artifact.SHA256, nil
-	})
+		known = blob.Pieces != nil
+	}
+	content, err := e.contents.Open(ctx, blob)
 	if err != nil {
-		return driftline.Artifact{}, err
+		return nil, artifactError(artifact, err)
 	}
-	return artifact, e.registry.AddArtifact(run, artifact)
+	if !known {
+		e.keepPieces(content.Blob())
+	}
+	return content, nil
 }
 
-// contextReader ends a copy when its context does.
-type contextReader struct {
-	ctx context.Context
-	r   io.Reader
+// keepPieces notes the checksums of a content that was stored before there were any, so
+// that it is read through only this once. If it fails, it is read through again.
+func (e *Engine) keepPieces(blob blobs.Blob) {
+	batch := e.kv.NewBatch()
+	defer batch.Close()
+	batch.Set(piecesKey(blob.SHA256), blob.Pieces)
+	if err := batch.Commit(); err != nil {
+		e.log.Warn("the checksums of an artifact could not be kept", "sha256", blob.SHA256, "error", err)
+	}
 }
 
-func (c contextReader) Read(p []byte) (int, error) {
-	if err := context.Cause(c.ctx); err != nil {
-		return 0, err
-	}
-	return c.r.Read(p)
-}
-
-// OpenArtifact opens the newest content that a run logged under path. The bytes are
-// checked against their hash before the first one is handed out. The caller closes it.
-func (e *Engine) OpenArtifact(ctx context.Context, run driftline.RunID, path string) (io.ReadCloser, driftline.Artifact, error) {
-	artifact, err := e.registry.Artifact(run, path)
-	if err != nil {
-		return nil, driftline.Artifact{}, err
-	}
-	f, err := os.Open(filepath.Join(e.dir, "artifacts", artifact.SHA256))
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil, driftline.Artifact{}, damagedArtifact(artifact, "is missing")
-	}
-	if err != nil {
-		return nil, driftline.Artifact{}, err
-	}
-	if err := verifyArtifact(ctx, f, artifact); err != nil {
-		return nil, driftline.Artifact{}, errors.Join(err, f.Close())
-	}
-	return f, artifact, nil
-}
-
-// verifyArtifact hashes f and leaves it at its start.
-func verifyArtifact(ctx context.Context, f *os.File, artifact driftline.Artifact) error {
-	sum := sha256.New()
-	if _, err := io.Copy(sum, contextReader{ctx, f}); err != nil {
+// artifactError names the artifact whose content is damaged.
+func artifactError(artifact driftline.Artifact, err error) error {
+	if driftline.CodeOf(err) != driftline.DataLoss {
 		return err
 	}
-	want, err := hex.DecodeString(artifact.SHA256)
-	if err != nil || !bytes.Equal(sum.Sum(nil), want) {
-		return damagedArtifact(artifact, "is damaged: its content does not have the hash that was logged")
-	}
-	_, err = f.Seek(0, io.SeekStart)
-	return err
+	return driftline.Errorf(driftline.DataLoss, "artifact %q: %w", artifact.Path, err).
+		WithRef(driftline.ArtifactRef(artifact.SHA256)).WithHint("restore the file from a backup, or log the artifact again")
 }
 
-func damagedArtifact(a driftline.Artifact, what string) error {
-	return driftline.Errorf(driftline.DataLoss, "artifact %q %s", a.Path, what).
-		WithRef(driftline.ArtifactRef(a.SHA256)).WithHint("restore the file from a backup, or log the artifact again")
+// RemoveArtifacts takes a file, a folder, or, for "", everything from a run or a logged
+// model, and returns what that was. The bytes go with the next collection, unless somebody
+// else has them: another run, or a model that was registered from them.
+func (e *Engine) RemoveArtifacts(owner driftline.Ref, path, by, reason string) ([]driftline.Artifact, error) {
+	if path != "" {
+		if err := registry.CheckArtifactPath(path); err != nil {
+			return nil, err
+		}
+	}
+	if err := e.begin(); err != nil {
+		return nil, err
+	}
+	defer e.end()
+	return e.registry.RemoveArtifacts(owner, path, by, reason)
+}
+
+// CollectArtifacts removes contents that nobody needs and that are older than grace, and
+// uploads that nobody went on with for as long. A content that is just being uploaded is
+// left alone, whatever its age.
+func (e *Engine) CollectArtifacts(ctx context.Context, grace time.Duration) (driftline.ArtifactCollection, error) {
+	if grace < 0 {
+		return driftline.ArtifactCollection{}, driftline.Errorf(driftline.Invalid, "the grace of %s is negative", grace).
+			WithHint("0 collects all that nobody needs now")
+	}
+	if err := e.begin(); err != nil {
+		return driftline.ArtifactCollection{}, err
+	}
+	defer e.end()
+	return e.collectArtifacts(ctx, grace)
+}
+
+func (e *Engine) collectArtifacts(ctx context.Context, grace time.Duration) (driftline.ArtifactCollection, error) {
+	var done driftline.ArtifactCollection
+	uploads, err := e.expireUploads(grace)
+	if err != nil {
+		return done, err
+	}
+	done.Uploads = uploads
+	// Files carry the machine's time, so their ages are told by it, and not by the engine's clock.
+	collected, err := e.contents.Collect(ctx, time.Now().Add(-grace), e.contentNeeded)
+	done.Contents, done.Bytes = collected.Contents, collected.Bytes
+	return done, err
+}
+
+// contentNeeded reports whether somebody has a content, as far as that is durable: what
+// takes a content from its last owner must not be forgotten after the bytes are gone.
+func (e *Engine) contentNeeded(sha256 string) (bool, error) {
+	used, err := e.registry.ArtifactUsed(sha256)
+	if used || err != nil {
+		return true, err
+	}
+	if err := e.registry.Settle(); err != nil {
+		return true, err
+	}
+	return e.registry.ArtifactUsed(sha256)
 }

@@ -23,6 +23,7 @@ import (
 	"github.com/driftline/driftline/notify"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/storage/blobs"
 	"github.com/driftline/driftline/storage/columns"
 	"github.com/driftline/driftline/storage/durable"
 	"github.com/driftline/driftline/storage/kv"
@@ -100,12 +101,14 @@ type Engine struct {
 	online   *online.Store
 	query    *query.DB
 	registry *registry.Registry
+	contents contentStore // of artifacts
 
 	sequence    atomic.Uint64 // of the next row written
 	unrecovered uint64        // sequence after the rows of intents that are damaged, or whose view is
 	writes      keyedMutex    // by view and idempotency key
 	tables      keyedMutex    // by table: one committer at a time
 
+	uploads        keyedMutex // by upload, and by upload and part
 	profileSources keyedMutex // by source: one writer of profiles at a time
 	threads        int        // of one scan
 
@@ -175,6 +178,9 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		return e, err
 	}
 	e.online = online.New(e.kv)
+	if e.contents, err = blobs.Open(filepath.Join(dir, "artifacts")); err != nil {
+		return e, err
+	}
 	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now}); err != nil {
 		return e, err
 	}
@@ -232,6 +238,9 @@ func (e *Engine) load(ctx context.Context) error {
 		e.cold.add(view.Name) // a crash may have come before its tiles were made
 	}
 	if err := e.loadResults(ctx); err != nil {
+		return err
+	}
+	if err := e.cleanUploads(); err != nil {
 		return err
 	}
 	return e.resumeErasures(ctx) // also in what was just loaded

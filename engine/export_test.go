@@ -251,3 +251,14 @@ var EvaluationSteps = []string{stepPaneCompared, stepPaneDecided, stepPaneRecord
 
 // FlushResults moves the results of monitors into a file.
 func (e *Engine) FlushResults(ctx context.Context) error { return e.flushResults(ctx) }
+
+// LosePieces removes the checksums of the pieces of contents, as if they were stored before
+// there were any.
+func (e *Engine) LosePieces(t interface{ Fatal(...any) }) {
+	batch := e.kv.NewBatch()
+	defer batch.Close()
+	batch.DeletePrefix([]byte{kv.ContentPieces})
+	if err := batch.Commit(); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -92,7 +92,8 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 	}
 	failed = errors.Join(failed, e.warmWindows(ctx))
 	if expire {
-		failed = errors.Join(failed, e.mendAll(ctx), e.expireOnline(ctx), e.expireHistories(ctx))
+		_, err := e.collectArtifacts(ctx, orphanGrace)
+		failed = errors.Join(failed, err, e.mendAll(ctx), e.expireOnline(ctx), e.expireHistories(ctx))
 	}
 	return failed
 }

@@ -43,8 +43,9 @@ var metaTables = []metaTable{
 	{"alerts", []metaColumn{{"id", text}, {"monitor", text}, {"version", integer}, {"severity", text}, {"state", text},
 		{"raised", instant}, {"resolved", instant}, {"resolved_by", text}, {"from_ts", instant}, {"to_ts", instant}, {"panes", integer},
 		{"acknowledged", instant}, {"acknowledged_by", text}, {"snoozed_until", instant}}, alertRows},
+	{"alias_history", aliasHistoryColumns, aliasHistoryRows},
 	{"aliases", []metaColumn{{"model", text}, {"alias", text}, {"version", integer}}, aliasRows},
-	{"artifacts", []metaColumn{{"run_id", text}, {"path", text}, {"size", integer}, {"sha256", text}}, artifactRows},
+	{"artifacts", artifactColumns, artifactRows},
 	{"checks", []metaColumn{{"view", text}, {"time", instant}, {"entities", integer}, {"moments", integer}, {"values", integer},
 		{"differences", integer}}, checkRows},
 	{"dataset_columns", []metaColumn{{"name", text}, {"version", integer}, {"column", text}, {"type", text}, {"nulls", integer},
@@ -63,8 +64,11 @@ var metaTables = []metaTable{
 	{"materializations", []metaColumn{{"id", text}, {"views", text}, {"start_ts", instant}, {"end_ts", instant}, {"state", text},
 		{"rows", integer}, {"total", integer}, {"started", instant}, {"ended", instant}, {"error", text}}, materializationRows},
 	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}, {"step", integer}, {"time", instant}}, metricRows},
-	{"model_versions", []metaColumn{{"model", text}, {"version", integer}, {"run_id", text}, {"created", instant},
-		{"artifact", text}, {"sha256", text}, {"description", text}}, modelRows},
+	{"logged_models", loggedModelColumns, loggedModelRows},
+	{"model_checks", modelCheckColumns, modelCheckRows},
+	{"model_tags", []metaColumn{{"model", text}, {"version", integer}, {"key", text}, {"value", text}}, modelTagRows},
+	{"model_versions", modelVersionColumns, modelVersionRows},
+	{"models", modelColumns, modelRows},
 	{"monitor_panes", []metaColumn{{"monitor", text}, {"version", integer}, {"pane_start", instant}, {"pane_end", instant}, {"due", instant},
 		{"evaluated", instant}, {"evaluation", integer}, {"evidence", integer}, {"outcome", text}, {"rows", integer}, {"reference_rows", integer},
 		{"compared", integer}, {"drifted", integer}, {"phase", text}, {"alert", text}, {"error", text}}, paneRows},
@@ -81,6 +85,7 @@ var metaTables = []metaTable{
 		{"schema", text}, {"profile", text}}, runDatasetRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
 		{"started", instant}, {"ended", instant}, {"experiment_id", text}, {"user", text}, {"lifecycle_stage", text}}, runRows},
+	{"stage_history", stageHistoryColumns, stageHistoryRows},
 	{"snapshot_tags", []metaColumn{{"table", text}, {"tag", text}, {"snapshot_id", integer}}, snapshotTagRows},
 	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
 		{"rows", integer}, {"files", integer}}, snapshotRows},
@@ -208,27 +213,6 @@ func snapshotTagRows(e *Engine, add func(...any)) error {
 	})
 }
 
-func aliasRows(e *Engine, add func(...any)) error {
-	return eachModelVersion(e, func(m *driftline.ModelVersion) {
-		for _, alias := range m.Aliases {
-			add(string(m.Model), string(alias), int64(m.Version))
-		}
-	})
-}
-
-func eachModelVersion(e *Engine, visit func(*driftline.ModelVersion)) error {
-	for _, model := range e.registry.Models() {
-		versions, err := e.registry.ModelVersions(model.Name)
-		if err != nil {
-			return err
-		}
-		for i := range versions {
-			visit(&versions[i])
-		}
-	}
-	return nil
-}
-
 func eachRun(e *Engine, visit func(*driftline.Run)) error {
 	for run, err := range e.registry.EachRun("") {
 		if err != nil {
@@ -237,14 +221,6 @@ func eachRun(e *Engine, visit func(*driftline.Run)) error {
 		visit(run)
 	}
 	return nil
-}
-
-func artifactRows(e *Engine, add func(...any)) error {
-	return eachRun(e, func(r *driftline.Run) {
-		for _, a := range r.Artifacts {
-			add(string(r.ID), a.Path, a.Size, a.SHA256)
-		}
-	})
 }
 
 func datasetRows(e *Engine, add func(...any)) error {
@@ -362,12 +338,6 @@ func metricRows(e *Engine, add func(...any)) error {
 		for _, m := range r.Last {
 			add(string(r.ID), m.Key, float64(m.Value), m.Step, m.Time)
 		}
-	})
-}
-
-func modelRows(e *Engine, add func(...any)) error {
-	return eachModelVersion(e, func(m *driftline.ModelVersion) {
-		add(string(m.Model), int64(m.Version), string(m.Run), m.Created, m.Artifact.Path, m.Artifact.SHA256, m.Description)
 	})
 }
 

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"reflect"
 	"strings"
@@ -56,6 +57,13 @@ func TestRebuiltStateIsTheSame(t *testing.T) {
 			if !reflect.DeepEqual(rebuilt.modelMetrics, r.modelMetrics) {
 				t.Errorf("rebuilt metrics of models are %v, were %v", rebuilt.modelMetrics, r.modelMetrics)
 			}
+			before := artifactIndex(t, r)
+			if err := r.rebuildArtifacts(); err != nil {
+				t.Fatal(err)
+			}
+			if after := artifactIndex(t, r); !maps.Equal(before, after) {
+				t.Errorf("rebuilt index of artifacts is\n%v\nwas\n%v", after, before)
+			}
 			if rebuilt.newest != r.newest {
 				t.Errorf("rebuilt ledger ends at %v, was %v", rebuilt.newest, r.newest)
 			}
@@ -77,6 +85,20 @@ func runsAsRead(r *Registry, s *state) []*driftline.Run {
 }
 
 // same compares table by table, to name the one that differs, all but the runs.
+// artifactIndex is the index of artifacts, key by key.
+func artifactIndex(t *testing.T, r *Registry) map[string]string {
+	t.Helper()
+	rows := map[string]string{}
+	for pair, err := range r.db.ScanPrefix([]byte{kv.ArtifactIndex}) {
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows[string(pair.Key)] = string(pair.Value)
+	}
+	return rows
+}
+
+// same compares table by table, to name the one that differs.
 func same(t *testing.T, what string, got, want *state) {
 	t.Helper()
 	for name, tables := range map[string][2]any{
@@ -87,7 +109,6 @@ func same(t *testing.T, what string, got, want *state) {
 		"snapshots":   {got.snapshots, want.snapshots},
 		"newest":      {got.newest, want.newest},
 		"files":       {got.files, want.files},
-		"artifacts":   {got.artifacts, want.artifacts},
 		"datasets":    {got.datasets, want.datasets},
 		"runIDs":      {got.runIDs, want.runIDs},
 		"described":   {got.described, want.described},
@@ -98,6 +119,9 @@ func same(t *testing.T, what string, got, want *state) {
 		"monitors":    {got.monitors, want.monitors},
 		"watches":     {got.watches, want.watches},
 		"alerts":      {got.alerts, want.alerts},
+		"numbered":    {got.numbered, want.numbered},
+		"retired":     {got.retired, want.retired},
+		"logged":      {got.logged, want.logged},
 	} {
 		if !reflect.DeepEqual(tables[0], tables[1]) {
 			t.Errorf("%s %s are %v, want %v", what, name, tables[0], tables[1])
@@ -122,7 +146,7 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 	digest := strings.Repeat(fmt.Sprint(pick(10)), 64)
 	path := fmt.Sprint("file", pick(3))
 	id := driftline.ExperimentID(fmt.Sprint(pick(4)))
-	switch pick(13) {
+	switch pick(15) {
 	case 10:
 		return randomExperiment(random, r, id)
 	case 11:
@@ -146,7 +170,7 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 		return err
 	case 3:
 		if pick(4) > 0 {
-			return r.AddArtifact(run, driftline.Artifact{Path: path, Size: int64(pick(9)), SHA256: digest})
+			return r.AddArtifact(nil, run, driftline.Artifact{Path: path, Size: int64(pick(9)), SHA256: digest})
 		}
 		_, err := r.FinishRun(run, []driftline.RunStatus{driftline.RunFinished, driftline.RunFailed}[pick(2)])
 		return err
@@ -163,6 +187,8 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 		return err
 	case 6:
 		return randomEvaluation(random, r)
+	case 13, 14:
+		return randomModelChange(random, r, model)
 	}
 	tx := r.Begin()
 	defer tx.Discard()
@@ -221,6 +247,47 @@ func randomChange(random *rand.Rand, r *Registry, id driftline.RunID) (err error
 			ModelInputs: []string{fmt.Sprint("m-", random.IntN(2))},
 			Metrics:     []driftline.Metric{{Key: "m", Value: 1, Step: 1, Model: "m-1"}, {Key: "m", Value: 2, Step: 2}, {Key: fmt.Sprint("m", random.IntN(9)), Value: 2}},
 		})
+	}
+	return err
+}
+
+// randomModelChange does what can be done to a model besides registering and moving aliases.
+func randomModelChange(random *rand.Rand, r *Registry, model driftline.ModelName) error {
+	pick := func(n int) int { return random.IntN(n) }
+	version := fmt.Sprint(1 + pick(3))
+	note := fmt.Sprint("note ", pick(3))
+	var err error
+	switch pick(14) {
+	case 0:
+		_, err = r.CreateModel(driftline.RegisteredModelSpec{Name: model, Description: note})
+	case 1:
+		_, err = r.ChangeModel(model, driftline.ModelChange{Description: &note, Tags: map[string]string{"a": note}, RemoveTags: []string{"b"}})
+	case 2:
+		_, err = r.RenameModel(model, driftline.ModelName(fmt.Sprint("model ", pick(4))), "ada")
+	case 3:
+		if pick(4) == 0 {
+			err = r.DeleteModel(model, "ada", note)
+		}
+	case 4:
+		_, err = r.ChangeModelVersion(model, version, driftline.ModelChange{Tags: map[string]string{"b": note}})
+	case 5:
+		err = r.DeleteModelVersion(model, version, "ada", "")
+	case 6:
+		_, err = r.MoveStage(model, version, driftline.StageMove{Stage: driftline.ModelStages[pick(4)], ArchiveExisting: pick(2) == 0})
+	case 7:
+		_, err = r.RollbackAlias(model, driftline.Alias(fmt.Sprint("alias", pick(2))), driftline.AliasRollback{})
+	case 8:
+		_, err = r.SetModelGate(model, driftline.ModelGate{Alias: "alias1", Checks: []string{"auc", "drift"}[:pick(3)], Approvals: pick(2)}, "", "")
+	case 9:
+		_, err = r.AddModelCheck(model, version, driftline.ModelCheck{Name: []string{"auc", "drift"}[pick(2)], Passed: pick(3) > 0})
+	case 10:
+		_, err = r.AddModelApproval(model, version, driftline.ModelApproval{Alias: "alias1", Decision: driftline.ApprovalGiven, By: "bob"})
+	case 11:
+		_, err = r.MoveAlias(model, "alias0", driftline.AliasMove{})
+	case 12:
+		_, err = r.RegisterModel(driftline.ModelSpec{Model: model, Source: fmt.Sprintf("models:/%s/%s", model, version)})
+	case 13:
+		_, err = r.RemoveArtifacts(driftline.RunRef(driftline.RunID(fmt.Sprintf("exp-%d-%d", pick(2), 1+pick(8)))), fmt.Sprint("file", pick(3)), "", "")
 	}
 	return err
 }

@@ -43,6 +43,23 @@ const (
 	PaneEvaluated     Kind = "pane.evaluated"     // paneEvaluated; its Ref is that of the monitor
 	AlertChanged      Kind = "alert.changed"      // alertChanged
 	NoticeSettled     Kind = "notice.settled"     // noticeSettled; its Ref is that of the alert
+
+	// Models and their files. The Ref of model.created, changed, renamed, deleted and gated
+	// has no version; renamed is of the old name.
+	ArtifactRemoved Kind = "artifact.removed"      // artifactRemoved; its Ref is whose it was
+	LoggedCreated   Kind = "logged_model.created"  // loggedModelCreated
+	LoggedChanged   Kind = "logged_model.changed"  // driftline.LoggedModelChange
+	LoggedDeleted   Kind = "logged_model.deleted"  // modelDeleted
+	ModelCreated    Kind = "model.created"         // driftline.RegisteredModelSpec
+	ModelChanged    Kind = "model.changed"         // driftline.ModelChange
+	ModelRenamed    Kind = "model.renamed"         // modelRenamed
+	ModelDeleted    Kind = "model.deleted"         // modelDeleted
+	ModelGated      Kind = "model.gated"           // modelGated
+	ModelChecked    Kind = "model.checked"         // driftline.ModelCheck, of a version
+	ModelApproved   Kind = "model.approved"        // driftline.ModelApproval, of a version
+	VersionChanged  Kind = "model_version.changed" // driftline.ModelChange
+	VersionDeleted  Kind = "model_version.deleted" // modelDeleted
+	VersionStaged   Kind = "model_version.staged"  // versionStaged
 )
 
 // Line is one thing that happened. Whoever appends a line fills in Kind, Ref,

@@ -1,11 +1,14 @@
 package registry
 
 import (
+	"cmp"
+	"encoding/hex"
 	"slices"
 	"strconv"
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
 )
 
 // graph is the inputs of the ledger's lines: an edge goes from a thing to what it
@@ -23,6 +26,10 @@ func newGraph() *graph { return &graph{number: map[driftline.Ref]int32{}} }
 // edges: it is what it says now.
 func (g *graph) add(line *Line) {
 	from := g.node(line.Ref)
+	if line.Kind == ModelRenamed {
+		g.rename(line)
+		return
+	}
 	if defines(line.Kind) {
 		g.clear(from)
 	}
@@ -33,6 +40,21 @@ func (g *graph) add(line *Line) {
 		}
 		g.up[from] = append(g.up[from], to)
 		g.down[to] = append(g.down[to], from)
+	}
+}
+
+// rename gives the versions of a model their new names. The old ones still lead to them.
+func (g *graph) rename(line *Line) {
+	renamed, err := body[modelRenamed](line)
+	if err != nil {
+		return // the fold has refused the line
+	}
+	for n, ref := range g.nodes {
+		if ref.Kind == driftline.KindModel && ref.Name == line.Ref.Name {
+			ref.Name = string(renamed.To)
+			g.nodes[n] = ref
+			g.number[ref] = int32(n)
+		}
 	}
 }
 
@@ -129,6 +151,11 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindMonitor, driftline.KindDataset}:   "compared with",
 	{driftline.KindMonitor, driftline.KindSnapshot}:  "read snapshot",
 	{driftline.KindAlert, driftline.KindMonitor}:     "raised by",
+
+	{driftline.KindModel, driftline.KindModel}:          "copied from",
+	{driftline.KindModel, driftline.KindLoggedModel}:    "registered from",
+	{driftline.KindLoggedModel, driftline.KindRun}:      "logged by",
+	{driftline.KindArtifact, driftline.KindLoggedModel}: "part of",
 }
 
 func edgeKind(from, to driftline.Ref) string {
@@ -163,15 +190,15 @@ func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirecti
 	refs, edges := r.graph.walk(root, direction, depth)
 	nodes := make([]driftline.LineageNode, len(refs))
 	for i, ref := range refs {
-		nodes[i] = driftline.LineageNode{Ref: ref, Facts: r.durable.facts(ref)}
+		nodes[i] = driftline.LineageNode{Ref: ref, Facts: r.facts(ref)}
 	}
 	return driftline.Lineage{Root: root, Nodes: nodes, Edges: edges}, nil
 }
 
 // lineageRoot resolves ref, which must be something that the ledger speaks of.
 func (r *Registry) lineageRoot(ref driftline.Ref) (driftline.Ref, error) {
-	if _, ok := r.graph.number[ref]; ok && ref.Version != "" {
-		return ref, nil
+	if n, ok := r.graph.number[ref]; ok && ref.Version != "" {
+		return r.graph.nodes[n], nil // a model may have been renamed
 	}
 	root, err := r.durable.resolveRef(ref)
 	if err != nil {
@@ -233,6 +260,9 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return s.resolveDataset(ref)
 	case driftline.KindModel:
 		return s.resolveModel(ref)
+	case driftline.KindLoggedModel:
+		_, err := s.loggedModel(driftline.LoggedModelID(ref.Name))
+		return ref, err
 	case driftline.KindSnapshot:
 		return s.resolveSnapshot(ref)
 	case driftline.KindFile, driftline.KindArtifact:
@@ -273,7 +303,7 @@ func (s *state) resolveModel(ref driftline.Ref) (driftline.Ref, error) {
 	if err != nil {
 		return driftline.Ref{}, err
 	}
-	return driftline.ModelRef(m.name, version), nil
+	return version.Ref(), nil
 }
 
 func (s *state) resolveSnapshot(ref driftline.Ref) (driftline.Ref, error) {
@@ -308,6 +338,14 @@ func (s *state) resolveAll(refs []driftline.Ref) ([]driftline.Ref, error) {
 	return distinct(resolved), nil
 }
 
+// facts are those of the state and of the index. The caller holds published.
+func (r *Registry) facts(ref driftline.Ref) map[string]string {
+	if ref.Kind == driftline.KindArtifact {
+		return r.artifactFacts(ref.Name)
+	}
+	return r.durable.facts(ref)
+}
+
 // facts returns the few things worth showing beside a name. Numbers are in
 // decimal, times RFC 3339, hashes the first 12 digits.
 func (s *state) facts(ref driftline.Ref) map[string]string {
@@ -328,8 +366,8 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.runFacts(driftline.RunID(ref.Name))
 	case driftline.KindExperiment:
 		return s.experimentFacts(driftline.ExperimentID(ref.Name))
-	case driftline.KindArtifact:
-		return s.artifactFacts(ref)
+	case driftline.KindLoggedModel:
+		return s.loggedModelFacts(driftline.LoggedModelID(ref.Name))
 	case driftline.KindModel:
 		return s.modelFacts(ref)
 	case driftline.KindMonitor:
@@ -438,12 +476,44 @@ func (s *state) experimentFacts(id driftline.ExperimentID) map[string]string {
 	return map[string]string{"name": clip(string(e.name)), "runs": strconv.Itoa(len(e.runs))}
 }
 
-func (s *state) artifactFacts(ref driftline.Ref) map[string]string {
-	artifact, ok := s.artifacts[ref]
+// artifactFacts is nil for a content that nobody has any more.
+func (r *Registry) artifactFacts(sha256 string) map[string]string {
+	digest, err := hex.DecodeString(sha256)
+	if err != nil {
+		return nil
+	}
+	prefix := hashPrefix(digest)
+	for pair, err := range r.db.ScanPrefix(prefix) {
+		if err != nil {
+			return nil
+		}
+		owner, rest, err := kv.TakeString(pair.Key[len(prefix):])
+		if err != nil {
+			return nil
+		}
+		path, _, err := kv.TakeString(rest)
+		if err != nil {
+			return nil
+		}
+		row, err := r.db.Get(artifactKey(owner, path))
+		if err != nil || row == nil {
+			return nil
+		}
+		artifact, err := decodeArtifact(path, row)
+		if err != nil {
+			return nil
+		}
+		return map[string]string{"bytes": strconv.FormatInt(artifact.Size, 10), "path": artifact.Path}
+	}
+	return nil
+}
+
+func (s *state) loggedModelFacts(id driftline.LoggedModelID) map[string]string {
+	m, ok := s.logged[id]
 	if !ok {
 		return nil
 	}
-	return map[string]string{"bytes": strconv.FormatInt(artifact.Size, 10), "path": artifact.Path}
+	return map[string]string{"created": instant(m.Created), "experiment": string(m.ExperimentID), "name": clip(m.Name), "status": string(m.Status)}
 }
 
 func (s *state) modelFacts(ref driftline.Ref) map[string]string {
@@ -455,12 +525,13 @@ func (s *state) modelFacts(ref driftline.Ref) map[string]string {
 	if err != nil {
 		return nil
 	}
-	if _, err := m.version(number); err != nil {
+	stored, err := m.version(number)
+	if err != nil {
 		return nil
 	}
-	version := m.copyVersion(number)
+	version := m.copyVersion(stored)
 	facts := map[string]string{
-		"artifact":     version.Artifact.Path,
+		"artifact":     cmp.Or(version.Artifact.Path, version.Source),
 		"content_hash": short(version.Artifact.SHA256),
 		"created":      instant(version.Created),
 		"version":      ref.Version,

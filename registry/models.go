@@ -3,188 +3,297 @@ package registry
 import (
 	"cmp"
 	"maps"
-	"regexp"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
+
+	"golang.org/x/text/unicode/norm"
 
 	"github.com/driftline/driftline"
 )
 
 // model is everything recorded of one registered model.
 type model struct {
-	name     driftline.ModelName
-	versions []*driftline.ModelVersion // by version, from 1; without Aliases
-	aliases  map[driftline.Alias]int
-	history  []AliasChange
+	id          uint64 // the ledger line that made it
+	name        driftline.ModelName
+	created     time.Time
+	updated     time.Time
+	by          string
+	description string
+	tags        map[string]string
+	versions    []*driftline.ModelVersion // those that are there, by version; without Aliases
+	aliases     map[driftline.Alias]int
+	moves       []driftline.AliasChange // of aliases, in the order of the lines
+	staged      []driftline.StageChange
+	gates       []driftline.ModelGate // by target
+	deleted     time.Time             // zero while it is there
 }
 
-// Model is one registered model at a glance.
-type Model struct {
-	Name     driftline.ModelName     `json:"name"`
-	Versions int                     `json:"versions"`
-	Newest   driftline.ModelVersion  `json:"newest"`
-	Aliases  map[driftline.Alias]int `json:"aliases,omitempty"` // → version
+// numbering is how far the versions under a name have been counted. A name that a model
+// gave up counts on, so that model/late@2 is one thing for ever.
+type numbering struct {
+	last  int
+	model uint64 // the id of the model that the versions were, or are, of
 }
 
-// AliasChange is one move of an alias. It was at From (0: nowhere) and went to To.
-type AliasChange struct {
-	Sequence uint64          `json:"seq"` // of the ledger line
-	Time     time.Time       `json:"time"`
-	Alias    driftline.Alias `json:"alias"`
-	From     int             `json:"from"`
-	To       int             `json:"to"`
-	Reason   string          `json:"reason,omitempty"`
-}
+// The bodies of lines about models.
+type (
+	modelRenamed struct {
+		To driftline.ModelName `json:"to"`
+		By string              `json:"by,omitempty"`
+	}
+	modelDeleted struct { // of a model, or of a version
+		By     string `json:"by,omitempty"`
+		Reason string `json:"reason,omitempty"`
+	}
+)
 
-// aliasMoved is the body of alias.moved. The line's ref is the version it moved to.
-type aliasMoved struct {
-	Alias  driftline.Alias `json:"alias"`
-	From   int             `json:"from"`
-	To     int             `json:"to"`
-	Reason string          `json:"reason,omitempty"`
-}
+// Limits of what people write beside models; MLflow's are the same.
+const (
+	mostModelTag   = 100_000
+	mostModelWords = 100_000 // a description
+	mostPerson     = 250     // the name of who did something
+)
 
-// RegisterModel registers an artifact of a run as the next version of a model.
-func (r *Registry) RegisterModel(spec driftline.ModelSpec) (*driftline.ModelVersion, error) {
-	var version int
-	err := r.write(func(tx *Tx) (err error) {
-		version, err = tx.registerModel(spec)
-		return err
+// CreateModel registers a name without versions.
+func (r *Registry) CreateModel(spec driftline.RegisteredModelSpec) (*driftline.RegisteredModel, error) {
+	if err := checkModelSpec(&spec); err != nil {
+		return nil, err
+	}
+	err := r.write(func(tx *Tx) error {
+		if tx.r.head.models[spec.Name] != nil {
+			return driftline.Errorf(driftline.AlreadyExists, "model %q already exists", spec.Name).
+				WithRef(driftline.ModelRef(spec.Name, 0)).WithHint("register a version of it, or choose another name")
+		}
+		return tx.createModel(spec)
 	})
 	if err != nil {
 		return nil, err
 	}
-	return r.ModelVersion(spec.Model, strconv.Itoa(version))
+	return r.Model(spec.Name)
 }
 
-func (tx *Tx) registerModel(spec driftline.ModelSpec) (int, error) {
-	if err := driftline.CheckName("model", spec.Model); err != nil {
-		return 0, err
+func checkModelSpec(spec *driftline.RegisteredModelSpec) error {
+	if err := driftline.CheckModelName(spec.Name); err != nil {
+		return err
 	}
-	if err := checkNotes("model", spec.Model, spec.Description, "", spec.Tags); err != nil {
-		return 0, err
-	}
-	run, err := tx.r.head.run(spec.Run)
-	if err != nil {
-		return 0, err
-	}
-	artifact, err := artifactOf(run, spec.Artifact)
-	if err != nil {
-		return 0, err
-	}
-	version := driftline.ModelVersion{
-		Model: spec.Model, Version: 1, Run: run.id, Artifact: artifact,
-		Created: tx.time, Description: spec.Description, Tags: spec.Tags,
-	}
-	if m := tx.r.head.models[spec.Model]; m != nil {
-		version.Version = len(m.versions) + 1
-	}
-	inputs := []driftline.Ref{run.ref(), driftline.ArtifactRef(artifact.SHA256)}
-	_, err = tx.add(ModelRegistered, version.Ref(), inputs, version)
-	return version.Version, err
+	return checkModelNotes(spec.Name, spec.Description, spec.Tags, spec.By)
 }
 
-// artifactOf returns the artifact that the run logged under path.
-func artifactOf(run *run, path string) (driftline.Artifact, error) {
-	artifacts := run.extra().artifacts
-	known := make([]string, len(artifacts))
-	for i, a := range artifacts {
-		if a.Path == path {
-			return a, nil
+// checkModelNotes checks what people write beside a model or a version.
+func checkModelNotes(name driftline.ModelName, description string, tags map[string]string, by string) error {
+	err := checkLength("description", description, mostModelWords)
+	if err == nil {
+		err = checkPerson(by)
+	}
+	if err == nil {
+		err = checkModelTags(tags)
+	}
+	if err != nil {
+		return named("model", name, err)
+	}
+	return nil
+}
+
+func checkModelTags(tags map[string]string) error {
+	if len(tags) > mostTags {
+		return driftline.Errorf(driftline.Invalid, "%d tags are given, and at most %d are kept", len(tags), mostTags)
+	}
+	for _, key := range slices.Sorted(maps.Keys(tags)) {
+		if err := checkKey("tag", key); err != nil {
+			return err
 		}
-		known[i] = a.Path
+		if err := checkLength("tag "+key, tags[key], mostModelTag); err != nil {
+			return err
+		}
 	}
-	return driftline.Artifact{}, named("run", run.id, unknown("artifact", path, known, "log the model's file as an artifact first").WithRef(run.ref()))
+	return nil
 }
 
-// Artifact returns the artifact that a run logged under path.
-func (r *Registry) Artifact(id driftline.RunID, path string) (driftline.Artifact, error) {
-	var found *run
-	var err error
-	r.read(func(s *state) { found, err = s.run(id) })
-	if err != nil {
-		return driftline.Artifact{}, err
+func checkLength(what, text string, most int) error {
+	switch {
+	case len(text) > most:
+		return driftline.Errorf(driftline.Invalid, "%s has %d bytes, and at most %d are kept", what, len(text), most)
+	case !utf8.ValidString(text):
+		return driftline.Errorf(driftline.Invalid, "%s is not UTF-8", what)
 	}
-	return artifactOf(found, path)
+	return nil
 }
 
-func foldModel(s *state, line *Line) ([]effect, error) {
-	version, err := body[driftline.ModelVersion](line)
+func checkPerson(by string) error {
+	if err := checkLength("name of who does it", by, mostPerson); err != nil {
+		return err
+	}
+	if strings.ContainsFunc(by, isControl) {
+		return driftline.Errorf(driftline.Invalid, "the name of who does it has a control character")
+	}
+	return nil
+}
+
+// createModel adds a model whose name nobody has.
+func (tx *Tx) createModel(spec driftline.RegisteredModelSpec) error {
+	if err := tx.r.head.freeModelName(spec.Name); err != nil {
+		return err
+	}
+	_, err := tx.add(ModelCreated, driftline.ModelRef(spec.Name, 0), nil, spec)
+	return err
+}
+
+// freeModelName refuses names that people would take for one that there is: written with
+// other code points, or in other cases.
+func (s *state) freeModelName(name driftline.ModelName) error {
+	if err := checkComposed(name); err != nil {
+		return err
+	}
+	if other, taken := s.modelKeys[modelKey(name)]; taken && other != name {
+		return driftline.Errorf(driftline.AlreadyExists, "model %q already exists, and %q differs from it in case or form only", other, name).
+			WithRef(driftline.ModelRef(other, 0)).WithHint("use %q, or choose another name", other)
+	}
+	return nil
+}
+
+func checkComposed(name driftline.ModelName) error {
+	composed := norm.NFC.String(string(name))
+	if composed == string(name) {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "model name %q is written with combining characters (NFD)", name).
+		WithHint("write it in composed form (NFC), which looks the same: %q", composed)
+}
+
+// modelKey is what names that look alike have in common.
+func modelKey(name driftline.ModelName) string {
+	return strings.ToLower(norm.NFKC.String(string(name)))
+}
+
+func foldModelCreated(s *state, line *Line) ([]effect, error) {
+	spec, err := body[driftline.RegisteredModelSpec](line)
 	if err != nil {
 		return nil, err
 	}
-	next := model{name: version.Model}
-	if old := s.models[version.Model]; old != nil {
-		next = *old
-	}
-	next.versions = append(next.versions, version)
-	return []effect{putModel(&next)}, nil
+	m := newModel(spec.Name, line)
+	m.description, m.tags, m.by = spec.Description, spec.Tags, spec.By
+	return []effect{putModel(m), putModelKey(m.name)}, nil
+}
+
+func newModel(name driftline.ModelName, line *Line) *model {
+	return &model{id: line.Sequence, name: name, created: line.Time, updated: line.Time}
 }
 
 func putModel(m *model) effect {
 	return put(func(s *state) map[driftline.ModelName]*model { return s.models }, m.name, m)
 }
 
-// versionLike is what an alias must not look like, since it is used in a version's place.
-var versionLike = regexp.MustCompile(`^(?i:v?\d+|latest|newest)$`)
+func putModelKey(name driftline.ModelName) effect {
+	return put(func(s *state) map[string]driftline.ModelName { return s.modelKeys }, modelKey(name), name)
+}
 
-// MoveAlias points an alias at a version of a model and returns that version.
-// Where move.Expect is set and the alias points elsewhere, it is a Conflict and
-// nothing moves. Moving it to where it points already changes nothing.
-func (r *Registry) MoveAlias(name driftline.ModelName, alias driftline.Alias, move driftline.AliasMove) (*driftline.ModelVersion, error) {
-	if err := checkAlias(alias, move); err != nil {
+func putNumbering(name driftline.ModelName, n numbering) effect {
+	return put(func(s *state) map[driftline.ModelName]numbering { return s.numbered }, name, n)
+}
+
+// versionPlace is where the version is that a line registered.
+type versionPlace struct {
+	name    driftline.ModelName
+	version int
+}
+
+func putVersionLine(v *driftline.ModelVersion) effect {
+	return put(func(s *state) map[uint64]versionPlace { return s.versionLines }, v.Line, versionPlace{v.Model, v.Version})
+}
+
+// drop is the effect that takes key out of a table.
+func drop[K comparable, V any](table func(*state) map[K]V, key K) effect {
+	return func(s *state) effect {
+		old, had := table(s)[key]
+		if !had {
+			return func(*state) effect { return nil }
+		}
+		delete(table(s), key)
+		return put(table, key, old)
+	}
+}
+
+// changed returns a copy of m to be changed by a line.
+func (m *model) changed(line *Line) *model {
+	next := *m
+	next.updated = line.Time
+	return &next
+}
+
+// ChangeModel changes the description and the tags of a registered model.
+func (r *Registry) ChangeModel(name driftline.ModelName, change driftline.ModelChange) (*driftline.RegisteredModel, error) {
+	if err := checkModelChange(name, &change); err != nil {
 		return nil, err
 	}
-	err := r.write(func(tx *Tx) error { return tx.moveAlias(name, alias, move) })
+	err := r.write(func(tx *Tx) error {
+		m, err := tx.r.head.model(name)
+		if err != nil {
+			return err
+		}
+		if !changesNotes(change, m.description, m.tags) {
+			return nil
+		}
+		if err := checkTagCount(m.tags, change); err != nil {
+			return named("model", name, err)
+		}
+		_, err = tx.add(ModelChanged, driftline.ModelRef(name, 0), nil, change)
+		return err
+	})
 	if err != nil {
 		return nil, err
 	}
-	return r.ModelVersion(name, strconv.Itoa(move.Version))
+	return r.Model(name)
 }
 
-func checkAlias(alias driftline.Alias, move driftline.AliasMove) error {
-	if err := driftline.CheckName("alias", alias); err != nil {
+func checkModelChange(name driftline.ModelName, change *driftline.ModelChange) error {
+	description := ""
+	if change.Description != nil {
+		description = *change.Description
+	}
+	if err := checkModelNotes(name, description, change.Tags, change.By); err != nil {
 		return err
 	}
-	if versionLike.MatchString(string(alias)) {
-		return driftline.Errorf(driftline.Invalid, "alias %q looks like a version", alias).
-			WithHint("use a word for the role of the version, for example champion")
+	for _, key := range change.RemoveTags {
+		if err := checkKey("tag", key); err != nil {
+			return named("model", name, err)
+		}
 	}
-	return checkText("reason", move.Reason)
+	return nil
 }
 
-func (tx *Tx) moveAlias(name driftline.ModelName, alias driftline.Alias, move driftline.AliasMove) error {
-	m, err := tx.r.head.model(name)
-	if err != nil {
-		return err
+func changesNotes(change driftline.ModelChange, description string, tags map[string]string) bool {
+	if change.Description != nil && *change.Description != description || len(newPairs(tags, change.Tags)) > 0 {
+		return true
 	}
-	if _, err := m.version(move.Version); err != nil {
-		return err
+	return slices.ContainsFunc(change.RemoveTags, func(key string) bool { _, has := tags[key]; return has })
+}
+
+func checkTagCount(tags map[string]string, change driftline.ModelChange) error {
+	if len(withTags(tags, change)) > mostTags {
+		return driftline.Errorf(driftline.Invalid, "it would have more than %d tags", mostTags)
 	}
-	at := m.aliases[alias]
-	if move.Expect != nil && *move.Expect != at {
-		return driftline.Errorf(driftline.Conflict, "model %q: alias %q is at %s, not at %s", name, alias, versionWord(at), versionWord(*move.Expect)).
-			WithRef(driftline.ModelRef(name, at)).
-			WithHint("somebody moved it; look at its history and decide again")
+	return nil
+}
+
+// withTags returns tags as they are after a change, as a map of its own.
+func withTags(tags map[string]string, change driftline.ModelChange) map[string]string {
+	out := map[string]string{}
+	maps.Copy(out, tags)
+	for _, key := range change.RemoveTags {
+		delete(out, key)
 	}
-	if at == move.Version {
+	maps.Copy(out, change.Tags)
+	if len(out) == 0 {
 		return nil
 	}
-	_, err = tx.add(AliasMoved, driftline.ModelRef(name, move.Version), nil,
-		aliasMoved{Alias: alias, From: at, To: move.Version, Reason: move.Reason})
-	return err
+	return out
 }
 
-func versionWord(version int) string {
-	if version == 0 {
-		return "no version"
-	}
-	return "version " + strconv.Itoa(version)
-}
-
-func foldAlias(s *state, line *Line) ([]effect, error) {
-	moved, err := body[aliasMoved](line)
+func foldModelChanged(s *state, line *Line) ([]effect, error) {
+	change, err := body[driftline.ModelChange](line)
 	if err != nil {
 		return nil, err
 	}
@@ -192,73 +301,172 @@ func foldAlias(s *state, line *Line) ([]effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	next := *m
-	next.aliases = maps.Clone(m.aliases)
-	if next.aliases == nil {
-		next.aliases = map[driftline.Alias]int{}
+	next := m.changed(line)
+	if change.Description != nil {
+		next.description = *change.Description
 	}
-	next.aliases[moved.Alias] = moved.To
-	next.history = append(m.history, AliasChange{
-		Sequence: line.Sequence, Time: line.Time,
-		Alias: moved.Alias, From: moved.From, To: moved.To, Reason: moved.Reason,
+	next.tags = withTags(m.tags, *change)
+	return []effect{putModel(next)}, nil
+}
+
+// RenameModel gives a model another name. It keeps everything: versions, aliases, files,
+// history and lineage; references to it under the old name stay understood in lineage.
+func (r *Registry) RenameModel(name, to driftline.ModelName, by string) (*driftline.RegisteredModel, error) {
+	if err := cmp.Or(driftline.CheckModelName(to), checkPerson(by)); err != nil {
+		return nil, err
+	}
+	err := r.write(func(tx *Tx) error {
+		m, err := tx.r.head.model(name)
+		if err != nil || name == to {
+			return err
+		}
+		if err := tx.r.head.canRename(m, to); err != nil {
+			return err
+		}
+		_, err = tx.add(ModelRenamed, driftline.ModelRef(name, 0), nil, modelRenamed{To: to, By: by})
+		return err
 	})
-	return []effect{putModel(&next)}, nil
+	if err != nil {
+		return nil, err
+	}
+	return r.Model(to)
+}
+
+func (s *state) canRename(m *model, to driftline.ModelName) error {
+	if s.models[to] != nil {
+		return driftline.Errorf(driftline.AlreadyExists, "model %q already exists", to).WithRef(driftline.ModelRef(to, 0)).
+			WithHint("choose another name for %q", m.name)
+	}
+	if err := checkComposed(to); err != nil {
+		return err
+	}
+	if modelKey(to) != modelKey(m.name) {
+		if err := s.freeModelName(to); err != nil {
+			return err
+		}
+	}
+	if n := s.numbered[to]; n.last > 0 && n.model != m.id && s.numbered[m.name].last > 0 {
+		return driftline.Errorf(driftline.AlreadyExists, "another model was named %q before it was deleted, and its versions are in lineage", to).
+			WithRef(driftline.ModelRef(to, 0)).WithHint("choose a name that was never used")
+	}
+	return nil
+}
+
+func foldModelRenamed(s *state, line *Line) ([]effect, error) {
+	renamed, err := body[modelRenamed](line)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.model(driftline.ModelName(line.Ref.Name))
+	if err != nil {
+		return nil, err
+	}
+	next := m.changed(line)
+	next.name = renamed.To
+	next.versions = make([]*driftline.ModelVersion, len(m.versions))
+	for i, v := range m.versions {
+		version := *v
+		version.Model = renamed.To
+		next.versions[i] = &version
+	}
+	effects := []effect{
+		drop(func(s *state) map[driftline.ModelName]*model { return s.models }, m.name),
+		drop(func(s *state) map[string]driftline.ModelName { return s.modelKeys }, modelKey(m.name)),
+		putModel(next), putModelKey(next.name),
+	}
+	for _, v := range next.versions {
+		effects = append(effects, putVersionLine(v))
+	}
+	if n := s.numbered[m.name]; n.last > 0 {
+		effects = append(effects, putNumbering(next.name, numbering{last: n.last, model: m.id}))
+	}
+	return effects, nil
+}
+
+// DeleteModel takes a registered model away, with its versions and aliases. The ledger,
+// the history of its aliases and lineage keep that it was; its name may be registered
+// again, and its versions then count on.
+func (r *Registry) DeleteModel(name driftline.ModelName, by, reason string) error {
+	if err := cmp.Or(checkPerson(by), checkText("reason", reason)); err != nil {
+		return err
+	}
+	return r.write(func(tx *Tx) error {
+		if _, err := tx.r.head.model(name); err != nil {
+			return err
+		}
+		_, err := tx.add(ModelDeleted, driftline.ModelRef(name, 0), nil, modelDeleted{By: by, Reason: reason})
+		return err
+	})
+}
+
+func foldModelDeleted(s *state, line *Line) ([]effect, error) {
+	gone, err := body[modelDeleted](line)
+	if err != nil {
+		return nil, err
+	}
+	m, err := s.model(driftline.ModelName(line.Ref.Name))
+	if err != nil {
+		return nil, err
+	}
+	last := m.changed(line)
+	last.deleted = line.Time
+	last.dropAliases(line, 0, gone)
+	last.versions = nil
+	retired := append(slices.Clone(s.retired[m.name]), last)
+	return []effect{
+		drop(func(s *state) map[driftline.ModelName]*model { return s.models }, m.name),
+		drop(func(s *state) map[string]driftline.ModelName { return s.modelKeys }, modelKey(m.name)),
+		put(func(s *state) map[driftline.ModelName][]*model { return s.retired }, m.name, retired),
+	}, nil
+}
+
+// dropAliases takes the aliases of a version away, of all for 0, and notes it.
+func (m *model) dropAliases(line *Line, version int, gone *modelDeleted) {
+	aliases := maps.Clone(m.aliases)
+	for _, alias := range slices.Sorted(maps.Keys(m.aliases)) {
+		at := m.aliases[alias]
+		if version != 0 && at != version {
+			continue
+		}
+		delete(aliases, alias)
+		m.moves = append(slices.Clip(m.moves), driftline.AliasChange{
+			Sequence: line.Sequence, Time: line.Time, Alias: alias, From: at,
+			Reason: cmp.Or(gone.Reason, versionWord(at)+" was deleted"), By: gone.By,
+		})
+	}
+	m.aliases = aliases
 }
 
 // Models returns every registered model, by name.
-func (r *Registry) Models() []Model {
-	found := []Model{}
+func (r *Registry) Models() []driftline.RegisteredModel {
+	found := []driftline.RegisteredModel{}
 	r.read(func(s *state) {
 		for _, m := range s.models {
-			found = append(found, Model{
-				Name: m.name, Versions: len(m.versions), Newest: *m.copyVersion(len(m.versions)), Aliases: maps.Clone(m.aliases),
-			})
+			found = append(found, *m.copy())
 		}
 	})
-	slices.SortFunc(found, func(a, b Model) int { return cmp.Compare(a.Name, b.Name) })
+	slices.SortFunc(found, func(a, b driftline.RegisteredModel) int { return cmp.Compare(a.Name, b.Name) })
 	return found
 }
 
-// ModelVersions returns every version of a model, oldest first.
-func (r *Registry) ModelVersions(name driftline.ModelName) ([]driftline.ModelVersion, error) {
+// Model returns one registered model.
+func (r *Registry) Model(name driftline.ModelName) (*driftline.RegisteredModel, error) {
 	m, err := r.model(name)
 	if err != nil {
 		return nil, err
 	}
-	versions := make([]driftline.ModelVersion, len(m.versions))
-	for i := range m.versions {
-		versions[i] = *m.copyVersion(i + 1)
-	}
-	return versions, nil
+	return m.copy(), nil
 }
 
-// ModelVersion returns the version of a model that selector names: a number
-// ("3"), an alias ("champion"), or the newest for "".
-func (r *Registry) ModelVersion(name driftline.ModelName, selector string) (*driftline.ModelVersion, error) {
-	m, err := r.model(name)
-	if err != nil {
-		return nil, err
+func (m *model) copy() *driftline.RegisteredModel {
+	out := &driftline.RegisteredModel{
+		Name: m.name, Created: m.created, Updated: m.updated, By: m.by, Description: m.description,
+		Tags: maps.Clone(m.tags), Versions: len(m.versions), Aliases: maps.Clone(m.aliases), Gates: slices.Clone(m.gates),
 	}
-	version, err := m.selected(selector)
-	if err != nil {
-		return nil, err
+	if newest := m.newest(); newest != nil {
+		out.Newest = m.copyVersion(newest)
 	}
-	return m.copyVersion(version), nil
-}
-
-// AliasHistory returns the moves of an alias, or of all aliases for "", oldest first.
-func (r *Registry) AliasHistory(name driftline.ModelName, alias driftline.Alias) ([]AliasChange, error) {
-	m, err := r.model(name)
-	if err != nil {
-		return nil, err
-	}
-	moves := []AliasChange{}
-	for _, change := range m.history {
-		if alias == "" || change.Alias == alias {
-			moves = append(moves, change)
-		}
-	}
-	return moves, nil
+	return out
 }
 
 func (r *Registry) model(name driftline.ModelName) (m *model, err error) {
@@ -270,42 +478,25 @@ func (s *state) model(name driftline.ModelName) (*model, error) {
 	if m, ok := s.models[name]; ok {
 		return m, nil
 	}
-	return nil, unknown("model", name, slices.Collect(maps.Keys(s.models)), "register a version first").
-		WithRef(driftline.ModelRef(clip(name), 0))
+	err := unknown("model", name, slices.Collect(maps.Keys(s.models)), "register a version first")
+	if retired := s.retired[name]; len(retired) > 0 {
+		err = err.WithHint("it was deleted on %s; its history is kept: driftline models history", instant(retired[len(retired)-1].deleted))
+	}
+	return nil, err.WithRef(driftline.ModelRef(clip(name), 0))
 }
 
-func (m *model) version(version int) (*driftline.ModelVersion, error) {
-	if version < 1 || version > len(m.versions) {
-		return nil, noVersion("model", string(m.name), strconv.Itoa(version), len(m.versions)).WithRef(driftline.ModelRef(m.name, version))
+// everyModel is the models of a name that are, and were, by age.
+func (s *state) everyModel(name driftline.ModelName) []*model {
+	found := slices.Clone(s.retired[name])
+	if m := s.models[name]; m != nil {
+		found = append(found, m)
 	}
-	return m.versions[version-1], nil
+	return found
 }
 
-// selected returns the number of the version that selector names.
-func (m *model) selected(selector string) (int, error) {
-	if selector == "" {
-		return len(m.versions), nil
+func versionWord(version int) string {
+	if version == 0 {
+		return "no version"
 	}
-	if at, ok := m.aliases[driftline.Alias(selector)]; ok {
-		return at, nil
-	}
-	if number, err := strconv.Atoi(selector); err == nil {
-		_, err := m.version(number)
-		return number, err
-	}
-	err := unknown("alias", driftline.Alias(selector), slices.Collect(maps.Keys(m.aliases)), "move the alias to a version, or name the version by its number")
-	return 0, named("model", m.name, err.WithRef(driftline.ModelRef(m.name, 0)))
-}
-
-// copyVersion returns a copy with the aliases that point at the version now.
-func (m *model) copyVersion(version int) *driftline.ModelVersion {
-	out := *m.versions[version-1]
-	out.Tags = maps.Clone(out.Tags)
-	for alias, at := range m.aliases {
-		if at == version {
-			out.Aliases = append(out.Aliases, alias)
-		}
-	}
-	slices.Sort(out.Aliases)
-	return &out
+	return "version " + strconv.Itoa(version)
 }

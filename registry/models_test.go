@@ -16,7 +16,7 @@ func trained(t *testing.T) *registry.Registry {
 	t.Helper()
 	r := openFlights(t)
 	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e"}))
-	if err := r.AddArtifact("e-1", artifact("model.bin", 1)); err != nil {
+	if err := r.AddArtifact(nil, "e-1", artifact("model.bin", 1)); err != nil {
 		t.Fatal(err)
 	}
 	return r
@@ -116,7 +116,7 @@ func TestModelsAreListed(t *testing.T) {
 func TestModelKeepsTheArtifactItWasRegisteredFrom(t *testing.T) {
 	r := trained(t)
 	must(t)(r.RegisterModel(driftline.ModelSpec{Model: "late", Run: "e-1", Artifact: "model.bin"}))
-	if err := r.AddArtifact("e-1", artifact("model.bin", 9)); err != nil {
+	if err := r.AddArtifact(nil, "e-1", artifact("model.bin", 9)); err != nil {
 		t.Fatal(err)
 	}
 	version, _ := r.ModelVersion("late", "1")

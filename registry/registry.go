@@ -62,7 +62,8 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 	if options != nil && options.Now != nil {
 		r.now = options.Now
 	}
-	if err := r.replay(); err != nil {
+	artifacts, err := r.replay()
+	if err != nil {
 		return nil, err
 	}
 	if err := r.loadPoints(); err != nil {
@@ -72,29 +73,36 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 		return nil, err
 	}
 	r.durable, r.newest = r.head.clone(), r.tail
+	if err := r.indexArtifacts(artifacts); err != nil {
+		return nil, err
+	}
 	return r, nil
 }
 
-func (r *Registry) replay() error {
+// replay reads the ledger, and returns the number of the last line that the index of artifacts rests on.
+func (r *Registry) replay() (artifacts uint64, err error) {
 	for pair, err := range r.db.ScanPrefix([]byte{kv.Ledger}) {
 		if err != nil {
-			return err
+			return 0, err
 		}
 		line, err := decodeStored(pair.Key, pair.Value, r.tail.Sequence+1, r.tail.Hash)
 		if err != nil {
-			return err
+			return 0, err
 		}
 		effects, err := fold(r.head, &line)
 		if err != nil {
-			return driftline.Errorf(driftline.DataLoss, "ledger line %d cannot be replayed: %w", line.Sequence, err)
+			return 0, driftline.Errorf(driftline.DataLoss, "ledger line %d cannot be replayed: %w", line.Sequence, err)
 		}
 		for _, e := range effects {
 			e(r.head)
 		}
+		if aboutArtifacts(line.Kind) {
+			artifacts = line.Sequence
+		}
 		r.graph.add(&line)
 		r.tail, r.tailTime = Mark{line.Sequence, line.Hash}, line.Time
 	}
-	return nil
+	return artifacts, nil
 }
 
 // Newest returns the newest durable line's place: the version of every answer.
@@ -116,9 +124,18 @@ func (r *Registry) read(f func(*state)) {
 	f(r.durable)
 }
 
+// Settle waits until all that could be read of the registry's keys when it was called is durable.
+func (r *Registry) Settle() error { return r.write(func(*Tx) error { return nil }) }
+
 // write runs f in a transaction of its own, and commits it if f succeeds.
-func (r *Registry) write(f func(*Tx) error) error {
-	tx := r.Begin()
+func (r *Registry) write(f func(*Tx) error) error { return r.writeWith(nil, f) }
+
+// writeWith is write with a batch that was filled beforehand, unless it is nil.
+func (r *Registry) writeWith(batch *kv.Batch, f func(*Tx) error) error {
+	if batch == nil {
+		batch = r.db.NewBatch()
+	}
+	tx := r.BeginWith(batch)
 	defer tx.Discard()
 	if err := f(tx); err != nil {
 		return err

@@ -105,6 +105,12 @@ func artifact(path string, content byte) driftline.Artifact {
 	return driftline.Artifact{Path: path, Size: 1, SHA256: strings.Repeat(fmt.Sprintf("%02x", content), 32)}
 }
 
+// logged is an artifact as it is listed: with the time of its line.
+func logged(a driftline.Artifact) driftline.Artifact {
+	a.Time = noon
+	return a
+}
+
 // story records one of everything: rows, snapshots, a dataset, a run, a model with an alias.
 func story(t *testing.T, r *registry.Registry) {
 	t.Helper()
@@ -136,7 +142,7 @@ func story(t *testing.T, r *registry.Registry) {
 		t.Fatal(err)
 	}
 	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e", Inputs: []driftline.Ref{{Kind: driftline.KindDataset, Name: "late"}}}))
-	if err := r.AddArtifact("e-1", artifact("model.bin", 1)); err != nil {
+	if err := r.AddArtifact(nil, "e-1", artifact("model.bin", 1)); err != nil {
 		t.Fatal(err)
 	}
 	must(t)(r.RegisterModel(driftline.ModelSpec{Model: "late", Run: "e-1", Artifact: "model.bin"}))

@@ -28,7 +28,6 @@ type run struct {
 // runMore is what few runs have.
 type runMore struct {
 	inputs       []driftline.Ref
-	artifacts    []driftline.Artifact // by path
 	datasets     []datasetUse
 	modelInputs  []string
 	modelOutputs []driftline.ModelOutput

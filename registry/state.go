@@ -21,7 +21,6 @@ type state struct {
 	snapshots       map[driftline.Ref]*Snapshot
 	newest          map[string]driftline.SnapshotID // table → its newest snapshot
 	files           map[driftline.Ref]File
-	artifacts       map[driftline.Ref]driftline.Artifact           // the newest use of each content
 	datasets        map[driftline.DatasetName][]*driftline.Dataset // by version, from 1
 	keys            *keyTable                                      // of params, tags and metrics; shared by all states of a registry
 	runs            []*run                                         // by number
@@ -35,6 +34,12 @@ type state struct {
 	monitors        map[driftline.MonitorName][]*driftline.Monitor // by version, from 1
 	watches         map[driftline.MonitorName]*driftline.MonitorState
 	alerts          map[driftline.AlertID]*driftline.Alert // without summary and columns
+
+	modelKeys    map[string]driftline.ModelName // modelKey → the model of it
+	numbered     map[driftline.ModelName]numbering
+	versionLines map[uint64]versionPlace          // the line that registered a version → where it is
+	retired      map[driftline.ModelName][]*model // that were deleted, by age
+	logged       map[driftline.LoggedModelID]*driftline.LoggedModel
 }
 
 func newState() *state {
@@ -49,7 +54,6 @@ func newState() *state {
 		snapshots:       map[driftline.Ref]*Snapshot{},
 		newest:          map[string]driftline.SnapshotID{},
 		files:           map[driftline.Ref]File{},
-		artifacts:       map[driftline.Ref]driftline.Artifact{},
 		datasets:        map[driftline.DatasetName][]*driftline.Dataset{},
 		keys:            newKeyTable(),
 		runIDs:          map[driftline.RunID]uint32{},
@@ -61,6 +65,12 @@ func newState() *state {
 		monitors:        map[driftline.MonitorName][]*driftline.Monitor{},
 		watches:         map[driftline.MonitorName]*driftline.MonitorState{},
 		alerts:          map[driftline.AlertID]*driftline.Alert{},
+
+		modelKeys:    map[string]driftline.ModelName{},
+		numbered:     map[driftline.ModelName]numbering{},
+		versionLines: map[uint64]versionPlace{},
+		retired:      map[driftline.ModelName][]*model{},
+		logged:       map[driftline.LoggedModelID]*driftline.LoggedModel{},
 	}
 }
 
@@ -77,7 +87,6 @@ func (s *state) clone() *state {
 		snapshots:       maps.Clone(s.snapshots),
 		newest:          maps.Clone(s.newest),
 		files:           maps.Clone(s.files),
-		artifacts:       maps.Clone(s.artifacts),
 		datasets:        maps.Clone(s.datasets),
 		keys:            s.keys,
 		runs:            slices.Clone(s.runs),
@@ -91,6 +100,12 @@ func (s *state) clone() *state {
 		monitors:        maps.Clone(s.monitors),
 		watches:         maps.Clone(s.watches),
 		alerts:          maps.Clone(s.alerts),
+
+		modelKeys:    maps.Clone(s.modelKeys),
+		numbered:     maps.Clone(s.numbered),
+		versionLines: maps.Clone(s.versionLines),
+		retired:      maps.Clone(s.retired),
+		logged:       maps.Clone(s.logged),
 	}
 }
 
@@ -141,13 +156,26 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	RunChanged:        foldRunChange,
 	ExperimentCreated: foldExperiment,
 	ExperimentChanged: foldExperimentChange,
-	ArtifactLogged:    foldArtifact,
 	ModelRegistered:   foldModel,
 	AliasMoved:        foldAlias,
 	MonitorApplied:    foldMonitor,
 	MonitorChanged:    foldMonitorChange,
 	PaneEvaluated:     foldEvaluation,
 	AlertChanged:      foldAlert,
+
+	LoggedCreated:  foldLoggedCreated,
+	LoggedChanged:  foldLoggedChanged,
+	LoggedDeleted:  foldLoggedDeleted,
+	ModelCreated:   foldModelCreated,
+	ModelChanged:   foldModelChanged,
+	ModelRenamed:   foldModelRenamed,
+	ModelDeleted:   foldModelDeleted,
+	ModelGated:     foldGate,
+	ModelChecked:   foldModelChecked,
+	ModelApproved:  foldApproval,
+	VersionChanged: foldVersionChanged,
+	VersionDeleted: foldVersionDeleted,
+	VersionStaged:  foldStaged,
 }
 
 func fold(s *state, line *Line) ([]effect, error) {

@@ -23,8 +23,17 @@ type runFinished struct {
 // artifactLogged is the body of artifact.logged. The line's ref is the content,
 // its input the run.
 type artifactLogged struct {
-	Run      driftline.RunID    `json:"run"`
+	Run      driftline.RunID    `json:"run,omitempty"`
+	Owner    driftline.Ref      `json:"owner,omitzero"` // in place of Run, of what is no run
 	Artifact driftline.Artifact `json:"artifact"`
+}
+
+// owner is whose artifact it is, as the index names it.
+func (a *artifactLogged) owner() string {
+	if a.Run != "" {
+		return runOwner(a.Run)
+	}
+	return a.Owner.String()
 }
 
 // runChanged is the body of run.changed. What is empty or nil stays.
@@ -482,27 +491,6 @@ func foldRunChange(s *state, line *Line) ([]effect, error) {
 	return []effect{putRun(&next)}, nil
 }
 
-// AddArtifact records a file that the running run keeps; its bytes must be stored
-// before. A path that the run has already gets the new content; models
-// registered from the old content keep it.
-func (r *Registry) AddArtifact(id driftline.RunID, artifact driftline.Artifact) error {
-	if err := checkArtifact(&artifact); err != nil {
-		return err
-	}
-	return r.write(func(tx *Tx) error {
-		run, err := tx.r.head.running(id)
-		if err != nil {
-			return err
-		}
-		if slices.Contains(run.extra().artifacts, artifact) {
-			return nil
-		}
-		_, err = tx.add(ArtifactLogged, driftline.ArtifactRef(artifact.SHA256), []driftline.Ref{run.ref()},
-			artifactLogged{Run: id, Artifact: artifact})
-		return err
-	})
-}
-
 // CheckArtifactPath reports whether path can name an artifact, so that the bytes
 // of a bad one need not be received first.
 func CheckArtifactPath(path string) error { return checkArtifactPath(path) }
@@ -521,32 +509,17 @@ func checkArtifact(artifact *driftline.Artifact) error {
 	return nil
 }
 
-func foldArtifact(s *state, line *Line) ([]effect, error) {
-	logged, err := body[artifactLogged](line)
+// Run returns one run with the last value of each of its metrics, and its artifacts.
+func (r *Registry) Run(id driftline.RunID) (*driftline.Run, error) {
+	run, err := r.runWithMetrics(id)
 	if err != nil {
 		return nil, err
 	}
-	run, err := s.run(logged.Run)
-	if err != nil {
-		return nil, err
-	}
-	next, more := *run, *run.extra()
-	next.more = &more
-	more.artifacts = slices.Clone(more.artifacts)
-	at, found := slices.BinarySearchFunc(more.artifacts, logged.Artifact.Path, func(a driftline.Artifact, path string) int {
-		return cmp.Compare(a.Path, path)
-	})
-	if found {
-		more.artifacts[at] = logged.Artifact
-	} else {
-		more.artifacts = slices.Insert(more.artifacts, at, logged.Artifact)
-	}
-	artifacts := func(s *state) map[driftline.Ref]driftline.Artifact { return s.artifacts }
-	return []effect{putRun(&next), put(artifacts, line.Ref, logged.Artifact)}, nil
+	run.Artifacts, err = r.listArtifacts(runOwner(id), "")
+	return run, err
 }
 
-// Run returns one run with the last value of each of its metrics.
-func (r *Registry) Run(id driftline.RunID) (*driftline.Run, error) {
+func (r *Registry) runWithMetrics(id driftline.RunID) (*driftline.Run, error) {
 	r.published.RLock()
 	defer r.published.RUnlock()
 	run, err := r.durable.run(id)
@@ -557,7 +530,7 @@ func (r *Registry) Run(id driftline.RunID) (*driftline.Run, error) {
 }
 
 // Runs returns the runs of an experiment that are not deleted, or those of all for "",
-// newest first.
+// newest first, without their artifacts.
 func (r *Registry) Runs(experiment driftline.ExperimentName) ([]driftline.Run, error) {
 	runs := []driftline.Run{}
 	for run, err := range r.EachRun(experiment) {
@@ -611,14 +584,14 @@ func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 	return runs, nil
 }
 
-// copyRun returns a copy with metrics. The caller holds published.
+// copyRun returns a copy with metrics and without artifacts. The caller holds published.
 func (r *Registry) copyRun(run *run) *driftline.Run {
 	more := run.extra()
 	out := &driftline.Run{
 		ID: run.id, Experiment: r.durable.experiments[run.experiment].name, ExperimentID: run.experiment,
 		Name: run.name, User: run.user, Status: run.status, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
 		Params: r.keys.unpack(run.params), Tags: r.keys.unpack(run.tags),
-		Inputs: slices.Clone(more.inputs), Artifacts: slices.Clone(more.artifacts),
+		Inputs:      slices.Clone(more.inputs),
 		ModelInputs: slices.Clone(more.modelInputs), ModelOutputs: slices.Clone(more.modelOutputs),
 	}
 	if last := r.lastOf(run); len(last) > 0 {

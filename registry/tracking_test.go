@@ -89,7 +89,7 @@ func TestFinishedRunsDoNotChange(t *testing.T) {
 	wantError(t, err, driftline.FailedPrecondition, "FINISHED since 2026-03-01T12:00:00Z")
 	_, err = r.LogRun(run.ID, driftline.RunLog{Metrics: []driftline.Metric{{Key: "auc", Value: 1}}})
 	wantError(t, err, driftline.FailedPrecondition, "FINISHED")
-	err = r.AddArtifact(run.ID, artifact("model.bin", 1))
+	err = r.AddArtifact(nil, run.ID, artifact("model.bin", 1))
 	wantError(t, err, driftline.FailedPrecondition, "FINISHED")
 	_, err = r.Run("e-2")
 	wantError(t, err, driftline.NotFound, `did you mean "e-1"?`)
@@ -178,17 +178,17 @@ func TestArtifactsAreReplacedByPath(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, a := range []driftline.Artifact{artifact("b", 1), artifact("a", 2), artifact("b", 3), artifact("b", 3)} {
-		if err := r.AddArtifact(run.ID, a); err != nil {
+		if err := r.AddArtifact(nil, run.ID, a); err != nil {
 			t.Fatal(err)
 		}
 	}
 	got, _ := r.Run(run.ID)
-	if want := []driftline.Artifact{artifact("a", 2), artifact("b", 3)}; !slices.Equal(got.Artifacts, want) {
+	if want := []driftline.Artifact{logged(artifact("a", 2)), logged(artifact("b", 3))}; !slices.Equal(got.Artifacts, want) {
 		t.Errorf("artifacts are %v, want %v", got.Artifacts, want)
 	}
 	bad := artifact("a", 2)
 	bad.SHA256 = strings.ToUpper(strings.Repeat("ab", 32))
-	wantError(t, r.AddArtifact(run.ID, bad), driftline.Invalid, "sha256")
+	wantError(t, r.AddArtifact(nil, run.ID, bad), driftline.Invalid, "sha256")
 }
 
 func TestRunInputsMustExistAndAreResolved(t *testing.T) {
@@ -251,7 +251,7 @@ func TestExperimentsAndArtifactsAreListed(t *testing.T) {
 	if want := "0 Default 0 false; 2 a 1 true; 1 e 2 true; "; got != want {
 		t.Errorf("experiments are %s, want %s", got, want)
 	}
-	if a, err := r.Artifact("e-1", "model.bin"); err != nil || a != artifact("model.bin", 1) {
+	if a, err := r.Artifact("e-1", "model.bin"); err != nil || a != logged(artifact("model.bin", 1)) {
 		t.Errorf("artifact is %v, %v", a, err)
 	}
 	_, err := r.Artifact("e-1", "model.bim")

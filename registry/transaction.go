@@ -80,6 +80,9 @@ func (tx *Tx) Append(line Line) (Line, error) {
 	if err != nil {
 		return Line{}, err
 	}
+	if err := (artifactWriter{tx.r.db, tx.batch}).line(tx.r.head, &line); err != nil {
+		return Line{}, err
+	}
 	tx.batch.Set(lineKey(line.Sequence), stored)
 	for _, e := range effects {
 		tx.undo = append(tx.undo, e(tx.r.head))

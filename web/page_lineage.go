@@ -34,7 +34,9 @@ func (s *Server) lineagePage(w http.ResponseWriter, r *http.Request) error {
 func (s *Server) starts() []driftline.Ref {
 	var refs []driftline.Ref
 	for _, m := range s.engine.Registry().Models() {
-		refs = append(refs, m.Newest.Ref())
+		if m.Newest != nil {
+			refs = append(refs, m.Newest.Ref())
+		}
 	}
 	for _, d := range s.engine.Registry().Datasets() {
 		refs = append(refs, d.Ref())

@@ -116,7 +116,7 @@ func (s *Server) modelsOf(run driftline.RunID) []driftline.ModelVersion {
 	for _, m := range s.engine.Registry().Models() {
 		versions, err := s.engine.Registry().ModelVersions(m.Name)
 		if err != nil {
-			continue // the model was listed a moment ago, and nothing deletes models
+			continue // deleted since it was listed
 		}
 		for _, v := range versions {
 			if v.Run == run {
@@ -129,7 +129,7 @@ func (s *Server) modelsOf(run driftline.RunID) []driftline.ModelVersion {
 
 // modelRow is one registered model: its newest version and where its aliases point.
 type modelRow struct {
-	driftline.ModelVersion
+	driftline.RegisteredModel
 	Pointers []pointer
 }
 
@@ -141,7 +141,7 @@ type pointer struct {
 func (s *Server) modelsPage(w http.ResponseWriter, r *http.Request) error {
 	var rows []modelRow
 	for _, m := range s.engine.Registry().Models() {
-		rows = append(rows, modelRow{ModelVersion: m.Newest, Pointers: pointersOf(m.Aliases)})
+		rows = append(rows, modelRow{RegisteredModel: m, Pointers: pointersOf(m.Aliases)})
 	}
 	return s.render(w, "models", page{Title: "Models", Section: "models", Body: rows})
 }

@@ -28,9 +28,11 @@ const (
 	small    = 1 << 20
 	large    = 64 << 20
 	artifact = 16 << 30
+	file     = 16 << 40 // what a file system can hold
 
-	quick = time.Minute
-	long  = 15 * time.Minute
+	quick    = time.Minute
+	long     = 15 * time.Minute
+	transfer = 24 * time.Hour // of files of any size
 )
 
 func (s *Server) table() []route {
@@ -92,14 +94,42 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/runs/{id}/log", handle: answer(s.logRun), body: large},
 		{method: "POST", path: "/api/v1/runs/{id}/finish", handle: answer(s.finishRun), body: small},
 		{method: "GET", path: "/api/v1/runs/{id}/metrics/{key...}", handle: answer(s.metricHistory)},
-		{method: "PUT", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: answer(s.putArtifact), body: artifact, allow: 4 * time.Hour},
-		{method: "GET", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: s.getArtifact, allow: 4 * time.Hour},
+		{method: "GET", path: "/api/v1/runs/{id}/artifacts", handle: answer(s.runArtifacts)},
+		{method: "PUT", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: answer(s.putArtifact), body: file, allow: transfer},
+		{method: "GET", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: s.getArtifact, allow: transfer},
+		{method: "DELETE", path: "/api/v1/runs/{id}/artifacts/{path...}", handle: answer(s.removeArtifacts)},
+		{method: "POST", path: "/api/v1/artifacts/collect", handle: answer(s.collectArtifacts), body: small, allow: long},
+		{method: "GET", path: "/api/v1/resolve", handle: answer(s.resolveURI)},
+		{method: "POST", path: "/api/v1/uploads", handle: answer(s.beginUpload), body: small},
+		{method: "GET", path: "/api/v1/uploads/{id}", handle: answer(s.upload)},
+		{method: "DELETE", path: "/api/v1/uploads/{id}", handle: answer(s.abortUpload)},
+		{method: "PUT", path: "/api/v1/uploads/{id}/parts/{number}", handle: answer(s.putPart), body: file, allow: transfer},
+		{method: "POST", path: "/api/v1/uploads/{id}/complete", handle: answer(s.completeUpload), body: large, allow: transfer},
 
+		{method: "GET", path: "/api/v1/logged-models", handle: answer(s.loggedModels)},
+		{method: "GET", path: "/api/v1/logged-models/{id}", handle: answer(s.loggedModel)},
+		{method: "GET", path: "/api/v1/logged-models/{id}/artifacts", handle: answer(s.loggedModelArtifacts)},
+		{method: "GET", path: "/api/v1/logged-models/{id}/artifacts/{path...}", handle: s.getLoggedModelArtifact, allow: transfer},
 		{method: "GET", path: "/api/v1/models", handle: answer(s.models)},
+		{method: "POST", path: "/api/v1/models", handle: answer(s.createModel), body: small},
 		{method: "GET", path: "/api/v1/models/{model}", handle: answer(s.model)},
+		{method: "PATCH", path: "/api/v1/models/{model}", handle: answer(s.changeModel), body: small},
+		{method: "DELETE", path: "/api/v1/models/{model}", handle: answer(s.deleteModel)},
+		{method: "POST", path: "/api/v1/models/{model}/rename", handle: answer(s.renameModel), body: small},
+		{method: "GET", path: "/api/v1/models/{model}/history", handle: answer(s.modelHistory)},
+		{method: "PUT", path: "/api/v1/models/{model}/gates", handle: answer(s.setModelGate), body: small},
 		{method: "POST", path: "/api/v1/models/{model}/versions", handle: answer(s.registerModel), body: small},
 		{method: "GET", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.modelVersion)},
+		{method: "PATCH", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.changeModelVersion), body: small},
+		{method: "DELETE", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.deleteModelVersion)},
+		{method: "PUT", path: "/api/v1/models/{model}/versions/{version}/stage", handle: answer(s.moveStage), body: small},
+		{method: "POST", path: "/api/v1/models/{model}/versions/{version}/checks", handle: answer(s.addModelCheck), body: small},
+		{method: "POST", path: "/api/v1/models/{model}/versions/{version}/approvals", handle: answer(s.addModelApproval), body: small},
+		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/artifacts", handle: answer(s.modelArtifacts)},
+		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/artifacts/{path...}", handle: s.getModelArtifact, allow: transfer},
 		{method: "PUT", path: "/api/v1/models/{model}/aliases/{alias}", handle: answer(s.moveAlias), body: small},
+		{method: "DELETE", path: "/api/v1/models/{model}/aliases/{alias}", handle: answer(s.removeAlias)},
+		{method: "POST", path: "/api/v1/models/{model}/aliases/{alias}/rollback", handle: answer(s.rollbackAlias), body: small},
 
 		{method: "POST", path: "/api/v1/check", handle: answer(s.check), body: small, allow: long},
 		{method: "POST", path: "/api/v1/erasures", handle: answer(s.erase), body: small, allow: long},

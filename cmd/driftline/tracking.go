@@ -5,7 +5,6 @@ import (
 	"io"
 	"maps"
 	"slices"
-	"strconv"
 	"strings"
 
 	"github.com/driftline/driftline"
@@ -80,47 +79,6 @@ func printRun(w io.Writer, r *driftline.Run) error {
 		return nil
 	}
 	fmt.Fprintln(w)
-	return t.print(w)
-}
-
-func (a *app) modelsCommand() *cobra.Command {
-	return &cobra.Command{
-		Use:     "models [MODEL]",
-		Short:   "List registered models, or the versions of one",
-		Example: "  driftline models\n  driftline models late_departure",
-		Args:    atMost(1),
-		RunE: func(c *cobra.Command, args []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				if len(args) == 1 {
-					model, err := server.Model(c.Context(), driftline.ModelName(args[0]))
-					if err != nil {
-						return err
-					}
-					return a.answer(model, func(w io.Writer) error { return printVersions(w, model.Versions) })
-				}
-				models, err := server.Models(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"models": models}, func(w io.Writer) error { return printVersions(w, models) })
-			})
-		},
-	}
-}
-
-func printVersions(w io.Writer, versions []driftline.ModelVersion) error {
-	if len(versions) == 0 {
-		_, err := fmt.Fprintln(w, "No model is registered yet.")
-		return err
-	}
-	t := newTable("model", ">version", "aliases", "run", "artifact", "registered")
-	for _, v := range versions {
-		aliases := make([]string, len(v.Aliases))
-		for i, alias := range v.Aliases {
-			aliases[i] = string(alias)
-		}
-		t.add(printable(string(v.Model)), strconv.Itoa(v.Version), strings.Join(aliases, ", "), string(v.Run), printable(v.Artifact.Path), stamp(v.Created))
-	}
 	return t.print(w)
 }
 

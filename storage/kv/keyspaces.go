@@ -24,6 +24,8 @@ package kv
 //	't'     storage/online  tiles: summaries of spans of the history
 //	'r'     engine          results of monitors that are not in a file yet
 //	'w'     engine          panes of monitors, as they were evaluated
+//	'u'     engine          uploads in parts
+//	'v'     engine          checksums of the pieces of artifacts
 //	'x'     engine          outbox: notices of alerts
 //	'z'     engine          materializations
 const (
@@ -50,6 +52,8 @@ const (
 	MonitorPanes      byte = 'w'
 	Outbox            byte = 'x'
 	Materializations  byte = 'z'
+	Uploads           byte = 'u'
+	ContentPieces     byte = 'v'
 )
 
 // commitKey holds the number of the newest commit: 8 bytes, big-endian.

@@ -55,6 +55,7 @@ from driftline.errors import (
 )
 from driftline.lineage import Lineage
 from driftline.materialization import Materialization
+from driftline.models import AliasChange, Artifact, ModelVersion, RegisteredModel, StageChange
 from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
 from driftline.performance import PerformanceReport
 from driftline.profiles import Profile
@@ -70,7 +71,7 @@ from driftline.retrieval import (
 )
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
-from driftline.tracking import Artifact, Metric, ModelVersion, Run
+from driftline.tracking import Metric, Run
 from driftline.types import ValueType
 from driftline.validation import CheckResult, ValidationReport
 
@@ -125,6 +126,7 @@ def init(
 __all__ = [
     "Aggregation",
     "Alert",
+    "AliasChange",
     "AlreadyExistsError",
     "Artifact",
     "Change",
@@ -168,12 +170,14 @@ __all__ = [
     "Profile",
     "Pusher",
     "Rebuild",
+    "RegisteredModel",
     "RegisteredMonitor",
     "RequestSource",
     "RetrievalJob",
     "Run",
     "Snapshot",
     "Split",
+    "StageChange",
     "StoredTable",
     "UnauthenticatedError",
     "UnavailableError",

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import hashlib
+from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 import requests
 
 from driftline.errors import (
+    DataLossError,
     DeadlineError,
     DriftlineError,
     InternalError,
@@ -38,9 +41,14 @@ class HTTP:
         """Puts JSON and returns JSON."""
         return self._send("PUT", path, json=body).json()
 
-    def delete(self, *path: str) -> Any:
+    def patch(self, *path: str, body: Any) -> Any:
+        """Changes what is at a path and returns JSON."""
+        return self._send("PATCH", path, json=body).json()
+
+    def delete(self, *path: str, **query: str) -> Any:
         """Deletes what is at a path and returns JSON."""
-        return self._send("DELETE", path).json()
+        query = {name: value for name, value in query.items() if value}
+        return self._send("DELETE", path, params=query).json()
 
     def put_bytes(self, *path: str, content: Any) -> Any:
         """Puts bytes or an open file and returns JSON."""
@@ -50,6 +58,26 @@ class HTTP:
     def get_bytes(self, *path: str) -> bytes:
         """Returns the bytes at a path."""
         return self._send("GET", path).content
+
+    def get_checked(self, *path: str) -> bytes:
+        """Returns the bytes at a path, compared with the hash that the server says."""
+        answer = self._send("GET", path)
+        _compare(path[-1], hashlib.sha256(answer.content), answer.headers["X-Content-SHA256"])
+        return answer.content
+
+    def download(self, *path: str, to: Path, sha256: str) -> None:
+        """Writes the bytes at a path to a file, which appears when its hash is right."""
+        part = to.with_name(to.name + ".part")
+        digest = hashlib.sha256()
+        try:
+            with self._send("GET", path, stream=True) as answer, part.open("wb") as file:
+                for chunk in answer.iter_content(1 << 20):
+                    digest.update(chunk)
+                    file.write(chunk)
+            _compare(path[-1], digest, sha256)
+            part.replace(to)
+        finally:
+            part.unlink(missing_ok=True)
 
     def post_text(self, *path: str, body: Any, **query: str) -> str:
         """Posts JSON and returns text."""
@@ -75,6 +103,13 @@ class HTTP:
         if not answer.ok:
             raise _error_of(answer)
         return answer
+
+
+def _compare(name: str, digest: Any, sha256: str) -> None:
+    if digest.hexdigest() != sha256:
+        raise DataLossError(
+            f"{name} does not have the hash that the server says", "download it again"
+        )
 
 
 def _error_of(answer: requests.Response) -> DriftlineError:

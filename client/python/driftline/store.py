@@ -36,6 +36,7 @@ from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
 from driftline.performance import PerformanceReport
 from driftline.profiles import Profile
+from driftline.registry import ModelRegistry
 from driftline.retrieval import (
     Dataset,
     IngestResult,
@@ -46,7 +47,7 @@ from driftline.retrieval import (
 )
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.times import format_duration, format_time
-from driftline.tracking import Artifact, ModelVersion, Run, ref_of, run_spec
+from driftline.tracking import Run, ref_of, run_spec
 from driftline.types import Type
 from driftline.validation import ValidationReport
 
@@ -56,7 +57,7 @@ MATERIALIZE_POLL_SECONDS = 0.05
 Features = FeatureService | Projectable | str | Sequence[str | Projectable]
 
 
-class FeatureStore:
+class FeatureStore(ModelRegistry):
     """A Driftline server.
 
     ``driftline.connect`` makes one. It can be used from several threads and as a
@@ -984,108 +985,6 @@ class FeatureStore:
         """Returns all runs, or those of one project (experiment)."""
         body = self._http.get("runs", experiment=project)
         return [Run(self._http, r) for r in body["runs"] or ()]
-
-    def register_model(
-        self,
-        name: str,
-        run: Run | str,
-        artifact: Artifact | str,
-        description: str = "",
-        tags: dict[str, Any] | None = None,
-    ) -> ModelVersion:
-        """Registers the artifact of a run as the next version of a model.
-
-        Example:
-            >>> store.register_model("late_departure", run, "model/model.joblib").version
-            1
-        """
-        spec = {
-            "model": name,
-            "run": run.id if isinstance(run, Run) else run,
-            "artifact": artifact.path if isinstance(artifact, Artifact) else artifact,
-            "description": description,
-            "tags": {key: str(value) for key, value in (tags or {}).items()},
-        }
-        body = {key: value for key, value in spec.items() if value}
-        return ModelVersion.from_json(self._http.post("models", name, "versions", body=body))
-
-    def models(self) -> list[ModelVersion]:
-        """Returns the newest version of each model."""
-        return [ModelVersion.from_json(m) for m in self._http.get("models")["models"] or ()]
-
-    def model_versions(self, name: str) -> list[ModelVersion]:
-        """Returns all versions of a model."""
-        body = self._http.get("models", name)
-        return [ModelVersion.from_json(v) for v in body["versions"] or ()]
-
-    def model_version(self, name: str, version: int | str) -> ModelVersion:
-        """Returns a version of a model by its number or by an alias.
-
-        Example:
-            >>> store.model_version("late_departure", "champion").version
-            1
-        """
-        return ModelVersion.from_json(self._http.get("models", name, "versions", str(version)))
-
-    def set_alias(
-        self,
-        model: str,
-        version: ModelVersion | int,
-        alias: str,
-        *,
-        expect: int | None = None,
-        reason: str = "",
-    ) -> ModelVersion:
-        """Points an alias at a version of a model.
-
-        Example:
-            >>> store.set_alias("late_departure", 1, "champion", reason="first model")
-
-        Args:
-            model: The model's name.
-            version: The version to point at.
-            alias: The alias.
-            expect: The version that it must point at now (0: at none); if it points
-                elsewhere, somebody else was faster, and it is a ConflictError.
-            reason: Why, for whoever reads the history.
-        """
-        move: dict[str, Any] = {
-            "version": version.version if isinstance(version, ModelVersion) else int(version)
-        }
-        if expect is not None:
-            move["expect"] = expect
-        if reason:
-            move["reason"] = reason
-        return ModelVersion.from_json(self._http.put("models", model, "aliases", alias, body=move))
-
-    def download_artifact(
-        self,
-        source: ModelVersion | Run | str,
-        path: str | None = None,
-        *,
-        to: str | Path | None = None,
-    ) -> bytes:
-        """Returns the bytes of a model version, or of an artifact of a run.
-
-        Example:
-            >>> champion = store.model_version("late_departure", "champion")
-            >>> model = joblib.load(io.BytesIO(store.download_artifact(champion)))
-
-        Args:
-            source: A model version, a run or a run's id.
-            path: The artifact's name, if ``source`` is a run.
-            to: A file to write the bytes to as well.
-        """
-        if isinstance(source, ModelVersion):
-            run, path = source.run, source.artifact.path
-        else:
-            run = source.id if isinstance(source, Run) else source
-        if not path:
-            raise TypeError("which artifact of the run? give its path")
-        content = self._http.get_bytes("runs", run, "artifacts", path)
-        if to is not None:
-            Path(to).write_bytes(content)
-        return content
 
     # Lineage
 

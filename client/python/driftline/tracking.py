@@ -15,7 +15,7 @@ import math
 import numbers
 import pickle
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,28 +23,9 @@ from typing import Any
 
 from driftline import _html
 from driftline._http import HTTP
+from driftline.models import Artifact, ModelVersion
 from driftline.retrieval import Dataset, RetrievalJob
 from driftline.times import parse_time
-
-
-@dataclass(frozen=True)
-class Artifact:
-    """A file that a run keeps.
-
-    Attributes:
-        path: The name that the run gave it, such as ``model/model.joblib``.
-        size: Its size in bytes.
-        sha256: The hash of its content.
-    """
-
-    path: str
-    size: int
-    sha256: str
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> Artifact:
-        """Reads the server's form."""
-        return cls(body["path"], body["size"], body["sha256"])
 
 
 @dataclass(frozen=True)
@@ -55,54 +36,6 @@ class Metric:
     value: float
     step: int
     time: datetime | None
-
-
-@dataclass(frozen=True, repr=False)
-class ModelVersion:
-    """One registered model: the artifact of a run, under a name.
-
-    Attributes:
-        model: The model's name.
-        version: Its version, from 1.
-        run: The id of the run that made it.
-        artifact: The file that it is.
-        created: When it was registered.
-        description: For people.
-        tags: For people and scripts.
-        aliases: The aliases that point at it.
-    """
-
-    model: str
-    version: int
-    run: str
-    artifact: Artifact
-    created: datetime | None = None
-    description: str = ""
-    tags: dict[str, str] = field(default_factory=dict)
-    aliases: tuple[str, ...] = ()
-
-    @property
-    def ref(self) -> str:
-        """Its name everywhere: ``model/late_departure@1``."""
-        return f"model/{self.model}@{self.version}"
-
-    def __repr__(self) -> str:
-        aliases = f", {', '.join(self.aliases)}" if self.aliases else ""
-        return f"ModelVersion({self.ref}{aliases}, from run/{self.run}, {self.artifact.path})"
-
-    @classmethod
-    def from_json(cls, body: Mapping[str, Any]) -> ModelVersion:
-        """Reads the server's form."""
-        return cls(
-            model=body["model"],
-            version=body["version"],
-            run=body["run"],
-            artifact=Artifact.from_json(body["artifact"]),
-            created=parse_time(body.get("created")),
-            description=body.get("description", ""),
-            tags=dict(body.get("tags") or {}),
-            aliases=tuple(body.get("aliases") or ()),
-        )
 
 
 class Run:
