@@ -13,6 +13,13 @@
 // Causes come at least once, and a run begins for each at most once: a cause has a
 // [Fingerprint], and the engine keeps which run each led to, in the batch that began it.
 //
+// # What is left to the engine
+//
+// It keeps the state of each policy, and under each fingerprint the run that it led to, in the
+// batch in which [Fire] said so; asks [Agenda] which policies are due, and for these calls
+// [Schedule.Due], [Expire] and [Claim]; and hands windows, alerts, counts and requests to the
+// functions that make causes of them.
+//
 // Invariants:
 //
 //   - A model has one active run at most, and one that follows it.

@@ -255,7 +255,7 @@ func TestAFallIsFoundAfterAGoodMonth(t *testing.T) {
 func TestAgenda(t *testing.T) {
 	now := parse("2026-01-15T00:00")
 	agenda := trigger.NewAgenda(now)
-	if !agenda.Next().IsZero() || agenda.Due(now) != nil {
+	if !agenda.Next().IsZero() || agenda.Due(now, 9) != nil {
 		t.Error("an empty agenda has something due")
 	}
 	schedules := map[driftline.ModelName]*trigger.Schedule{}
@@ -274,7 +274,7 @@ func TestAgenda(t *testing.T) {
 	if next := agenda.Next(); !next.Equal(now.Add(15 * time.Minute)) {
 		t.Errorf("next %s", next)
 	}
-	if got := fmt.Sprint(agenda.Due(now.Add(14*time.Minute)), agenda.Due(now.Add(30*time.Minute)), agenda.Due(now.Add(30*time.Minute))); got != "[] [b a] []" {
+	if got := fmt.Sprint(agenda.Due(now.Add(14*time.Minute), 9), agenda.Due(now.Add(30*time.Minute), 1), agenda.Due(now.Add(30*time.Minute), 9), agenda.Due(now.Add(30*time.Minute), 9)); got != "[] [b] [a] []" {
 		t.Errorf("due: %s", got)
 	}
 	// A run that waits, and then one that is executed, are due too.
@@ -287,7 +287,7 @@ func TestAgenda(t *testing.T) {
 	}
 	running := driftline.PolicyState{Active: &driftline.TrainingRun{State: driftline.TrainingRunning, Deadline: now.Add(time.Hour), Lease: &driftline.Lease{Expires: now.Add(time.Minute)}}}
 	agenda.Set(schedules["d"], &running, now)
-	if got := fmt.Sprint(agenda.Due(now.Add(time.Minute))); got != "[d]" || !agenda.Next().IsZero() {
+	if got := fmt.Sprint(agenda.Due(now.Add(time.Minute), 9)); got != "[d]" || !agenda.Next().IsZero() {
 		t.Errorf("due: %s, next %s", got, agenda.Next())
 	}
 }
@@ -320,7 +320,7 @@ func BenchmarkAgenda(b *testing.B) {
 		at := now
 		for b.Loop() {
 			at = at.Add(time.Second)
-			for _, model := range agenda.Due(at) {
+			for _, model := range agenda.Due(at, 1000) {
 				_, next := schedules[model].Due(states[model], now, at)
 				states[model] = next
 				agenda.Set(schedules[model], &next, at)

@@ -232,10 +232,11 @@ func (a *Agenda) put(model driftline.ModelName, due time.Time) {
 	}
 }
 
-// Due takes off the models that are due at now, the longest due first. Each comes again after
-// the next Set of it.
-func (a *Agenda) Due(now time.Time) (due []driftline.ModelName) {
-	for len(a.queue) > 0 && !a.queue[0].due.After(now) {
+// Due takes off models that are due at now, the longest due first, and no more than most of
+// them, so that no look takes long although all are due on the hour; the others are due at the
+// next call. Each comes again after the next Set of it.
+func (a *Agenda) Due(now time.Time, most int) (due []driftline.ModelName) {
+	for len(due) < most && len(a.queue) > 0 && !a.queue[0].due.After(now) {
 		first := heap.Pop(&a.queue).(*item)
 		delete(a.items, first.model)
 		due = append(due, first.model)
