@@ -267,12 +267,23 @@ func (r *nodeReader) read(n *yaml.Node, v reflect.Value, name string) error {
 		}
 		v.SetBool(strings.EqualFold(n.Value, "true"))
 		return nil
-	case reflect.Int:
-		number, err := strconv.ParseInt(n.Value, 10, 32)
+	case reflect.Int, reflect.Int64:
+		bits := 32
+		if v.Kind() == reflect.Int64 {
+			bits = 64
+		}
+		number, err := strconv.ParseInt(n.Value, 10, bits)
 		if n.Tag != "!!int" || err != nil {
 			return r.mismatch(n, name, "a whole number")
 		}
 		v.SetInt(number)
+		return nil
+	case reflect.Uint64:
+		number, err := strconv.ParseUint(n.Value, 10, 64)
+		if n.Tag != "!!int" || err != nil {
+			return r.mismatch(n, name, "a whole number that is not negative")
+		}
+		v.SetUint(number)
 		return nil
 	case reflect.Float64:
 		number, err := strconv.ParseFloat(n.Value, 64)
@@ -344,6 +355,7 @@ var readOnly = map[reflect.Type][]string{
 	reflect.TypeFor[driftline.FeatureView](): {"join_keys", "shape"},
 	reflect.TypeFor[driftline.Field]():       {"column"},
 	reflect.TypeFor[driftline.Monitor]():     {"version", "created"},
+	reflect.TypeFor[driftline.Policy]():      {"version", "created"},
 }
 
 func jsonFields(v reflect.Value) map[string]reflect.Value {
@@ -392,6 +404,9 @@ func (r *nodeReader) readMap(n *yaml.Node, v reflect.Value, name string) error {
 	if n.Kind != yaml.MappingNode {
 		return r.mismatch(n, name, "fields (key: value)")
 	}
+	if v.Type() != reflect.TypeFor[map[string]string]() {
+		return r.readTypedMap(n, v, name)
+	}
 	read := map[string]string{}
 	for i := 0; i+1 < len(n.Content); i += 2 {
 		key, value := n.Content[i], resolve(n.Content[i+1])
@@ -404,6 +419,23 @@ func (r *nodeReader) readMap(n *yaml.Node, v reflect.Value, name string) error {
 		read[key.Value] = value.Value
 	}
 	v.Set(reflect.ValueOf(read))
+	return nil
+}
+
+// readTypedMap reads the values as what they are.
+func (r *nodeReader) readTypedMap(n *yaml.Node, v reflect.Value, name string) error {
+	v.Set(reflect.MakeMap(v.Type()))
+	for i := 0; i+1 < len(n.Content); i += 2 {
+		key := reflect.ValueOf(n.Content[i].Value).Convert(v.Type().Key())
+		if v.MapIndex(key).IsValid() {
+			return r.errorf(n.Content[i], "%s has the key %q twice", name, n.Content[i].Value)
+		}
+		value := reflect.New(v.Type().Elem()).Elem()
+		if err := r.read(n.Content[i+1], value, name+"."+n.Content[i].Value); err != nil {
+			return err
+		}
+		v.SetMapIndex(key, value)
+	}
 	return nil
 }
 
