@@ -58,7 +58,7 @@ var mayImport = map[string]struct {
 	"client": {[]string{".", "internal/flightdata"}, "outside: knows the nouns and the wire only, as any client does"},
 	"cmd/driftline": {[]string{".", "client", "engine", "flight", "notify", "query", "report", "web", "storage/durable"},
 		"the binary: wires the rooms up and reads flags, environment and settings"},
-	"bench":            {[]string{".", "client", "drift", "drift/detect"}, "outside: measures the product as its users meet it"},
+	"bench":            {[]string{".", "client", "drift", "drift/detect", "rollout", "routing", "trigger"}, "outside: measures the product as its users meet it"},
 	"internal/testenv": {[]string{".", "engine", "registry"}, "a whole engine in a test's folder"},
 }
 

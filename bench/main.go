@@ -27,6 +27,7 @@ var suites = []suite{
 	{"drift-null", driftNullParts},
 	{"drift-power", driftPowerParts},
 	{"drift-concept", conceptParts},
+	{"rollout", rolloutParts},
 	{"profile", profileParts},
 }
 

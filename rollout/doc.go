@@ -23,6 +23,17 @@
 // first request at an arm, its first value. Which keys were met is remembered in bits of a hash; two
 // keys of one bit count as one, which loses a little evidence and invents none.
 //
+// # What is left to the engine
+//
+//   - Each state is committed in one batch with the effects of its step, which are then applied
+//     in their order, as often as it takes, and those that are awaited answered by [Applied] or
+//     [Refused]. An alias that is where it is to move already was applied.
+//   - Between two ticks it gathers observations: each request that was dealt by the route, once, and
+//     none that was pinned. [Event.Elapsed] comes from a clock that cannot be set. Where rows were
+//     lost, or could not be written, the tick says so in [Event.Blind].
+//   - Who answers is the newest committed [driftline.Route]; there is nothing to ask this package
+//     for each request.
+//
 // Invariants:
 //
 //   - The weights of a route add up to 100, and one version is champion.
