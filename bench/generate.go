@@ -6,6 +6,7 @@ import (
 	"hash/crc32"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -277,9 +278,10 @@ func definitions(views ...driftline.FeatureView) driftline.Definitions {
 // plainRowGroup is the row group that DuckDB reads best.
 const plainRowGroup = 122_880
 
-// writeParquet writes rows for peers: Snappy, and dictionaries of text, as most writers do;
-// random numbers they only make larger.
-func writeParquet(path string, rows driftline.Batches) (err error) {
+// writeParquet writes rows for peers: Snappy, and dictionaries of text and of the columns that
+// are named, as most writers make them of what has few values; random numbers they only make
+// larger.
+func writeParquet(path string, rows driftline.Batches, dictionaries ...string) (err error) {
 	file, err := os.Create(path)
 	if err != nil {
 		return err
@@ -287,7 +289,7 @@ func writeParquet(path string, rows driftline.Batches) (err error) {
 	options := []parquet.WriterProperty{parquet.WithCompression(compress.Codecs.Snappy),
 		parquet.WithDictionaryDefault(false), parquet.WithMaxRowGroupLength(plainRowGroup)}
 	for _, f := range rows.Schema.Fields() {
-		if f.Type.ID() == arrow.STRING {
+		if f.Type.ID() == arrow.STRING || slices.Contains(dictionaries, f.Name) {
 			options = append(options, parquet.WithDictionaryFor(f.Name, true))
 		}
 	}

@@ -118,7 +118,7 @@ func (t *profileTask) freezeLike(ctx context.Context, rows driftline.Batches) er
 	if err := eachBatch(ctx, rows, order, sampler.add); err != nil || sampler.rows == 0 {
 		return err
 	}
-	sampler.maps()
+	sampler.maps(t.engine.scanners())
 	for i, place := range places {
 		t.columns[place].m = sampler.columns[i].m
 	}

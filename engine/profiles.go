@@ -314,21 +314,11 @@ func (t *profileTask) freeze(ctx context.Context, table *profiledTable) error {
 	if len(s.names) == 0 {
 		return nil
 	}
-	read := table.read
-	if table.sample != nil {
-		read = table.sample
-	}
-	parts, err := read(s.names)
-	if err != nil {
+	sampler := newSampler(s.columns, s.panes)
+	if err := table.sampleInto(ctx, s, sampler, t.engine.scanners()); err != nil {
 		return err
 	}
-	sampler := newSampler(s.columns, s.panes)
-	for _, rows := range parts {
-		if err := eachBatch(ctx, rows, s.order(rows.Schema), sampler.add); err != nil {
-			return err
-		}
-	}
-	sampler.maps()
+	sampler.maps(t.engine.scanners())
 	for i, place := range places {
 		t.columns[place].m = sampler.columns[i].m
 	}
@@ -337,6 +327,53 @@ func (t *profileTask) freeze(ctx context.Context, table *profiledTable) error {
 		t.paneCount = sampler.greatest/t.panes.length - sampler.least/t.panes.length + 2
 	}
 	return nil
+}
+
+// sampleInto shows the sampler rows from all over the table.
+func (t *profiledTable) sampleInto(ctx context.Context, of scanGroup, s *sampler, atOnce int) error {
+	read := t.read
+	if t.sample != nil {
+		read = t.sample
+	}
+	parts, err := read(of.names)
+	if err != nil {
+		return err
+	}
+	if t.sample != nil { // they are few: decode them at once
+		held, err := collectParts(ctx, parts, atOnce)
+		for _, part := range held {
+			defer driftline.ReleaseAll(part)
+		}
+		if err != nil {
+			return err
+		}
+		for i, part := range held {
+			parts[i] = driftline.BatchesOf(parts[i].Schema, part...)
+		}
+	}
+	for _, rows := range parts {
+		if err := eachBatch(ctx, rows, of.order(rows.Schema), s.add); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// collectParts reads parts into memory. The caller releases what is returned, also with an error.
+func collectParts(ctx context.Context, parts []driftline.Batches, atOnce int) ([][]arrow.RecordBatch, error) {
+	held := make([][]arrow.RecordBatch, len(parts))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(atOnce)
+	for i, part := range parts {
+		group.Go(func() (err error) {
+			if err := context.Cause(ctx); err != nil {
+				return err
+			}
+			held[i], _, err = part.Collect()
+			return err
+		})
+	}
+	return held, group.Wait()
 }
 
 // scanGroup are columns that are read together, with their places in what is read.
@@ -526,7 +563,7 @@ func (t *profileTask) profileStream(ctx context.Context, rows driftline.Batches)
 		}
 	}()
 	begin := func() {
-		sampler.maps()
+		sampler.maps(t.engine.scanners())
 		t.columns = sampler.columns
 		c = newCrew(t.columns, t.panes, t.engine.scanners())
 		for _, batch := range kept {

@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
 	"github.com/apache/arrow-go/v18/arrow/bitutil"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/drift/profile"
@@ -517,15 +518,23 @@ func (s *sampler) thin() {
 	}
 }
 
-// maps gives the columns that have none their maps.
-func (s *sampler) maps() {
+// maps gives the columns that have none their maps, several at once.
+func (s *sampler) maps(atOnce int) {
+	var group errgroup.Group
+	group.SetLimit(atOnce)
 	for i := range s.columns {
-		switch c := &s.columns[i]; {
-		case c.m != nil:
-		case c.kind == numeric:
-			c.m = profile.NumberMap(s.numbers[i])
-		default:
-			c.m = profile.CategoryMap(s.names[i].total())
+		c := &s.columns[i]
+		if c.m != nil {
+			continue
 		}
+		group.Go(func() error {
+			if c.kind == numeric {
+				c.m = profile.NumberMap(s.numbers[i])
+			} else {
+				c.m = profile.CategoryMap(s.names[i].total())
+			}
+			return nil
+		})
 	}
+	_ = group.Wait()
 }

@@ -5,6 +5,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -23,6 +24,8 @@ type FileParts struct {
 	name   string
 	whole  driftline.Batches
 	mapped *columns.File // nil if it is no Parquet file
+	again  *columns.Recycler
+	spare  sync.Pool // readers of columns, for their buffers
 }
 
 const (
@@ -30,8 +33,9 @@ const (
 	partRows  = 1 << 18
 	fewGroups = 8
 
-	// sampledPlaces of sampledRows each are looked at for a sample.
-	sampledPlaces, sampledRows = 16, 1 << 12
+	// sampledPlaces of sampledRows each are looked at for a sample. Each takes the decoding
+	// of a page of each column.
+	sampledPlaces, sampledRows = 5, 1 << 14
 
 	partBatchRows = 1 << 16
 )
@@ -44,7 +48,9 @@ func (db *DB) OpenParts(ctx context.Context, path string) (*FileParts, error) {
 	if err != nil {
 		return nil, err
 	}
-	f := &FileParts{Schema: whole.Schema, db: db, ctx: ctx, name: filepath.Base(path), whole: whole}
+	f := &FileParts{
+		Schema: whole.Schema, db: db, ctx: ctx, name: filepath.Base(path), whole: whole, again: columns.NewRecycler(db.opts.Allocator),
+	}
 	if strings.EqualFold(filepath.Ext(path), ".parquet") {
 		if f.mapped, err = columns.Open(path); err != nil {
 			return nil, f.damaged(err)
@@ -58,6 +64,7 @@ func (f *FileParts) Close() {
 	if f.mapped != nil {
 		f.mapped.Close()
 	}
+	f.again.Close()
 }
 
 // Read returns the rows of some columns, in parts, each of which can be ranged over at the
@@ -191,14 +198,15 @@ func sampledRanges(f *columns.File, leaves []int) (ranges []rowRange) {
 	}
 	passed, taken := 0, 0
 	for _, r := range all {
-		for from := r.from; from < r.to; from += sampledRows {
-			to := min(from+sampledRows, r.to)
-			if passed+(from-r.from) >= taken*total/sampledPlaces {
-				ranges = append(ranges, rowRange{r.group, from, to})
-				taken++
+		rows := r.to - r.from
+		for ; taken < sampledPlaces; taken++ { // the first rows, the last, and between them
+			at := taken*(total-sampledRows)/(sampledPlaces-1) - passed
+			if at >= rows {
+				break
 			}
+			ranges = append(ranges, rowRange{r.group, r.from + at, min(r.from+at+sampledRows, r.to)})
 		}
-		passed += r.to - r.from
+		passed += rows
 	}
 	return ranges
 }
@@ -232,7 +240,14 @@ func isText(dt arrow.DataType) bool {
 
 // eachOf yields the rows of a range in batches.
 func (f *FileParts) eachOf(names []string, leaves []int, r rowRange, yield func(arrow.RecordBatch, error) bool) error {
-	p := partReader{mem: f.db.opts.Allocator, names: names, readers: make([]columns.Reader, len(names)), plain: make([]bool, len(names))}
+	p := partReader{mem: f.again, names: names, plain: make([]bool, len(names))}
+	if spare, ok := f.spare.Get().(*[]columns.Reader); ok {
+		p.readers = *spare
+	}
+	for len(p.readers) < len(names) {
+		p.readers = append(p.readers, columns.Reader{})
+	}
+	defer f.spare.Put(&p.readers)
 	for i, leaf := range leaves {
 		if err := columns.Guard(func() error { return p.readers[i].Open(f.mapped, r.group, leaf) }); err != nil {
 			return err

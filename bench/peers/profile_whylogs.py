@@ -31,4 +31,5 @@ class Peer:
         moments = [math.nan] * 4
         if name in self.numbers:
             moments = [summary[f"distribution/{k}"] for k in ("min", "max", "mean", "stddev")]
-        return [summary["counts/n"], summary["counts/null"], summary["cardinality/est"], *moments]
+        distinct = summary.get("cardinality/est", math.nan)  # not of times
+        return [summary["counts/n"], summary["counts/null"], distinct, *moments]

@@ -559,41 +559,47 @@ func indices(values []byte, n int) (hybrid, error) {
 }
 
 func (r *Reader) lookUpValues(h hybrid, present int) error {
-	outside, at, width := false, 0, r.width
-	err := h.each(present, func(n int, word uint32) {
-		if int(word) >= r.words.n {
-			outside = true
-			return
-		}
-		value := r.words.page[int(word)*width:][:width]
-		for range n {
-			copy(r.spread[at:], value)
-			at += width
-		}
-	})
-	if err == nil && outside {
-		err = errDamaged
+	places, err := r.unpackPlaces(h, present)
+	if err != nil {
+		return err
 	}
-	return err
+	switch r.width {
+	case 8:
+		gather(values64(r.spread), values64(r.words.page), places)
+	case 4:
+		gather(values32(r.spread), values32(r.words.page), places)
+	default:
+		return errDamaged // truth values have no dictionary
+	}
+	return nil
+}
+
+// gather copies the words at places, all of which are among the words.
+func gather[T any](to, words []T, places []int32) {
+	to = to[:len(places)]
+	for i, place := range places {
+		to[i] = words[place]
+	}
+}
+
+// values64 and values32 are bytes taken for values, at whatever address they begin.
+func values64(raw []byte) []uint64 {
+	return unsafe.Slice((*uint64)(unsafe.Pointer(unsafe.SliceData(raw))), len(raw)/8)
+}
+
+func values32(raw []byte) []uint32 {
+	return unsafe.Slice((*uint32)(unsafe.Pointer(unsafe.SliceData(raw))), len(raw)/4)
 }
 
 func (r *Reader) lookUpSpans(h hybrid, present int) error {
-	spans := sized(r.spans, r.page.Rows)[:0]
-	outside := false
-	err := h.each(present, func(n int, word uint32) {
-		if int(word) >= r.words.n {
-			outside = true
-			return
-		}
-		for range n {
-			spans = append(spans, r.words.spans[word])
-		}
-	})
-	if err == nil && outside {
-		err = errDamaged
-	}
+	places, err := r.unpackPlaces(h, present)
 	if err != nil {
 		return err
+	}
+	r.spans = sized(r.spans, r.page.Rows)
+	spans := r.spans[:present]
+	for i, place := range places {
+		spans[i] = r.words.spans[place]
 	}
 	r.spans = spreadSpans(&r.page, spans)
 	r.page.Spans, r.page.Text = r.spans, r.words.page

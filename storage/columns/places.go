@@ -2,7 +2,6 @@ package columns
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -75,31 +74,44 @@ func (r *Reader) wordsArray() (arrow.Array, error) {
 
 // readPlaces reads places in the dictionary as they are.
 func (r *Reader) readPlaces(h hybrid, present int) error {
+	places, err := r.unpackPlaces(h, present)
+	if err == nil {
+		r.page.Places = spreadPlaces(&r.page, places)
+	}
+	return err
+}
+
+// unpackPlaces returns the next places in the dictionary, all of which it has. There is room
+// for one in each row.
+func (r *Reader) unpackPlaces(h hybrid, present int) ([]int32, error) {
 	r.spots = sized(r.spots, r.page.Rows)
 	places := r.spots[:present]
-	for len(places) > 0 {
+	for left := places; len(left) > 0; {
 		n, value, packed, err := h.next()
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if n == 0 {
-			return errDamaged
+			return nil, errDamaged
 		}
-		n = min(n, len(places))
+		n = min(n, len(left))
 		if packed {
-			h.unpack(places[:n])
+			h.unpack(left[:n])
 		} else {
 			for i := range n {
-				places[i] = int32(value)
+				left[i] = int32(value)
 			}
 		}
-		places = places[n:]
+		left = left[n:]
 	}
-	if places = r.spots[:present]; present > 0 && (slices.Min(places) < 0 || int(slices.Max(places)) >= r.words.n) {
-		return errDamaged
+	most := uint32(0)
+	for _, place := range places {
+		most = max(most, uint32(place))
 	}
-	r.page.Places = spreadPlaces(&r.page, places)
-	return nil
+	if present > 0 && int64(most) >= int64(r.words.n) {
+		return nil, errDamaged
+	}
+	return places, nil
 }
 
 func spreadPlaces(p *Page, places []int32) []int32 {

@@ -1,4 +1,4 @@
-package offline
+package columns
 
 import (
 	"sync"
@@ -6,13 +6,13 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 )
 
-// recycler is an allocator for columns that are alike, one batch after the other: what one
+// Recycler is an allocator for columns that are alike, one batch after the other: what one
 // gives back is the next one's. New memory has to be cleared, and to be found unused by
 // the garbage collector; that costs more than to copy the values does.
 //
 // It keeps no more of a size than was out at one time. Memory that is used again holds what
 // it held before, so it is for those who write every byte: columns of fixed width do.
-type recycler struct {
+type Recycler struct {
 	mem memory.Allocator
 
 	mu     sync.Mutex
@@ -23,18 +23,20 @@ type recycler struct {
 // worthKeeping is the least size that is kept.
 const worthKeeping = 4 << 10
 
-func newRecycler(mem memory.Allocator) *recycler {
-	return &recycler{mem: mem, kept: map[int][][]byte{}}
+// NewRecycler is a recycler of what mem allocates.
+func NewRecycler(mem memory.Allocator) *Recycler {
+	return &Recycler{mem: mem, kept: map[int][][]byte{}}
 }
 
-func (r *recycler) Allocate(size int) []byte {
+// Allocate returns memory that holds anything.
+func (r *Recycler) Allocate(size int) []byte {
 	if again := r.take(size); again != nil {
 		return again
 	}
 	return r.mem.Allocate(size)
 }
 
-func (r *recycler) take(size int) []byte {
+func (r *Recycler) take(size int) []byte {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	kept := r.kept[size]
@@ -46,15 +48,17 @@ func (r *recycler) take(size int) []byte {
 	return kept[last]
 }
 
-func (r *recycler) Reallocate(size int, have []byte) []byte { return r.mem.Reallocate(size, have) }
+// Reallocate is that of the allocator below.
+func (r *Recycler) Reallocate(size int, have []byte) []byte { return r.mem.Reallocate(size, have) }
 
-func (r *recycler) Free(used []byte) {
+// Free keeps the memory, or gives it back.
+func (r *Recycler) Free(used []byte) {
 	if len(used) < worthKeeping || !r.keep(used) {
 		r.mem.Free(used)
 	}
 }
 
-func (r *recycler) keep(used []byte) bool {
+func (r *Recycler) keep(used []byte) bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if !r.closed {
@@ -63,8 +67,8 @@ func (r *recycler) keep(used []byte) bool {
 	return !r.closed
 }
 
-// close gives back what is kept. What is out then goes back when it is released.
-func (r *recycler) close() {
+// Close gives back what is kept. What is out then goes back when it is released.
+func (r *Recycler) Close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.closed = true

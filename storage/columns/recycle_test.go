@@ -1,4 +1,4 @@
-package offline
+package columns
 
 import (
 	"testing"
@@ -9,7 +9,7 @@ import (
 func TestMemoryOfOneBatchIsTheNextOnes(t *testing.T) {
 	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
 	defer mem.AssertSize(t, 0)
-	r := newRecycler(mem)
+	r := NewRecycler(mem)
 	first := r.Allocate(worthKeeping)
 	second := r.Allocate(worthKeeping)
 	most := mem.CurrentAlloc()
@@ -24,6 +24,6 @@ func TestMemoryOfOneBatchIsTheNextOnes(t *testing.T) {
 	other := r.Allocate(2 * worthKeeping)
 	r.Free(again)
 	r.Free(other)
-	r.close()
+	r.Close()
 	r.Free(second) // by a batch that outlived its file
 }

@@ -14,7 +14,7 @@ import (
 type mappedReader struct {
 	conformer conformer
 	file      *columns.File
-	again     *recycler // memory of columns of fixed width
+	again     *columns.Recycler // memory of columns of fixed width
 	wanted    []mappedColumn
 	group     int // the row group that is read
 	row       int // in it: the next

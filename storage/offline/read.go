@@ -43,8 +43,8 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 	}
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		defer s.Hold(snapshot)()
-		r := reading{plain: schema, stored: stored, again: newRecycler(s.mem), large: snapshot.bytes() > mapped.MostMapped}
-		defer r.again.close()
+		r := reading{plain: schema, stored: stored, again: mapped.NewRecycler(s.mem), large: snapshot.bytes() > mapped.MostMapped}
+		defer r.again.Close()
 		for _, f := range snapshot.Files {
 			more, err := s.readFile(ctx, f, &r, yield)
 			if err != nil {
@@ -59,9 +59,9 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 
 // reading is what the files of a snapshot are read for.
 type reading struct {
-	plain, stored *arrow.Schema // of the answer, without and with field ids
-	again         *recycler     // memory of columns of fixed width
-	large         bool          // the files are not to stay in memory
+	plain, stored *arrow.Schema    // of the answer, without and with field ids
+	again         *mapped.Recycler // memory of columns of fixed width
+	large         bool             // the files are not to stay in memory
 }
 
 func (s Snapshot) bytes() (bytes int64) {
