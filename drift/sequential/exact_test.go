@@ -47,6 +47,34 @@ func TestEValuesHaveMeanOne(t *testing.T) {
 	}
 }
 
+// TestClustersHaveMeanOneAtMost deals keys with many events and with few to the arms, in every
+// way: a key with most of them, and keys with one event, are as good as one event each.
+func TestClustersHaveMeanOneAtMost(t *testing.T) {
+	const share = 0.1
+	for _, clusters := range [][]float64{{1, 1, 1, 1}, {5, 5, 5}, {7, 1, 1, 3}, {100}, {2, 1}} {
+		mean := 0.0
+		for dealt := range 1 << len(clusters) {
+			probability, most := 1.0, 0.0
+			stretch := sequential.Stretch{Share: share}
+			for i, events := range clusters {
+				most = max(most, events)
+				if dealt>>i&1 == 1 {
+					probability *= share
+					stretch.Candidate += events
+				} else {
+					probability *= 1 - share
+					stretch.Champion += events
+				}
+			}
+			mean += probability * math.Exp(stretch.Clustered(most))
+		}
+		equal := clusters[0] == clusters[len(clusters)-1]
+		if mean > 1+1e-12 || equal && mean < 1-1e-12 || mean < 0.5 {
+			t.Errorf("clusters %v: the mean is %v", clusters, mean)
+		}
+	}
+}
+
 // TestEstimatesHaveMeanOne integrates over a normal estimate, and over two.
 func TestEstimatesHaveMeanOne(t *testing.T) {
 	normal := func(value func(x float64) float64) (mean float64) {
@@ -100,6 +128,18 @@ func TestABreakAfterAGoodDayIsFound(t *testing.T) {
 	broken := append(rates, sequential.Stretch{Share: 0.05, Candidate: 20, Champion: 40})
 	if log := broken.Worse(); log < math.Log(100) {
 		t.Errorf("ten times the errors after a good day: e-value %v", math.Exp(log))
+	}
+}
+
+// TestForetellingIsWhatWouldBe: with the last stretch in place of another one, Worse is the same.
+func TestForetellingIsWhatWouldBe(t *testing.T) {
+	rates := sequential.Rates{{Share: 0.05, Candidate: 3, Champion: 40}, {Share: 1, Candidate: 9}, {Share: 0.25, Candidate: 20, Champion: 50}, {Share: 0.5}}
+	foretold := rates.WorseIf()
+	for _, last := range []sequential.Stretch{{Share: 0.5}, {Share: 0.5, Candidate: 40, Champion: 5}, {Share: 0, Champion: 3}} {
+		now := append(append(sequential.Rates{}, rates[:3]...), last)
+		if got, want := foretold(last), now.Worse(); math.Abs(got-want) > 1e-9 {
+			t.Errorf("foretold %v, and it is %v", got, want)
+		}
 	}
 }
 

@@ -80,6 +80,51 @@ func (r Rates) WorseSince() (log float64, since int) {
 	return logSum(logs), since
 }
 
+// WorseIf returns a function that gives Worse as it would be were the last stretch another
+// one. It is for foretelling, and costs as little as one stretch. There must be a stretch.
+func (r Rates) WorseIf() func(last Stretch) float64 {
+	stakes := make([]float64, len(worseRatios))
+	for k := range stakes {
+		stakes[k] = math.Inf(-1)
+	}
+	for i := range r {
+		s := float64(i + 1)
+		stake := -math.Log(s * (s + 1) * float64(len(worseRatios)))
+		for k, ratio := range worseRatios {
+			if stakes[k] = logAdd(stakes[k], stake); i < len(r)-1 {
+				stakes[k] += r[i].log(ratio, 1)
+			}
+		}
+	}
+	rest := -math.Log(float64(len(r) + 1))
+	return func(last Stretch) float64 {
+		logs := []float64{rest}
+		for k, ratio := range worseRatios {
+			logs = append(logs, stakes[k]+last.log(ratio, 1))
+		}
+		return logSum(logs)
+	}
+}
+
+// Clustered returns the log e-value against "the candidate's rate is not greater", of a
+// stretch that has ended and whose events come in clusters: all events of one key fall to one
+// arm. most is the number of events of the key that has most of them, or more.
+//
+//	E = 1/12·Σ_k L(r_k)^(1/most)
+//
+// Given what happened, arms are dealt to keys; the factor of a key with c events is
+// L^(c/most), whose mean is at most 1 because c/most is (Jensen). So it is exact, whatever keys do, but
+// for one look: stretches are not independent, since the same keys come again, and their e-values must
+// be neither multiplied nor averaged. Of many, the chance that any reaches 1/(w·alpha), each with
+// its own w, is at most alpha if all w add up to 1.
+func (s Stretch) Clustered(most float64) float64 {
+	logs := make([]float64, len(worseRatios))
+	for k, ratio := range worseRatios {
+		logs[k] = s.log(ratio, 1) / max(1, most)
+	}
+	return Average(logs)
+}
+
 // Safe returns the log e-value against "the candidate's rate is at least margin times the
 // champion's", over all stretches together. margin is above the greatest of the ratios that
 // it is spread over, 1.1.
@@ -185,11 +230,18 @@ func (r Rates) Goes(n, perRequest, ratio float64) Rates {
 		return nil
 	}
 	more := append(Rates(nil), r...)
-	last := &more[len(more)-1]
-	candidate, champion := last.share(ratio)
-	last.Candidate += n * perRequest * math.Exp(candidate)
-	last.Champion += n * perRequest * math.Exp(champion)
+	more[len(more)-1] = more[len(more)-1].Goes(n, perRequest, ratio)
 	return more
+}
+
+// Goes is [Rates.Goes] of one stretch. One without a share stays as it is.
+func (s Stretch) Goes(n, perRequest, ratio float64) Stretch {
+	if s.Share > 0 && s.Share < 1 {
+		candidate, champion := s.share(ratio)
+		s.Candidate += n * perRequest * math.Exp(candidate)
+		s.Champion += n * perRequest * math.Exp(champion)
+	}
+	return s
 }
 
 // mostNeeded is the greatest number of further requests that [Needed] names.
