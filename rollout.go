@@ -370,6 +370,11 @@ type RolloutVerdict struct {
 	Requests ArmCounts `json:"requests"`
 	Needs    int64     `json:"needs"`
 
+	// Pairs are the requests of the stage that both versions answered, and Differs of these the
+	// ones whose predictions were different: no label is needed for that.
+	Pairs   int64 `json:"pairs,omitempty"`
+	Differs int64 `json:"differs,omitempty"`
+
 	// Blind says why nothing may be concluded although there are numbers: it is our fault.
 	Blind string `json:"blind,omitempty"`
 }

@@ -21,7 +21,9 @@
 // Requests of one key go to one arm and so are no independent evidence: a single customer whose
 // every request fails would convict whoever has it. So a key counts once: its first event, its
 // first request at an arm, its first value. Which keys were met is remembered in bits of a hash; two
-// keys of one bit count as one, which loses a little evidence and invents none.
+// keys of one bit count as one, which loses a little evidence and invents none. Once most keys
+// had an event, first ones say little; so all events of a segment that has ended are looked
+// at too, at a level of their own, and divided by those of the key that has most.
 //
 // # What is left to the engine
 //

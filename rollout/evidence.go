@@ -47,6 +47,9 @@ type Evidence struct {
 	Champions  Keys   `json:"champions,omitzero"`  // likewise
 	Events     []Keys `json:"events,omitempty"`    // for each guard, the keys that had an event
 
+	// Clusters count, for each guard, the events of each key in the open segment.
+	Clusters []Counts `json:"clusters,omitempty"`
+
 	Strays int64 `json:"strays,omitempty"` // observations of routes that are not the rollout's
 }
 
@@ -74,6 +77,10 @@ type GuardEvidence struct {
 	Events      driftline.ArmCounts `json:"events,omitzero"`       // the first of each key
 	FirstEvents driftline.ArmCounts `json:"first_events,omitzero"` // at the first request of a key
 
+	// All are the events of all requests, and Most is how many the key had that had most.
+	All  driftline.ArmCounts `json:"all,omitzero"`
+	Most int64               `json:"most,omitempty"`
+
 	Candidate sequential.Moments `json:"candidate,omitzero"` // of a mean, the first value of each key
 	Champion  sequential.Moments `json:"champion,omitzero"`
 
@@ -93,9 +100,13 @@ func (e *Evidence) clone() Evidence {
 	for i := range c.Segments {
 		c.Segments[i] = c.Segments[i].clone()
 	}
-	c.Candidates, c.Champions, c.Events = e.Candidates.clone(), e.Champions.clone(), slices.Clone(e.Events)
+	c.Candidates, c.Champions = e.Candidates.clone(), e.Champions.clone()
+	c.Events, c.Clusters = slices.Clone(e.Events), slices.Clone(e.Clusters)
 	for i := range c.Events {
 		c.Events[i] = e.Events[i].clone()
+	}
+	for i := range c.Clusters {
+		c.Clusters[i] = e.Clusters[i].clone()
 	}
 	return c
 }
@@ -117,9 +128,16 @@ func (e *Evidence) open(r *driftline.Rollout, share float64, now time.Time) {
 	e.Segments = append(e.Segments, Segment{
 		Route: r.Route.Sequence, Phase: r.Phase, Stage: r.Stage, Share: share, Started: now, Guards: make([]GuardEvidence, guards),
 	})
-	if e.Events == nil {
-		e.Events = make([]Keys, guards)
-	}
+	e.Clusters = nil
+}
+
+// Roll closes the open segment, and begins another one like it.
+func (e *Evidence) Roll(now time.Time) {
+	next := e.Segments[len(e.Segments)-1]
+	e.Segments = append(e.Segments, Segment{
+		Route: next.Route, Phase: next.Phase, Stage: next.Stage, Share: next.Share, Started: now, Guards: make([]GuardEvidence, len(next.Guards)),
+	})
+	e.Clusters = nil
 }
 
 // segment returns the last segment of a route, or nil.
@@ -142,6 +160,12 @@ func (e *Evidence) Add(guards []driftline.Guard, o *Observation) {
 	if o.Answer.Fault == driftline.FaultOurs {
 		*armCount(&s.Ours, o.Arm)++
 		return
+	}
+	if len(e.Events) != len(guards) {
+		e.Events = make([]Keys, len(guards))
+	}
+	if len(e.Clusters) != len(guards) {
+		e.Clusters = make([]Counts, len(guards))
 	}
 	*armCount(&s.Requests, o.Arm)++
 	first := e.meet(s, o)
@@ -190,6 +214,11 @@ func (e *Evidence) addGuard(s *Segment, i int, guard *driftline.Guard, o *Observ
 	if o.Key == 0 || e.Events[i].add(o.Key) {
 		*armCount(&g.Events, o.Arm)++
 	}
+	if s != &e.Segments[len(e.Segments)-1] {
+		return // too late to tell which key had most
+	}
+	*armCount(&g.All, o.Arm)++
+	g.Most = max(g.Most, e.Clusters[i].add(o.Key))
 }
 
 // addPair compares both arms' answers to one request.
@@ -248,7 +277,8 @@ func valueOf(guard *driftline.Guard, a *Answer) (v float64, ok bool) {
 }
 
 // Merge takes in the evidence of another process of the same rollout, of the same routes.
-// Keys that both met count twice, so each key should be met by one of them.
+// Keys that both met count twice, so each key should be met by one of them. It does not know
+// who has most events in the segment that is open: that is to be merged once it is closed.
 func (e *Evidence) Merge(other Evidence) {
 	for _, theirs := range other.Segments {
 		mine := e.segment(theirs.Route)
@@ -260,6 +290,9 @@ func (e *Evidence) Merge(other Evidence) {
 	}
 	e.Candidates.merge(other.Candidates)
 	e.Champions.merge(other.Champions)
+	if len(e.Events) == 0 {
+		e.Events = make([]Keys, len(other.Events))
+	}
 	for i := range min(len(e.Events), len(other.Events)) {
 		e.Events[i].merge(other.Events[i])
 	}
@@ -277,6 +310,8 @@ func (s *Segment) merge(other Segment) {
 		mine, theirs := &s.Guards[i], other.Guards[i]
 		addCounts(&mine.Events, theirs.Events)
 		addCounts(&mine.FirstEvents, theirs.FirstEvents)
+		addCounts(&mine.All, theirs.All)
+		mine.Most += theirs.Most // it may be the same key
 		mine.Candidate.Merge(theirs.Candidate)
 		mine.Champion.Merge(theirs.Champion)
 		if mine.Pairs == nil && theirs.Pairs != nil {

@@ -19,6 +19,11 @@ const (
 	// mismatch is the e-value from which on requests are not dealt as the route says.
 	mismatch = 1000
 
+	// firstPart is the part of alpha that is spent on the first event of each key, which may be
+	// looked at any time. The rest is for all events of closed segments: keys come again, and
+	// once most of them had an event, a candidate that breaks would not be seen by the first ones.
+	firstPart = 0.8
+
 	// ratioPart is the part of the stake of "safe" that is on the ratio; the rest is on
 	// the rate being negligible.
 	ratioPart = 0.8
@@ -53,12 +58,13 @@ func (j *judge) weigh() driftline.RolloutVerdict {
 	route := j.stage()
 	for _, s := range route {
 		addCounts(&v.Requests, s.Requests)
+		v.Pairs, v.Differs = v.Pairs+s.Pairs, v.Differs+s.Differs
 	}
 	worst, allSafe := 0, true
 	logs := make([]float64, len(j.plan.Guards))
 	for i := range j.plan.Guards {
 		g := j.guard(i, route)
-		logs[i] = j.worse(i, 0)
+		logs[i] = j.worse(i)
 		g.Worse = driftline.Number(math.Exp(logs[i]))
 		if logs[i] > logs[worst] {
 			worst = i
@@ -66,13 +72,17 @@ func (j *judge) weigh() driftline.RolloutVerdict {
 		allSafe = allSafe && g.Outcome == driftline.VerdictSafe
 		v.Guards = append(v.Guards, g)
 	}
-	total := sequential.Average(logs)
-	v.EValue = driftline.Number(math.Exp(total))
+	total := sequential.Average(logs) + math.Log(firstPart)
+	again, guard, segment := j.again()
+	v.EValue = driftline.Number(math.Exp(max(total, again)))
 	v.Blind = j.mismatched()
 	switch {
 	case total >= -math.Log(j.plan.Alpha):
 		v.Outcome = driftline.VerdictWorse
 		j.convict(&v.Guards[worst], worst)
+	case again >= -math.Log(j.plan.Alpha):
+		v.Outcome = driftline.VerdictWorse
+		j.convictSegment(&v.Guards[guard], guard, segment)
 	case allSafe:
 		v.Outcome = driftline.VerdictSafe
 	}
@@ -91,6 +101,46 @@ func (j *judge) convict(g *driftline.GuardVerdict, i int) {
 		g.Ratio = interval(ratio, bounds, g.Ratio.Rows)
 		g.Note = "since " + j.judged()[since].Started.UTC().Format(time.RFC3339)
 	}
+}
+
+// again returns the strongest evidence of all events in a closed segment, by which guard and in
+// which segment: what it must reach is 1/alpha.
+func (j *judge) again() (most float64, guard, segment int) {
+	most = math.Inf(-1)
+	all, compared := j.judged(), 0.0
+	for at := range all[:len(all)-1] {
+		s := &all[at]
+		if s.Share <= 0 || s.Share >= 1 {
+			continue
+		}
+		compared++
+		for i := range s.Guards {
+			log := s.all(i).Clustered(float64(s.Guards[i].Most)) + math.Log((1-firstPart)*segmentPart(compared)/float64(len(s.Guards)))
+			if log > most {
+				most, guard, segment = log, i, at
+			}
+		}
+	}
+	return most, guard, segment
+}
+
+// segmentPart is the part of the level that the n-th segment gets: 1/11 of it the first, 1/330
+// the 48th. All of them add up to 1.
+func segmentPart(n float64) float64 { return 10 / ((n + 9) * (n + 10)) }
+
+// all are all events of the i-th guard.
+func (s *Segment) all(i int) sequential.Stretch {
+	events := s.Guards[i].All
+	return sequential.Stretch{Share: s.Share, Candidate: float64(events.Candidate), Champion: float64(events.Champion)}
+}
+
+// convictSegment says by how much the guard was worse in one segment, over all its events.
+func (j *judge) convictSegment(g *driftline.GuardVerdict, i, segment int) {
+	s := &j.judged()[segment]
+	ratio, bounds := sequential.Rates{s.all(i)}.Ratio(j.plan.Alpha)
+	g.Outcome, g.Events = driftline.VerdictWorse, s.Guards[i].All
+	g.Ratio = interval(ratio, bounds, g.Events.Candidate+g.Events.Champion)
+	g.Note = fmt.Sprintf("from %s, every event of a key counted, %d of one at most", s.Started.UTC().Format(time.RFC3339), s.Guards[i].Most)
 }
 
 // stage returns the segments of the last route.
@@ -236,15 +286,34 @@ func (j *judge) routes(f func(segments []Segment) float64) (logs []float64) {
 	return logs
 }
 
-// worse returns the log e-value against "by the i-th guard the candidate is no worse", after
-// n more requests if they are like those of the stage. What is averaged is fixed by the plan.
-func (j *judge) worse(i int, n float64) float64 {
+// worse returns the log e-value against "by the i-th guard the candidate is no worse".
+func (j *judge) worse(i int) float64 {
+	if j.plan.Guards[i].Kind == driftline.GuardMean {
+		return sequential.Average(j.worseOthers(i))
+	}
+	return sequential.Average(append(j.worseOthers(i), j.rates(i).Worse()))
+}
+
+// worseLater returns worse as it would be after n more requests like those of the stage.
+func (j *judge) worseLater(i int) func(n float64) float64 {
+	others := j.worseOthers(i)
+	if j.plan.Guards[i].Kind == driftline.GuardMean {
+		return func(float64) float64 { return sequential.Average(others) }
+	}
+	rates := j.rates(i)
+	perRequest, ratio := j.pace(i, rates)
+	later, last := rates.WorseIf(), rates[len(rates)-1]
+	return func(n float64) float64 {
+		return sequential.Average(append(others[:len(others):len(others)], later(last.Goes(n, perRequest, ratio))))
+	}
+}
+
+// worseOthers are the log e-values of a guard but for that of its rates. Which there are is
+// fixed by the plan, so that their mean is an e-value.
+func (j *judge) worseOthers(i int) (logs []float64) {
 	spec := &j.plan.Guards[i]
-	var logs []float64
 	if spec.Kind == driftline.GuardMean {
 		logs = append(logs, sequential.Restarted(j.routes(func(s []Segment) float64 { return j.meanWorse(spec, j.means(i, s)) })))
-	} else {
-		logs = append(logs, j.goes(i, j.rates(i), n).Worse())
 	}
 	if spec.Limit > 0 {
 		logs = append(logs, sequential.Restarted(j.routes(func(s []Segment) float64 { return j.candidate(i, s).Above(spec.Limit) })))
@@ -252,7 +321,7 @@ func (j *judge) worse(i int, n float64) float64 {
 	if j.plan.Shadow != nil || j.plan.Bake.Mirror > 0 {
 		logs = append(logs, sequential.Restarted(j.routes(func(s []Segment) float64 { return pairsWorse(spec, j.pairs(i, s)) })))
 	}
-	return sequential.Average(logs)
+	return logs
 }
 
 func (j *judge) meanWorse(spec *driftline.Guard, means sequential.Means) float64 {
@@ -353,9 +422,11 @@ func valuesPer(means sequential.Means, segments []Segment) float64 {
 
 func (j *judge) ratesSafe(i int, n float64) (log float64, asked bool) {
 	spec := &j.plan.Guards[i]
-	rates := j.goes(i, pooled(j.rates(i)), n)
+	rates := pooled(j.rates(i))
 	alone := j.candidate(i, j.judged())
 	if n > 0 {
+		perRequest, ratio := j.pace(i, rates)
+		rates = rates.Goes(n, perRequest, ratio)
 		more := n * j.stage()[0].Share * j.firstPer()
 		alone.Events += more * alone.Events / math.Max(1, alone.Requests)
 		alone.Requests += more
@@ -384,22 +455,17 @@ func (j *judge) firstPer() float64 {
 	return float64(first) / math.Max(1, float64(requests))
 }
 
-// goes adds what n more requests would bring, at the rates of the stage and the likeliest ratio.
-func (j *judge) goes(i int, rates sequential.Rates, n float64) sequential.Rates {
-	last := rates[len(rates)-1].Share
-	if n == 0 || !(last > 0 && last < 1) {
-		return rates
-	}
+// pace is how many events come of a request of the stage, and the likeliest ratio of the rates.
+func (j *judge) pace(i int, rates sequential.Rates) (perRequest, ratio float64) {
 	events, requests := int64(0), int64(0)
 	for _, s := range j.stage() {
 		events += s.Guards[i].Events.Candidate + s.Guards[i].Events.Champion
 		requests += s.Requests.Candidate + s.Requests.Champion
 	}
-	ratio := pooled(rates).Likeliest()
-	if ratio != ratio {
+	if ratio = pooled(rates).Likeliest(); ratio != ratio {
 		ratio = 1
 	}
-	return rates.Goes(n, float64(events)/math.Max(1, float64(requests)), ratio)
+	return float64(events) / math.Max(1, float64(requests)), ratio
 }
 
 // mismatched says how requests are dealt otherwise than the routes say, or "".
@@ -445,12 +511,16 @@ func (j *judge) foretell(v *driftline.RolloutVerdict) {
 			safe = max(safe, needs)
 		}
 	}
+	later := make([]func(n float64) float64, len(v.Guards))
+	for i := range later {
+		later[i] = j.worseLater(i)
+	}
 	worse := sequential.Needed(func(n float64) bool {
 		logs := make([]float64, len(v.Guards))
 		for i := range logs {
-			logs[i] = j.worse(i, n)
+			logs[i] = later[i](n)
 		}
-		return sequential.Average(logs) >= -math.Log(j.plan.Alpha)
+		return sequential.Average(logs) >= -math.Log(firstPart*j.plan.Alpha)
 	})
 	switch {
 	case safe < 0:

@@ -4,6 +4,7 @@ import (
 	"encoding/base64"
 	"encoding/binary"
 	"hash/fnv"
+	"math"
 	"math/bits"
 
 	"github.com/driftline/driftline"
@@ -111,6 +112,68 @@ func (k *Keys) UnmarshalText(text []byte) error {
 		}
 		k.words[(at-1)/64] |= 1 << ((at - 1) % 64)
 		data = data[n:]
+	}
+	return nil
+}
+
+// countCells is how many cells counts are hashed to.
+const countCells = 1 << 14
+
+// Counts are how many events each key had, by a cell of a hash: keys of one cell are counted
+// together, so that none is ever thought to have fewer than it had. The zero value is empty.
+type Counts struct{ cells []uint32 }
+
+// add counts an event of a key, and returns how many it has had: 1 for the key 0, which is
+// another one each time.
+func (c *Counts) add(key uint64) int64 {
+	if key == 0 {
+		return 1
+	}
+	if c.cells == nil {
+		c.cells = make([]uint32, countCells)
+	}
+	cell := &c.cells[key>>(64-14)]
+	if *cell < math.MaxUint32 {
+		*cell++
+	}
+	return int64(*cell)
+}
+
+func (c *Counts) clone() Counts { return Counts{append([]uint32(nil), c.cells...)} }
+
+// MarshalText writes, for each cell that is not empty, the distance to the one before and its
+// count, as varints in base64.
+func (c Counts) MarshalText() ([]byte, error) {
+	var data []byte
+	last := 0
+	for i, count := range c.cells {
+		if count > 0 {
+			data = binary.AppendUvarint(data, uint64(i+1-last))
+			data = binary.AppendUvarint(data, uint64(count))
+			last = i + 1
+		}
+	}
+	return base64.StdEncoding.AppendEncode(nil, data), nil
+}
+
+// UnmarshalText reads what MarshalText writes.
+func (c *Counts) UnmarshalText(text []byte) error {
+	*c = Counts{}
+	data, err := base64.StdEncoding.AppendDecode(nil, text)
+	if err != nil {
+		return damagedKeys()
+	}
+	for at := uint64(0); len(data) > 0; {
+		distance, n := binary.Uvarint(data)
+		count, k := binary.Uvarint(data[max(0, n):])
+		if at += distance; n <= 0 || k <= 0 || distance == 0 || at > countCells || count == 0 || count > math.MaxUint32 {
+			return damagedKeys()
+		}
+		if c.cells == nil {
+			c.cells = make([]uint32, countCells)
+		}
+		c.cells[at-1] = uint32(count)
+		data = data[n+k:]
 	}
 	return nil
 }

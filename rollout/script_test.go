@@ -219,6 +219,9 @@ func (s *script) verdict(out *strings.Builder) {
 		return
 	}
 	fmt.Fprintf(out, "%s, e-value %.3g of %.3g, needs %s\n", v.Outcome, float64(v.EValue), float64(v.Threshold), rough(v.Needs))
+	if v.Pairs > 0 {
+		fmt.Fprintf(out, "%d of %d pairs differ\n", v.Differs, v.Pairs)
+	}
 	for _, g := range v.Guards {
 		fmt.Fprintf(out, "%s: %s, worse %.2g, safe %.2g", g.Guard, g.Outcome, float64(g.Worse), float64(g.Safe))
 		if g.Ratio != nil {

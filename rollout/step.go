@@ -386,10 +386,7 @@ func (m *machine) roll() {
 	if m.now.Sub(m.Evidence.Segments[last].Started) < window {
 		return
 	}
-	open := m.Evidence.Segments[last]
-	m.Evidence.Segments = append(m.Evidence.Segments, Segment{
-		Route: open.Route, Phase: open.Phase, Stage: open.Stage, Share: open.Share, Started: m.now, Guards: make([]GuardEvidence, len(open.Guards)),
-	})
+	m.Evidence.Roll(m.now)
 }
 
 // limits are those of the phase.
