@@ -46,19 +46,19 @@ var chosenTests = map[string]chosenTest{
 	})},
 	"welch":          {numbers: significance(func(x, y drift.Sample) (float64, float64) { r := drift.Welch(x, y); return r.Statistic, r.P })},
 	"epps_singleton": {numbers: significance(func(x, y drift.Sample) (float64, float64) { r := drift.EppsSingleton(x, y); return r.Statistic, r.P })},
-	"wasserstein":    {threshold: usualDistance, numbers: transport(drift.Wasserstein)},
-	"energy":         {threshold: usualDistance, numbers: transport(drift.Energy)},
+	"wasserstein":    {threshold: usualDistance, numbers: transport(drift.WassersteinInterval)},
+	"energy":         {threshold: usualDistance, numbers: transport(drift.EnergyInterval)},
 
 	"chi2":     {counts: func(x, y []int64, alpha float64) outcome { return ofTable(drift.ChiSquare(x, y), alpha) }},
 	"g":        {counts: func(x, y []int64, alpha float64) outcome { return ofTable(drift.GTest(x, y), alpha) }},
 	"chi2_gof": {counts: goodnessOfFit},
 
-	"psi":             binned(1, false, func(p, q []float64) float64 { return drift.PSI(drift.FilledZeros(p), drift.FilledZeros(q)) }),
-	"kl":              binned(2, false, filledKL),
-	"jensenshannon":   binned(8, true, func(p, q []float64) float64 { return drift.JensenShannon(p, q, math.E) }),
-	"hellinger":       binned(8, true, drift.Hellinger),
-	"total_variation": binned(0, false, drift.TotalVariation),
-	"l_infinity":      binned(0, false, drift.LInfinity),
+	"psi":             divergence(1, false, func(p, q []float64) float64 { return drift.PSI(drift.FilledZeros(p), drift.FilledZeros(q)) }),
+	"kl":              divergence(2, false, filledKL),
+	"jensenshannon":   divergence(8, true, func(p, q []float64) float64 { return drift.JensenShannon(p, q, math.E) }),
+	"hellinger":       divergence(8, true, drift.Hellinger),
+	"total_variation": shares(drift.TotalVariation, drift.TotalVariationInterval),
+	"l_infinity":      shares(drift.LInfinity, drift.LInfinityInterval),
 }
 
 // testNames lists the tests for columns of the kinds.
@@ -87,14 +87,15 @@ func significance(of func(reference, current drift.Sample) (statistic, p float64
 
 // transport makes a test of a distance in units of the values, in standard deviations
 // of the reference. Its evidence is that of all tests of numbers together, and what
-// is detectable is the shift of the mean that would be.
-func transport(of func(reference, current drift.Sample) float64) func(x, y drift.Sample, alpha float64) outcome {
+// is detectable is the shift of the mean that would be. The interval takes the deviation
+// for known.
+func transport(of func(reference, current drift.Sample, alpha float64) drift.TransportResult) func(x, y drift.Sample, alpha float64) outcome {
 	return func(x, y drift.Sample, alpha float64) outcome {
-		all := drift.CompareNumbers(x, y)
-		distance := of(x, y) / math.Sqrt(drift.MomentsOf(x).Variance(0))
+		all, found := drift.CompareNumbers(x, y), of(x, y, alpha)
+		unit := math.Sqrt(drift.MomentsOf(x).Variance(0))
 		return outcome{
-			statistic: distance, p: all.P, distance: true, effect: distance, location: all.KS.Location,
-			interval:   drift.Interval{Low: math.NaN(), High: math.NaN()},
+			statistic: found.Distance / unit, p: all.P, distance: true, effect: found.Distance / unit, location: all.KS.Location,
+			interval:   drift.Interval{Low: found.Interval.Low / unit, High: found.Interval.High / unit},
 			detectable: drift.DetectableShift(all.KS.N, all.KS.M, alpha),
 		}
 	}
@@ -114,25 +115,33 @@ func filledKL(p, q []float64) float64 {
 	return drift.KullbackLeibler(drift.Normalized(drift.FilledZeros(p)), drift.Normalized(drift.FilledZeros(q)))
 }
 
-// binned makes a test of a distance over cells. Where factor is not 0, factor times the
-// distance, or its square, over 1/n + 1/m has about χ²'s distribution without drift:
-// that gives bias, interval and p-value.
-func binned(factor float64, root bool, of func(p, q []float64) float64) chosenTest {
-	counts := func(x, y []int64, alpha float64) outcome {
+// divergence makes a test of a distance over cells of which factor times the distance, or
+// its square, over 1/n + 1/m has about χ²'s distribution without drift: that gives bias,
+// interval and p-value.
+func divergence(factor float64, root bool, of func(p, q []float64) float64) chosenTest {
+	return binned(func(x, y []int64, alpha float64) outcome {
 		distance := of(drift.Shares(x), drift.Shares(y))
-		if factor == 0 {
-			table := ofTable(drift.ChiSquare(x, y), alpha)
-			table.statistic, table.effect, table.distance = distance, distance, true
-			table.interval = drift.Interval{Low: math.NaN(), High: math.NaN()}
-			table.detectable = drift.DetectableD(total64(x), total64(y), alpha)
-			return table
-		}
 		d := drift.NewDivergence(distance, root, factor, x, y)
 		return outcome{
 			statistic: distance, p: d.P, distance: true, effect: d.Corrected,
 			interval: d.Interval(alpha), detectable: d.Detectable(alpha), location: math.NaN(),
 		}
-	}
+	})
+}
+
+// shares makes a test of a distance over cells whose evidence is that of chi-square.
+func shares(of func(p, q []float64) float64, interval func(x, y []int64, alpha float64) drift.Interval) chosenTest {
+	return binned(func(x, y []int64, alpha float64) outcome {
+		distance := of(drift.Shares(x), drift.Shares(y))
+		o := ofTable(drift.ChiSquare(x, y), alpha)
+		o.statistic, o.effect, o.distance, o.interval = distance, distance, true, interval(x, y, alpha)
+		o.detectable = drift.DetectableD(total64(x), total64(y), alpha)
+		return o
+	})
+}
+
+// binned makes a test of counts one of numbers too, by Sturges' bins.
+func binned(counts func(x, y []int64, alpha float64) outcome) chosenTest {
 	return chosenTest{
 		threshold: usualDistance, counts: counts,
 		numbers: func(x, y drift.Sample, alpha float64) outcome {
