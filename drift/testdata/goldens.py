@@ -127,7 +127,8 @@ def asymptotic():
             rows.append(["two-sided", n, m, repr(d), repr(float(stats.kstwo.sf(d, np.round(en))))])
             big, small = float(max(n, m)), float(min(n, m))
             zz = np.sqrt(en) * d
-            p = np.exp(-2 * zz**2 - 2 * zz * (big + 2 * small) / np.sqrt(big * small * (big + small)) / 3.0)
+            root = np.sqrt(big * small * (big + small))
+            p = np.exp(-2 * zz**2 - 2 * zz * (big + 2 * small) / root / 3.0)
             rows.append(["less", n, m, repr(d), repr(float(p))])
     return rows
 
