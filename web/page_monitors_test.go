@@ -11,9 +11,12 @@ import (
 // watchedDay is when the rows begin that monitors of tests watch, eight hours before now.
 var watchedDay = time.Date(2013, 1, 31, 8, 0, 0, 0, time.UTC)
 
-const watched = `{
+const windy = `{
   "entities": [{"name": "runway", "join_keys": [{"name": "runway", "type": "string"}]}],
-  "feature_views": [{"name": "wind", "entities": ["runway"], "features": [{"name": "speed", "type": "float64"}, {"name": "sky", "type": "string"}]}],
+  "feature_views": [{"name": "wind", "entities": ["runway"], "features": [{"name": "speed", "type": "float64"}, {"name": "sky", "type": "string"}]}]
+}`
+
+const watched = `{
   "monitors": [{"name": "wind_hourly", "description": "The <b>bold</b> wind", "source": {"ref": "view/wind"}, "window": "1h",
     "reference": {"from": "2013-01-31T08:00:00Z", "to": "2013-01-31T10:00:00Z"}, "start": "2013-01-31T10:00:00Z",
     "segments": [{"name": "<b>bold</b>", "expression": "sky = 'clear'"}],
@@ -24,7 +27,7 @@ const watched = `{
 // of them raised an alert. Two rows of the pane from 03:00 came late.
 func (s *site) watch(t testing.TB) {
 	t.Helper()
-	s.mustAsk(t, "POST", "/api/v1/apply", watched)
+	s.mustAsk(t, "POST", "/api/v1/apply", windy)
 	for hour := range 8 {
 		shift := 0.0
 		if hour >= 6 {
@@ -32,6 +35,7 @@ func (s *site) watch(t testing.TB) {
 		}
 		s.Ingest("wind", windOf(hour, 400, shift))
 	}
+	s.mustAsk(t, "POST", "/api/v1/apply", watched) // once the rows are there: its panes are due at once
 	s.mustAsk(t, "POST", "/api/v1/monitors/wind_hourly/run", "{}")
 	s.Ingest("wind", windOf(3, 2, 500))
 }
