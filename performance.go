@@ -131,11 +131,21 @@ type PerformanceChange struct {
 }
 
 // PerformanceExplanation says why a model does worse. Losses are of one row: 1 for a wrong
-// class, else the squared error of the score; the absolute error of a regression.
+// class, else the squared error of the score; the absolute error of a regression. Of a
+// ranking they are of one list, 1 − NDCG@10, whose inputs are the means of its rows' and
+// their most frequent categories, and its length; rows are then lists.
 type PerformanceExplanation struct {
 	Loss   string `json:"loss"`
 	Before Number `json:"before"` // mean losses
 	After  Number `json:"after"`
+
+	ReferenceRows int64 `json:"reference_rows"` // that the means are of: all with a loss
+	Rows          int64 `json:"rows"`
+
+	// Of how many rows the trees learned what tells the sides apart: all of them, or, of
+	// large ones, as many drawn at random.
+	FittedReferenceRows int64 `json:"fitted_reference_rows"`
+	FittedRows          int64 `json:"fitted_rows"`
 
 	// After − Before is Inputs, which are others than they were, and Relationship: the
 	// same inputs have another loss. NaN if either side has fewer than 100 rows.
@@ -164,10 +174,15 @@ type PerformanceSegment struct {
 	Excess        Interval             `json:"excess"` // how much more the loss rose than elsewhere
 	QValue        Number               `json:"q_value"`
 	Examples      []PerformanceExample `json:"examples"` // of the greatest loss
+
+	// BeforeExamples has, for each of Examples, the row of before whose inputs are most
+	// like its own. Empty without such rows.
+	BeforeExamples []PerformanceExample `json:"before_examples,omitempty"`
 }
 
-// PerformanceExample is a row of the source.
+// PerformanceExample is a row of the source, or, of before, of the reference if there is one.
 type PerformanceExample struct {
 	Row    int64             `json:"row"` // from 0
+	Loss   Number            `json:"loss"`
 	Values map[string]string `json:"values"`
 }

@@ -46,10 +46,11 @@ func (r *paneReader) worstSlices(ctx context.Context, report *driftline.DriftRep
 	drifted = drifted[:min(searchedColumns, len(drifted))]
 	var found []driftline.DriftSlice
 	for _, c := range drifted {
-		if err := ctx.Err(); err != nil {
+		worst, err := search.of(ctx, c, defaultAlpha/float64(len(drifted)))
+		if err != nil {
 			return nil, err
 		}
-		found = append(found, search.of(c, defaultAlpha/float64(len(drifted)))...)
+		found = append(found, worst...)
 	}
 	slices.SortStableFunc(found, func(a, b driftline.DriftSlice) int {
 		return -compareNumbers(a.Excess.Value*driftline.Number(a.Rows), b.Excess.Value*driftline.Number(b.Rows))
@@ -130,19 +131,22 @@ func someRows(f estimate.Features) estimate.Features {
 }
 
 // of searches the slices in which one column changed most.
-func (s *sliceSearch) of(c driftline.ColumnDrift, alpha float64) []driftline.DriftSlice {
+func (s *sliceSearch) of(ctx context.Context, c driftline.ColumnDrift, alpha float64) ([]driftline.DriftSlice, error) {
 	at := slices.Index(s.current.Names, c.Column)
 	if at < 0 {
-		return nil // a time, or a kind that cannot be searched by
+		return nil, nil // a time, or a kind that cannot be searched by
 	}
 	change := s.changeOf(c, s.reference.Columns[at], s.current.Columns[at])
 	if change == nil {
-		return nil
+		return nil, nil
 	}
 	referenceLoss, reference := change.losses(s.reference, at)
 	currentLoss, current := change.losses(s.current, at)
-	segments := estimate.Segments(s.without(reference, c.Column), s.without(current, c.Column), referenceLoss, currentLoss,
+	segments, err := estimate.Segments(ctx, s.without(reference, c.Column), s.without(current, c.Column), referenceLoss, currentLoss,
 		estimate.SegmentOptions{Conditions: s.conditions, Alpha: alpha, Most: namedSlices, Seed: sliceSeed})
+	if err != nil {
+		return nil, err
+	}
 	var found []driftline.DriftSlice
 	for _, segment := range segments {
 		slice := driftline.DriftSlice{Column: c.Column, Change: change.text, ReferenceRows: int64(segment.ReferenceRows), Rows: int64(segment.CurrentRows),
@@ -157,7 +161,7 @@ func (s *sliceSearch) of(c driftline.ColumnDrift, alpha float64) []driftline.Dri
 		slice.Where = strings.Join(where, " AND ")
 		found = append(found, slice)
 	}
-	return found
+	return found, nil
 }
 
 // without keeps the columns that make slices, but for one.

@@ -53,7 +53,9 @@ func Performance(ctx context.Context, rows driftline.Batches, reference *driftli
 	if err := p.cut(); err != nil {
 		return nil, err
 	}
-	p.fit()
+	if err := p.fit(ctx); err != nil {
+		return nil, err
+	}
 	for i := range p.report.Windows {
 		if err := ctx.Err(); err != nil {
 			return nil, err
@@ -61,11 +63,10 @@ func Performance(ctx context.Context, rows driftline.Batches, reference *driftli
 		p.measure(i)
 	}
 	p.compare()
-	if err := ctx.Err(); err != nil {
-		return nil, err
-	}
 	if p.report.Fell {
-		p.explain()
+		if err := p.explain(ctx); err != nil {
+			return nil, err
+		}
 	}
 	p.report.Notes = plan.notes
 	return p.report, nil
@@ -186,13 +187,13 @@ func (p *performance) cut() error {
 }
 
 // fit learns from the reference what scores and inputs say of labels not yet known.
-func (p *performance) fit() {
+func (p *performance) fit(ctx context.Context) error {
 	p.calibration = estimate.Identity()
 	if p.reference == nil {
 		if p.plan.Task == driftline.TaskClassification && p.plan.Score != "" {
 			p.plan.note("there is no reference: estimates without labels take scores for probabilities")
 		}
-		return
+		return nil
 	}
 	if p.plan.Score != "" {
 		var scores, labels []float64
@@ -207,9 +208,16 @@ func (p *performance) fit() {
 		p.losses = map[string]*estimate.Losses{}
 		some := p.reference.some(p.reference.labelled(), fittedRows)
 		for _, m := range p.metrics {
-			p.losses[m.Name] = m.FitLosses(some.Rows, some.inputs)
+			var err error
+			if p.losses[m.Name], err = m.FitLosses(ctx, some.Rows, some.inputs); err != nil {
+				return err
+			}
+		}
+		if known := len(p.reference.labelled()); known > fittedRows {
+			p.plan.note("losses of rows without labels are predicted by what %d of %d rows of the reference taught, drawn at random", fittedRows, known)
 		}
 	}
+	return nil
 }
 
 // measure fills in the figures of a window.
@@ -310,31 +318,56 @@ func (p *performance) recent() *predictions {
 }
 
 // explain says why the recent rows are worse than those before.
-func (p *performance) explain() {
-	name, loss := p.plan.loss()
-	if loss == nil {
-		p.plan.note("rows of a ranking have no loss of their own: the fall is not explained")
-		return
+func (p *performance) explain(ctx context.Context) error {
+	before, after := p.lossy(p.before()), p.lossy(p.recent())
+	split, err := estimate.Explain(ctx, before.inputs, after.inputs, before.losses, after.losses, p.plan.Alpha)
+	if err != nil {
+		return err
 	}
-	before, after := p.before(), p.recent()
-	before, after = before.pick(before.withLoss(loss)), after.pick(after.withLoss(loss))
-	beforeLoss, afterLoss := before.losses(loss), after.losses(loss)
-	someBefore, someAfter := before.some(before.all(), fittedRows), after.some(after.all(), fittedRows)
-	split := estimate.Explain(someBefore.inputs, someAfter.inputs, someBefore.losses(loss), someAfter.losses(loss), p.plan.Alpha)
+	name, _ := p.plan.loss()
 	e := &driftline.PerformanceExplanation{Loss: name,
 		Before: driftline.Number(split.Before), After: driftline.Number(split.After),
+		ReferenceRows: int64(len(before.losses)), Rows: int64(len(after.losses)),
+		FittedReferenceRows: int64(split.Fitted[0]), FittedRows: int64(split.Fitted[1]),
 		Inputs: interval(split.Inputs), Relationship: interval(split.Relationship), Overlap: driftline.Number(split.Overlap),
 		Causes: []driftline.PerformanceCause{}, Segments: []driftline.PerformanceSegment{}}
+	if e.FittedReferenceRows < e.ReferenceRows || e.FittedRows < e.Rows {
+		p.plan.note("what tells both sides apart was learned from %d of %d rows of before and %d of %d recent ones, drawn at random; means and segments are of all rows",
+			e.FittedReferenceRows, e.ReferenceRows, e.FittedRows, e.Rows)
+	}
 	for _, c := range split.Columns {
 		e.Causes = append(e.Causes, driftline.PerformanceCause{Column: c.Column, Change: driftline.Number(c.Change)})
 	}
-	for _, s := range estimate.Segments(before.inputs, after.inputs, beforeLoss, afterLoss, estimate.SegmentOptions{Seed: performanceSeed}) {
-		e.Segments = append(e.Segments, p.segment(s, after))
+	segments, err := estimate.Segments(ctx, before.inputs, after.inputs, before.losses, after.losses, estimate.SegmentOptions{Seed: performanceSeed})
+	if err != nil {
+		return err
+	}
+	for _, s := range segments {
+		e.Segments = append(e.Segments, p.segment(s, before, after))
 	}
 	p.report.Explanation = e
+	return nil
 }
 
-func (p *performance) segment(s estimate.Segment, after *predictions) driftline.PerformanceSegment {
+// lossy are predictions that have a loss each: rows, or lists of a ranking.
+type lossy struct {
+	*predictions
+	losses []float64
+}
+
+func (p *performance) lossy(of *predictions) lossy {
+	if p.plan.Task == driftline.TaskRanking {
+		lists := estimate.ListsOf(of.Rows, of.inputs)
+		picked := of.pick(lists.First)
+		picked.inputs = lists.Inputs
+		return lossy{picked, lists.Losses}
+	}
+	_, loss := p.plan.loss()
+	picked := of.pick(of.withLoss(loss))
+	return lossy{picked, picked.losses(loss)}
+}
+
+func (p *performance) segment(s estimate.Segment, before, after lossy) driftline.PerformanceSegment {
 	segment := driftline.PerformanceSegment{ReferenceRows: int64(s.ReferenceRows), Rows: int64(s.CurrentRows),
 		Before: driftline.Number(s.Before), After: driftline.Number(s.After), Excess: interval(s.Excess), QValue: driftline.Number(s.QValue),
 		Examples: []driftline.PerformanceExample{}}
@@ -342,30 +375,48 @@ func (p *performance) segment(s estimate.Segment, after *predictions) driftline.
 		segment.Conditions = append(segment.Conditions, c.Text(func(code float64) string { return shown(p.plan.text(c.Column, code)) }))
 	}
 	for _, i := range s.Examples {
-		example := driftline.PerformanceExample{Row: int64(after.origin[i]), Values: map[string]string{}}
-		for _, v := range []struct {
-			name   string
-			values []float64
-		}{{p.plan.Prediction, after.Prediction}, {p.plan.Score, after.Score}, {p.plan.Label, after.Label}} {
-			if v.values != nil && v.name != "" {
-				example.Values[v.name] = p.plan.text(v.name, v.values[i])
-			}
-		}
-		for k, name := range after.inputs.Names {
-			example.Values[name] = shown(p.plan.text(name, after.inputs.Columns[k][i]))
-		}
-		segment.Examples = append(segment.Examples, example)
+		segment.Examples = append(segment.Examples, p.example(after, i))
+	}
+	for _, i := range s.ReferenceExamples {
+		segment.BeforeExamples = append(segment.BeforeExamples, p.example(before, i))
 	}
 	return segment
 }
 
-// loss is the loss of one row, NaN where it is not known; nil if the task has none.
+// list is the name of a list, of which rows without a group are one.
+func (p *performance) list(group int) string {
+	if group < 0 {
+		return p.plan.text(p.plan.Group, math.NaN())
+	}
+	return shown(p.plan.text(p.plan.Group, float64(group)))
+}
+
+func (p *performance) example(of lossy, i int) driftline.PerformanceExample {
+	example := driftline.PerformanceExample{Row: int64(of.origin[i]), Loss: driftline.Number(of.losses[i]), Values: map[string]string{}}
+	if of.Group != nil {
+		example.Values[p.plan.Group] = p.list(of.Group[i])
+	}
+	for _, v := range []struct {
+		name   string
+		values []float64
+	}{{p.plan.Prediction, of.Prediction}, {p.plan.Score, of.Score}, {p.plan.Label, of.Label}} {
+		if v.values != nil && v.name != "" && of.Group == nil { // a list has many
+			example.Values[v.name] = p.plan.text(v.name, v.values[i])
+		}
+	}
+	for k, name := range of.inputs.Names {
+		example.Values[name] = shown(p.plan.text(name, of.inputs.Columns[k][i]))
+	}
+	return example
+}
+
+// loss is the loss of one row, NaN where it is not known; nil if rows have none of their own.
 func (p *performancePlan) loss() (name string, of func(prediction, score, label float64) float64) {
 	switch {
 	case p.Task == driftline.TaskRegression:
 		return "absolute error", func(prediction, _, label float64) float64 { return math.Abs(prediction - label) }
-	case p.Task == driftline.TaskRanking:
-		return "", nil
+	case p.Task == driftline.TaskRanking: // of a list
+		return "1 − NDCG@10 of a list", nil
 	case p.Prediction == "":
 		return "squared error of the score", func(_, score, label float64) float64 { return (score - label) * (score - label) }
 	}

@@ -2,6 +2,7 @@ package report
 
 import (
 	"math"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -48,6 +49,17 @@ func textColumn[T any](name string, of func(T) string) rowColumn[T] {
 func countColumn[T any](name string, of func(T) int64) rowColumn[T] {
 	return rowColumn[T]{name, arrow.PrimitiveTypes.Int64, func(to array.Builder, thing T) {
 		to.(*array.Int64Builder).Append(of(thing))
+	}}
+}
+
+// timeColumn is null where there is no time.
+func timeColumn[T any](name string, of func(T) time.Time) rowColumn[T] {
+	return rowColumn[T]{name, driftline.Time, func(to array.Builder, thing T) {
+		if t := of(thing); t.IsZero() {
+			to.AppendNull()
+		} else {
+			to.(*array.TimestampBuilder).Append(arrow.Timestamp(t.UnixMicro()))
+		}
 	}}
 }
 

@@ -23,6 +23,15 @@ func (s *Server) performance(r *http.Request) (*driftline.PerformanceReport, err
 	return s.engine.Performance(r.Context(), req)
 }
 
+// performanceReport writes an outcome that the caller has, in the form that format names.
+func performanceReport(w http.ResponseWriter, r *http.Request) error {
+	outcome, err := readJSON[driftline.PerformanceReport](r)
+	if err != nil {
+		return err
+	}
+	return writeForm(w, r, &outcome, forms[driftline.PerformanceReport]{report.PerformanceHTML, report.PerformanceMarkdown, report.PerformanceJUnit})
+}
+
 // driftReport writes a report that the caller computed anywhere, in the form that format
 // names.
 func driftReport(w http.ResponseWriter, r *http.Request) error {
@@ -31,4 +40,16 @@ func driftReport(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	return writeForm(w, r, &outcome, forms[driftline.DriftReport]{report.DriftHTML, report.DriftMarkdown, report.DriftJUnit})
+}
+
+type presetList struct {
+	Presets []*driftline.Preset `json:"presets"`
+}
+
+func (s *Server) presets(*http.Request) (presetList, error) {
+	return presetList{Presets: list(s.engine.Registry().Presets())}, nil
+}
+
+func (s *Server) preset(r *http.Request) (*driftline.Preset, error) {
+	return s.engine.Registry().Preset(driftline.PresetName(r.PathValue("name")))
 }

@@ -8,7 +8,6 @@ import (
 	"strings"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/query"
 	"github.com/spf13/cobra"
@@ -55,15 +54,12 @@ func (a *app) detect(ctx context.Context, text string, options driftline.DetectO
 		return err
 	}
 	var report *driftline.DetectReport
-	watch := func(c *client.Client) (err error) {
-		report, err = detectHere(ctx, c, from, options)
+	err = a.withTables(ctx, []source{from}, nil, func(_ *query.DB, tables []opened) (err error) {
+		if report, err = engine.Detect(ctx, tables[0].rows, options); err == nil {
+			report.Source = tables[0].name
+		}
 		return err
-	}
-	if from.file != "" {
-		err = watch(nil)
-	} else {
-		err = a.withServer(ctx, watch)
-	}
+	})
 	if err != nil {
 		return err
 	}
@@ -74,24 +70,6 @@ func (a *app) detect(ctx context.Context, text string, options driftline.DetectO
 		return errDrift
 	}
 	return nil
-}
-
-func detectHere(ctx context.Context, c *client.Client, from source, options driftline.DetectOptions) (*driftline.DetectReport, error) {
-	db, err := query.Open(nil)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	rows, name, err := from.rows(ctx, db, c)
-	if err != nil {
-		return nil, err
-	}
-	report, err := engine.Detect(ctx, rows, options)
-	if err != nil {
-		return nil, err
-	}
-	report.Source = name
-	return report, nil
 }
 
 func printStreamChanges(w io.Writer, report *driftline.DetectReport) error {

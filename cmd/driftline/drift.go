@@ -4,8 +4,6 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -23,6 +21,7 @@ import (
 type driftFlags struct {
 	reference, current string
 	reports            reportFlags
+	presetFile         string
 	margin, share      float64
 	tests              []string
 	options            driftline.DriftOptions
@@ -37,6 +36,8 @@ func (a *app) driftCommand() *cobra.Command {
 			"homogeneity on the others, and the false discovery rate controlled over all columns.\n\n" +
 			"A source is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT.\n" +
 			"Two local files need no server.\n\n" +
+			"A preset says which columns get which test, by name, type or kind, and when they have drifted. Presets of your\n" +
+			"own are written in YAML (presets:) and registered with driftline apply, or read from --preset-file.\n\n" +
 			"Exit code: 0 no drift, 3 drift was found, 1 the comparison failed or no column could be compared. One drifted\n" +
 			"column is drift, but for --preset evidently or --drift-share: then it takes that share of them.",
 		Example: "  driftline drift --reference january.parquet --current june.parquet --html report.html --junit drift.xml\n" +
@@ -49,6 +50,9 @@ func (a *app) driftCommand() *cobra.Command {
 			}
 			if c.Flags().Changed("margin") {
 				flags.options.Margin = &flags.margin
+			}
+			if !c.Flags().Changed("alpha") {
+				flags.options.Alpha = 0 // as the preset says
 			}
 			if c.Flags().Changed("drift-share") {
 				flags.options.DriftShare = &flags.share
@@ -68,7 +72,8 @@ func (a *app) driftCommand() *cobra.Command {
 	flags.reports.add(command.Flags())
 	command.Flags().StringSliceVar(&flags.options.Columns, "columns", nil, "columns to compare (default: all that both have)")
 	command.Flags().StringSliceVar(&flags.options.Exclude, "exclude", nil, "columns to leave out")
-	command.Flags().StringVar(&flags.options.Preset, "preset", "", "rules that decide: driftline, evidently, nannyml (default driftline)")
+	command.Flags().StringVar(&flags.options.Preset, "preset", "", "rules that decide: driftline, evidently, nannyml, or a preset that was registered (default driftline)")
+	command.Flags().StringVar(&flags.presetFile, "preset-file", "", "YAML file that has the preset (presets:), in place of the server; --preset says which if there are several")
 	command.Flags().StringArrayVar(&flags.tests, "test", nil, "test of a column, [COLUMN=]TEST[:THRESHOLD]; numeric= and categorical= mean all of a kind; may be repeated")
 	command.Flags().Float64Var(&flags.options.Alpha, "alpha", 0.05, "rate of false alarms over all columns")
 	command.Flags().StringVar(&flags.options.Correction, "correction", "", "for many columns: bh, by, e-bh, none (default bh)")
@@ -100,6 +105,56 @@ func (a *app) drift(ctx context.Context, flags driftFlags) error {
 		return nothingCompared(outcome)
 	}
 	return nil
+}
+
+// findRules puts the rules of a preset of the user's into the options: from a file, or, for
+// a comparison that happens here, from the server.
+func (a *app) findRules(ctx context.Context, flags *driftFlags, here bool) (err error) {
+	options := &flags.options
+	switch {
+	case flags.presetFile != "":
+		if options.Rules, err = presetOf(flags.presetFile, options.Preset); err != nil {
+			return err
+		}
+	case here && !driftline.IsBuiltInPreset(options.Preset):
+		err := a.withServer(ctx, func(c *client.Client) (err error) {
+			options.Rules, err = c.Preset(ctx, driftline.PresetName(options.Preset))
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	default:
+		return nil
+	}
+	options.Preset = ""
+	return nil
+}
+
+// presetOf reads a preset from a file: the one of that name, or the only one.
+func presetOf(path, name string) (*driftline.Preset, error) {
+	files, err := readDefinitions([]string{path})
+	if err != nil {
+		return nil, err
+	}
+	var names []string
+	for i, p := range files.Presets {
+		if string(p.Name) == name || name == "" && len(files.Presets) == 1 {
+			return &files.Presets[i], nil
+		}
+		names = append(names, string(p.Name))
+	}
+	switch {
+	case len(names) == 0:
+		return nil, driftline.Errorf(driftline.Invalid, "%s has no presets", path).WithHint("write them below presets:")
+	case name == "":
+		return nil, usagef("%s has several presets: say which with --preset, one of %s", path, strings.Join(names, ", "))
+	}
+	err = driftline.Errorf(driftline.NotFound, "%s has no preset %q", path, name)
+	if near := driftline.Nearest(name, names); near != "" {
+		err = driftline.Errorf(driftline.NotFound, "%s has no preset %q", path, name).WithHint("did you mean %q?", near)
+	}
+	return nil, err
 }
 
 // parseColumnTest reads [COLUMN=]TEST[:THRESHOLD].
@@ -150,32 +205,8 @@ func nothingCompared(report *driftline.DriftReport) error {
 	}
 }
 
-// source is one side of a comparison: a local file, or something of the server.
-type source struct {
-	file   string
-	server driftline.DriftSource
-}
-
-func parseSource(side, text string) (source, error) {
-	if ref, err := driftline.ParseRef(text); err == nil && (ref.Kind == driftline.KindDataset || ref.Kind == driftline.KindView) {
-		return source{server: driftline.DriftSource{Ref: ref}}, nil
-	}
-	first, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(text)), " ")
-	if first = strings.TrimSpace(first); strings.HasPrefix(first, "select") || first == "with" || strings.HasPrefix(first, "from") {
-		return source{server: driftline.DriftSource{SQL: text}}, nil
-	}
-	switch strings.ToLower(filepath.Ext(text)) {
-	case ".parquet", ".csv", ".arrow":
-		if _, err := os.Stat(text); err != nil {
-			return source{}, cannotRead(text, err)
-		}
-		return source{file: text}, nil
-	}
-	return source{}, usagef("--%s is %q, want a file (.parquet, .csv, .arrow), dataset/NAME, view/NAME or a SELECT", side, text)
-}
-
 // compare asks the server if it has both sides, and computes here otherwise.
-func (a *app) compare(ctx context.Context, flags driftFlags) (*driftline.DriftReport, error) {
+func (a *app) compare(ctx context.Context, flags driftFlags) (report *driftline.DriftReport, err error) {
 	reference, err := parseSource("reference", flags.reference)
 	if err != nil {
 		return nil, err
@@ -184,65 +215,19 @@ func (a *app) compare(ctx context.Context, flags driftFlags) (*driftline.DriftRe
 	if err != nil {
 		return nil, err
 	}
-	if reference.file != "" && current.file != "" {
-		return compareHere(ctx, nil, reference, current, flags.options)
+	if err := a.findRules(ctx, &flags, reference.file != "" || current.file != ""); err != nil {
+		return nil, err
 	}
-	var report *driftline.DriftReport
-	err = a.withServer(ctx, func(c *client.Client) (err error) {
-		if reference.file == "" && current.file == "" {
-			report, err = c.Drift(ctx, driftline.DriftRequest{Reference: reference.server, Current: current.server, DriftOptions: flags.options})
-			return err
+	err = a.withTables(ctx, []source{reference, current}, func(c *client.Client) (err error) {
+		report, err = c.Drift(ctx, driftline.DriftRequest{Reference: reference.server, Current: current.server, DriftOptions: flags.options})
+		return err
+	}, func(_ *query.DB, sides []opened) (err error) {
+		if report, err = engine.Compare(ctx, sides[0].rows, sides[1].rows, flags.options); err == nil {
+			report.Reference.Name, report.Current.Name = sides[0].name, sides[1].name
 		}
-		report, err = compareHere(ctx, c, reference, current, flags.options)
 		return err
 	})
 	return report, err
-}
-
-func compareHere(ctx context.Context, c *client.Client, reference, current source, options driftline.DriftOptions) (*driftline.DriftReport, error) {
-	db, err := query.Open(nil)
-	if err != nil {
-		return nil, err
-	}
-	defer db.Close()
-	referenceRows, referenceName, err := reference.rows(ctx, db, c)
-	if err != nil {
-		return nil, err
-	}
-	currentRows, currentName, err := current.rows(ctx, db, c)
-	if err != nil {
-		return nil, err
-	}
-	report, err := engine.Compare(ctx, referenceRows, currentRows, options)
-	if err != nil {
-		return nil, err
-	}
-	report.Reference.Name, report.Current.Name = referenceName, currentName
-	return report, nil
-}
-
-func (s source) rows(ctx context.Context, db *query.DB, c *client.Client) (driftline.Batches, string, error) {
-	switch ref := s.server.Ref; {
-	case s.file != "":
-		rows, err := db.ReadFile(ctx, s.file)
-		return rows, filepath.Base(s.file), err
-	case s.server.SQL != "":
-		rows, err := c.SQL(ctx, s.server.SQL)
-		return rows, s.server.SQL, err
-	case ref.Kind == driftline.KindView:
-		rows, err := c.ReadView(ctx, driftline.ViewName(ref.Name))
-		return rows, ref.String(), err
-	default:
-		version := 0
-		if ref.Version != "" {
-			var err error
-			if version, err = strconv.Atoi(ref.Version); err != nil {
-				return driftline.Batches{}, "", driftline.Errorf(driftline.Invalid, "%s has no version number", ref)
-			}
-		}
-		rows, err := c.ReadDataset(ctx, driftline.DatasetName(ref.Name), version)
-		return rows, ref.String(), err
-	}
 }
 
 func printDrift(w io.Writer, report *driftline.DriftReport) error {

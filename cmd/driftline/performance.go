@@ -8,10 +8,13 @@ import (
 	"strings"
 	"time"
 
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/query"
+	"github.com/driftline/driftline/report"
 	"github.com/spf13/cobra"
 )
 
@@ -19,6 +22,7 @@ import (
 type performanceFlags struct {
 	reference, window string
 	options           driftline.PerformanceOptions
+	reports           reportFlags
 }
 
 func (a *app) performanceCommand() *cobra.Command {
@@ -33,7 +37,7 @@ func (a *app) performanceCommand() *cobra.Command {
 			"need no server.\n\n" +
 			"Exit code: 0 it did not fall, 3 a metric fell, 1 it failed.",
 		Example: "  driftline performance scored.parquet --reference test.parquet --task classification \\\n" +
-			"    --prediction predicted --score probability --label late --time event_timestamp --window 7d",
+			"    --prediction predicted --score probability --label late --time event_timestamp --window 7d --html performance.html",
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			window, err := driftline.ParseDuration(flags.window)
@@ -55,80 +59,76 @@ func (a *app) performanceCommand() *cobra.Command {
 	command.Flags().StringVar(&flags.window, "window", "1d", "length of a window")
 	command.Flags().StringSliceVar(&options.Inputs, "inputs", nil, "columns that may explain a fall (default: all others)")
 	command.Flags().Float64Var(&options.Alpha, "alpha", 0.05, "one minus the confidence of intervals")
+	flags.reports.add(command.Flags())
 	return command
 }
 
 func (a *app) performance(ctx context.Context, text string, flags performanceFlags) error {
+	if err := checkOut(flags.reports.out); err != nil {
+		return err
+	}
 	from, err := parseSource("source", text)
 	if err != nil {
 		return err
 	}
-	var reference *source
+	sources := []source{from}
 	if flags.reference != "" {
-		side, err := parseSource("reference", flags.reference)
+		reference, err := parseSource("reference", flags.reference)
 		if err != nil {
 			return err
 		}
-		reference = &side
+		sources = append(sources, reference)
 	}
-	var report *driftline.PerformanceReport
-	measure := func(c *client.Client) (err error) {
-		if from.file == "" && (reference == nil || reference.file == "") {
-			request := driftline.PerformanceRequest{Source: from.server, PerformanceOptions: flags.options}
-			if reference != nil {
-				request.Reference = reference.server
-			}
-			report, err = c.Performance(ctx, request)
-			return err
-		}
-		report, err = performanceHere(ctx, c, from, reference, flags.options)
-		return err
-	}
-	if from.file != "" && (reference == nil || reference.file != "") {
-		err = measure(nil)
-	} else {
-		err = a.withServer(ctx, measure)
-	}
+	outcome, err := a.measure(ctx, sources, flags.options)
 	if err != nil {
 		return err
 	}
-	if err := a.answer(report, func(w io.Writer) error { return printPerformance(w, report) }); err != nil {
+	forms := performanceForms(outcome)
+	if err := writeReports(flags.reports, forms); err != nil {
 		return err
 	}
-	if report.Fell {
+	if err := a.printReport(flags.reports, outcome, forms, func(w io.Writer) error { return printPerformance(w, outcome) }); err != nil {
+		return err
+	}
+	if outcome.Fell {
 		return errDrift
 	}
 	return nil
 }
 
-func performanceHere(ctx context.Context, c *client.Client, from source, reference *source, options driftline.PerformanceOptions) (*driftline.PerformanceReport, error) {
-	db, err := query.Open(nil)
-	if err != nil {
-		return nil, err
+func performanceForms(outcome *driftline.PerformanceReport) reportForms {
+	return reportForms{
+		html:     func(w io.Writer) error { return report.PerformanceHTML(w, outcome) },
+		markdown: func(w io.Writer) error { return report.PerformanceMarkdown(w, outcome) },
+		junit:    func(w io.Writer) error { return report.PerformanceJUnit(w, outcome) },
+		rows:     report.PerformanceRows(memory.DefaultAllocator, outcome),
 	}
-	defer db.Close()
-	rows, name, err := from.rows(ctx, db, c)
-	if err != nil {
-		return nil, err
-	}
-	var before *driftline.Batches
-	referenceName := ""
-	if reference != nil {
-		var batches driftline.Batches
-		if batches, referenceName, err = reference.rows(ctx, db, c); err != nil {
-			return nil, err
+}
+
+// measure measures the model of a source, beside a reference if there is a second one.
+func (a *app) measure(ctx context.Context, sources []source, options driftline.PerformanceOptions) (report *driftline.PerformanceReport, err error) {
+	err = a.withTables(ctx, sources, func(c *client.Client) (err error) {
+		request := driftline.PerformanceRequest{Source: sources[0].server, PerformanceOptions: options}
+		if len(sources) > 1 {
+			request.Reference = sources[1].server
 		}
-		before = &batches
-	}
-	report, err := engine.Performance(ctx, rows, before, options)
-	if err != nil {
-		return nil, err
-	}
-	report.Source.Name = name
-	if report.Reference != nil {
-		report.Reference.Name = referenceName
-	}
-	return report, nil
+		report, err = c.Performance(ctx, request)
+		return err
+	}, func(_ *query.DB, tables []opened) (err error) {
+		var reference *driftline.Batches
+		if len(tables) > 1 {
+			reference = &tables[1].rows
+		}
+		if report, err = engine.Performance(ctx, tables[0].rows, reference, options); err != nil {
+			return err
+		}
+		report.Source.Name = tables[0].name
+		if report.Reference != nil {
+			report.Reference.Name = tables[1].name
+		}
+		return nil
+	})
+	return report, err
 }
 
 func printPerformance(w io.Writer, report *driftline.PerformanceReport) error {

@@ -8,9 +8,7 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"reflect"
-	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -37,16 +35,19 @@ type validateFlags struct {
 func (a *app) validateCommand() *cobra.Command {
 	var flags validateFlags
 	command := &cobra.Command{
-		Use:   "validate [TABLE] --checks FILE | --suggest TABLE",
+		Use:   "validate NAME | [TABLE] --checks FILE | --suggest TABLE",
 		Short: "Check that a table is what it should be",
 		Long: "Check a table: its columns and types, how many rows, nulls, ranges, sets of values, forms and lengths of text,\n" +
 			"uniqueness, means and quantiles, freshness, and SELECTs of your own that must return nothing.\n\n" +
+			"NAME is a set of checks that was registered with driftline apply; the server keeps how it went, see driftline\n" +
+			"validations. With --checks the checks are those of a file.\n\n" +
 			"A table is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT; without one,\n" +
 			"the one that the checks name. A local file needs no server. --suggest learns checks from a table and prints them.\n\n" +
 			"Exit code: 0 all blocking checks passed, 3 one failed, 1 the table could not be checked.",
 		Example: "  driftline validate --suggest view/weather > weather.checks.yaml\n" +
 			"  driftline validate view/weather --checks weather.checks.yaml --junit checks.xml\n" +
-			"  driftline validate today.parquet --checks weather.checks.yaml --markdown -",
+			"  driftline validate today.parquet --checks weather.checks.yaml --markdown -\n" +
+			"  driftline apply weather.checks.yaml && driftline validate weather",
 		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			if len(args) == 1 {
@@ -59,8 +60,8 @@ func (a *app) validateCommand() *cobra.Command {
 				return usagef("say what --suggest learns from: a file, dataset/NAME, view/NAME or a SELECT")
 			case flags.suggest:
 				return a.suggest(c.Context(), flags.table)
-			case flags.checks == "":
-				return usagef("give --checks FILE, or --suggest to have some written")
+			case flags.checks == "" && !isName(flags.table):
+				return usagef("name a registered set of checks, or give --checks FILE, or --suggest to have some written")
 			}
 			return a.validate(c.Context(), flags)
 		},
@@ -71,30 +72,18 @@ func (a *app) validateCommand() *cobra.Command {
 	return command
 }
 
+// isName reports whether a text can name a registered set of checks.
+func isName(text string) bool { return driftline.CheckIdentifier("validation", text) == nil }
+
 func (a *app) validate(ctx context.Context, flags validateFlags) error {
 	if err := checkOut(flags.reports.out); err != nil {
 		return err
 	}
-	checks, err := readChecks(flags.checks)
+	outcome, err := a.runChecks(ctx, flags)
 	if err != nil {
 		return err
 	}
-	if flags.table == "" {
-		flags.table = checks.Table
-	}
-	if flags.table == "" {
-		return usagef("say what to check: a file, dataset/NAME, view/NAME or a SELECT")
-	}
-	outcome, err := a.runChecks(ctx, flags.table, checks)
-	if err != nil {
-		return err
-	}
-	forms := reportForms{
-		html:     func(w io.Writer) error { return report.ValidationHTML(w, outcome) },
-		markdown: func(w io.Writer) error { return report.ValidationMarkdown(w, outcome) },
-		junit:    func(w io.Writer) error { return report.ValidationJUnit(w, outcome) },
-		rows:     report.ValidationRows(memory.DefaultAllocator, outcome),
-	}
+	forms := validationForms(outcome)
 	if err := writeReports(flags.reports, forms); err != nil {
 		return err
 	}
@@ -107,71 +96,73 @@ func (a *app) validate(ctx context.Context, flags validateFlags) error {
 	return nil
 }
 
-func (a *app) runChecks(ctx context.Context, table string, checks *driftline.Checks) (outcome *driftline.ValidationReport, err error) {
-	found, err := parseSource("table", table)
-	if err != nil {
-		return nil, err
+func validationForms(outcome *driftline.ValidationReport) reportForms {
+	return reportForms{
+		html:     func(w io.Writer) error { return report.ValidationHTML(w, outcome) },
+		markdown: func(w io.Writer) error { return report.ValidationMarkdown(w, outcome) },
+		junit:    func(w io.Writer) error { return report.ValidationJUnit(w, outcome) },
+		rows:     report.ValidationRows(memory.DefaultAllocator, outcome),
 	}
-	if found.file == "" {
+}
+
+// runChecks checks a registered set, or a table with the checks of a file.
+func (a *app) runChecks(ctx context.Context, flags validateFlags) (outcome *driftline.ValidationReport, err error) {
+	if flags.checks == "" {
 		err = a.withServer(ctx, func(c *client.Client) (err error) {
-			outcome, err = c.Validate(ctx, driftline.ValidationRequest{Table: found.server, Checks: checks.Checks})
+			outcome, err = c.RunValidation(ctx, driftline.ValidationName(flags.table))
 			return err
 		})
 		return outcome, err
 	}
-	err = withFile(ctx, found.file, func(db *query.DB, rows engine.LocalTable) (err error) {
-		outcome, err = engine.ValidateTable(ctx, db, rows, checks.Checks, time.Now().UTC())
+	checks, err := readChecks(flags.checks)
+	if err != nil {
+		return nil, err
+	}
+	if flags.table == "" {
+		flags.table = checks.Table
+	}
+	if flags.table == "" {
+		return nil, usagef("say what to check: a file, dataset/NAME, view/NAME or a SELECT")
+	}
+	from, err := parseSource("table", flags.table)
+	if err != nil {
+		return nil, err
+	}
+	err = a.withTables(ctx, []source{from}, func(c *client.Client) (err error) {
+		outcome, err = c.Validate(ctx, driftline.ValidationRequest{Table: from.server, Checks: checks.Checks})
+		return err
+	}, func(db *query.DB, tables []opened) error {
+		rows, free, err := tables[0].local(from)
+		if err != nil {
+			return err
+		}
+		defer free()
+		if outcome, err = engine.ValidateTable(ctx, db, rows, checks.Checks, time.Now().UTC()); err == nil {
+			outcome.Table = tables[0].name
+		}
 		return err
 	})
-	if err == nil {
-		outcome.Table = filepath.Base(found.file)
-	}
 	return outcome, err
 }
 
-// withFile opens a local file as a table. Parquet is read where it lies, other files once.
-func withFile(ctx context.Context, path string, f func(*query.DB, engine.LocalTable) error) error {
-	db, err := query.Open(nil)
+func (a *app) suggest(ctx context.Context, text string) error {
+	from, err := parseSource("suggest", text)
 	if err != nil {
 		return err
 	}
-	defer db.Close()
-	rows, err := db.ReadFile(ctx, path)
-	if err != nil {
+	var checks *driftline.Validation
+	err = a.withTables(ctx, []source{from}, func(c *client.Client) (err error) {
+		checks, err = c.SuggestChecks(ctx, from.server)
 		return err
-	}
-	if strings.EqualFold(filepath.Ext(path), ".parquet") {
-		absolute, err := filepath.Abs(path)
+	}, func(db *query.DB, tables []opened) error {
+		rows, free, err := tables[0].local(from)
 		if err != nil {
-			return cannotRead(path, err)
+			return err
 		}
-		return f(db, engine.TableOfParquet(absolute, rows.Schema))
-	}
-	kept, _, err := rows.Collect()
-	defer driftline.ReleaseAll(kept)
-	if err != nil {
+		defer free()
+		checks, err = engine.SuggestChecks(ctx, db, rows)
 		return err
-	}
-	return f(db, engine.TableOfRows(driftline.BatchesOf(rows.Schema, kept...)))
-}
-
-func (a *app) suggest(ctx context.Context, table string) error {
-	found, err := parseSource("suggest", table)
-	if err != nil {
-		return err
-	}
-	var checks *driftline.Checks
-	if found.file == "" {
-		err = a.withServer(ctx, func(c *client.Client) (err error) {
-			checks, err = c.SuggestChecks(ctx, found.server)
-			return err
-		})
-	} else {
-		err = withFile(ctx, found.file, func(db *query.DB, rows engine.LocalTable) (err error) {
-			checks, err = engine.SuggestChecks(ctx, db, rows)
-			return err
-		})
-	}
+	})
 	if err != nil {
 		return err
 	}
@@ -179,7 +170,7 @@ func (a *app) suggest(ctx context.Context, table string) error {
 }
 
 // readChecks reads a YAML file of checks.
-func readChecks(path string) (*driftline.Checks, error) {
+func readChecks(path string) (*driftline.Validation, error) {
 	content, err := os.ReadFile(path)
 	if err != nil {
 		return nil, cannotRead(path, err)
@@ -188,7 +179,7 @@ func readChecks(path string) (*driftline.Checks, error) {
 	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&document); err != nil && !errors.Is(err, io.EOF) {
 		return nil, malformed(path, content, err)
 	}
-	checks := &driftline.Checks{}
+	checks := &driftline.Validation{}
 	if len(document.Content) > 0 {
 		reader := &nodeReader{path: path}
 		if err := reader.read(document.Content[0], reflect.ValueOf(checks).Elem(), "the file"); err != nil {
@@ -202,7 +193,7 @@ func readChecks(path string) (*driftline.Checks, error) {
 }
 
 // writeChecks writes checks as a person would, one a line.
-func writeChecks(w io.Writer, checks *driftline.Checks) error {
+func writeChecks(w io.Writer, checks *driftline.Validation) error {
 	list := &yaml.Node{Kind: yaml.SequenceNode}
 	for _, c := range checks.Checks {
 		text, err := json.Marshal(c)
@@ -220,7 +211,10 @@ func writeChecks(w io.Writer, checks *driftline.Checks) error {
 	add := func(key string, value *yaml.Node) {
 		document.Content = append(document.Content, &yaml.Node{Kind: yaml.ScalarNode, Value: key}, value)
 	}
-	add("kind", &yaml.Node{Kind: yaml.ScalarNode, Value: "validation"})
+	add("kind", &yaml.Node{Kind: yaml.ScalarNode, Value: driftline.KindOfChecks})
+	if checks.Name != "" {
+		add("name", &yaml.Node{Kind: yaml.ScalarNode, Value: string(checks.Name)})
+	}
 	if checks.Table != "" {
 		add("table", &yaml.Node{Kind: yaml.ScalarNode, Tag: "!!str", Value: checks.Table})
 	}

@@ -1,6 +1,7 @@
 package estimate
 
 import (
+	"context"
 	"math"
 
 	"gonum.org/v1/gonum/stat/distuv"
@@ -26,28 +27,36 @@ const lossFolds = 6
 
 // FitLosses fits to the rows of a reference whose label is known; inputs has a row for
 // each. It returns nil if fewer than 100 rows are known or the metric is no mean of losses.
-func (m Metric) FitLosses(r Rows, inputs Features) *Losses {
+// The only error is that of ctx.
+func (m Metric) FitLosses(ctx context.Context, r Rows, inputs Features) (*Losses, error) {
 	known := m.known(r)
 	if len(known) < 100 || m.terms == nil || m.Task != Regression {
-		return nil
+		return nil, nil
 	}
 	inputs = withPrediction(inputs, r.Prediction).Select(known)
 	losses := make([]float64, len(known))
 	for i, row := range known {
 		losses[i], _ = m.terms(r.Prediction[row], math.NaN(), r.Label[row])
 	}
-	l := &Losses{metric: m, trees: fitMean(inputs, losses)}
+	l := &Losses{metric: m}
+	var err error
+	if l.trees, err = fitMean(ctx, inputs, losses); err != nil {
+		return nil, err
+	}
 	squares := make([]float64, len(losses))
 	for fold := range lossFolds {
 		in, out := leaveOut(len(losses), fold, lossFolds)
-		other := fitMean(inputs.Select(in), pick(losses, in))
+		other, err := fitMean(ctx, inputs.Select(in), pick(losses, in))
+		if err != nil {
+			return nil, err
+		}
 		for k, v := range other.predict(inputs.Select(out)) {
 			squares[out[k]] = (losses[out[k]] - v) * (losses[out[k]] - v)
 		}
 		l.others = append(l.others, other)
 	}
-	l.spread = fitMean(inputs, squares)
-	return l
+	l.spread, err = fitMean(ctx, inputs, squares)
+	return l, err
 }
 
 // leaveOut divides n rows into those of a fold, and all others.

@@ -62,14 +62,8 @@ func percentiles(draws []float64, alpha float64) (low, high float64) {
 // order of the scores. Lists without any gain have no order to judge, and are left out.
 func rankingMetric(of func(gains []float64) float64) func(Rows, float64, uint64) Estimate {
 	return func(r Rows, alpha float64, _ uint64) Estimate {
-		lists := map[int][]int{}
-		for i, g := range r.Group {
-			lists[g] = append(lists[g], i)
-		}
 		var values []float64
-		for _, g := range slices.Sorted(maps.Keys(lists)) {
-			rows := lists[g]
-			slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(r.Score[b], r.Score[a]) })
+		for _, rows := range ranked(r) {
 			if v := of(pick(r.Label, rows)); !math.IsNaN(v) {
 				values = append(values, v)
 			}
@@ -81,6 +75,69 @@ func rankingMetric(of func(gains []float64) float64) func(Rows, float64, uint64)
 		half := quantile(alpha) * math.Sqrt(variance(values)/float64(len(values)))
 		return Estimate{value, max(0, value-half), min(1, value+half), len(values)}
 	}
+}
+
+// ranked returns the rows of each list, those with the highest scores first.
+func ranked(r Rows) [][]int {
+	lists := map[int][]int{}
+	for i, g := range r.Group {
+		lists[g] = append(lists[g], i)
+	}
+	all := make([][]int, 0, len(lists))
+	for _, g := range slices.Sorted(maps.Keys(lists)) {
+		rows := lists[g]
+		slices.SortStableFunc(rows, func(a, b int) int { return cmp.Compare(r.Score[b], r.Score[a]) })
+		all = append(all, rows)
+	}
+	return all
+}
+
+// Lists are the lists of a ranking, each as one row: what a fall is explained by.
+type Lists struct {
+	Losses []float64 // 1 − NDCG@10
+	Inputs Features  // of each list: the means of numbers, the most frequent categories, its length
+	First  []int     // the row that was ranked first
+}
+
+// LengthOfList is the name of the input that lists have besides those of their rows.
+const LengthOfList = "(rows in the list)"
+
+// ListsOf sums rows up list by list, of those that have a label and a score. Lists without any gain have no
+// order to judge, and are left out.
+func ListsOf(r Rows, inputs Features) Lists {
+	l := Lists{Inputs: Features{
+		Names:       append(slices.Clone(inputs.Names), LengthOfList),
+		Columns:     make([][]float64, len(inputs.Columns)+1),
+		Categorical: append(slices.Clone(inputs.Categorical), false),
+	}}
+	known := Metric{Needs: []string{"score"}}.known(r)
+	r, inputs = r.Select(known), inputs.Select(known)
+	for _, rows := range ranked(r) {
+		value := ndcg(pick(r.Label, rows))
+		if math.IsNaN(value) {
+			continue
+		}
+		l.Losses, l.First = append(l.Losses, 1-value), append(l.First, known[rows[0]])
+		for c, column := range inputs.Columns {
+			l.Inputs.Columns[c] = append(l.Inputs.Columns[c], typical(pick(column, rows), inputs.Categorical[c]))
+		}
+		last := len(inputs.Columns)
+		l.Inputs.Columns[last] = append(l.Inputs.Columns[last], float64(len(rows)))
+	}
+	return l
+}
+
+// typical is the mean of numbers, or the most frequent category; NaN if all are missing.
+func typical(values []float64, categorical bool) float64 {
+	values = slices.DeleteFunc(values, math.IsNaN)
+	switch {
+	case len(values) == 0:
+		return math.NaN()
+	case categorical:
+		slices.Sort(values)
+		return frequent(values, 1)[0]
+	}
+	return mean(values)
 }
 
 // cutoff is how many of a list are looked at: NDCG@10, MAP@10.

@@ -275,7 +275,11 @@ func TestLossesFollowTheInputs(t *testing.T) {
 		for range draws {
 			reference, inputs := draw(2000, 0.2)
 			current, now := draw(1000, 0.6)
-			e := m.FitLosses(reference, inputs).Estimate(current, now, 0.05)
+			losses, err := m.FitLosses(t.Context(), reference, inputs)
+			if err != nil {
+				t.Fatal(err)
+			}
+			e := losses.Estimate(current, now, 0.05)
 			if measured := m.Measure(current, 0.05, 1).Value; e.Low <= measured && measured <= e.High {
 				held++
 			}
@@ -284,7 +288,8 @@ func TestLossesFollowTheInputs(t *testing.T) {
 			t.Errorf("%s: the interval without labels holds what the labels say in %d of %d draws", name, held, draws)
 		}
 	}
-	if few, inputs := draw(50, 0.5); metric(t, "mae").FitLosses(few, inputs) != nil {
+	few, inputs := draw(50, 0.5)
+	if losses, err := metric(t, "mae").FitLosses(t.Context(), few, inputs); losses != nil || err != nil {
 		t.Error("losses were fitted to 50 rows")
 	}
 }

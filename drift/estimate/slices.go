@@ -2,6 +2,7 @@ package estimate
 
 import (
 	"cmp"
+	"context"
 	"fmt"
 	"math"
 	"math/rand/v2"
@@ -41,7 +42,7 @@ type Segment struct {
 	Excess                     Estimate // how much more the loss rose than that of the other rows; of the held-out half
 	PValue, QValue             float64
 	Examples                   []int // current rows of the greatest loss
-	ReferenceExamples          []int // reference rows in the middle of theirs
+	ReferenceExamples          []int // of the segment's reference rows, that which is most like each of Examples
 }
 
 // SegmentOptions bound the search. The zero value is the default.
@@ -67,18 +68,22 @@ const (
 // seen, so that the false discovery rate over them (Benjamini–Hochberg) is kept however
 // many were searched. A segment is left out if a wider one with as much excess is found.
 //
-// Without reference rows it finds where the loss is greater than elsewhere.
+// Without reference rows it finds where the loss is greater than elsewhere. The only error
+// is that of ctx, which is looked at all the time.
 //
 // Sources: Sagadeeva and Boehm, "SliceLine", SIGMOD 2021 (search by levels); Chung and
 // others, "Slice Finder", ICDE 2019; the held-out half is Cox's (Biometrika 62, 1975).
-func Segments(reference, current Features, referenceLoss, currentLoss []float64, o SegmentOptions) []Segment {
+func Segments(ctx context.Context, reference, current Features, referenceLoss, currentLoss []float64, o SegmentOptions) ([]Segment, error) {
 	o.Conditions = min(3, cmp.Or(o.Conditions, 2))
 	o.Support, o.Alpha, o.Most = cmp.Or(o.Support, 0.01), cmp.Or(o.Alpha, 0.05), cmp.Or(o.Most, 5)
 	if len(current.Columns) == 0 {
-		return nil
+		return nil, ctx.Err()
 	}
 	s := newSearch(reference, current, referenceLoss, currentLoss, o)
-	candidates := s.candidates()
+	candidates, err := s.candidates(ctx)
+	if err != nil {
+		return nil, err
+	}
 	p := make([]float64, len(candidates))
 	for i := range candidates {
 		candidates[i].effect = s.effect(candidates[i], 1)
@@ -93,7 +98,7 @@ func Segments(reference, current Features, referenceLoss, currentLoss []float64,
 	slices.SortStableFunc(found, func(a, b Segment) int {
 		return cmp.Compare(b.Excess.Value*float64(b.CurrentRows), a.Excess.Value*float64(a.CurrentRows))
 	})
-	return found[:min(o.Most, len(found))]
+	return found[:min(o.Most, len(found))], nil
 }
 
 // search is the data, binned, and cut into halves: 0 is searched, 1 is held out.
@@ -227,7 +232,7 @@ func (s *search) effect(c candidate, half uint8) excess {
 }
 
 // candidates searches level by level and returns the best, wider ones first.
-func (s *search) candidates() []candidate {
+func (s *search) candidates(ctx context.Context) ([]candidate, error) {
 	var all candidate
 	for i := range s.sides {
 		all.rows[i] = make([]int32, len(s.sides[i].loss))
@@ -240,17 +245,21 @@ func (s *search) candidates() []candidate {
 	for range s.options.Conditions {
 		var next []candidate
 		for _, c := range level {
-			next = append(next, s.narrower(c)...)
+			made, err := s.narrower(ctx, c)
+			if err != nil {
+				return nil, err
+			}
+			next = append(next, made...)
 		}
 		slices.SortStableFunc(next, func(a, b candidate) int { return cmp.Compare(b.effect.z(), a.effect.z()) })
 		level = next[:min(segmentBeam, len(next))]
 		best = append(best, level...)
 	}
-	return s.distinct(best)
+	return s.distinct(best), nil
 }
 
 // narrower adds a condition on a later column.
-func (s *search) narrower(c candidate) []candidate {
+func (s *search) narrower(ctx context.Context, c candidate) ([]candidate, error) {
 	least := max(2*segmentRows, int(s.options.Support*float64(len(s.sides[1].loss))))
 	first := 0
 	if len(c.columns) > 0 {
@@ -258,6 +267,9 @@ func (s *search) narrower(c candidate) []candidate {
 	}
 	var made []candidate
 	for column := first; column < len(s.bins); column++ {
+		if err := ctx.Err(); err != nil {
+			return nil, err
+		}
 		parts := make([][2][]int32, s.bins[column].count())
 		for i := range s.sides {
 			for _, row := range c.rows[i] {
@@ -275,7 +287,7 @@ func (s *search) narrower(c candidate) []candidate {
 			}
 		}
 	}
-	return made
+	return made, nil
 }
 
 // distinct takes the best candidates one by one, without those that are part of, or
@@ -317,23 +329,45 @@ func (s *search) segment(c candidate, p, q float64) Segment {
 	for i, column := range c.columns {
 		found.Conditions = append(found.Conditions, s.bins[column].condition(s.names[column], c.codes[i]))
 	}
-	byLoss := func(side int) []int32 {
-		rows := slices.Clone(c.rows[side])
-		slices.SortStableFunc(rows, func(a, b int32) int { return cmp.Compare(s.sides[side].loss[b], s.sides[side].loss[a]) })
-		return rows
-	}
-	found.Examples = first(byLoss(1))
-	if rows := byLoss(0); len(rows) > 0 {
-		found.ReferenceExamples = first(rows[len(rows)/2:])
+	worst := slices.Clone(c.rows[1])
+	slices.SortStableFunc(worst, func(a, b int32) int { return cmp.Compare(s.sides[1].loss[b], s.sides[1].loss[a]) })
+	for _, row := range worst[:min(exampleRows, len(worst))] {
+		found.Examples = append(found.Examples, int(row))
+		if len(c.rows[0]) > 0 {
+			found.ReferenceExamples = append(found.ReferenceExamples, s.likest(c.rows[0], row, found.ReferenceExamples))
+		}
 	}
 	return found
 }
 
-func first(rows []int32) (indices []int) {
-	for _, row := range rows[:min(exampleRows, len(rows))] {
-		indices = append(indices, int(row))
+// likest is the reference row, of these, whose inputs are most like those of a current row:
+// how far their bins are apart, in shares of all bins, summed over the columns; categories
+// are 1 apart. Rows that were shown already come last.
+func (s *search) likest(rows []int32, current int32, shown []int) int {
+	best, least := rows[0], math.Inf(1)
+	for _, row := range rows {
+		apart := 0.0
+		for column, b := range s.bins {
+			apart += b.apart(s.sides[0].codes[column][row], s.sides[1].codes[column][current])
+		}
+		if slices.Contains(shown, int(row)) {
+			apart += float64(len(s.bins))
+		}
+		if apart < least {
+			best, least = row, apart
+		}
 	}
-	return indices
+	return int(best)
+}
+
+func (b binning) apart(x, y uint8) float64 {
+	switch missing := uint8(b.missing()); {
+	case x == y:
+		return 0
+	case b.edges == nil || x == missing || y == missing:
+		return 1
+	}
+	return math.Abs(float64(x)-float64(y)) / float64(b.count()-1)
 }
 
 func (s *search) meanLoss(c candidate, side int) float64 {

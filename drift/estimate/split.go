@@ -2,6 +2,7 @@ package estimate
 
 import (
 	"cmp"
+	"context"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -25,6 +26,9 @@ import (
 // other. Where relationship and inputs change in the same places, the cut between the two
 // is a convention: this one.
 //
+// All rows count in the means. The trees are fitted to at most 20,000 rows of each side of
+// a half, which are drawn at random: Fitted says how many that was.
+//
 // Source: Cai, Namkoong, Yadlowsky, "Diagnosing model performance under distribution
 // shift", 2023.
 type Split struct {
@@ -33,6 +37,7 @@ type Split struct {
 	Relationship  Estimate
 	Overlap       float64 // from 0 (nothing is shared) to 1 (the inputs are the same)
 	Columns       []Cause // of Inputs, the largest first
+	Fitted        [2]int  // reference and current rows that π was learned from, of both halves
 }
 
 // Cause is how much the mean loss would have changed if this column alone had changed as
@@ -46,24 +51,34 @@ const (
 	splitFolds = 8   // of the jackknife
 	splitLeast = 100 // rows on each side
 	causeBins  = 20
+
+	splitFitted = 20_000 // rows of a side and a half that trees are fitted to
 )
 
 // Explain splits the change of the losses between two sets of rows. With fewer than 100
 // rows on a side, or without columns, it returns NaN for both parts. The intervals are
 // a jackknife over folds, each with weights of its own; rows are taken to be in no order.
-func Explain(reference, current Features, referenceLoss, currentLoss []float64, alpha float64) Split {
+// The only error is that of ctx, which is looked at all the time.
+func Explain(ctx context.Context, reference, current Features, referenceLoss, currentLoss []float64, alpha float64) (Split, error) {
 	s := Split{Before: mean(referenceLoss), After: mean(currentLoss), Inputs: unknown, Relationship: unknown, Overlap: math.NaN()}
 	if min(len(referenceLoss), len(currentLoss)) < splitLeast || len(reference.Columns) == 0 {
-		return s
+		return s, ctx.Err()
 	}
-	before, after := weighted(reference, current, referenceLoss, currentLoss)
+	before, after, err := weighted(ctx, reference, current, referenceLoss, currentLoss)
+	if err != nil {
+		return s, err
+	}
 	s.Overlap = overlap(before.weights, after.weights)
+	s.Fitted = [2]int{before.fitted, after.fitted}
 	relationship := after.shared() - before.shared()
 	relationships, inputs := make([]float64, splitFolds), make([]float64, splitFolds)
 	for fold := range splitFolds {
 		r, _ := leaveOut(len(referenceLoss), fold, splitFolds)
 		c, _ := leaveOut(len(currentLoss), fold, splitFolds)
-		b, a := weighted(reference.Select(r), current.Select(c), pick(referenceLoss, r), pick(currentLoss, c))
+		b, a, err := weighted(ctx, reference.Select(r), current.Select(c), pick(referenceLoss, r), pick(currentLoss, c))
+		if err != nil {
+			return s, err
+		}
 		relationships[fold] = a.shared() - b.shared()
 		inputs[fold] = mean(a.losses) - mean(b.losses) - relationships[fold]
 	}
@@ -75,42 +90,47 @@ func Explain(reference, current Features, referenceLoss, currentLoss []float64, 
 	s.Relationship = around(relationship, relationships)
 	s.Inputs = around(s.After-s.Before-relationship, inputs)
 	s.Columns = causes(reference, current, referenceLoss)
-	return s
+	return s, ctx.Err()
 }
 
 // side is the losses of one side with the weights that make its inputs the shared ones.
-type side struct{ losses, weights []float64 }
+type side struct {
+	losses, weights []float64
+	fitted          int
+}
 
-func weighted(reference, current Features, referenceLoss, currentLoss []float64) (before, after side) {
+func weighted(ctx context.Context, reference, current Features, referenceLoss, currentLoss []float64) (before, after side, err error) {
 	n, m := len(referenceLoss), len(currentLoss)
-	isCurrent := slices.Concat(make([]float64, n), slices.Repeat([]float64{1}, m))
-	// Rows of both sides take turns, so that both halves of the fit have both.
-	order := interleave(n, m)
-	p := make([]float64, n+m)
-	for k, v := range crossFit(reference.join(current).Select(order), pick(isCurrent, order), fitProbability) {
-		p[order[k]] = v
+	random := rand.New(rand.NewPCG(uint64(n), uint64(m)))
+	r, c := halves(n, random), halves(m, random)
+	before, after = side{losses: referenceLoss, weights: make([]float64, n)}, side{losses: currentLoss, weights: make([]float64, m)}
+	for h := range r {
+		from, to := sampled(r[1-h]), sampled(c[1-h])
+		before.fitted, after.fitted = before.fitted+len(from), after.fitted+len(to)
+		isCurrent := slices.Concat(make([]float64, len(from)), slices.Repeat([]float64{1}, len(to)))
+		t, err := fitProbability(ctx, reference.Select(from).join(current.Select(to)), isCurrent)
+		if err != nil {
+			return before, after, err
+		}
+		odds := float64(len(from)) / float64(len(to)) // as if both sides had as many rows
+		for k, p := range t.predict(reference.Select(r[h])) {
+			before.weights[r[h][k]] = p * odds / (p*odds + 1 - p)
+		}
+		for k, p := range t.predict(current.Select(c[h])) {
+			after.weights[c[h][k]] = (1 - p) / (p*odds + 1 - p)
+		}
 	}
-	odds := float64(n) / float64(m) // as if both sides had as many rows
-	for i := range p {
-		q := p[i] * odds
-		p[i] = q / (q + 1 - p[i])
-	}
-	after = side{currentLoss, make([]float64, m)}
-	for i := range after.weights {
-		after.weights[i] = 1 - p[n+i]
-	}
-	return side{referenceLoss, p[:n]}, after
+	return before, after, nil
 }
 
-func interleave(n, m int) []int {
-	order := make([]int, n+m)
-	for i := range order {
-		order[i] = i
-	}
-	random := rand.New(rand.NewPCG(uint64(n), uint64(m)))
-	random.Shuffle(len(order), func(i, j int) { order[i], order[j] = order[j], order[i] })
-	return order
+// halves divides n rows at random, each half in the order in which it was drawn.
+func halves(n int, random *rand.Rand) [2][]int {
+	order := random.Perm(n)
+	return [2][]int{order[:n/2], order[n/2:]}
 }
+
+// sampled are the rows of a half that trees are fitted to.
+func sampled(half []int) []int { return half[:min(splitFitted, len(half))] }
 
 func (s side) shared() float64 {
 	total, weight := 0.0, 0.0
@@ -118,23 +138,6 @@ func (s side) shared() float64 {
 		total, weight = total+w*s.losses[i], weight+w
 	}
 	return total / weight
-}
-
-// crossFit predicts each half of the rows, which take turns, by what is fitted to the other.
-func crossFit(f Features, target []float64, fit func(Features, []float64) *trees) []float64 {
-	var halves [2][]int
-	for i := range target {
-		halves[i%2] = append(halves[i%2], i)
-	}
-	predicted := make([]float64, len(target))
-	for h, rows := range halves {
-		other := halves[1-h]
-		values := fit(f.Select(other), pick(target, other)).predict(f.Select(rows))
-		for k, i := range rows {
-			predicted[i] = values[k]
-		}
-	}
-	return predicted
 }
 
 // overlap is twice the mean weight of a row: 1 if no row says which side it is from.

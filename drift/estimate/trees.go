@@ -1,6 +1,7 @@
 package estimate
 
 import (
+	"context"
 	"math"
 	"slices"
 	"sort"
@@ -69,23 +70,21 @@ type split struct {
 	value      float64
 }
 
-// fitMean fits the mean of target given the features.
-func fitMean(f Features, target []float64) *trees {
+// fitMean fits the mean of target given the features. The only error is that of ctx.
+func fitMean(ctx context.Context, f Features, target []float64) (*trees, error) {
 	t := &trees{start: mean(target), link: func(x float64) float64 { return x }}
-	t.fit(f, target, func(float64) float64 { return 1 })
-	return t
+	return t, t.fit(ctx, f, target, func(float64) float64 { return 1 })
 }
 
-// fitProbability fits the probability that target is 1.
-func fitProbability(f Features, target []float64) *trees {
+// fitProbability fits the probability that target is 1. The only error is that of ctx.
+func fitProbability(ctx context.Context, f Features, target []float64) (*trees, error) {
 	p := min(max(mean(target), 1e-6), 1-1e-6)
 	t := &trees{start: math.Log(p / (1 - p)), link: logistic}
-	t.fit(f, target, func(p float64) float64 { return p * (1 - p) })
-	return t
+	return t, t.fit(ctx, f, target, func(p float64) float64 { return p * (1 - p) })
 }
 
 // fit grows trees; curvature is the second derivative of the loss at a prediction.
-func (t *trees) fit(f Features, target []float64, curvature func(float64) float64) {
+func (t *trees) fit(ctx context.Context, f Features, target []float64, curvature func(float64) float64) error {
 	t.bins = binnings(f, treeBins)
 	codes := make([][]uint8, len(t.bins))
 	for i, b := range t.bins {
@@ -98,6 +97,9 @@ func (t *trees) fit(f Features, target []float64, curvature func(float64) float6
 		rows[i] = i
 	}
 	for range treeRounds {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		for i := range n {
 			p := t.link(sums[i])
 			gradient[i], weight[i] = target[i]-p, curvature(p)
@@ -106,6 +108,7 @@ func (t *trees) fit(f Features, target []float64, curvature func(float64) float6
 		t.grow(tree, 0, rows, codes, gradient, weight, sums)
 		t.trees = append(t.trees, tree)
 	}
+	return nil
 }
 
 func (t *trees) grow(tree []split, node int, rows []int, codes [][]uint8, gradient, weight, sums []float64) {

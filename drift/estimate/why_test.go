@@ -1,6 +1,8 @@
 package estimate_test
 
 import (
+	"context"
+	"errors"
 	"math"
 	"math/rand/v2"
 	"testing"
@@ -30,6 +32,24 @@ func (p population) draw(random *rand.Rand, rows int) (estimate.Features, []floa
 	return estimate.Features{Names: []string{"u", "v", "noise"}, Columns: [][]float64{u, v, noise}, Categorical: []bool{false, true, false}}, loss
 }
 
+func explain(t *testing.T, reference, current estimate.Features, before, after []float64, alpha float64) estimate.Split {
+	t.Helper()
+	s, err := estimate.Explain(t.Context(), reference, current, before, after, alpha)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return s
+}
+
+func segments(t *testing.T, reference, current estimate.Features, before, after []float64, o estimate.SegmentOptions) []estimate.Segment {
+	t.Helper()
+	found, err := estimate.Segments(t.Context(), reference, current, before, after, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return found
+}
+
 func step(u, _ float64) float64 {
 	if u > 0.5 {
 		return 0.5
@@ -52,7 +72,7 @@ func TestSplitFindsWhatWasPlanted(t *testing.T) {
 	} {
 		reference, before := c.before.draw(random, 6000)
 		current, after := c.after.draw(random, 6000)
-		s := estimate.Explain(reference, current, before, after, 0.05)
+		s := explain(t, reference, current, before, after, 0.05)
 		if !near(s.Inputs.Value, c.inputs, 0.035) || !near(s.Relationship.Value, c.relationship, 0.035) {
 			t.Errorf("%s: inputs %.3f, relationship %.3f; planted are %v and %v", c.name, s.Inputs.Value, s.Relationship.Value, c.inputs, c.relationship)
 		}
@@ -77,7 +97,7 @@ func TestSplitOfNothingHolds0(t *testing.T) {
 		p := population{0.5, step}
 		reference, before := p.draw(random, 800)
 		current, after := p.draw(random, 800)
-		s := estimate.Explain(reference, current, before, after, 0.05)
+		s := explain(t, reference, current, before, after, 0.05)
 		if s.Relationship.Low > 0 || s.Relationship.High < 0 {
 			relationship++
 		}
@@ -92,10 +112,10 @@ func TestSplitOfNothingHolds0(t *testing.T) {
 
 func TestSplitNeedsRows(t *testing.T) {
 	reference, before := population{0.5, step}.draw(rand.New(rand.NewPCG(1, 2)), 50)
-	if s := estimate.Explain(reference, reference, before, before, 0.05); !math.IsNaN(s.Inputs.Value) || s.Before != s.After {
+	if s := explain(t, reference, reference, before, before, 0.05); !math.IsNaN(s.Inputs.Value) || s.Before != s.After {
 		t.Errorf("50 rows were split: %+v", s)
 	}
-	if s := estimate.Explain(estimate.Features{}, estimate.Features{}, before, before, 0.05); !math.IsNaN(s.Inputs.Value) {
+	if s := explain(t, estimate.Features{}, estimate.Features{}, before, before, 0.05); !math.IsNaN(s.Inputs.Value) {
 		t.Errorf("rows without columns were split: %+v", s)
 	}
 }
@@ -114,7 +134,7 @@ func TestSegmentsOfNothingAreNotFound(t *testing.T) {
 			if alone {
 				r, b = estimate.Features{}, nil
 			}
-			if len(estimate.Segments(r, current, b, after, estimate.SegmentOptions{Seed: seed})) > 0 {
+			if len(segments(t, r, current, b, after, estimate.SegmentOptions{Seed: seed})) > 0 {
 				found[alone]++
 			}
 		}
@@ -139,11 +159,11 @@ func TestSegmentsFindWhatWasPlanted(t *testing.T) {
 	flat := func(_, _ float64) float64 { return 0.2 }
 	reference, before := population{0.5, flat}.draw(random, 8000)
 	current, after := population{0.5, bad}.draw(random, 8000)
-	segments := estimate.Segments(reference, current, before, after, estimate.SegmentOptions{Seed: 1})
-	if len(segments) == 0 {
+	found := segments(t, reference, current, before, after, estimate.SegmentOptions{Seed: 1})
+	if len(found) == 0 {
 		t.Fatal("no segment was found")
 	}
-	worst := segments[0]
+	worst := found[0]
 	text := ""
 	for _, c := range worst.Conditions {
 		text += c.Text(name) + "; "
@@ -154,19 +174,26 @@ func TestSegmentsFindWhatWasPlanted(t *testing.T) {
 	if worst.After < 0.5 || worst.Before > 0.3 || worst.Excess.Low < 0.1 {
 		t.Errorf("%s: the loss went from %v to %v, excess %+v", text, worst.Before, worst.After, worst.Excess)
 	}
-	for _, i := range worst.Examples {
+	if len(worst.ReferenceExamples) != len(worst.Examples) || worst.ReferenceExamples[0] == worst.ReferenceExamples[1] {
+		t.Errorf("examples %v and %v of the reference", worst.Examples, worst.ReferenceExamples)
+	}
+	for k, i := range worst.Examples {
+		like := worst.ReferenceExamples[k]
+		if reference.Columns[1][like] != 3 || !near(reference.Columns[0][like], current.Columns[0][i], 0.13) {
+			t.Errorf("row %v is shown beside %v", reference.Select([]int{like}), current.Select([]int{i}))
+		}
 		if after[i] != 1 || current.Columns[1][i] != 3 {
 			t.Errorf("example %d has loss %v and category %v", i, after[i], current.Columns[1][i])
 		}
 	}
 	// Without a reference, the same segment is where the loss is greater.
-	alone := estimate.Segments(estimate.Features{}, current, nil, after, estimate.SegmentOptions{Seed: 1})
+	alone := segments(t, estimate.Features{}, current, nil, after, estimate.SegmentOptions{Seed: 1})
 	if len(alone) == 0 || !math.IsNaN(alone[0].Before) || alone[0].After < 0.5 {
 		t.Errorf("without a reference: %+v", alone)
 	}
 	// A loss that always was greater there has not risen.
 	same, again := population{0.5, bad}.draw(random, 8000)
-	if risen := estimate.Segments(same, current, again, after, estimate.SegmentOptions{Seed: 1}); len(risen) > 0 {
+	if risen := segments(t, same, current, again, after, estimate.SegmentOptions{Seed: 1}); len(risen) > 0 {
 		t.Errorf("a segment was found where nothing changed: %+v", risen)
 	}
 }
@@ -185,8 +212,70 @@ func TestMissingValuesAreASegment(t *testing.T) {
 			reference.Columns[2][i] = math.NaN()
 		}
 	}
-	segments := estimate.Segments(reference, current, before, after, estimate.SegmentOptions{})
-	if len(segments) == 0 || segments[0].Conditions[0].Text(nil) != "noise is missing" {
-		t.Errorf("segments %+v, want that of missing noise", segments)
+	found := segments(t, reference, current, before, after, estimate.SegmentOptions{})
+	if len(found) == 0 || found[0].Conditions[0].Text(nil) != "noise is missing" {
+		t.Errorf("segments %+v, want that of missing noise", found)
+	}
+}
+
+// More rows than trees are fitted to are split as well, all of them.
+func TestSplitOfManyRowsCountsAllOfThem(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 1))
+	reference, before := population{0.2, step}.draw(random, 50_000)
+	current, after := population{0.8, step}.draw(random, 120_000)
+	s := explain(t, reference, current, before, after, 0.05)
+	if s.Fitted != [2]int{40_000, 40_000} || s.Inputs.Rows != 170_000 {
+		t.Errorf("fitted to %v, of %d rows", s.Fitted, s.Inputs.Rows)
+	}
+	if !near(s.Inputs.Value, 0.24, 0.015) || !near(s.Relationship.Value, 0, 0.01) {
+		t.Errorf("inputs %.4f, relationship %.4f; planted are 0.24 and 0", s.Inputs.Value, s.Relationship.Value)
+	}
+}
+
+func TestWhyCanBeCancelled(t *testing.T) {
+	random := rand.New(rand.NewPCG(10, 1))
+	reference, before := population{0.5, step}.draw(random, 2000)
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := estimate.Explain(ctx, reference, reference, before, before, 0.05); !errors.Is(err, context.Canceled) {
+		t.Errorf("a split whose caller is gone: %v", err)
+	}
+	if _, err := estimate.Segments(ctx, reference, reference, before, before, estimate.SegmentOptions{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("a search whose caller is gone: %v", err)
+	}
+}
+
+// Lists get worse where long lists do; rows of a list have one loss together.
+func TestListsAreExplainedAsRowsAre(t *testing.T) {
+	random := rand.New(rand.NewPCG(11, 1))
+	draw := func(lists int, longShare float64) (estimate.Rows, estimate.Features) {
+		var r estimate.Rows
+		var device, noise []float64
+		for list := range lists {
+			long, quality := random.Float64() < longShare, 3.0
+			if long {
+				quality = 0.3
+			}
+			for item := range 6 {
+				gain := float64(item % 3)
+				r.Score, r.Label, r.Group = append(r.Score, quality*gain+random.NormFloat64()), append(r.Label, gain), append(r.Group, list)
+				device, noise = append(device, map[bool]float64{true: 1, false: 0}[long]), append(noise, random.NormFloat64())
+			}
+		}
+		return r, estimate.Features{Names: []string{"device", "noise"}, Columns: [][]float64{device, noise}, Categorical: []bool{true, false}}
+	}
+	before, beforeInputs := draw(3000, 0.1)
+	after, afterInputs := draw(3000, 0.6)
+	reference, current := estimate.ListsOf(before, beforeInputs), estimate.ListsOf(after, afterInputs)
+	if len(reference.Losses) != 3000 || len(reference.Inputs.Names) != 3 || reference.Inputs.Columns[2][0] != 6 {
+		t.Fatalf("%d lists with inputs %v", len(reference.Losses), reference.Inputs.Names)
+	}
+	s := explain(t, reference.Inputs, current.Inputs, reference.Losses, current.Losses, 0.05)
+	if s.Inputs.Low < 0.03 || math.Abs(s.Relationship.Value) > 0.02 || s.Columns[0].Column != "device" {
+		t.Errorf("inputs %+v, relationship %+v, columns %+v", s.Inputs, s.Relationship, s.Columns)
+	}
+	first := reference.First[0]
+	if before.Group[first] != 0 || before.Score[first] < before.Score[(first+1)%6] {
+		t.Errorf("row %d is not the first of its list", first)
 	}
 }

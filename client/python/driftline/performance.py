@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
+from driftline import _html
+from driftline._forms import Forms
 
-class PerformanceReport:
+
+class PerformanceReport(Forms):
     """What measuring a model found.
 
     Example:
@@ -14,6 +17,7 @@ class PerformanceReport:
         ...     "dataset/scored@1", task="regression", prediction="predicted", label="delay"
         ... )
         >>> report.to_df()
+        >>> report.to_html("performance.html")
 
     Attributes:
         source: Name of the predictions.
@@ -28,7 +32,9 @@ class PerformanceReport:
         notes: What to know of the report.
     """
 
-    def __init__(self, body: Mapping[str, Any]) -> None:
+    def __init__(
+        self, body: Mapping[str, Any], render: Callable[[Mapping[str, Any], str], str]
+    ) -> None:
         self.source: str = body["source"]["name"]
         self.rows: int = body["source"]["rows"]
         self.task: str = body["task"]
@@ -38,7 +44,7 @@ class PerformanceReport:
         self.windows: list[dict[str, Any]] = body["windows"]
         self.explanation: dict[str, Any] | None = body.get("explanation")
         self.notes: list[str] = body.get("notes", [])
-        self._body = dict(body)
+        super().__init__(body, render)
 
     @property
     def causes(self) -> list[tuple[str, float]]:
@@ -50,10 +56,6 @@ class PerformanceReport:
     def segments(self) -> list[dict[str, Any]]:
         """The rows that got worst: ``conditions``, ``q_value``, ``examples`` and losses."""
         return self.explanation["segments"] if self.explanation else []
-
-    def to_dict(self) -> dict[str, Any]:
-        """Returns the report in the server's JSON form."""
-        return dict(self._body)
 
     def to_df(self) -> Any:
         """Returns one row per window and metric as a pandas DataFrame.
@@ -82,10 +84,24 @@ class PerformanceReport:
                 frame[side] = pd.to_datetime(frame[side], utc=True)
         return frame
 
-    def __repr__(self) -> str:
-        lines = [f"{self.source} ({self.rows:,} rows): {'fell' if self.fell else 'did not fall'}"]
+    def _summary(self) -> str:
+        return f"{self.source} ({self.rows:,} rows): {'fell' if self.fell else 'did not fall'}"
+
+    def _rows(self) -> list[tuple[str, str, str, str]]:
+        rows = []
         for name, change in self.metrics.items():
             verdict = "fell" if change["fell"] else "worse" if change["worse"] else "-"
-            first, recent = float(change["first"]), float(change["recent"])
-            lines.append(f"{name}: {first:.4g} → {recent:.4g}  {verdict}")
-        return "\n".join(lines)
+            before, after = change.get("before"), change.get("after")
+            pair = (change["first"], change["recent"])
+            if before and after:
+                pair = (before["value"], after["value"])
+            rows.append((name, *(f"{float(v):.4g}" for v in pair), verdict))
+        return rows
+
+    def __repr__(self) -> str:
+        lines = [f"{name}: {was} → {now}  {verdict}" for name, was, now, verdict in self._rows()]
+        return "\n".join([self._summary(), *lines])
+
+    def _repr_html_(self) -> str:
+        table = _html.table(("metric", "before", "now", "verdict"), self._rows())
+        return _html.bold(self._summary()) + table

@@ -39,6 +39,10 @@ def test_the_cause_of_a_planted_fall_is_named(store):
     assert math.isnan(accuracy["measured"][15])
     assert accuracy["estimated"][15] == pytest.approx(0.62, abs=0.03), "without any label"
     assert "fell" in repr(report)
+    assert "inputs changed" in report.to_html()
+    assert report.to_markdown().startswith("## The model does worse")
+    assert "<failure" in report.to_junit()
+    assert "<table>" in report._repr_html_()
 
 
 def test_a_model_that_is_as_good_as_it_was(store):
