@@ -269,6 +269,8 @@ type Definitions struct {
 	OnDemandFeatureViews []OnDemandFeatureView `json:"on_demand_feature_views,omitempty"`
 	FeatureServices      []FeatureService      `json:"feature_services,omitempty"`
 	Monitors             []Monitor             `json:"monitors,omitempty"`
+	Validations          []Validation          `json:"validations,omitempty"`
+	Presets              []Preset              `json:"presets,omitempty"`
 }
 
 // Change is one difference between the definitions and the catalogue.

@@ -23,6 +23,8 @@ type (
 	AlertID        string // of an [Alert]: "weather_daily-3"
 	TrainingID     string // of a [TrainingRun]: "late_departure-7"
 	RolloutID      string // of a [Rollout]: "late_departure-3"
+	PresetName     string // of a [Preset]: "payments"
+	ValidationName string // of a [Validation]: "weather"
 )
 
 // SnapshotID names one immutable state of a table. It is Iceberg's snapshot id.

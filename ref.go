@@ -25,13 +25,15 @@ const (
 	KindPolicy     RefKind = "policy"     // policy/late_departure@2
 	KindTraining   RefKind = "training"   // training/late_departure-7
 	KindRollout    RefKind = "rollout"    // rollout/late_departure-3
+	KindValidation RefKind = "validation" // validation/weather@2
+	KindPreset     RefKind = "preset"     // preset/payments@1
 
 	KindLoggedModel RefKind = "logged_model" // logged_model/m-<32 hexadecimal digits>
 )
 
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindExperiment, KindRun, KindArtifact, KindModel,
-	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindLoggedModel,
+	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindLoggedModel, KindValidation, KindPreset,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -86,6 +88,16 @@ func MonitorRef(m MonitorName, version int) Ref {
 	return Ref{Kind: KindMonitor, Name: string(m), Version: versionText(version)}
 }
 
+// ValidationRef names one version of a set of checks; version 0 means the newest.
+func ValidationRef(v ValidationName, version int) Ref {
+	return Ref{Kind: KindValidation, Name: string(v), Version: versionText(version)}
+}
+
+// PresetRef names one version of a preset; version 0 means the newest.
+func PresetRef(p PresetName, version int) Ref {
+	return Ref{Kind: KindPreset, Name: string(p), Version: versionText(version)}
+}
+
 // AlertRef names an alert.
 func AlertRef(a AlertID) Ref { return Ref{Kind: KindAlert, Name: string(a)} }
 
@@ -120,7 +132,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, logged_model")
+			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, logged_model, validation, preset")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

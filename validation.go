@@ -81,30 +81,64 @@ type Check struct {
 	SQL      string    `json:"sql,omitempty"`
 }
 
-// Checks are what a table must be: the content of a file for driftline validate.
-type Checks struct {
-	Kind   string  `json:"kind,omitempty"`  // "validation", or empty
-	Table  string  `json:"table,omitempty"` // what is checked if nothing else is named: view/…, dataset/… or a SELECT
+// Validation is a set of checks that a table must pass: the content of a file for driftline
+// validate or, with a name, a definition that is registered like a monitor.
+type Validation struct {
+	Kind string         `json:"kind,omitempty"` // "validation", or empty
+	Name ValidationName `json:"name,omitempty"` // empty for checks that are in a file only
+
+	// Table is what is checked if nothing else is named: view/weather, dataset/late_departure
+	// or dataset/late_departure@1, or a SELECT over features.*, datasets.*.
+	Table  string  `json:"table,omitempty"`
 	Checks []Check `json:"checks"`
+
+	Description string            `json:"description,omitempty"`
+	Owner       string            `json:"owner,omitempty"`
+	Tags        map[string]string `json:"tags,omitempty"`
+
+	// Version counts the definitions that the set has had, from 1, and Created is when the
+	// first was applied. Both are filled in by the catalogue.
+	Version int       `json:"version,omitempty"`
+	Created time.Time `json:"created,omitzero"`
+}
+
+// Ref names the version of the set.
+func (v *Validation) Ref() Ref { return ValidationRef(v.Name, v.Version) }
+
+// Source is the table of the server that is checked. It is Invalid without a Table.
+func (v *Validation) Source() (DriftSource, error) {
+	if v.Table == "" {
+		return DriftSource{}, Errorf(Invalid, "table is missing").WithHint("write table: view/weather, dataset/late_departure@1 or a SELECT")
+	}
+	return ParseDriftSource(v.Table)
 }
 
 // Validate reports the first check that can never be made, by its number.
-func (c *Checks) Validate() error {
-	if c.Kind != "" && c.Kind != "validation" {
-		return Errorf(Invalid, "the kind of the checks is %q", clip(c.Kind)).WithHint("write kind: validation, or leave it out")
+func (v *Validation) Validate() error {
+	if v.Kind != "" && v.Kind != KindOfChecks {
+		return Errorf(Invalid, "the kind of the checks is %q", clip(v.Kind)).WithHint("write kind: %s, or leave it out", KindOfChecks)
 	}
-	if len(c.Checks) == 0 {
+	if len(v.Checks) == 0 {
 		return Errorf(Invalid, "there are no checks").WithHint("driftline validate --suggest TABLE writes some")
 	}
-	for i := range c.Checks {
-		if err := c.Checks[i].validate(); err != nil {
+	if len(v.Checks) > mostChecks {
+		return Errorf(Invalid, "there are %d checks, want at most %d", len(v.Checks), mostChecks).WithHint("make several sets of them")
+	}
+	for i := range v.Checks {
+		if err := v.Checks[i].validate(); err != nil {
 			placed := *err
-			placed.Message = fmt.Sprintf("check %d (%s): %s", i+1, c.Checks[i].Check, err.Message)
+			placed.Message = fmt.Sprintf("check %d (%s): %s", i+1, v.Checks[i].Check, err.Message)
 			return &placed
 		}
 	}
 	return nil
 }
+
+// KindOfChecks is the kind: that a document of checks may say it has.
+const KindOfChecks = "validation"
+
+// mostChecks bounds a set: a table of a thousand columns has some ten checks of each.
+const mostChecks = 10_000
 
 // validate looks at one check alone.
 func (c *Check) validate() *Error {
@@ -279,6 +313,12 @@ const (
 
 // ValidationReport is the outcome of checking a table.
 type ValidationReport struct {
+	// Validation is the set that was checked, Version that of its definition, and Run counts
+	// how often it was. They are empty for checks that nobody registered.
+	Validation ValidationName `json:"validation,omitempty"`
+	Version    int            `json:"version,omitempty"`
+	Run        int            `json:"run,omitempty"`
+
 	Table   string        `json:"table"`
 	Rows    int64         `json:"rows"`
 	At      time.Time     `json:"at"`
@@ -306,4 +346,31 @@ type CheckResult struct {
 type Examples struct {
 	Columns []string    `json:"columns"`
 	Rows    [][]*string `json:"rows"`
+}
+
+// ValidationRun is one time that a registered set was checked, without what each check
+// found.
+type ValidationRun struct {
+	Validation ValidationName `json:"validation"`
+	Version    int            `json:"version"`
+	Run        int            `json:"run"` // from 1
+	At         time.Time      `json:"at"`
+	Table      string         `json:"table"`
+	Rows       int64          `json:"rows"`
+	Checks     int            `json:"checks"`
+	Failed     int            `json:"failed"` // blocking checks
+	Warned     int            `json:"warned"`
+	Passed     bool           `json:"passed"` // no blocking check failed
+}
+
+// RunOf sums up a report of a registered set.
+func (r *ValidationReport) RunOf() ValidationRun {
+	return ValidationRun{Validation: r.Validation, Version: r.Version, Run: r.Run, At: r.At, Table: r.Table,
+		Rows: r.Rows, Checks: len(r.Results), Failed: r.Failed, Warned: r.Warned, Passed: r.Passed}
+}
+
+// ValidationStatus is a registered set and how it went last.
+type ValidationStatus struct {
+	Validation Validation     `json:"validation"`
+	Last       *ValidationRun `json:"last,omitempty"` // nil if it was never checked
 }

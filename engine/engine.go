@@ -131,6 +131,7 @@ type Engine struct {
 
 	materializations materializations
 	watches          watches
+	examples         examples
 	results          results
 	outbox           outbox
 
@@ -351,6 +352,9 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 		return nil, err
 	}
 	if err := e.checkSources(ctx, defs); err != nil {
+		return nil, err
+	}
+	if err := checkPresets(defs.Presets); err != nil {
 		return nil, err
 	}
 	if err := e.checkMonitors(ctx, defs); err != nil {

@@ -136,6 +136,9 @@ func (e *Engine) erase(ctx context.Context, note erasureNote, key []byte) (drift
 	if err := e.reached(stepDatasetsErased); err != nil {
 		return driftline.Erasure{}, err
 	}
+	if err := e.forgetExamples(ctx, run.note.Rewritten); err != nil {
+		return driftline.Erasure{}, err
+	}
 	if run.outcome.Profiles, err = e.forgetProfiles(ctx, run.note.Rewritten); err != nil {
 		return driftline.Erasure{}, err
 	}

@@ -35,7 +35,7 @@ type checkedTable struct {
 
 // Validate checks a table that the server can read.
 func (e *Engine) Validate(ctx context.Context, req driftline.ValidationRequest) (*driftline.ValidationReport, error) {
-	checks := driftline.Checks{Checks: req.Checks}
+	checks := driftline.Validation{Checks: req.Checks}
 	if err := checks.Validate(); err != nil {
 		return nil, err
 	}
@@ -47,7 +47,7 @@ func (e *Engine) Validate(ctx context.Context, req driftline.ValidationRequest) 
 }
 
 // SuggestChecks learns checks from a table that the server can read.
-func (e *Engine) SuggestChecks(ctx context.Context, source driftline.DriftSource) (*driftline.Checks, error) {
+func (e *Engine) SuggestChecks(ctx context.Context, source driftline.DriftSource) (*driftline.Validation, error) {
 	table, err := e.checkedTable(ctx, source)
 	if err != nil {
 		return nil, err
@@ -128,7 +128,7 @@ func TableOfParquet(path string, schema *arrow.Schema) LocalTable {
 
 // ValidateTable checks a table that no server has.
 func ValidateTable(ctx context.Context, db *query.DB, table LocalTable, checks []driftline.Check, now time.Time) (*driftline.ValidationReport, error) {
-	all := driftline.Checks{Checks: checks}
+	all := driftline.Validation{Checks: checks}
 	if err := all.Validate(); err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func ValidateTable(ctx context.Context, db *query.DB, table LocalTable, checks [
 }
 
 // SuggestChecks learns checks from a table that no server has.
-func SuggestChecks(ctx context.Context, db *query.DB, table LocalTable) (*driftline.Checks, error) {
+func SuggestChecks(ctx context.Context, db *query.DB, table LocalTable) (*driftline.Validation, error) {
 	return table.checked(db).suggest(ctx, nil)
 }
 

@@ -39,7 +39,7 @@ type learnedColumn struct {
 
 // suggest learns checks that the table itself passes. keys are columns that together may
 // name a row.
-func (t *checkedTable) suggest(ctx context.Context, keys []string) (*driftline.Checks, error) {
+func (t *checkedTable) suggest(ctx context.Context, keys []string) (*driftline.Validation, error) {
 	measures := []*measure{{sql: []string{"count(*)"}}}
 	var columns []*learnedColumn
 	fields := []driftline.Field{}
@@ -68,7 +68,7 @@ func (t *checkedTable) suggest(ctx context.Context, keys []string) (*driftline.C
 		return nil, err
 	}
 	rows := values[0][0]
-	checks := &driftline.Checks{Kind: "validation"}
+	checks := &driftline.Validation{Kind: driftline.KindOfChecks}
 	if len(fields) > 0 {
 		checks.Checks = append(checks.Checks, driftline.Check{Check: driftline.CheckSchema, Fields: fields})
 	}

@@ -2,6 +2,7 @@ package web
 
 import (
 	"encoding/json"
+	"math"
 	"net/http"
 	"strconv"
 	"time"
@@ -88,8 +89,13 @@ func numberIn(r *http.Request, name string, otherwise int) (int, error) {
 	if text == "" {
 		return otherwise, nil
 	}
+	return countOf(name, text)
+}
+
+// countOf reads a number from 1.
+func countOf(name, text string) (int, error) {
 	number, err := strconv.Atoi(text)
-	if err != nil || number < 1 {
+	if err != nil || number < 1 || number > math.MaxInt32 {
 		return 0, unfit("%s is %q, want a number from 1", name, clip(text))
 	}
 	return number, nil

@@ -23,6 +23,7 @@ package kv
 //	'p'     engine          profiles of columns
 //	't'     storage/online  tiles: summaries of spans of the history
 //	'r'     engine          results of monitors that are not in a file yet
+//	'v'     engine          what checking registered sets of checks found
 //	'w'     engine          panes of monitors, as they were evaluated
 //	'u'     engine          uploads in parts
 //	'v'     engine          checksums of the pieces of artifacts
@@ -49,6 +50,7 @@ const (
 	Profiles          byte = 'p'
 	HistoryTiles      byte = 't'
 	DriftResults      byte = 'r'
+	ValidationRuns    byte = 'v'
 	MonitorPanes      byte = 'w'
 	Outbox            byte = 'x'
 	Materializations  byte = 'z'

@@ -1,15 +1,158 @@
-"""What checking a table found."""
+"""Checks of tables: sets of them that a server knows by name, and what checking found.
+
+A set is applied as a feature view is, and checked by its name:
+
+    from driftline import Validation
+
+    store.apply(Validation(
+        name="weather",
+        table="view/weather",
+        checks=[{"check": "nulls", "column": "temp", "max": 0.01}],
+    ))
+    store.validations()["weather"].run().passed
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
 from typing import Any
 
 import pyarrow as pa
 
 from driftline import _html
 from driftline._forms import Forms
+from driftline._http import HTTP
+from driftline.times import parse_time
+
+
+@dataclass(frozen=True)
+class Validation:
+    """A set of checks that a table must pass, as it is defined.
+
+    Attributes:
+        name: Its name.
+        table: What is checked: ``view/weather``, ``dataset/late_departure@1`` or a SELECT.
+        checks: One dict for each check, with the fields that the YAML of
+            ``driftline validate`` has: ``{"check": "nulls", "column": "temp"}``.
+        description: For people.
+        owner: Whom to ask.
+        tags: For people and scripts.
+    """
+
+    name: str
+    table: str
+    checks: Sequence[Mapping[str, Any]]
+    description: str = ""
+    owner: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        body = {
+            "name": self.name,
+            "table": self.table,
+            "checks": [dict(check) for check in self.checks],
+            "description": self.description,
+            "owner": self.owner,
+            "tags": dict(self.tags),
+        }
+        return {name: value for name, value in body.items() if value}
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Validation:
+        """Reads the server's form."""
+        return cls(
+            name=body["name"],
+            table=body["table"],
+            checks=[dict(check) for check in body["checks"]],
+            description=body.get("description", ""),
+            owner=body.get("owner", ""),
+            tags=dict(body.get("tags") or {}),
+        )
+
+
+@dataclass(frozen=True)
+class ValidationRun:
+    """One time that a set was checked.
+
+    Attributes:
+        run: Its number, from 1.
+        at: When it was.
+        version: Of the set's definition.
+        passed: Whether no blocking check failed.
+        failed: How many blocking checks failed.
+        warned: How many others did.
+        checks: Of how many.
+        rows: How many rows the table had.
+    """
+
+    run: int
+    at: datetime
+    version: int
+    passed: bool
+    failed: int
+    warned: int
+    checks: int
+    rows: int
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> ValidationRun:
+        """Reads the server's form."""
+        names = ("run", "version", "passed", "failed", "warned", "checks", "rows")
+        return cls(at=parse_time(body["at"]), **{name: body[name] for name in names})
+
+
+class RegisteredValidation:
+    """A set of checks of a server, and how it went last.
+
+    Attributes:
+        definition: The definition, as the server has it.
+        last: How it went last; None if it was never checked.
+    """
+
+    def __init__(
+        self,
+        http: HTTP,
+        render: Callable[[Mapping[str, Any], str], str],
+        body: Mapping[str, Any],
+    ) -> None:
+        """Reads the server's form."""
+        self._http = http
+        self._render = render
+        self.definition = Validation.from_json(body["validation"])
+        last = body.get("last")
+        self.last: ValidationRun | None = ValidationRun.from_json(last) if last else None
+
+    @property
+    def name(self) -> str:
+        """The set's name."""
+        return self.definition.name
+
+    def run(self) -> ValidationReport:
+        """Checks the table now; the server keeps how it went."""
+        body = self._http.post("validations", self.name, "run", body={})
+        last = {"checks": len(body["results"]), **{n: body[n] for n in body if n != "results"}}
+        self.last = ValidationRun.from_json(last)
+        return ValidationReport(body, self._render)
+
+    def runs(self, limit: int = 50) -> list[ValidationRun]:
+        """Returns how it went, the newest run first."""
+        body = self._http.get("validations", self.name, "runs", limit=limit)
+        return [ValidationRun.from_json(r) for r in body["runs"] or ()]
+
+    def report(self, run: int | None = None) -> ValidationReport:
+        """Returns what a run found; of the last one with examples of rows that break checks."""
+        which = "last" if run is None else str(run)
+        body = self._http.get("validations", self.name, "runs", which)
+        return ValidationReport(body, self._render)
+
+    def __repr__(self) -> str:
+        if self.last is None:
+            return f"Validation({self.name!r}, never checked)"
+        went = "passed" if self.last.passed else f"{self.last.failed} failed"
+        return f"Validation({self.name!r}, run {self.last.run}: {went})"
 
 
 @dataclass(frozen=True)

@@ -73,3 +73,28 @@ def test_mistakes(store):
         store.validate(FRAME, [{"check": "nulls"}])
     with pytest.raises(TypeError, match="learned from a reference"):
         store.suggest_checks(FRAME)
+
+
+def test_a_registered_set_keeps_how_it_went(store):
+    world = make_world(store)
+    rows = {"station": ["a", "b"], "event_timestamp": [NOON, NOON], "temp": [1.0, 200.0]}
+    store.ingest(world.name, {**rows, "count": [1, 2]})
+    guard = driftline.Validation(
+        name=f"guard_{world.name}",
+        table=f"view/{world.name}",
+        checks=[{"check": "range", "column": "temp", "max": 100}, {"check": "rows", "min": 1}],
+        owner="ops",
+    )
+    assert [c.action for c in store.apply(guard)] == ["create"]
+    assert store.plan(guard).is_empty
+    registered = store.validations()[guard.name]
+    assert registered.definition == guard
+    assert registered.last is None
+    assert "never checked" in repr(registered)
+    report = registered.run()
+    assert [r.title for r in report.failed] == ["temp at most 100"]
+    assert registered.last.failed == 1
+    assert [r.run for r in registered.runs()] == [1]
+    assert registered.report().failed[0].examples[0]["temp"] == "200"
+    assert registered.report(1).failed[0].found == "1 of 2 out of range (50 %)"
+    assert store.validations()[guard.name].last == registered.last
