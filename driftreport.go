@@ -1,9 +1,49 @@
 package driftline
 
+import (
+	"cmp"
+	"strings"
+	"unicode"
+)
+
 // DriftSource is one side of a comparison: exactly one of its fields is set.
 type DriftSource struct {
 	Ref Ref    `json:"ref,omitzero"`  // a dataset or a view
 	SQL string `json:"sql,omitempty"` // a SELECT over features.*, datasets.*
+}
+
+// ParseDriftSource reads what people write for a table of the server: view/weather,
+// dataset/late_departure, dataset/late_departure@1, or a SELECT.
+func ParseDriftSource(text string) (DriftSource, error) {
+	if ref, err := ParseRef(text); err == nil && (ref.Kind == KindDataset || ref.Kind == KindView) {
+		return DriftSource{Ref: ref}, nil
+	}
+	if isSelect(text) {
+		return DriftSource{SQL: text}, nil
+	}
+	return DriftSource{}, Errorf(Invalid, "%q is no table", clip(text)).WithHint("write dataset/NAME, dataset/NAME@1, view/NAME or a SELECT")
+}
+
+// isSelect reports whether a text begins as a SELECT does.
+func isSelect(text string) bool {
+	text = strings.TrimLeft(text, " \t\r\n(")
+	end := strings.IndexFunc(text, func(r rune) bool { return !unicode.IsLetter(r) })
+	if end < 0 {
+		return false
+	}
+	switch strings.ToLower(text[:end]) {
+	case "select", "with", "from":
+		return text[end] != '.' // from.parquet is a file
+	}
+	return false
+}
+
+// String is what [ParseDriftSource] reads.
+func (s DriftSource) String() string {
+	if s.SQL != "" {
+		return s.SQL
+	}
+	return s.Ref.String()
 }
 
 // DriftOptions say how two tables are compared. The zero value is the default.
@@ -12,11 +52,16 @@ type DriftOptions struct {
 	Exclude []string `json:"exclude,omitempty"`
 
 	// Preset names the rules that choose tests and decide: "driftline" (the default),
-	// "evidently" or "nannyml", which decide as those do by default.
+	// "evidently" or "nannyml", which decide as those do by default, or a [Preset] of the
+	// server's.
 	Preset string `json:"preset,omitempty"`
 
-	// Tests overrule the preset's choice. What names a column beats what names a
-	// kind, which beats what names neither; among equals the last one counts.
+	// Rules is a preset that need not be registered, in place of Preset.
+	Rules *Preset `json:"rules,omitempty"`
+
+	// Tests overrule the preset's choice. What names a column beats what names a type,
+	// which beats what names a kind, which beats what names none; among equals the last
+	// one counts.
 	Tests []ColumnTest `json:"tests,omitempty"`
 
 	// Alpha is the rate of false alarms over all columns that Correction controls; 0.05 if 0.
@@ -41,6 +86,7 @@ type DriftOptions struct {
 // ColumnTest chooses the test and the threshold of some columns.
 type ColumnTest struct {
 	Columns   []string `json:"columns,omitempty"`   // empty: all
+	Types     []Type   `json:"types,omitempty"`     // of the columns; empty: any
 	Kind      string   `json:"kind,omitempty"`      // "numeric" or "categorical"; empty: both
 	Test      string   `json:"test"`                // its name, such as "ks" or "psi"
 	Threshold *float64 `json:"threshold,omitempty"` // nil: the test's own
@@ -58,6 +104,7 @@ type DriftReport struct {
 	Reference  DriftSide     `json:"reference"`
 	Current    DriftSide     `json:"current"`
 	Preset     string        `json:"preset"`
+	Base       string        `json:"base,omitempty"` // whose rules Preset builds on, if it is not built in
 	Alpha      float64       `json:"alpha"`
 	Correction string        `json:"correction"`
 	Margin     float64       `json:"margin"`
@@ -69,6 +116,9 @@ type DriftReport struct {
 
 	Multivariate *MultivariateDrift `json:"multivariate,omitempty"` // nil if not asked for
 }
+
+// DecidedBy is the built-in preset whose rules decided: Preset, or what it builds on.
+func (r *DriftReport) DecidedBy() string { return cmp.Or(r.Base, r.Preset, PresetDriftline) }
 
 // Compared is how many columns were tested.
 func (r *DriftReport) Compared() int {

@@ -323,8 +323,8 @@ func (c *Client) Validate(ctx context.Context, request driftline.ValidationReque
 }
 
 // SuggestChecks learns checks from a table of the server, which passes them.
-func (c *Client) SuggestChecks(ctx context.Context, table driftline.DriftSource) (*driftline.Checks, error) {
-	return ask[driftline.Checks](ctx, c, http.MethodPost, path("validate", "suggest"), table)
+func (c *Client) SuggestChecks(ctx context.Context, table driftline.DriftSource) (*driftline.Validation, error) {
+	return ask[driftline.Validation](ctx, c, http.MethodPost, path("validate", "suggest"), table)
 }
 
 func withQuery(path string, query url.Values) string {

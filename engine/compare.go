@@ -61,7 +61,7 @@ func Compare(ctx context.Context, reference, current driftline.Batches, opts dri
 	if err != nil {
 		return nil, err
 	}
-	columns, err := pairColumns(reference.Schema, current.Schema, opts)
+	columns, err := pairColumns(reference.Schema, current.Schema, opts, rules.leftOut)
 	if err != nil {
 		return nil, err
 	}
@@ -132,7 +132,7 @@ type side struct {
 }
 
 // pairColumns decides which columns are compared and how.
-func pairColumns(reference, current *arrow.Schema, opts driftline.DriftOptions) ([]*comparison, error) {
+func pairColumns(reference, current *arrow.Schema, opts driftline.DriftOptions, leftOut []string) ([]*comparison, error) {
 	names := columnNames(reference, current)
 	if err := checkNames(opts.Columns, names); err != nil {
 		return nil, err
@@ -148,7 +148,7 @@ func pairColumns(reference, current *arrow.Schema, opts driftline.DriftOptions) 
 	var columns []*comparison
 	for _, name := range names {
 		named := slices.Contains(opts.Columns, name)
-		if len(opts.Columns) > 0 && !named || slices.Contains(opts.Exclude, name) {
+		if len(opts.Columns) > 0 && !named || slices.Contains(opts.Exclude, name) || !named && slices.Contains(leftOut, name) {
 			continue
 		}
 		c := &comparison{}
@@ -292,7 +292,7 @@ func (c *comparison) test(r *rules) error {
 		return nil
 	}
 	alpha := r.levels.Alpha
-	switch chosen := r.chosen(c.Column, c.Kind); {
+	switch chosen := r.chosen(c.Column, c.Kind, c.Type); {
 	case chosen != nil:
 		if err := c.testChosen(chosen, alpha); err != nil {
 			return err
@@ -496,8 +496,11 @@ func (c *comparison) setHistogram(h drift.Histogram) {
 func report(columns []*comparison, rules *rules, referenceRows, currentRows int64) *driftline.DriftReport {
 	r := &driftline.DriftReport{
 		Reference: driftline.DriftSide{Rows: referenceRows}, Current: driftline.DriftSide{Rows: currentRows},
-		Preset: rules.preset, Correction: rules.correction, Alpha: rules.levels.Alpha, Margin: rules.levels.Margin,
+		Preset: cmp.Or(rules.name, rules.preset), Correction: rules.correction, Alpha: rules.levels.Alpha, Margin: rules.levels.Margin,
 		Columns: []driftline.ColumnDrift{},
+	}
+	if rules.name != "" {
+		r.Base = rules.preset
 	}
 	p := make([]float64, 0, 2*len(columns))
 	for _, c := range columns {

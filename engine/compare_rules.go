@@ -1,6 +1,8 @@
 package engine
 
 import (
+	"errors"
+	"fmt"
 	"math"
 	"slices"
 	"strings"
@@ -14,23 +16,76 @@ import (
 
 // The presets.
 const (
-	presetDriftline = "driftline"
-	presetEvidently = "evidently"
-	presetNannyML   = "nannyml"
+	presetDriftline = driftline.PresetDriftline
+	presetEvidently = driftline.PresetEvidently
+	presetNannyML   = driftline.PresetNannyML
 )
 
 // rules say which test a column gets, and when it and the data set have drifted.
 type rules struct {
-	preset       string
+	preset       string // built in
+	name         string // of a preset of the user's on top of it, or ""
 	levels       drift.Levels
 	correction   string
-	share        float64 // of the columns; 0 means any
-	tests        []driftline.ColumnTest
+	share        float64                // of the columns; 0 means any
+	tests        []driftline.ColumnTest // the caller's after the preset's
+	leftOut      []string               // columns that the preset leaves out
 	multivariate []string
 }
 
 // newRules checks the options.
 func newRules(opts driftline.DriftOptions) (rules, error) {
+	if opts.Rules == nil {
+		return newBuiltInRules(opts)
+	}
+	if opts.Preset != "" {
+		return rules{}, driftline.Errorf(driftline.Invalid, "there are both preset %q and rules", opts.Preset).WithHint("give one of them")
+	}
+	r, err := newBuiltInRules(opts.Rules.Completed(opts))
+	if err != nil {
+		return rules{}, aboutPreset(opts.Rules, err)
+	}
+	for _, test := range opts.Rules.Tests {
+		if err := checkTest(test); err != nil {
+			return rules{}, aboutPreset(opts.Rules, err)
+		}
+	}
+	r.name, r.leftOut = string(opts.Rules.Name), opts.Rules.Exclude
+	r.tests = slices.Concat(opts.Rules.Tests, opts.Tests)
+	return r, nil
+}
+
+func aboutPreset(p *driftline.Preset, err error) error {
+	var e *driftline.Error
+	if p.Name == "" || !errors.As(err, &e) {
+		return err
+	}
+	named := *e
+	named.Message = fmt.Sprintf("preset %q: %s", p.Name, e.Message)
+	return &named
+}
+
+// CheckPreset reports what is wrong with the rules of a preset.
+func CheckPreset(p *driftline.Preset) error {
+	_, err := newRules(driftline.DriftOptions{Rules: p})
+	return err
+}
+
+// withPreset puts the rules of a registered preset into options that name one. It returns
+// the version that was taken, nil for a built-in one.
+func (e *Engine) withPreset(opts *driftline.DriftOptions) (*driftline.Preset, error) {
+	if driftline.IsBuiltInPreset(opts.Preset) {
+		return nil, nil
+	}
+	p, err := e.registry.Preset(driftline.PresetName(opts.Preset))
+	if err != nil {
+		return nil, err
+	}
+	opts.Preset, opts.Rules = "", p
+	return p, nil
+}
+
+func newBuiltInRules(opts driftline.DriftOptions) (rules, error) {
 	levels, err := levelsOf(opts)
 	if err != nil {
 		return rules{}, err
@@ -105,6 +160,11 @@ func checkTest(test driftline.ColumnTest) error {
 		}
 		kinds = []string{test.Kind}
 	}
+	for _, typ := range test.Types {
+		if _, err := driftline.ParseType(string(typ)); err != nil {
+			return err
+		}
+	}
 	known, fits := testNames(numeric, categorical), testNames(kinds...)
 	if err := oneOf("test", test.Test, known...); err != nil {
 		return err
@@ -120,10 +180,11 @@ func checkTest(test driftline.ColumnTest) error {
 	return nil
 }
 
-// chosen returns the test that the caller chose for a column, nil if none: one that
-// names the column beats one that names its kind, which beats one that names neither.
-// A test for all columns does not apply to those of a kind that it cannot test.
-func (r *rules) chosen(column, kind string) *driftline.ColumnTest {
+// chosen returns the test that was chosen for a column, nil if none: one that names the
+// column beats one that names its type, which beats one that names its kind, which beats
+// one that names none. A test that does not name the column does not apply to those of a
+// kind that it cannot test.
+func (r *rules) chosen(column, kind string, of driftline.Type) *driftline.ColumnTest {
 	var best *driftline.ColumnTest
 	rank := -1
 	for i, test := range r.tests {
@@ -131,14 +192,18 @@ func (r *rules) chosen(column, kind string) *driftline.ColumnTest {
 		switch {
 		case test.Kind != "" && test.Kind != kind:
 			continue
+		case len(test.Types) > 0 && !slices.Contains(test.Types, of):
+			continue
 		case len(test.Columns) > 0 && !slices.Contains(test.Columns, column):
 			continue
 		case len(test.Columns) > 0:
+			fits = 3
+		case len(test.Types) > 0:
 			fits = 2
 		case test.Kind != "":
 			fits = 1
 		}
-		if fits < 2 && !slices.Contains(testNames(kind), test.Test) {
+		if fits < 3 && !slices.Contains(testNames(kind), test.Test) {
 			continue
 		}
 		if fits >= rank {

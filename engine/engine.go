@@ -354,7 +354,7 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	if err := e.checkSources(ctx, defs); err != nil {
 		return nil, err
 	}
-	if err := checkPresets(defs.Presets); err != nil {
+	if err := e.checkPresets(defs.Presets); err != nil {
 		return nil, err
 	}
 	if err := e.checkMonitors(ctx, defs); err != nil {

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"maps"
 	"math"
@@ -83,6 +84,8 @@ var metaTables = []metaTable{
 		{"bytes", integer}, {"created", instant}, {"table", text}}, profileRows},
 	{"run_datasets", []metaColumn{{"run_id", text}, {"name", text}, {"digest", text}, {"context", text}, {"source_type", text}, {"source", text},
 		{"schema", text}, {"profile", text}}, runDatasetRows},
+	{"presets", []metaColumn{{"name", text}, {"version", integer}, {"base", text}, {"tests", integer}, {"description", text},
+		{"owner", text}, {"created", instant}}, presetRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
 		{"started", instant}, {"ended", instant}, {"experiment_id", text}, {"user", text}, {"lifecycle_stage", text}}, runRows},
 	{"stage_history", stageHistoryColumns, stageHistoryRows},
@@ -90,6 +93,10 @@ var metaTables = []metaTable{
 	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
 		{"rows", integer}, {"files", integer}}, snapshotRows},
 	{"tags", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, tagRows},
+	{"validation_runs", []metaColumn{{"validation", text}, {"version", integer}, {"run", integer}, {"time", instant}, {"rows", integer},
+		{"checks", integer}, {"failed", integer}, {"warned", integer}}, validationRunRows},
+	{"validations", []metaColumn{{"name", text}, {"version", integer}, {"table", text}, {"checks", integer}, {"last_run", integer},
+		{"last_time", instant}, {"failed", integer}, {"warned", integer}, {"description", text}, {"owner", text}, {"created", instant}}, validationRows},
 	{"views", []metaColumn{{"name", text}, {"entities", text}, {"event_timestamp", text}, {"created_timestamp", text},
 		{"ttl_seconds", float}, {"features", integer}, {"description", text}, {"owner", text},
 		{"held_rows", integer}, {"online_only_rows", integer}}, viewRows},
@@ -466,6 +473,38 @@ func alertRows(e *Engine, add func(...any)) error {
 	for _, a := range e.registry.Alerts() {
 		add(string(a.ID), string(a.Monitor), int64(a.Version), string(a.Severity), string(a.State), a.Raised, a.Resolved, a.ResolvedBy,
 			a.From, a.To, int64(a.Panes), a.Acknowledged, a.AcknowledgedBy, a.SnoozedUntil)
+	}
+	return nil
+}
+
+// validationRows are null after checks for a set that was never checked.
+func validationRows(e *Engine, add func(...any)) error {
+	for _, v := range e.registry.Validations() {
+		var run, at, failed, warned any
+		if last, ok := e.registry.LastValidationRun(v.Name); ok {
+			run, at, failed, warned = int64(last.Run), last.At, int64(last.Failed), int64(last.Warned)
+		}
+		add(string(v.Name), int64(v.Version), v.Table, int64(len(v.Checks)), run, at, failed, warned, v.Description, v.Owner, v.Created)
+	}
+	return nil
+}
+
+func validationRunRows(e *Engine, add func(...any)) error {
+	for _, v := range e.registry.Validations() {
+		reports, err := e.storedValidations(v.Name, 0, math.MaxInt)
+		if err != nil {
+			return err
+		}
+		for _, r := range reports {
+			add(string(r.Validation), int64(r.Version), int64(r.Run), r.At, r.Rows, int64(len(r.Results)), int64(r.Failed), int64(r.Warned))
+		}
+	}
+	return nil
+}
+
+func presetRows(e *Engine, add func(...any)) error {
+	for _, p := range e.registry.Presets() {
+		add(string(p.Name), int64(p.Version), cmp.Or(p.Base, presetDriftline), int64(len(p.Tests)), p.Description, p.Owner, p.Created)
 	}
 	return nil
 }

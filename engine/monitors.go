@@ -567,7 +567,7 @@ func (e *Engine) checkMonitors(ctx context.Context, defs driftline.Definitions) 
 		if m.Created = e.now(); m.Start.IsZero() {
 			m.Start = m.Created
 		}
-		err := e.checkMonitor(ctx, &m)
+		err := e.checkMonitor(ctx, &m, defs.Presets)
 		var failure *driftline.Error
 		if errors.As(err, &failure) {
 			about := *failure
@@ -581,13 +581,13 @@ func (e *Engine) checkMonitors(ctx context.Context, defs driftline.Definitions) 
 	return nil
 }
 
-func (e *Engine) checkMonitor(ctx context.Context, m *driftline.Monitor) error {
+func (e *Engine) checkMonitor(ctx context.Context, m *driftline.Monitor, presets []driftline.Preset) error {
 	for _, channel := range m.Alert.Channels {
 		if err := e.outbox.channels.Check(channel); err != nil {
 			return err
 		}
 	}
-	rules, err := newRules(m.Tests)
+	rules, err := e.checkTests(m.Tests, presets)
 	if err != nil {
 		return err
 	}
@@ -612,6 +612,50 @@ func (e *Engine) checkMonitor(ctx context.Context, m *driftline.Monitor) error {
 	if !schema.HasField(m.Source.TimeColumn) {
 		return driftline.Errorf(driftline.Invalid, "source.sql has no column %q", m.Source.TimeColumn).
 			WithHint("add the time to the SELECT, or name another source.time_column")
+	}
+	return nil
+}
+
+// checkTests refuses rules that make no sense. presets are those that come with them.
+func (e *Engine) checkTests(opts driftline.DriftOptions, presets []driftline.Preset) (rules, error) {
+	if i := slices.IndexFunc(presets, func(p driftline.Preset) bool { return string(p.Name) == opts.Preset }); i >= 0 {
+		opts.Preset, opts.Rules = "", &presets[i]
+	} else if _, err := e.withPreset(&opts); err != nil {
+		return rules{}, err
+	}
+	return newRules(opts)
+}
+
+// checkPresets refuses presets whose rules make no sense, or by which a monitor could not
+// keep its budget.
+func (e *Engine) checkPresets(presets []driftline.Preset) error {
+	for i := range presets {
+		if err := e.checkPreset(&presets[i]); err != nil {
+			var failure *driftline.Error
+			if errors.As(err, &failure) {
+				return failure.WithRef(driftline.PresetRef(presets[i].Name, 0))
+			}
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *Engine) checkPreset(p *driftline.Preset) error {
+	if err := CheckPreset(p); err != nil {
+		return err
+	}
+	for _, m := range e.registry.Monitors() {
+		if m.Budget == nil || m.Tests.Preset != string(p.Name) {
+			continue
+		}
+		rules, err := e.checkTests(m.Tests, []driftline.Preset{*p})
+		if err == nil {
+			err = rules.checkBudget()
+		}
+		if err != nil {
+			return driftline.Errorf(driftline.FailedPrecondition, "preset %q: monitor %q names it, whose %w", p.Name, m.Name, err)
+		}
 	}
 	return nil
 }

@@ -59,11 +59,20 @@ func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane) (*co
 	r := &paneReader{engine: e, m: m, current: []window{{p.Start, p.End}}}
 	r.setReference(w.schedule.Zone(), p)
 	opts := m.Tests
-	levels, err := levelsOf(opts)
+	preset, err := e.withPreset(&opts)
 	if err != nil {
 		return nil, err
 	}
-	opts.Alpha = w.schedule.Level(m, levels.Alpha, p)
+	if preset != nil {
+		r.readFrom(preset.Ref())
+	}
+	rules, err := newRules(opts)
+	if err != nil {
+		return nil, err
+	}
+	asks := *m
+	asks.Tests.Multivariate = rules.multivariate // those of a preset too
+	opts.Alpha = w.schedule.Level(&asks, rules.levels.Alpha, p)
 	found := &comparedPane{pane: newPane(m, p)}
 	found.pane.Reference = r.about
 	whole, err := r.compareAll(ctx, opts, p)

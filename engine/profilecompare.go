@@ -31,6 +31,9 @@ func (e *Engine) CompareProfiles(ctx context.Context, req driftline.ProfileCompa
 		return nil, err
 	}
 	defer e.end()
+	if _, err := e.withPreset(&req.DriftOptions); err != nil {
+		return nil, err
+	}
 	rules, err := profileRules(req.DriftOptions)
 	if err != nil {
 		return nil, err

@@ -387,12 +387,20 @@ func (e *Engine) Drift(ctx context.Context, req driftline.DriftRequest) (*driftl
 	if err != nil {
 		return nil, err
 	}
-	report, err := Compare(ctx, reference, current, req.DriftOptions)
+	report, err := e.CompareRows(ctx, reference, current, req.DriftOptions)
 	if err != nil {
 		return nil, err
 	}
 	report.Reference.Name, report.Current.Name = referenceName, currentName
 	return report, nil
+}
+
+// CompareRows is [Compare] by options that may name a registered preset.
+func (e *Engine) CompareRows(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
+	if _, err := e.withPreset(&opts); err != nil {
+		return nil, err
+	}
+	return Compare(ctx, reference, current, opts)
 }
 
 func (e *Engine) driftSource(ctx context.Context, side string, s driftline.DriftSource) (driftline.Batches, string, error) {

@@ -40,7 +40,7 @@ func (s *service) drift(ctx context.Context, command driftCommand, in *inbound, 
 	}
 	halves, stop := splitAfter(counted(ctx, rows), command.ReferenceRows)
 	defer stop()
-	report, err := engine.Compare(ctx, halves.first(), halves.rest(), command.DriftOptions)
+	report, err := s.engine.CompareRows(ctx, halves.first(), halves.rest(), command.DriftOptions)
 	if err != nil {
 		return err
 	}

@@ -54,6 +54,18 @@ func cloneMonitor(m *driftline.Monitor) *driftline.Monitor {
 	return &out
 }
 
+func clonePreset(p *driftline.Preset) *driftline.Preset {
+	out := *p
+	out.Tests, out.Tags = slices.Clone(p.Tests), maps.Clone(p.Tags)
+	return &out
+}
+
+func cloneValidation(v *driftline.Validation) *driftline.Validation {
+	out := *v
+	out.Checks, out.Tags = slices.Clone(v.Checks), maps.Clone(v.Tags)
+	return &out
+}
+
 func cloneProjections(projections []driftline.Projection) []driftline.Projection {
 	out := slices.Clone(projections)
 	for i := range out {

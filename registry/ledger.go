@@ -43,6 +43,9 @@ const (
 	PaneEvaluated     Kind = "pane.evaluated"     // paneEvaluated; its Ref is that of the monitor
 	AlertChanged      Kind = "alert.changed"      // alertChanged
 	NoticeSettled     Kind = "notice.settled"     // noticeSettled; its Ref is that of the alert
+	PresetApplied     Kind = "preset.applied"     // driftline.Preset
+	ValidationApplied Kind = "validation.applied" // driftline.Validation
+	ValidationRun     Kind = "validation.run"     // driftline.ValidationRun without the text of its table; its Ref is that of the set
 
 	// Models and their files. The Ref of model.created, changed, renamed, deleted and gated
 	// has no version; renamed is of the old name.

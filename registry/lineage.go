@@ -152,6 +152,12 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindMonitor, driftline.KindSnapshot}:  "read snapshot",
 	{driftline.KindAlert, driftline.KindMonitor}:     "raised by",
 
+	{driftline.KindMonitor, driftline.KindPreset}: "decided by",
+
+	{driftline.KindValidation, driftline.KindView}:     "checks",
+	{driftline.KindValidation, driftline.KindDataset}:  "checks",
+	{driftline.KindValidation, driftline.KindSnapshot}: "read snapshot",
+
 	{driftline.KindModel, driftline.KindModel}:          "copied from",
 	{driftline.KindModel, driftline.KindLoggedModel}:    "registered from",
 	{driftline.KindLoggedModel, driftline.KindRun}:      "logged by",
@@ -269,6 +275,10 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return ref, nil
 	case driftline.KindMonitor:
 		return s.resolveMonitor(ref)
+	case driftline.KindValidation:
+		return s.resolveValidation(ref)
+	case driftline.KindPreset:
+		return s.resolvePreset(ref)
 	case driftline.KindAlert:
 		_, err := s.alert(driftline.AlertID(ref.Name))
 		return driftline.AlertRef(driftline.AlertID(ref.Name)), err
@@ -372,6 +382,8 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.modelFacts(ref)
 	case driftline.KindMonitor:
 		return s.monitorFacts(ref)
+	case driftline.KindValidation:
+		return s.validationFacts(ref)
 	case driftline.KindAlert:
 		return s.alertFacts(ref)
 	}

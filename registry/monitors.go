@@ -82,6 +82,9 @@ func (s *state) monitorInputs(m *driftline.Monitor) ([]driftline.Ref, error) {
 			named = append(named, ref)
 		}
 	}
+	if !driftline.IsBuiltInPreset(m.Tests.Preset) {
+		named = append(named, driftline.PresetRef(driftline.PresetName(m.Tests.Preset), 0))
+	}
 	return s.resolveAll(named)
 }
 

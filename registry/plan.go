@@ -26,7 +26,7 @@ func changes(planned []plannedChange) []driftline.Change {
 }
 
 // plan compares the definitions with s, entities first, then views, then those that are
-// computed from them, then services and monitors, so that each may use what the same definitions bring.
+// computed from them, then services, presets, monitors and validations, so that each may use what the same definitions bring.
 func plan(before *state, definitions driftline.Definitions) ([]plannedChange, error) {
 	s := before.catalogue()
 	if err := checkTwice(definitions); err != nil {
@@ -64,10 +64,24 @@ func plan(before *state, definitions driftline.Definitions) ([]plannedChange, er
 		}
 		planned = append(planned, p)
 	}
+	for _, preset := range definitions.Presets {
+		p, err := planPreset(s, *clonePreset(&preset))
+		if err != nil {
+			return nil, withRef(err, driftline.PresetRef(clip(preset.Name), 0))
+		}
+		planned = append(planned, p)
+	}
 	for _, m := range definitions.Monitors {
 		p, err := planMonitor(s, *cloneMonitor(&m))
 		if err != nil {
 			return nil, withRef(err, driftline.MonitorRef(clip(m.Name), 0))
+		}
+		planned = append(planned, p)
+	}
+	for _, v := range definitions.Validations {
+		p, err := planValidation(s, *cloneValidation(&v))
+		if err != nil {
+			return nil, withRef(err, driftline.ValidationRef(clip(v.Name), 0))
 		}
 		planned = append(planned, p)
 	}
@@ -111,8 +125,14 @@ func definedRefs(definitions driftline.Definitions) []driftline.Ref {
 	for _, f := range definitions.FeatureServices {
 		refs = append(refs, driftline.ServiceRef(clip(f.Name)))
 	}
+	for _, p := range definitions.Presets {
+		refs = append(refs, driftline.PresetRef(clip(p.Name), 0))
+	}
 	for _, m := range definitions.Monitors {
 		refs = append(refs, driftline.MonitorRef(clip(m.Name), 0))
+	}
+	for _, v := range definitions.Validations {
+		refs = append(refs, driftline.ValidationRef(clip(v.Name), 0))
 	}
 	return refs
 }

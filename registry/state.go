@@ -33,7 +33,10 @@ type state struct {
 	models          map[driftline.ModelName]*model
 	monitors        map[driftline.MonitorName][]*driftline.Monitor // by version, from 1
 	watches         map[driftline.MonitorName]*driftline.MonitorState
-	alerts          map[driftline.AlertID]*driftline.Alert // without summary and columns
+	alerts          map[driftline.AlertID]*driftline.Alert                // without summary and columns
+	presets         map[driftline.PresetName][]*driftline.Preset          // by version, from 1
+	validations     map[driftline.ValidationName][]*driftline.Validation  // by version, from 1
+	validated       map[driftline.ValidationName]*driftline.ValidationRun // the last of each
 
 	modelKeys    map[string]driftline.ModelName // modelKey → the model of it
 	numbered     map[driftline.ModelName]numbering
@@ -65,6 +68,9 @@ func newState() *state {
 		monitors:        map[driftline.MonitorName][]*driftline.Monitor{},
 		watches:         map[driftline.MonitorName]*driftline.MonitorState{},
 		alerts:          map[driftline.AlertID]*driftline.Alert{},
+		presets:         map[driftline.PresetName][]*driftline.Preset{},
+		validations:     map[driftline.ValidationName][]*driftline.Validation{},
+		validated:       map[driftline.ValidationName]*driftline.ValidationRun{},
 
 		modelKeys:    map[string]driftline.ModelName{},
 		numbered:     map[driftline.ModelName]numbering{},
@@ -100,6 +106,9 @@ func (s *state) clone() *state {
 		monitors:        maps.Clone(s.monitors),
 		watches:         maps.Clone(s.watches),
 		alerts:          maps.Clone(s.alerts),
+		presets:         maps.Clone(s.presets),
+		validations:     maps.Clone(s.validations),
+		validated:       maps.Clone(s.validated),
 
 		modelKeys:    maps.Clone(s.modelKeys),
 		numbered:     maps.Clone(s.numbered),
@@ -113,7 +122,7 @@ func (s *state) clone() *state {
 // may speak of, and nothing else.
 func (s *state) catalogue() *state {
 	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), switched: maps.Clone(s.switched), services: maps.Clone(s.services),
-		datasets: s.datasets, monitors: maps.Clone(s.monitors)}
+		datasets: s.datasets, monitors: maps.Clone(s.monitors), presets: maps.Clone(s.presets), validations: maps.Clone(s.validations)}
 }
 
 // effect is one assignment that a line makes. Applied to a state that stands
@@ -162,6 +171,9 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	MonitorChanged:    foldMonitorChange,
 	PaneEvaluated:     foldEvaluation,
 	AlertChanged:      foldAlert,
+	PresetApplied:     foldPreset,
+	ValidationApplied: foldValidation,
+	ValidationRun:     foldValidationRun,
 
 	LoggedCreated:  foldLoggedCreated,
 	LoggedChanged:  foldLoggedChanged,

@@ -122,11 +122,14 @@ func summary(report *driftline.DriftReport, counts map[chip]int) (headline, deta
 
 // ruleOf says in words when a column is called drifted.
 func ruleOf(report *driftline.DriftReport, page driftContent) string {
-	switch report.Preset {
-	case "", "driftline":
-		return fmt.Sprintf("adjusted p at most %s and effect at least %s", page.Alpha, page.Margin)
+	rule := "the rules of " + report.DecidedBy()
+	if report.DecidedBy() == driftline.PresetDriftline {
+		rule = fmt.Sprintf("adjusted p at most %s and effect at least %s", page.Alpha, page.Margin)
 	}
-	return "the rules of " + report.Preset
+	if report.Base != "" {
+		rule += fmt.Sprintf(", with the tests of preset %s", report.Preset)
+	}
+	return rule
 }
 
 // effectRange is where the true effect lies, as a whisker over the bar.

@@ -28,6 +28,7 @@ func TestPagesInABrowser(t *testing.T) {
 	s.stock(t)
 	s.train(t)
 	s.watch(t)
+	s.guard(t)
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -42,7 +43,7 @@ func TestPagesInABrowser(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	for _, page := range slices.Concat(stockedPages, watchedPages) {
+	for _, page := range slices.Concat(stockedPages, watchedPages, guardedPages, measuredPages) {
 		t.Run(page.path, func(t *testing.T) {
 			dom, complaints := open(t, browser, "http://"+listener.Addr().String()+page.path)
 			if !strings.Contains(dom, page.want) {

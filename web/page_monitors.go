@@ -252,6 +252,9 @@ func levelText(m *driftline.Monitor) string {
 	if correction == "" {
 		correction = "bh"
 	}
+	if m.Budget == nil && m.Tests.Alpha == 0 && !driftline.IsBuiltInPreset(m.Tests.Preset) {
+		return "as preset " + m.Tests.Preset + " says"
+	}
 	if m.Budget == nil {
 		alpha := m.Tests.Alpha
 		if alpha == 0 {

@@ -65,6 +65,10 @@ func (s *Server) pageTable() []route {
 		post("/alerts/{id}/acknowledge", s.alertForm(s.engine.AcknowledgeAlert)),
 		post("/alerts/{id}/snooze", s.alertForm(s.engine.SnoozeAlert)),
 		post("/alerts/{id}/resolve", s.alertForm(s.engine.ResolveAlert)),
+		{method: "GET", path: "/performance", handle: s.performancePage, page: true, allow: long},
+		get("/validations", s.validationsPage),
+		get("/validations/{name}", s.validationPage),
+		post("/validations/{name}/run", s.checkNow),
 		get("/lineage", s.lineagePage),
 		get("/static/{file}", getStatic),
 	}
@@ -165,6 +169,7 @@ var pageFuncs = template.FuncMap{
 	"short":    shortText,
 	"dashed":   dashed,
 	"window":   windowText,
+	"words":    strings.Fields,
 	"instant":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"artifact": artifactURL,
 }
@@ -309,6 +314,8 @@ func refURL(ref driftline.Ref) string {
 		return "/monitors/" + name
 	case ref.Kind == driftline.KindAlert:
 		return "/alerts/" + name
+	case ref.Kind == driftline.KindValidation:
+		return "/validations/" + name
 	}
 	return "/lineage?ref=" + url.QueryEscape(ref.String())
 }

@@ -98,13 +98,15 @@ func TestAColumnReadsAsWhatItIs(t *testing.T) {
 func TestEmptyPagesSayWhatToDoNext(t *testing.T) {
 	s := newSite(t)
 	for path, want := range map[string]string{
-		"/":         "driftline init example",
-		"/datasets": "save_as=",
-		"/runs":     "driftline.init(",
-		"/models":   "store.register_model(",
-		"/monitors": "driftline apply",
-		"/alerts":   "No alert.",
-		"/lineage":  "apply definitions first",
+		"/":            "driftline init example",
+		"/datasets":    "save_as=",
+		"/runs":        "driftline.init(",
+		"/models":      "store.register_model(",
+		"/monitors":    "driftline apply",
+		"/alerts":      "No alert.",
+		"/validations": "driftline validate --suggest",
+		"/performance": "driftline performance scored.parquet",
+		"/lineage":     "apply definitions first",
 	} {
 		if body := s.mustAsk(t, "GET", path, "", "Accept: text/html"); !strings.Contains(body, want) {
 			t.Errorf("%s does not say %q", path, want)

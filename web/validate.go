@@ -16,7 +16,7 @@ func (s *Server) validate(r *http.Request) (*driftline.ValidationReport, error) 
 }
 
 // suggestChecks learns checks from a table.
-func (s *Server) suggestChecks(r *http.Request) (*driftline.Checks, error) {
+func (s *Server) suggestChecks(r *http.Request) (*driftline.Validation, error) {
 	source, err := readJSON[driftline.DriftSource](r)
 	if err != nil {
 		return nil, err

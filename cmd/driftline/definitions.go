@@ -43,7 +43,7 @@ func readDefinitions(paths []string) (*definitionFiles, error) {
 			}
 		}
 	}
-	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices)+len(found.Monitors) == 0 {
+	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices)+len(found.Monitors)+len(found.Validations)+len(found.Presets) == 0 {
 		return nil, driftline.Errorf(driftline.Invalid, "there are no definitions in %s", strings.Join(paths, ", ")).
 			WithHint("driftline init DIR writes an example")
 	}
@@ -141,6 +141,9 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	}
 	root := document.Content[0]
 	reader := &nodeReader{path: path}
+	if field(root, "kind") != nil {
+		return d.readChecks(reader, root)
+	}
 	var read driftline.Definitions
 	if err := reader.read(root, reflect.ValueOf(&read).Elem(), "the file"); err != nil {
 		return err
@@ -150,6 +153,8 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	d.OnDemandFeatureViews = append(d.OnDemandFeatureViews, read.OnDemandFeatureViews...)
 	d.FeatureServices = append(d.FeatureServices, read.FeatureServices...)
 	d.Monitors = append(d.Monitors, read.Monitors...)
+	d.Validations = append(d.Validations, read.Validations...)
+	d.Presets = append(d.Presets, read.Presets...)
 	for i, e := range read.Entities {
 		d.remember(driftline.EntityRef(e.Name), "entity", reader.place(item(root, "entities", i)))
 	}
@@ -165,6 +170,42 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	for i, m := range read.Monitors {
 		d.remember(driftline.MonitorRef(m.Name, 0), "monitor", reader.place(item(root, "monitors", i)))
 	}
+	for i, p := range read.Presets {
+		d.remember(driftline.PresetRef(p.Name, 0), "preset", reader.place(item(root, "presets", i)))
+	}
+	for i, v := range read.Validations {
+		d.remember(driftline.ValidationRef(v.Name, 0), "validation", reader.place(item(root, "validations", i)))
+	}
+	return nil
+}
+
+// readChecks reads a document that is one set of checks, as driftline validate --suggest
+// writes it.
+func (d *definitionFiles) readChecks(reader *nodeReader, root *yaml.Node) error {
+	kind := resolve(field(root, "kind"))
+	if kind.Value != driftline.KindOfChecks {
+		return reader.errorf(kind, "kind is %q", kind.Value).
+			WithHint("write kind: %s over a set of checks; other definitions have no kind", driftline.KindOfChecks)
+	}
+	var v driftline.Validation
+	if err := reader.read(root, reflect.ValueOf(&v).Elem(), "the file"); err != nil {
+		return err
+	}
+	if v.Name == "" {
+		return reader.errorf(root, "the set of checks has no name").WithHint("write name: weather below kind: validation")
+	}
+	d.Validations = append(d.Validations, v)
+	d.remember(driftline.ValidationRef(v.Name, 0), "validation", reader.place(root))
+	return nil
+}
+
+// field is the value of a key of the document, nil if it has none.
+func field(root *yaml.Node, key string) *yaml.Node {
+	for k := 0; k+1 < len(root.Content) && root.Kind == yaml.MappingNode; k += 2 {
+		if root.Content[k].Value == key {
+			return root.Content[k+1]
+		}
+	}
 	return nil
 }
 
@@ -175,15 +216,13 @@ func (d *definitionFiles) remember(ref driftline.Ref, kind, place string) {
 
 // item is the i-th node of a list of the document.
 func item(root *yaml.Node, key string, i int) *yaml.Node {
-	for k := 0; k+1 < len(root.Content); k += 2 {
-		if root.Content[k].Value == key {
-			return resolve(resolve(root.Content[k+1]).Content[i])
-		}
+	if list := field(root, key); list != nil {
+		return resolve(resolve(list).Content[i])
 	}
 	return root
 }
 
-var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service|monitor) "[^"]*"`)
+var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service|monitor|validation|preset) "[^"]*"`)
 
 // locate puts file:line in front of what the server says of an object.
 func (d *definitionFiles) locate(err error) error {
@@ -355,6 +394,8 @@ var readOnly = map[reflect.Type][]string{
 	reflect.TypeFor[driftline.FeatureView](): {"join_keys", "shape"},
 	reflect.TypeFor[driftline.Field]():       {"column"},
 	reflect.TypeFor[driftline.Monitor]():     {"version", "created"},
+	reflect.TypeFor[driftline.Validation]():  {"version", "created"},
+	reflect.TypeFor[driftline.Preset]():      {"version", "created"},
 	reflect.TypeFor[driftline.Policy]():      {"version", "created"},
 }
 

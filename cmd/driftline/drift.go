@@ -258,8 +258,8 @@ func printDrift(w io.Writer, report *driftline.DriftReport) error {
 
 // driftRule says by what a column drifted.
 func driftRule(report *driftline.DriftReport) string {
-	if report.Preset != "" && report.Preset != "driftline" {
-		return "by the rules of " + report.Preset
+	if by := report.DecidedBy(); by != driftline.PresetDriftline {
+		return "by the rules of " + by
 	}
 	return fmt.Sprintf("false discovery rate %v, smallest effect %v", report.Alpha, report.Margin)
 }

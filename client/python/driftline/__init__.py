@@ -58,6 +58,7 @@ from driftline.materialization import Materialization
 from driftline.models import AliasChange, Artifact, ModelVersion, RegisteredModel, StageChange
 from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
 from driftline.performance import PerformanceReport
+from driftline.presets import Preset
 from driftline.profiles import Profile
 from driftline.retrieval import (
     ColumnStatistics,
@@ -73,7 +74,13 @@ from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
 from driftline.tracking import Metric, Run
 from driftline.types import ValueType
-from driftline.validation import CheckResult, ValidationReport
+from driftline.validation import (
+    CheckResult,
+    RegisteredValidation,
+    Validation,
+    ValidationReport,
+    ValidationRun,
+)
 
 __version__ = "0.1.0"
 
@@ -167,11 +174,13 @@ __all__ = [
     "ParquetSource",
     "PerformanceReport",
     "PermissionDeniedError",
+    "Preset",
     "Profile",
     "Pusher",
     "Rebuild",
     "RegisteredModel",
     "RegisteredMonitor",
+    "RegisteredValidation",
     "RequestSource",
     "RetrievalJob",
     "Run",
@@ -181,7 +190,9 @@ __all__ = [
     "StoredTable",
     "UnauthenticatedError",
     "UnavailableError",
+    "Validation",
     "ValidationReport",
+    "ValidationRun",
     "ValueType",
     "connect",
     "init",

@@ -27,8 +27,10 @@ from datetime import timedelta
 from typing import Any
 
 from driftline.monitoring import Monitor
+from driftline.presets import Preset
 from driftline.times import format_duration, parse_duration, short_duration
 from driftline.types import Type
+from driftline.validation import Validation
 
 
 @dataclass(frozen=True)
@@ -764,7 +766,20 @@ class FeatureService:
         )
 
 
-Definition = Entity | FeatureView | OnDemandFeatureView | FeatureService | Monitor
+Definition = (
+    Entity | FeatureView | OnDemandFeatureView | FeatureService | Preset | Monitor | Validation
+)
+
+# The list of definitions that each kind of object belongs to.
+_LISTS = {
+    Entity: "entities",
+    FeatureView: "feature_views",
+    OnDemandFeatureView: "on_demand_feature_views",
+    FeatureService: "feature_services",
+    Preset: "presets",
+    Monitor: "monitors",
+    Validation: "validations",
+}
 
 
 @dataclass(frozen=True)
@@ -825,34 +840,20 @@ def definitions_json(objects: Definition | Iterable[Definition]) -> dict[str, An
     """Returns the server's form of all objects together.
 
     Raises:
-        TypeError: If one is not an Entity, FeatureView, OnDemandFeatureView, FeatureService or
-            Monitor.
+        TypeError: If one is nothing that can be applied.
     """
-    if isinstance(objects, (Entity, FeatureView, OnDemandFeatureView, FeatureService, Monitor)):
+    if isinstance(objects, tuple(_LISTS)):
         objects = [objects]
-    sorted_objects: dict[str, list[dict[str, Any]]] = {
-        "entities": [],
-        "feature_views": [],
-        "on_demand_feature_views": [],
-        "feature_services": [],
-        "monitors": [],
-    }
+    sorted_objects: dict[str, list[dict[str, Any]]] = {name: [] for name in _LISTS.values()}
     for thing in objects:
-        if isinstance(thing, Entity):
-            sorted_objects["entities"].append(thing.to_json())
-        elif isinstance(thing, FeatureView):
-            sorted_objects["feature_views"].append(thing.to_json())
-        elif isinstance(thing, OnDemandFeatureView):
-            sorted_objects["on_demand_feature_views"].append(thing.to_json())
-        elif isinstance(thing, FeatureService):
-            sorted_objects["feature_services"].append(thing.to_json())
-        elif isinstance(thing, Monitor):
-            sorted_objects["monitors"].append(thing.to_json())
-        else:
+        kind = next((kind for kind in _LISTS if isinstance(thing, kind)), None)
+        if kind is None:
+            known = [kind.__name__ for kind in _LISTS]
             raise TypeError(
                 f"cannot apply {type(thing).__name__} {thing!r}; "
-                "give Entity, FeatureView, OnDemandFeatureView, FeatureService and Monitor objects"
+                f"give {', '.join(known[:-1])} and {known[-1]} objects"
             )
+        sorted_objects[_LISTS[kind]].append(thing.to_json())
     return {kind: list_ for kind, list_ in sorted_objects.items() if list_}
 
 

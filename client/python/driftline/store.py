@@ -35,6 +35,7 @@ from driftline.lineage import Lineage
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
 from driftline.performance import PerformanceReport
+from driftline.presets import Preset
 from driftline.profiles import Profile
 from driftline.registry import ModelRegistry
 from driftline.retrieval import (
@@ -49,7 +50,7 @@ from driftline.snapshots import Snapshot, StoredTable
 from driftline.times import format_duration, format_time
 from driftline.tracking import Run, ref_of, run_spec
 from driftline.types import Type
-from driftline.validation import ValidationReport
+from driftline.validation import RegisteredValidation, ValidationReport
 
 DEFAULT_URL = "http://127.0.0.1:8816"
 MATERIALIZE_POLL_SECONDS = 0.05
@@ -126,7 +127,7 @@ class FeatureStore(ModelRegistry):
         return Changes.from_json(self._http.post("plan", body=definitions_json(objects)))
 
     def apply(self, objects: Definition | Iterable[Definition]) -> Changes:
-        """Registers entities, feature views and feature services, all or none.
+        """Registers entities, feature views, services, monitors and validations, all or none.
 
         Objects that are not named stay as they are.
 
@@ -663,7 +664,7 @@ class FeatureStore(ModelRegistry):
         *,
         columns: Sequence[str] = (),
         exclude: Sequence[str] = (),
-        preset: str = "",
+        preset: Preset | str = "",
         tests: Sequence[Mapping[str, Any]] = (),
         alpha: float | None = None,
         correction: str = "",
@@ -691,7 +692,8 @@ class FeatureStore(ModelRegistry):
             columns: The columns to compare; by default all that both sides have.
             exclude: Columns to leave out.
             preset: The rules that decide: ``driftline`` (the default), ``evidently`` or
-                ``nannyml``, which decide as those packages do by default.
+                ``nannyml``, which decide as those packages do by default; the name of a
+                preset that was applied; or a Preset itself.
             tests: Tests that overrule the preset's, such as ``{"columns": ["delay"],
                 "test": "psi", "threshold": 0.2}`` or ``{"kind": "categorical", "test": "js"}``.
             alpha: The rate of false alarms over all columns; 0.05 by default.
@@ -706,7 +708,8 @@ class FeatureStore(ModelRegistry):
         chosen = {
             "columns": list(columns),
             "exclude": list(exclude),
-            "preset": preset,
+            "preset": preset if isinstance(preset, str) else "",
+            "rules": preset.to_json() if isinstance(preset, Preset) else None,
             "tests": [dict(test) for test in tests],
             "alpha": alpha,
             "correction": correction,
@@ -871,7 +874,9 @@ class FeatureStore(ModelRegistry):
             "alpha": alpha,
         }
         request = {name: value for name, value in chosen.items() if value}
-        return PerformanceReport(self._http.post("performance", body=request))
+        return PerformanceReport(
+            self._http.post("performance", body=request), self._render_performance
+        )
 
     def validate(
         self,
@@ -909,6 +914,22 @@ class FeatureStore(ModelRegistry):
         body["table"] = name or body["table"]
         return ValidationReport(body, self._render_validation)
 
+    def presets(self) -> dict[str, Preset]:
+        """Returns the registered presets by name."""
+        found = self._http.get("presets")["presets"] or ()
+        return {p["name"]: Preset.from_json(p) for p in found}
+
+    def validations(self) -> dict[str, RegisteredValidation]:
+        """Returns the registered sets of checks by name, each with how it went last.
+
+        Example:
+            >>> store.validations()["weather"].run().passed
+            True
+        """
+        found = self._http.get("validations")["validations"] or ()
+        sets = [RegisteredValidation(self._http, self._render_validation, v) for v in found]
+        return {v.name: v for v in sets}
+
     def suggest_checks(self, table: Any) -> list[dict[str, Any]]:
         """Learns checks from a table of the server, which passes them.
 
@@ -922,6 +943,9 @@ class FeatureStore(ModelRegistry):
 
     def _render_validation(self, report: Mapping[str, Any], form: str) -> str:
         return self._http.post_text("validate", "report", body=report, format=form)
+
+    def _render_performance(self, report: Mapping[str, Any], form: str) -> str:
+        return self._http.post_text("performance", "report", body=report, format=form)
 
     def _render_drift(self, report: Mapping[str, Any], form: str) -> str:
         return self._http.post_text("drift", "report", body=report, format=form)

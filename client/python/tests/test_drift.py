@@ -137,3 +137,25 @@ def test_mistakes(store):
         store.drift(BEFORE, 3)
     with pytest.raises(driftline.NotFoundError):
         store.drift("view/nothing", "view/nothing")
+
+
+def test_presets_of_the_user(store):
+    coarse = driftline.Preset(
+        name="coarse",
+        tests=[{"types": ["float64"], "test": "wasserstein", "threshold": 0.2}],
+        margin=0.0,
+        exclude=["nowhere"],
+    )
+    store.apply(coarse)
+    assert store.plan(coarse).is_empty
+    assert store.presets()["coarse"] == coarse
+    before = {"x": [float(i) for i in range(200)], "s": ["a", "b"] * 100}
+    after = {"x": [i + 100.0 for i in range(200)], "s": ["a", "b"] * 100}
+    for preset in ("coarse", coarse, driftline.Preset(tests=coarse.tests, margin=0.0)):
+        report = store.drift(before, after, preset=preset)
+        assert report["x"].test == "wasserstein"
+        assert report["x"].effect_low < report["x"].effect < report["x"].effect_high
+        assert report.margin == 0
+        assert report.drifted_columns == ["x"]
+    with pytest.raises(driftline.NotFoundError, match="corse"):
+        store.drift(before, after, preset="corse")
