@@ -3,7 +3,7 @@
 #   make demo     the main job on real flights, then says what to open
 #   make run      a server over the demo's data folder
 #   make test     all tests, Go and Python
-#   make lint     gofmt, vet, staticcheck, govulncheck, ruff, the import test
+#   make lint     gofmt, vet, staticcheck, govulncheck, actionlint, ruff, the import test
 #   make bench SUITE=pit|online|ingest|flight|sql|tracking|drift|drift-concept|profile
 
 SHELL := /bin/bash
@@ -22,6 +22,7 @@ BIN    := bin/driftline
 GO_PARALLEL ?= 2
 
 STATICCHECK := honnef.co/go/tools/cmd/staticcheck@v0.8.2
+ACTIONLINT  := github.com/rhysd/actionlint/cmd/actionlint@v1.7.12
 GOVULNCHECK := golang.org/x/vuln/cmd/govulncheck@v1.9.0
 
 .PHONY: help
@@ -130,6 +131,7 @@ lint: deps venv
 	go test -count=1 .
 	go run $(STATICCHECK) ./...
 	@./scripts/vulncheck $(GOVULNCHECK)
+	go run $(ACTIONLINT) -no-color examples/ci/*.yml
 	$(VENV)/bin/ruff check client examples bench
 	$(VENV)/bin/ruff format --check client examples bench
 

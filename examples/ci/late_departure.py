@@ -1,0 +1,155 @@
+"""The model of the pipeline: will this flight arrive 15 minutes late or more?
+
+    late_departure.py load      writes the flights up to a day to the feature store
+    late_departure.py train     trains on the eight weeks before that day, logs the run
+    late_departure.py register  makes a model version of the run, if it is good enough
+
+The feature store is the one that DRIFTLINE_SERVER names. `prepare`, `fit` and `evaluate` need none.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+from datetime import datetime, timedelta, timezone
+from pathlib import Path
+
+import driftline
+import joblib
+import pandas as pd
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from driftline import Split
+from sklearn.ensemble import HistGradientBoostingClassifier
+from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
+
+DATA = Path(__file__).parents[1] / "flights" / "data"
+MODEL = "late_departure"
+SERVICE = "delay_model"
+WEEKS = 8
+AIRPORTS = ["EWR", "JFK", "LGA"]
+TIMETABLE = ["hour", "weekday", "origin", "distance"]
+PARAMS = {"max_iter": 60, "learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0}
+
+
+def prepare(frame: pd.DataFrame) -> pd.DataFrame:
+    """Adds what follows from the timetable itself; used in training and in serving."""
+    local = frame["scheduled_departure"].dt.tz_convert("America/New_York")
+    return frame.assign(
+        hour=local.dt.hour + local.dt.minute / 60,
+        weekday=local.dt.day_of_week,
+        origin=pd.Categorical(frame["origin"].where(frame["origin"].isin(AIRPORTS)), AIRPORTS),
+    )
+
+
+def fit(frame: pd.DataFrame, features: list[str]) -> HistGradientBoostingClassifier:
+    """Fits the prepared rows, which all have a label."""
+    model = HistGradientBoostingClassifier(
+        **PARAMS, categorical_features="from_dtype", early_stopping=False, random_state=7
+    )
+    return model.fit(frame[[*TIMETABLE, *features]], frame["late"].astype(bool))
+
+
+def evaluate(model: HistGradientBoostingClassifier, frame: pd.DataFrame) -> dict[str, float]:
+    """Returns the metrics of the model on prepared rows, which all have a label."""
+    probability = model.predict_proba(frame[model.feature_names_in_])[:, 1]
+    late = frame["late"].astype(bool)
+    return {
+        "auc": float(roc_auc_score(late, probability)),
+        "log_loss": float(log_loss(late, probability)),
+        "brier": float(brier_score_loss(late, probability)),
+    }
+
+
+def flights_until(as_of: datetime) -> pa.Table:
+    """Returns the flights that were due to leave before that time."""
+    return pq.read_table(DATA / "flights.parquet", filters=[("scheduled_departure", "<", as_of)])
+
+
+def load(store: driftline.FeatureStore, as_of: datetime) -> None:
+    """Writes what had happened by that time, as the services of an airline would have."""
+    flights = flights_until(as_of)
+    weather = pq.read_table(DATA / "weather.parquet", filters=[("created", "<", as_of)])
+    events = {
+        "departures": ("departure", ["origin", "dep_delay"]),
+        "carrier_performance": ("arrival", ["carrier", "flight", "arr_delay"]),
+    }
+    tables = {"weather": weather, "planes": pq.read_table(DATA / "planes.parquet")}
+    for view, (time, columns) in events.items():
+        over = pc.and_(pc.less(flights[time], as_of), pc.is_valid(flights[columns[-1]]))
+        table = flights.filter(over)
+        tables[view] = table.select(columns).append_column("event_timestamp", table[time])
+    for view, table in tables.items():
+        written = store.ingest(view, table, idempotency_key=f"ci/{view}/{as_of:%F}")
+        print(f"{view}: {written.rows:,} rows")
+
+
+def train(store: driftline.FeatureStore, as_of: datetime, results: Path) -> None:
+    """Saves the training set, trains on its first part, measures on its last, logs the run."""
+    flights = flights_until(as_of)
+    recent = flights.filter(
+        pc.greater_equal(flights["scheduled_departure"], as_of - timedelta(weeks=WEEKS))
+    )
+    landed = pc.less(recent["arrival"], as_of)  # labels that are known by then
+    late = pc.if_else(landed, pc.greater_equal(recent["arr_delay"], 15), None)
+    spine = recent.select(["scheduled_departure", "origin", "carrier", "tailnum", "distance"])
+    dataset = store.get_historical_features(
+        entity_df=spine.append_column("late", late),
+        features=SERVICE,
+        event_timestamp="scheduled_departure",
+        known_at=True,
+        save_as=MODEL,
+        split=Split.by_time({"train": 0.8, "test": 0.2}),
+    ).dataset
+    projections = store.get_feature_service(SERVICE).features
+    features = [feature for part in projections for feature in part.features]
+    rows = prepare(dataset.to_df().dropna(subset="late"))
+    learned, unseen = (rows[rows["__split"] == part] for part in ("train", "test"))
+    with driftline.init(project=MODEL, config={"as_of": f"{as_of:%F}", **PARAMS}) as run:
+        run.use_dataset(dataset)
+        model = fit(learned, features)
+        metrics = evaluate(model, unseen)
+        run.log(metrics)
+        run.log_artifact(model, name="model/late_departure.joblib")
+    joblib.dump(model, results / "late_departure.joblib")
+    found = {"run": run.id, "dataset": dataset.ref, "rows": len(learned), "metrics": metrics}
+    (results / "run.json").write_text(json.dumps(found, indent=2) + "\n")
+    print(json.dumps(found, indent=2))
+
+
+def register(store: driftline.FeatureStore, results: Path, least_auc: float) -> int:
+    """Registers the model of the run, and calls it the candidate."""
+    run = json.loads((results / "run.json").read_text())
+    if run["metrics"]["auc"] < least_auc:
+        print(f"AUC {run['metrics']['auc']:.3f} is below {least_auc}: not registered")
+        return 1
+    version = store.register_model(MODEL, run["run"], "model/late_departure.joblib")
+    alias = store.set_alias(MODEL, version, "candidate", reason=f"AUC {run['metrics']['auc']:.3f}")
+    joblib.load(io.BytesIO(store.download_artifact(version)))  # it can be read again
+    print(f"{version.ref}, {alias}")
+    return 0
+
+
+def main(arguments: list[str]) -> int:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parser.add_argument("step", choices=["load", "train", "register"])
+    parser.add_argument("--as-of", type=datetime.fromisoformat, default=datetime(2013, 4, 1))
+    parser.add_argument("--results", type=Path, default=Path("results"))
+    parser.add_argument("--least-auc", type=float, default=0.6)
+    args = parser.parse_args(arguments)
+    as_of = args.as_of.replace(tzinfo=timezone.utc)
+    with driftline.connect() as store:
+        if args.step == "load":
+            load(store, as_of)
+        elif args.step == "train":
+            train(store, as_of, args.results)
+        else:
+            return register(store, args.results, args.least_auc)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
