@@ -18,7 +18,7 @@ type Answer struct {
 }
 
 // Observation is a request that was dealt by a route, and what became of it. Requests that
-// were pinned are none.
+// were pinned are none, and one that fell back to the champion is one of the candidate.
 type Observation struct {
 	Route  uint64 // the sequence of the route that dealt it
 	Arm    driftline.Arm

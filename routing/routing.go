@@ -24,6 +24,7 @@
 package routing
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
 	"slices"
@@ -162,6 +163,26 @@ func (r *Router) answers(arm driftline.RouteArm, key string) Decision {
 		}
 	}
 	return d
+}
+
+// Shares makes of weights, which add up to 1, the shares of an arm in whole hundredths of a
+// percent that add up to 100: those with the largest rests are rounded up.
+func Shares(versions []int, weights []float64) []driftline.VersionShare {
+	slots, order, left := make([]int, len(versions)), make([]int, len(versions)), Slots
+	for i := range versions {
+		slots[i], order[i] = int(weights[i]*Slots), i
+		left -= slots[i]
+	}
+	rest := func(i int) float64 { return weights[i]*Slots - float64(slots[i]) }
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(rest(b), rest(a)) })
+	shares := make([]driftline.VersionShare, len(versions))
+	for place, i := range order {
+		if place < left {
+			slots[i]++
+		}
+		shares[i] = driftline.VersionShare{Version: versions[i], Share: float64(slots[i]) / 100}
+	}
+	return shares
 }
 
 // Pin returns the decision for a request that asks for a version itself.

@@ -130,6 +130,24 @@ func TestMixtures(t *testing.T) {
 	}
 }
 
+func TestSharesAddUp(t *testing.T) {
+	for _, weights := range [][]float64{{1}, {1.0 / 3, 1.0 / 3, 1.0 / 3}, {0.99999, 0.00001}, {0.7, 0.2, 0.1}, {0, 1}} {
+		versions, sum := make([]int, len(weights)), 0
+		for i := range versions {
+			versions[i] = i + 1
+		}
+		shares := routing.Shares(versions, weights)
+		for i, s := range shares {
+			if sum += driftline.Hundredths(s.Share); s.Version != i+1 || math.Abs(s.Share-100*weights[i]) > 0.01 {
+				t.Errorf("weights %v: shares %v", weights, shares)
+			}
+		}
+		if sum != routing.Slots {
+			t.Errorf("weights %v: shares %v add up to %d", weights, shares, sum)
+		}
+	}
+}
+
 func TestPinsAndFallback(t *testing.T) {
 	route := canary(5)
 	route.Pins = map[string]driftline.Arm{"tester": driftline.ArmCandidate, "bank": driftline.ArmChampion}
