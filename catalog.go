@@ -85,6 +85,9 @@ type FeatureView struct {
 	// Nil keeps none, but for those that the aggregations need.
 	History *History `json:"history,omitempty"`
 
+	// Predictions makes the view a log of predictions. Nil, for nearly all views, is none.
+	Predictions *PredictionLog `json:"predictions,omitempty"`
+
 	// Source keeps the view's rows outside of the store, in files that somebody else
 	// writes. Nil, for nearly all views, means that rows are ingested.
 	Source *BatchSource `json:"source,omitempty"`

@@ -235,6 +235,18 @@ func (c *Client) Lineage(ctx context.Context, ref driftline.Ref, direction drift
 	return get[driftline.Lineage](ctx, c, withQuery(path("lineage"), query))
 }
 
+// Why follows a prediction back to the rows that its model was trained on.
+func (c *Client) Why(ctx context.Context, ask driftline.PredictionQuery) (*driftline.PredictionTrace, error) {
+	query := url.Values{"prediction": {ask.Prediction}}
+	if ask.Log != "" {
+		query.Set("log", string(ask.Log))
+	}
+	if ask.Rows != 0 {
+		query.Set("rows", strconv.Itoa(ask.Rows))
+	}
+	return get[driftline.PredictionTrace](ctx, c, withQuery(path("why"), query))
+}
+
 // Drift compares two tables of the server.
 func (c *Client) Drift(ctx context.Context, request driftline.DriftRequest) (*driftline.DriftReport, error) {
 	return ask[driftline.DriftReport](ctx, c, http.MethodPost, path("drift"), request)

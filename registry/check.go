@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"cmp"
 	"errors"
 	"maps"
 	"path/filepath"
@@ -79,6 +80,9 @@ func checkView(view *driftline.FeatureView) error {
 	if err := checkHistory(view); err != nil {
 		return named("feature view", view.Name, err)
 	}
+	if err := checkPredictions(view); err != nil {
+		return named("feature view", view.Name, err)
+	}
 	return checkNotes("feature view", view.Name, view.Description, view.Owner, view.Tags)
 }
 
@@ -113,6 +117,51 @@ func checkSource(view *driftline.FeatureView) error {
 			WithHint("write the path as the server's machine has it, from / on")
 	}
 	return nil
+}
+
+// checkPredictions checks the columns of a prediction log, and fills in those left out.
+func checkPredictions(view *driftline.FeatureView) error {
+	log := view.Predictions
+	if log == nil {
+		return nil
+	}
+	if log.ID == "" {
+		if len(view.JoinKeys) != 1 {
+			return driftline.Errorf(driftline.Invalid, "its predictions have no id, and it has %d join keys", len(view.JoinKeys)).
+				WithHint("name the column that identifies a prediction, for example predictions: {id: prediction_id}")
+		}
+		log.ID = view.JoinKeys[0].Name
+	}
+	log.Model, log.Version = cmp.Or(log.Model, driftline.DefaultPredictionModel), cmp.Or(log.Version, driftline.DefaultPredictionVersion)
+	whole := []driftline.Type{driftline.Int32, driftline.Int64}
+	if err := checkLogColumn(view, "id", log.ID, append(whole, driftline.String)); err != nil {
+		return err
+	}
+	if err := checkLogColumn(view, "model", log.Model, []driftline.Type{driftline.String}); err != nil {
+		return err
+	}
+	return checkLogColumn(view, "version", log.Version, append(whole, driftline.String))
+}
+
+func checkLogColumn(view *driftline.FeatureView, what, name string, types []driftline.Type) error {
+	known := slices.Concat(view.JoinKeys, view.Features)
+	for _, f := range known {
+		if f.Name != name {
+			continue
+		}
+		if !slices.Contains(types, f.Type) {
+			return driftline.Errorf(driftline.Invalid, "the %s of its predictions, column %q, is %s", what, name, f.Type).
+				WithHint("want one of: %v", types)
+		}
+		return nil
+	}
+	names := make([]string, len(known))
+	for i, f := range known {
+		names[i] = f.Name
+	}
+	e := driftline.Unknown("the "+what+" of its predictions: column", clip(name), names)
+	e.Code = driftline.Invalid
+	return e
 }
 
 // checkHistory checks what a view keeps online besides the newest rows.

@@ -27,6 +27,10 @@ func cloneView(v *driftline.FeatureView) *driftline.FeatureView {
 		history := *v.History
 		out.History = &history
 	}
+	if v.Predictions != nil {
+		predictions := *v.Predictions
+		out.Predictions = &predictions
+	}
 	if v.Source != nil {
 		source := *v.Source
 		out.Source = &source

@@ -391,6 +391,7 @@ func viewDifferences(old, view *driftline.FeatureView) driftline.Change {
 	d.text("ttl", old.TTL.String(), view.TTL.String())
 	d.text("horizon", old.Horizon.String(), view.Horizon.String())
 	d.text("history", historyText(old.History), historyText(view.History))
+	d.text("predictions", predictionsText(old.Predictions), predictionsText(view.Predictions))
 	d.text("source", sourceText(old.Source), sourceText(view.Source))
 	d.text("known_at", fmt.Sprint(old.KnownAt), fmt.Sprint(view.KnownAt))
 	d.text("description", old.Description, view.Description)
@@ -404,6 +405,13 @@ func sourceText(source *driftline.BatchSource) string {
 		return ""
 	}
 	return string(source.Format) + " " + source.Path
+}
+
+func predictionsText(log *driftline.PredictionLog) string {
+	if log == nil {
+		return ""
+	}
+	return fmt.Sprintf("%s by %s, %s", log.ID, log.Model, log.Version)
 }
 
 func historyText(history *driftline.History) string {

@@ -70,6 +70,7 @@ func (s *Server) pageTable() []route {
 		get("/validations/{name}", s.validationPage),
 		post("/validations/{name}/run", s.checkNow),
 		get("/lineage", s.lineagePage),
+		get("/why", s.whyPage),
 		get("/static/{file}", getStatic),
 	}
 }

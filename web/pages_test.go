@@ -14,7 +14,8 @@ import (
 // every page something to show.
 func (s *site) train(t testing.TB) {
 	t.Helper()
-	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "late departure", "name": "<b>bold</b>", "params": {"</td><script>": "\u0000"}, "inputs": ["view/weather"]}`)
+	s.save(t)
+	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "late departure", "name": "<b>bold</b>", "params": {"</td><script>": "\u0000"}, "inputs": ["view/weather", "dataset/late@1"]}`)
 	s.mustAsk(t, "POST", "/api/v1/runs/late-departure-1/log", `{"metrics": [{"key": "auc", "value": 0.5, "step": 1}, {"key": "auc", "value": 0.7, "step": 2}, {"key": "loss", "value": "Infinity"}, {"key": "zero", "value": 0}]}`)
 	s.mustAsk(t, "PUT", "/api/v1/runs/late-departure-1/artifacts/model/a%20b.bin", "weights")
 	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
@@ -22,7 +23,17 @@ func (s *site) train(t testing.TB) {
 	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other"}`)
 	s.mustAsk(t, "POST", "/api/v1/apply", `{"on_demand_feature_views": [{"name": "trip", "sources": [{"view": "weather"}],
 		"request": [{"name": "km", "type": "int64"}], "features": [{"name": "cold", "expression": "temp < km"}]}]}`)
-	s.save(t)
+	s.predict(t)
+}
+
+// predict logs a prediction with a hostile id.
+func (s *site) predict(t testing.TB) {
+	t.Helper()
+	s.mustAsk(t, "POST", "/api/v1/apply", `{"entities": [{"name": "score", "join_keys": [{"name": "score_id", "type": "string"}]}],
+		"feature_views": [{"name": "scores", "entities": ["score"], "predictions": {},
+		"features": [{"name": "model", "type": "string"}, {"name": "model_version", "type": "int32"}, {"name": "airport", "type": "string"}, {"name": "temp", "type": "float64"}]}]}`)
+	s.mustAsk(t, "POST", "/push", `{"push_source_name": "scores", "df": {"score_id": ["p-<b>"], "event_timestamp": ["2013-01-31T15:30:00Z"],
+		"model": ["late model"], "model_version": [1], "airport": ["JFK"], "temp": [-3]}}`)
 }
 
 // save keeps a divided training set whose spine is a SELECT with hostile values.
@@ -62,6 +73,10 @@ var stockedPages = []struct{ path, want string }{
 	{"/lineage", `/lineage?ref=model%2flate%20model%401`},
 	{"/lineage?ref=model/late+model@champion", `view/weather`},
 	{"/lineage?ref=entity/airport&direction=down", `view/weather`},
+	{"/why", `<a href="/views/scores">scores</a>`},
+	{"/why?prediction=p-%3Cb%3E", `<h1>p-&lt;b&gt;</h1>`},
+	{"/why?prediction=p-%3Cb%3E", `href="/lineage?ref=model%2flate%20model%401"`},
+	{"/why?prediction=p-%3Cb%3E", `<strong>differs</strong>`},
 }
 
 func TestPagesShowWhatThereIs(t *testing.T) {

@@ -135,6 +135,7 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/erasures", handle: answer(s.erase), body: small, allow: long},
 		{method: "POST", path: "/api/v1/sql", handle: s.runSQL, body: small, allow: long},
 		{method: "GET", path: "/api/v1/lineage", handle: answer(s.lineage)},
+		{method: "GET", path: "/api/v1/why", handle: answer(s.why), allow: long},
 		{method: "POST", path: "/api/v1/drift", handle: answer(s.drift), body: small, allow: long},
 		{method: "POST", path: "/api/v1/profiles", handle: answer(s.profileTable), body: small, allow: 4 * time.Hour},
 		{method: "GET", path: "/api/v1/profiles", handle: answer(s.profiles)},

@@ -34,6 +34,7 @@ from driftline.definitions import (
     IcebergSource,
     OnDemandFeatureView,
     ParquetSource,
+    PredictionLog,
     RequestSource,
     lag,
 )
@@ -53,7 +54,7 @@ from driftline.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
-from driftline.lineage import Lineage
+from driftline.lineage import Lineage, PredictionTrace
 from driftline.materialization import Materialization
 from driftline.models import AliasChange, Artifact, ModelVersion, RegisteredModel, StageChange
 from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
@@ -174,6 +175,8 @@ __all__ = [
     "ParquetSource",
     "PerformanceReport",
     "PermissionDeniedError",
+    "PredictionLog",
+    "PredictionTrace",
     "Preset",
     "Profile",
     "Pusher",

@@ -209,6 +209,37 @@ class FeatureViewProjection:
 
 
 @dataclass(frozen=True)
+class PredictionLog:
+    """Makes a feature view a log of predictions, for :meth:`driftline.Store.why`.
+
+    Each row of the view is one prediction. Its other columns are understood by their names:
+    one called like a feature (``temp`` or ``weather__temp``) is the value that was served to
+    the model, one called like a join key says for which entity.
+
+    Example:
+        >>> PredictionLog(id="prediction_id", model="model", version="model_version")
+
+    Attributes:
+        id: The column that identifies a prediction; the view's only join key by default.
+        model: The column that names the registered model.
+        version: The column with the model's version.
+    """
+
+    id: str = ""
+    model: str = "model"
+    version: str = "model_version"
+
+    def to_json(self) -> dict[str, Any]:
+        """Returns the form that the server reads."""
+        return _filled(id=self.id, model=self.model, version=self.version)
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> PredictionLog:
+        """Reads the server's form."""
+        return cls(**{name: body[name] for name in ("id", "model", "version") if body.get(name)})
+
+
+@dataclass(frozen=True)
 class History:
     """Which rows of an entity a view keeps online besides the newest.
 
@@ -393,6 +424,7 @@ class FeatureView:
         event_id: The feature that tells rows of equal keys and time apart for aggregations;
             "" if each row is an event of its own.
         history: Which rows of an entity stay online besides the newest; None for none.
+        predictions: Makes the view a log of predictions; None, for nearly all, is none.
         source: Files that somebody else writes, read in place; None if rows are ingested.
         description: For people.
         owner: Whom to ask.
@@ -410,6 +442,7 @@ class FeatureView:
     aggregations: tuple[Aggregation, ...]
     event_id: str
     history: History | None
+    predictions: PredictionLog | None
     source: ParquetSource | IcebergSource | None
     description: str
     owner: str
@@ -429,6 +462,7 @@ class FeatureView:
         aggregations: Sequence[Aggregation] = (),
         event_id: str = "",
         history: History | None = None,
+        predictions: PredictionLog | None = None,
         source: ParquetSource | IcebergSource | None = None,
         description: str = "",
         owner: str = "",
@@ -451,6 +485,10 @@ class FeatureView:
         keys = {k.name for e in entities if isinstance(e, Entity) for k in e.join_keys}
         if history is not None and not isinstance(history, History):
             raise TypeError(f"history of view {name!r} is {history!r}, want History(last=20)")
+        if predictions is not None and not isinstance(predictions, PredictionLog):
+            raise TypeError(
+                f"predictions of view {name!r} is {predictions!r}, want PredictionLog()"
+            )
         if source is not None and not isinstance(source, ParquetSource | IcebergSource):
             raise TypeError(f"source of view {name!r} is {source!r}, want ParquetSource(path=)")
         values = {
@@ -465,6 +503,7 @@ class FeatureView:
             "aggregations": tuple(aggregations),
             "event_id": event_id,
             "history": history,
+            "predictions": predictions,
             "source": source,
             "description": description,
             "owner": owner,
@@ -517,6 +556,7 @@ class FeatureView:
             aggregations=[a.to_json() for a in self.aggregations],
             event_id=self.event_id,
             history=self.history.to_json() if self.history else {},
+            predictions=self.predictions.to_json() if self.predictions else {},
             source={"format": self.source.format, "path": self.source.path} if self.source else {},
             description=self.description,
             owner=self.owner,
@@ -538,6 +578,9 @@ class FeatureView:
             aggregations=[Aggregation.from_json(a) for a in body.get("aggregations") or ()],
             event_id=body.get("event_id") or "",
             history=History.from_json(body["history"]) if body.get("history") else None,
+            predictions=PredictionLog.from_json(body["predictions"])
+            if body.get("predictions")
+            else None,
             source=_source(body.get("source")),
             description=body.get("description", ""),
             owner=body.get("owner", ""),

@@ -31,7 +31,7 @@ from driftline.definitions import (
 )
 from driftline.drift import DriftReport
 from driftline.errors import DriftlineError, from_status
-from driftline.lineage import Lineage
+from driftline.lineage import Lineage, PredictionTrace
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
 from driftline.performance import PerformanceReport
@@ -1027,6 +1027,23 @@ class FeatureStore(ModelRegistry):
             raise ValueError(f"direction is {direction!r}, want 'up' or 'down'")
         body = self._http.get("lineage", ref=ref_of(thing), direction=direction, depth=depth)
         return Lineage(body, direction)
+
+    def why(self, prediction: str | int, log: str = "", rows: int = 5) -> PredictionTrace:
+        """Traces a prediction to the model, the run and the training rows it comes from.
+
+        Example:
+            >>> store.why("p-1").features
+
+        Args:
+            prediction: Its id in a prediction log (a view with ``predictions=``).
+            log: The log's view; all logs are searched by default.
+            rows: How many training rows of the prediction's entity to return, at most 100.
+
+        Raises:
+            NotFoundError: No prediction log has the id.
+        """
+        ask = {"prediction": str(prediction), "log": log or None, "rows": rows}
+        return PredictionTrace(self._http.get("why", **ask))
 
     def _schema_of(self, view: str) -> pa.Schema:
         """Returns the names and types of a view's features and join keys."""
