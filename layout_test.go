@@ -53,7 +53,7 @@ var mayImport = map[string]struct {
 		"the use cases: the only place where the rooms meet"},
 	"flight": {[]string{".", "engine", "registry", "internal/flightdata", "internal/ipcverify"}, "an edge: translates a wire into calls of the engine"},
 	"web":    {[]string{".", "engine", "registry", "report", "storage/blobs", "web/mlflow"}, "an edge: translates a wire into calls of the engine"},
-	"web/mlflow": {[]string{".", "engine", "registry"},
+	"web/mlflow": {[]string{".", "engine", "registry", "web/internal/download"},
 		"an edge within the edge: a protocol with JSON rules, errors and limits of its own, mounted by web behind its gates"},
 	"client": {[]string{".", "internal/flightdata"}, "outside: knows the nouns and the wire only, as any client does"},
 	"cmd/driftline": {[]string{".", "client", "engine", "flight", "notify", "query", "report", "web", "storage/durable"},

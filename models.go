@@ -64,6 +64,7 @@ type ModelVersion struct {
 	Model       ModelName         `json:"model"`
 	Version     int               `json:"version"`
 	Run         RunID             `json:"run,omitempty"`          // that made it; "" if it is not known here
+	ExternalRun string            `json:"external_run,omitempty"` // then what the client said it was
 	LoggedModel LoggedModelID     `json:"logged_model,omitempty"` // that was registered, if there is one
 	Source      string            `json:"source,omitempty"`       // as the client said it; never opened by the server
 	Status      ModelStatus       `json:"status,omitempty"`
@@ -81,6 +82,14 @@ type ModelVersion struct {
 	Checks      []ModelCheck      `json:"checks,omitempty"`    // the last outcome of each, by name
 	Approvals   []ModelApproval   `json:"approvals,omitempty"` // the last word of each person on each target
 	Line        uint64            `json:"line,omitempty"`      // the ledger line that registered it
+}
+
+// SourceURI is where its files come from: what the client said, or the artifact of the run.
+func (m *ModelVersion) SourceURI() string {
+	if m.Source != "" || m.Run == "" {
+		return m.Source
+	}
+	return "runs:/" + string(m.Run) + "/" + m.Artifact.Path
 }
 
 // Ref returns model/name@version.

@@ -361,11 +361,19 @@ func checkKey(kind, key string) error {
 // checkArtifactPath checks the key of an artifact. It is never joined to a path
 // on disk; the rules keep it harmless where clients do that when they download.
 func checkArtifactPath(path string) error {
+	if len(path) > mostArtifact {
+		return badArtifactPath(path, "is too long")
+	}
+	return checkArtifactKey(path)
+}
+
+// checkArtifactKey is checkArtifactPath without its length: with whose file it is before it.
+func checkArtifactKey(path string) error {
 	bad := ""
 	switch {
 	case path == "":
 		bad = "is empty"
-	case len(path) > mostArtifact:
+	case len(path) > mostSource:
 		bad = "is too long"
 	case !utf8.ValidString(path):
 		bad = "is not UTF-8"
@@ -381,10 +389,21 @@ func checkArtifactPath(path string) error {
 			bad = `has an empty, "." or ".." segment`
 		}
 	}
+	switch {
+	case bad != "":
+	case climbs(path, ""):
+		bad = "leads elsewhere when it is decoded again"
+	case len(path) > 1 && path[1] == ':' && unicode.IsLetter(rune(path[0])):
+		bad = "begins like a drive"
+	}
 	if bad == "" {
 		return nil
 	}
-	return driftline.Errorf(driftline.Invalid, "artifact path %q %s", clip(path), bad).
+	return badArtifactPath(path, bad)
+}
+
+func badArtifactPath(path, how string) error {
+	return driftline.Errorf(driftline.Invalid, "artifact path %q %s", clip(path), how).
 		WithHint("use names joined by /, for example model/model.joblib (%d bytes at most)", mostArtifact)
 }
 

@@ -55,6 +55,9 @@ func checkVersionSpec(spec *driftline.ModelSpec) error {
 		return named("model", spec.Model, driftline.Errorf(driftline.Invalid, "no artifact is given").
 			WithHint("name the run and the path under which it logged the model's file or folder"))
 	}
+	if err := checkLength("run", string(spec.Run), mostModelName); err != nil {
+		return err
+	}
 	return checkLength("run_link", spec.RunLink, mostSource)
 }
 
@@ -74,7 +77,7 @@ func (tx *Tx) registerModel(spec driftline.ModelSpec, create bool) (int, error) 
 		return 0, err
 	}
 	version.Model, version.Version = spec.Model, head.numbered[spec.Model].last+1
-	version.Created, version.By = tx.time, spec.By
+	version.Created, version.By = tx.time, cmp.Or(spec.By, version.By)
 	version.Description, version.Tags, version.RunLink = spec.Description, spec.Tags, spec.RunLink
 	_, err = tx.add(ModelRegistered, version.Ref(), inputs, version)
 	return version.Version, err
@@ -102,7 +105,9 @@ func versionInputs(version *driftline.ModelVersion, from source) []driftline.Ref
 func (tx *Tx) versionFrom(spec *driftline.ModelSpec) (*driftline.ModelVersion, []driftline.Ref, error) {
 	version := &driftline.ModelVersion{Source: spec.Source, Status: driftline.ModelReady, Stage: driftline.StageNone}
 	from := source{owner: driftline.RunRef(spec.Run), path: spec.Artifact}
-	if spec.Source != "" {
+	if isPromptSource(spec) {
+		from = source{elsewhere: true}
+	} else if spec.Source != "" {
 		var err error
 		if from, err = tx.r.head.parseSource(spec.Source); err != nil {
 			return nil, nil, named("model", spec.Model, err)
@@ -119,6 +124,12 @@ func (tx *Tx) versionFrom(spec *driftline.ModelSpec) (*driftline.ModelVersion, [
 		return nil, nil, err
 	}
 	return version, versionInputs(version, from), nil
+}
+
+// isPromptSource reports whether a version is a prompt of MLflow's: words in its tags, and
+// no files. Its source is always this one word, and no other text gets around the rules.
+func isPromptSource(spec *driftline.ModelSpec) bool {
+	return spec.Source == "dummy-source" && spec.Tags["mlflow.prompt.is_prompt"] == "true"
 }
 
 // madeBy says which run and logged model a version is from, and what these knew.
@@ -151,12 +162,12 @@ func (tx *Tx) madeBy(version *driftline.ModelVersion, spec *driftline.ModelSpec,
 	run, err := head.run(version.Run)
 	if err != nil {
 		if from.elsewhere || from.version != nil {
-			version.Run = "" // a run of another server; the source says which
+			version.ExternalRun, version.Run = string(version.Run), ""
 			return nil
 		}
 		return err
 	}
-	version.Origin = tx.originOf(run)
+	version.Origin, version.By = tx.originOf(run), run.user
 	return nil
 }
 

@@ -2,7 +2,7 @@ package registry
 
 import (
 	"cmp"
-	"net/url"
+	"encoding/hex"
 	"regexp"
 	"slices"
 	"strconv"
@@ -31,8 +31,6 @@ var (
 	sourceScheme = regexp.MustCompile(`^([a-z][a-z0-9+.-]*):(.*)$`)
 	loggedModel  = regexp.MustCompile(`^m-[0-9a-f]{32}$`)
 	runsPath     = regexp.MustCompile(`^/([^/]+)(?:/(.+))?$`)
-	proxiedPath  = regexp.MustCompile(`^/([^/]+)/([^/]+)/artifacts(?:/(.+))?$`)
-	proxiedModel = regexp.MustCompile(`^/([^/]+)/models/(m-[0-9a-f]{32})/artifacts(?:/(.+))?$`)
 	proxiedLine  = regexp.MustCompile(`^/versions/([1-9][0-9]{0,18})(?:/(.+))?$`)
 )
 
@@ -77,30 +75,48 @@ func splitSource(text string) (scheme, rest string, err error) {
 	if ours && (strings.Contains(rest, "%") || !strings.HasPrefix(rest, "/") || strings.HasPrefix(rest, "//")) {
 		return "", "", bad("has a %, names a host, or does not begin with one /")
 	}
-	if climbs(rest) {
-		return "", "", bad(`has an empty, "." or ".." segment`)
+	if place := strings.TrimSuffix(strings.TrimPrefix(strings.TrimPrefix(rest, "/"), "/"), "/"); place != "" && climbs(place, "#?;") {
+		return "", "", bad(`has an empty, "." or ".." segment, or has one when it is decoded`)
 	}
 	return scheme, rest, nil
 }
 
 // climbs reports whether a path, however often it is decoded, has a segment that stands for
-// another folder, or an empty one.
-func climbs(path string) bool {
-	path = strings.TrimPrefix(strings.TrimPrefix(path, "/"), "/") // the // before a host
-	for range 8 {
-		for segment := range strings.SplitSeq(strings.TrimSuffix(path, "/"), "/") {
-			if segment == "" && path != "" || segment == "." || segment == ".." || strings.ContainsAny(segment, `\#?;`) ||
-				strings.ContainsFunc(segment, func(c rune) bool { return !unicode.IsPrint(c) }) {
+// another folder, an empty one, or a character that programs split paths at; more are such.
+func climbs(path, more string) bool {
+	for range 16 {
+		for segment := range strings.SplitSeq(path, "/") {
+			if segment == "" || segment == "." || segment == ".." || strings.ContainsAny(segment, `\`+more) ||
+				strings.ContainsFunc(segment, unicode.IsControl) {
 				return true
 			}
 		}
-		decoded, err := url.PathUnescape(path)
-		if err != nil || decoded == path {
-			return err != nil
+		decoded := decodeOnce(path)
+		if decoded == path {
+			return false
 		}
 		path = decoded
 	}
 	return true
+}
+
+// decodeOnce decodes the %XX of a path. A % before anything else is a % .
+func decodeOnce(path string) string {
+	if !strings.Contains(path, "%") {
+		return path
+	}
+	out := make([]byte, 0, len(path))
+	for i := 0; i < len(path); i++ {
+		if path[i] == '%' && i+2 < len(path) {
+			if c, err := hex.DecodeString(path[i+1 : i+3]); err == nil {
+				out = append(out, c[0])
+				i += 2
+				continue
+			}
+		}
+		out = append(out, path[i])
+	}
+	return string(out)
 }
 
 // parseSource says what a source means in this state. A source of this server's that is
@@ -230,11 +246,12 @@ func (s *state) loggedSource(id driftline.LoggedModelID, path string) (source, e
 	return source{owner: logged.Ref(), path: path, loggedModel: id}, nil
 }
 
+// proxiedSource finds whose a path under mlflow-artifacts: is: ROOT/RUN/artifacts/… or
+// ROOT/models/m-…/artifacts/…, where ROOT is the address of the experiment, or
+// versions/LINE/…, the files of the version that a ledger line registered.
 func (s *state) proxiedSource(path string) (source, error) {
-	if parts := proxiedModel.FindStringSubmatch(path); parts != nil {
-		return s.loggedSource(driftline.LoggedModelID(parts[2]), parts[3])
-	}
-	if parts := proxiedLine.FindStringSubmatch(path); parts != nil {
+	path = strings.TrimPrefix(path, "/")
+	if parts := proxiedLine.FindStringSubmatch("/" + path); parts != nil {
 		version, err := s.versionOfLine(parts[1])
 		if err != nil {
 			return source{}, err
@@ -243,11 +260,57 @@ func (s *state) proxiedSource(path string) (source, error) {
 		found.path = parts[2]
 		return found, nil
 	}
-	parts := proxiedPath.FindStringSubmatch(path)
-	if parts == nil {
+	segments := strings.Split(path, "/")
+	for i := 2; i < len(segments); i++ {
+		if segments[i] != "artifacts" {
+			continue
+		}
+		if found, ok := s.ownerAt(segments[:i]); ok {
+			found.path = strings.Join(segments[i+1:], "/")
+			return found, nil
+		}
+	}
+	if len(segments) < 3 || !slices.Contains(segments[2:], "artifacts") {
 		return source{}, notASource(path)
 	}
-	return s.runSource(parts[1:])
+	return source{}, driftline.Errorf(driftline.NotFound, "there is no run and no logged model at %q", clip("mlflow-artifacts:/"+path)).
+		WithHint("the address is in the run's artifact_uri")
+}
+
+// ownerAt finds whose files are at ROOT/RUN/artifacts or ROOT/models/m-…/artifacts.
+func (s *state) ownerAt(segments []string) (source, bool) {
+	last, root := segments[len(segments)-1], segments[:len(segments)-1]
+	if loggedModel.MatchString(last) && root[len(root)-1] == "models" {
+		m, err := s.loggedModel(driftline.LoggedModelID(last))
+		if err != nil || !s.isRoot(m.ExperimentID, root[:len(root)-1]) {
+			return source{}, false
+		}
+		return source{owner: m.Ref(), loggedModel: m.ID}, true
+	}
+	run, err := s.run(driftline.RunID(last))
+	if err != nil || !s.isRoot(run.experiment, root) {
+		return source{}, false
+	}
+	return source{owner: run.ref()}, true
+}
+
+// isRoot reports whether the files of an experiment are under a path of this server's.
+func (s *state) isRoot(id driftline.ExperimentID, segments []string) bool {
+	e, err := s.experiment(id)
+	return err == nil && strings.TrimSuffix(ArtifactRoot(e.id, e.location), "/") == "mlflow-artifacts:/"+strings.Join(segments, "/")
+}
+
+// ArtifactPlace says whose file, and which of theirs, a path under mlflow-artifacts: means.
+// Unlike in a source, a % in it is a character like others.
+func (r *Registry) ArtifactPlace(path string) (owner driftline.Ref, inside string, err error) {
+	if path != "" {
+		if err := checkArtifactKey(path); err != nil {
+			return driftline.Ref{}, "", err
+		}
+	}
+	var found source
+	r.read(func(s *state) { found, err = s.proxiedSource(strings.TrimSuffix(path, "/")) })
+	return found.owner, found.path, err
 }
 
 // versionOfLine finds the version that a ledger line registered.

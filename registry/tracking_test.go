@@ -158,7 +158,7 @@ func TestMetricHistoryIsOrderedExactAndIdempotent(t *testing.T) {
 }
 
 func TestArtifactPaths(t *testing.T) {
-	for _, path := range []string{"model.joblib", "model/model.joblib", "ünïcode/Größe 1.png", "a..b/...", "%2e%2e/x", "C:windows", strings.Repeat("a", 500)} {
+	for _, path := range []string{"model.joblib", "model/model.joblib", "ünïcode/Größe 1.png", "a..b/...", "50%.csv", "a%20b%", "C#; is it?.txt", "ab:c", strings.Repeat("a", 500)} {
 		if err := registry.CheckArtifactPath(path); err != nil {
 			t.Errorf("%q: %v", path, err)
 		}
@@ -166,6 +166,7 @@ func TestArtifactPaths(t *testing.T) {
 	for _, path := range []string{
 		"", ".", "..", "../x", "a/../b", "a/..", "/etc/passwd", "//etc", "a//b", "a/", "./a", `a\b`, `..\x`,
 		"a\x00b", "a\nb", "a\u0085b", "\xff", strings.Repeat("a", 501),
+		"%2e%2e/x", "a/%2E%2e/x", "%252e%252e%252fx", "%25252e%25252e/x", "..%2fx", "..%5cx", "a%00b", "%2%0952e%2%0952e/x", "a%2f%2fb", "C:windows", "c:/x",
 	} {
 		wantError(t, registry.CheckArtifactPath(path), driftline.Invalid, "artifact path")
 	}

@@ -3,7 +3,6 @@ package web
 import (
 	"errors"
 	"net/http"
-	"path"
 	"strconv"
 	"strings"
 	"time"
@@ -11,6 +10,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/blobs"
+	"github.com/driftline/driftline/web/internal/download"
 )
 
 func (s *Server) putArtifact(r *http.Request) (driftline.Artifact, error) {
@@ -35,47 +35,9 @@ func (s *Server) getArtifact(w http.ResponseWriter, r *http.Request) error {
 	return sendArtifact(w, r, content, kept)
 }
 
-// sendArtifact sends bytes, or the ranges of them that were asked for, as a download, never
-// as a page: whoever logs a run could otherwise run a script in this origin. It closes content.
 func sendArtifact(w http.ResponseWriter, r *http.Request, content *blobs.Reader, kept driftline.Artifact) error {
-	defer content.Close()
-	head := w.Header()
-	head.Set("Content-Type", "application/octet-stream")
-	head.Set("Content-Disposition", `attachment; filename="`+downloadName(kept.Path)+`"`)
-	head.Set("ETag", `"`+kept.SHA256+`"`)
-	head.Set("X-Content-SHA256", kept.SHA256)
-	head.Set("Content-Security-Policy", "sandbox")
-	checked := &watched{Reader: content}
-	http.ServeContent(w, r, "", time.Time{}, checked)
-	if checked.err != nil {
-		noteError(r, checked.err)
-		panic(http.ErrAbortHandler) // the status is sent: cutting the connection is the only way left to say it
-	}
+	download.Send(w, r, content, kept, func(err error) { noteError(r, err) })
 	return nil
-}
-
-// watched remembers why a read failed, which http.ServeContent keeps to itself.
-type watched struct {
-	*blobs.Reader
-	err error
-}
-
-func (w *watched) Read(p []byte) (int, error) {
-	n, err := w.Reader.Read(p)
-	if err != nil && driftline.CodeOf(err) == driftline.DataLoss {
-		w.err = err
-	}
-	return n, err
-}
-
-// downloadName keeps what is safe inside a quoted header value.
-func downloadName(name string) string {
-	return strings.Map(func(c rune) rune {
-		if c < ' ' || c > '~' || c == '"' || c == '\\' {
-			return '_'
-		}
-		return c
-	}, path.Base(name))
 }
 
 // artifactList is one folder, or, if asked for, all that lies under it.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"net/http"
 	"strconv"
+	"time"
 )
 
 // nothing is the empty answer, {}.
@@ -20,12 +21,26 @@ func call[Q, A any](method, path string, handle func(context.Context, *Q) (A, er
 			if err := decode(r, request); err != nil {
 				return err
 			}
-			answer, err := handle(r.Context(), request)
+			answer, err := handle(context.WithValue(r.Context(), personKey{}, person(r)), request)
 			if err != nil {
 				return err
 			}
 			return send(w, answer)
 		}}
+}
+
+type personKey struct{}
+
+// person is the name that a client gave with its password, if it did.
+func person(r *http.Request) string {
+	name, _, _ := r.BasicAuth()
+	return name
+}
+
+// who is [person] of the request that a context is of.
+func who(ctx context.Context) string {
+	name, _ := ctx.Value(personKey{}).(string)
+	return name
 }
 
 // do is [call] for what is answered with {}.
@@ -38,6 +53,12 @@ func do[Q any](method, path string, handle func(context.Context, *Q) error) Endp
 // upTo returns the endpoint with another limit on its body.
 func (e Endpoint) upTo(bytes int64) Endpoint {
 	e.Body = bytes
+	return e
+}
+
+// within returns the endpoint with another time allowed.
+func (e Endpoint) within(allow time.Duration) Endpoint {
+	e.Allow = allow
 	return e
 }
 

@@ -65,6 +65,10 @@ func (s *Service) Endpoints() []Endpoint {
 		s.serverEndpoints(),
 		s.experimentEndpoints(),
 		s.runEndpoints(),
+		s.artifactEndpoints(),
+		s.loggedModelEndpoints(),
+		s.registeredModelEndpoints(),
+		s.modelVersionEndpoints(),
 	} {
 		table = append(table, part...)
 	}
