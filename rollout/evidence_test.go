@@ -190,6 +190,31 @@ func TestABreakAmongFamiliarKeysIsFound(t *testing.T) {
 	}
 }
 
+// TestShadowMeetsKeysAnew: who asked while the baseline was gathered is evidence in shadow, once.
+func TestShadowMeetsKeysAnew(t *testing.T) {
+	plan := driftline.RolloutPlan{Shadow: &driftline.ShadowStage{}, Guards: errorsOnly}
+	w, _, err := newWorld(rollout.Spec{ID: "m-1", Model: "m", Candidate: 2, Champion: 1, Policy: 1, Plan: plan}, 1)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ask := func(mirror *rollout.Answer) {
+		o := rollout.Observation{Route: w.state.Route.Sequence, Arm: driftline.ArmChampion, Key: rollout.Key("customer"), Mirror: mirror}
+		if _, err := w.step(rollout.Event{Kind: rollout.Tick, Observations: []rollout.Observation{o}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	ask(nil)
+	if _, err := w.step(rollout.Event{Kind: rollout.Loaded}); err != nil {
+		t.Fatal(err)
+	}
+	ask(nil)
+	ask(&rollout.Answer{})
+	ask(&rollout.Answer{})
+	if v := w.state.Verdict; w.state.Phase != driftline.RolloutShadow || v.Pairs != 1 || v.Requests.Champion != 2 {
+		t.Errorf("%s: %+v", w.state.Phase, v)
+	}
+}
+
 func TestEvidenceMerges(t *testing.T) {
 	whole, left, right := evidence(0, 1), evidence(0, 1), evidence(0, 1)
 	guards := []driftline.Guard{{Kind: driftline.GuardMean, Value: "loss", Scale: 1, Worse: driftline.Higher}}

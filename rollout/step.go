@@ -311,11 +311,12 @@ func candidateWeight(r driftline.Route) float64 {
 	return 0
 }
 
-// beginSegment opens a segment of evidence. With the first share of the candidate keys are
-// new again: those met before were all the champion's.
+// beginSegment opens a segment of evidence. In shadow, and with the first share of the
+// candidate, keys are new again: those met before were all the champion's.
 func (m *machine) beginSegment() {
 	share := candidateWeight(m.Route) / 100
-	if share > 0 && !slices.ContainsFunc(m.Evidence.Segments, func(s Segment) bool { return s.Share > 0 }) {
+	shared := slices.ContainsFunc(m.Evidence.Segments, func(s Segment) bool { return s.Share > 0 })
+	if m.Phase == driftline.RolloutShadow || share > 0 && !shared {
 		m.Evidence.Candidates, m.Evidence.Champions, m.Evidence.Events = Keys{}, Keys{}, nil
 	}
 	m.Evidence.open(&m.Rollout, share, m.now)
