@@ -247,32 +247,35 @@ func NewCategoryHistogram(reference, current map[string]int64) Histogram {
 	for name, count := range current {
 		totals[name] += count
 	}
-	// The sort must not look into maps: 20,000 categories are compared 300,000 times.
 	type category struct {
 		name  string
 		total int64
 	}
-	categories := make([]category, 0, len(totals))
+	before := func(a, b category) int { return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name)) }
+	var top []category // in order, maxCategories at most: of 20,000 names, few ever get there
 	for name, total := range totals {
-		categories = append(categories, category{name, total})
-	}
-	slices.SortFunc(categories, func(a, b category) int {
-		return cmp.Or(cmp.Compare(b.total, a.total), cmp.Compare(a.name, b.name))
-	})
-	var h Histogram
-	for i, c := range categories {
-		name := c.name
-		if i == maxCategories {
-			h.Categories = append(h.Categories, OtherCategories)
-			h.Reference, h.Current = append(h.Reference, 0), append(h.Current, 0)
-		}
-		if i >= maxCategories {
-			h.Reference[maxCategories] += reference[name]
-			h.Current[maxCategories] += current[name]
+		c := category{name, total}
+		if len(top) == maxCategories && before(top[maxCategories-1], c) < 0 {
 			continue
 		}
-		h.Categories = append(h.Categories, name)
-		h.Reference, h.Current = append(h.Reference, reference[name]), append(h.Current, current[name])
+		at, _ := slices.BinarySearchFunc(top, c, before)
+		top = slices.Insert(top[:min(len(top), maxCategories-1)], min(at, maxCategories-1), c)
+	}
+	var h Histogram
+	rest := [2]int64{}
+	for side, counts := range []map[string]int64{reference, current} {
+		for _, count := range counts {
+			rest[side] += count
+		}
+	}
+	for _, c := range top {
+		h.Categories = append(h.Categories, c.name)
+		h.Reference, h.Current = append(h.Reference, reference[c.name]), append(h.Current, current[c.name])
+		rest[0], rest[1] = rest[0]-reference[c.name], rest[1]-current[c.name]
+	}
+	if len(totals) > maxCategories {
+		h.Categories = append(h.Categories, OtherCategories)
+		h.Reference, h.Current = append(h.Reference, rest[0]), append(h.Current, rest[1])
 	}
 	return h
 }

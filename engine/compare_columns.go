@@ -191,16 +191,23 @@ func categories(pieces []arrow.Array) (counts map[string]int64, nulls int64, ok 
 			return nil, 0, false
 		}
 	}
-	return counter.total(), counter.nulls, true
+	counts = counter.total()
+	return counts, counter.nulls, len(counts) <= maxCategories
 }
 
+// categoryCounter counts values by name. Those of a dictionary are counted by their places
+// until another dictionary comes: the pieces of one row group share theirs.
 type categoryCounter struct {
 	counts map[string]*int64
 	nulls  int64
+
+	words arrow.Array // of the last piece
+	times []int64     // by place among the words
 }
 
 // total returns what was counted.
 func (c *categoryCounter) total() map[string]int64 {
+	c.countWords()
 	counts := make(map[string]int64, len(c.counts))
 	for name, count := range c.counts {
 		counts[name] = *count
@@ -232,27 +239,46 @@ func (c *categoryCounter) add(a arrow.Array) {
 	}
 }
 
-// addDictionary counts the indices first, so that each name is looked up once.
+// addDictionary counts the indices, so that each name is looked up once.
 func (c *categoryCounter) addDictionary(a *array.Dictionary) {
-	values := a.Dictionary()
-	times := make([]int64, values.Len())
+	if words := a.Dictionary(); c.words == nil || words.Data() != c.words.Data() {
+		c.countWords()
+		c.words, c.times = words, make([]int64, words.Len())
+	}
+	if indices, ok := a.Indices().(*array.Int32); ok && a.NullN() == 0 {
+		for _, place := range indices.Int32Values() {
+			c.times[place]++
+		}
+		return
+	}
 	for i := range a.Len() {
 		if a.IsNull(i) {
 			c.nulls++
 			continue
 		}
-		times[a.GetValueIndex(i)]++
+		c.times[a.GetValueIndex(i)]++
 	}
-	name := namer(values)
-	for i, count := range times {
+}
+
+// countWords takes in what was counted by places.
+func (c *categoryCounter) countWords() {
+	if c.words == nil {
+		return
+	}
+	if len(c.counts) == 0 {
+		c.counts = make(map[string]*int64, c.words.Len())
+	}
+	name := namer(c.words)
+	for i, count := range c.times {
 		switch {
 		case count == 0:
-		case name == nil || values.IsNull(i):
+		case name == nil || c.words.IsNull(i):
 			c.nulls += count
 		default:
 			c.count(name(i), count)
 		}
 	}
+	c.words, c.times = nil, nil
 }
 
 // namer returns what names the values of an array, nil for a column of nulls.

@@ -80,6 +80,44 @@ func (f *FileParts) Sample(names []string) ([]driftline.Batches, error) {
 	return f.parts(names, sampledRanges)
 }
 
+// ReadColumns is [DB.ReadFile] for who looks at one column after the other: batches are not
+// put together, and have the dictionaries of text that the file has. Their own schema says
+// so, where that of the result does not.
+func (db *DB) ReadColumns(ctx context.Context, path string) (driftline.Batches, error) {
+	f, err := db.OpenParts(ctx, path)
+	if err != nil {
+		return driftline.Batches{}, err
+	}
+	defer f.Close()
+	names := make([]string, f.Schema.NumFields())
+	for i, field := range f.Schema.Fields() {
+		names[i] = field.Name
+		if len(f.Schema.FieldIndices(field.Name)) > 1 { // cannot be told apart by their names
+			return f.whole, nil
+		}
+	}
+	return driftline.Batches{Schema: f.Schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		f, err := db.OpenParts(ctx, path)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		defer f.Close()
+		parts, err := f.Read(names)
+		if err != nil {
+			yield(nil, err)
+			return
+		}
+		for _, part := range parts {
+			for batch, err := range part.All {
+				if !yield(batch, err) || err != nil {
+					return
+				}
+			}
+		}
+	}}, nil
+}
+
 // damaged is the error of a file that is not what it should be.
 func (f *FileParts) damaged(err error) error {
 	if driftline.CodeOf(err) != driftline.DataLoss {

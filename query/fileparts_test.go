@@ -149,7 +149,25 @@ func TestPartsAreTheRowsOfTheFile(t *testing.T) {
 				}
 			}
 			checkSample(t, f, c.rows)
+			checkColumns(t, db, path, whole)
 		})
+	}
+}
+
+// checkColumns wants all columns of the file, whose rows stay good after the range.
+func checkColumns(t *testing.T, db *DB, path string, whole driftline.Batches) {
+	t.Helper()
+	columns, err := db.ReadColumns(context.Background(), path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	held, _, err := columns.Collect()
+	defer driftline.ReleaseAll(held)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := shownRows(t, []driftline.Batches{driftline.BatchesOf(columns.Schema, held...)}), shownRows(t, []driftline.Batches{whole}); !slices.Equal(got, want) {
+		t.Errorf("%d rows by column are not the %d of the file", len(got), len(want))
 	}
 }
 

@@ -221,8 +221,16 @@ func (a *app) compare(ctx context.Context, flags driftFlags) (report *driftline.
 	err = a.withTables(ctx, []source{reference, current}, func(c *client.Client) (err error) {
 		report, err = c.Drift(ctx, driftline.DriftRequest{Reference: reference.server, Current: current.server, DriftOptions: flags.options})
 		return err
-	}, func(_ *query.DB, sides []opened) (err error) {
-		if report, err = engine.Compare(ctx, sides[0].rows, sides[1].rows, flags.options); err == nil {
+	}, func(db *query.DB, sides []opened) (err error) {
+		referenceRows, err := sides[0].columns(ctx, db, reference)
+		if err != nil {
+			return err
+		}
+		currentRows, err := sides[1].columns(ctx, db, current)
+		if err != nil {
+			return err
+		}
+		if report, err = engine.Compare(ctx, referenceRows, currentRows, flags.options); err == nil {
 			report.Reference.Name, report.Current.Name = sides[0].name, sides[1].name
 		}
 		return err

@@ -95,6 +95,14 @@ func (s source) open(ctx context.Context, db *query.DB, c *client.Client) (t ope
 	return t, err
 }
 
+// columns are the rows for who looks at one column after the other.
+func (t opened) columns(ctx context.Context, db *query.DB, s source) (driftline.Batches, error) {
+	if s.file == "" {
+		return t.rows, nil
+	}
+	return db.ReadColumns(ctx, s.file)
+}
+
 // local is a table of a file that is read more than once: Parquet where it lies, other
 // files from memory. free gives that back.
 func (t opened) local(s source) (rows engine.LocalTable, free func(), err error) {
