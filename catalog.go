@@ -281,6 +281,10 @@ type Change struct {
 	Action string   `json:"action"`           // ChangeCreate, ChangeUpdate or ChangeNone
 	Ref    Ref      `json:"ref"`              // the object
 	Fields []string `json:"fields,omitempty"` // what differs, for people: "ttl: 3h0m0s → 6h0m0s"
+
+	// Affects is what was made from features that the change drops, renames or gives
+	// another type.
+	Affects []Dependent `json:"affects,omitempty"`
 }
 
 // What applying does to an object. Objects that the definitions do not name are left alone.

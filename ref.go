@@ -29,11 +29,15 @@ const (
 	KindPreset     RefKind = "preset"     // preset/payments@1
 
 	KindLoggedModel RefKind = "logged_model" // logged_model/m-<32 hexadecimal digits>
+
+	// Of the lineage of columns, which follows from definitions.
+	KindFeature RefKind = "feature" // feature/weather:temp
+	KindColumn  RefKind = "column"  // column/datasets.late_departure_v1:temp, column/features.weather:temp
 )
 
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindExperiment, KindRun, KindArtifact, KindModel,
-	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindLoggedModel, KindValidation, KindPreset,
+	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindLoggedModel, KindFeature, KindColumn, KindValidation, KindPreset,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -82,6 +86,14 @@ func ArtifactRef(hash string) Ref { return Ref{Kind: KindArtifact, Name: hash} }
 
 // LoggedModelRef names a logged model.
 func LoggedModelRef(m LoggedModelID) Ref { return Ref{Kind: KindLoggedModel, Name: string(m)} }
+
+// FeatureRef names a feature of a view.
+func FeatureRef(v ViewName, feature string) Ref {
+	return Ref{Kind: KindFeature, Name: string(v) + ":" + feature}
+}
+
+// ColumnRef names a column of a table ("features.weather").
+func ColumnRef(table, column string) Ref { return Ref{Kind: KindColumn, Name: table + ":" + column} }
 
 // MonitorRef names one version of a monitor; version 0 means the newest.
 func MonitorRef(m MonitorName, version int) Ref {
@@ -132,7 +144,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, logged_model, validation, preset")
+			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, logged_model, validation, preset, feature, column")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

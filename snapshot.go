@@ -71,6 +71,10 @@ type Erasure struct {
 	Time      time.Time     `json:"time"`
 	Keys      string        `json:"keys"` // salt:hash of the values, which nobody may keep
 	Reason    string        `json:"reason,omitempty"`
+
+	// Affects is what was made from the datasets that had rows: their models remember what
+	// is gone. It is part of the answer, not of what is kept.
+	Affects []Dependent `json:"affects,omitempty"`
 }
 
 // ErasedTable counts what was removed from one table.

@@ -177,3 +177,18 @@ type LineageEdge struct {
 	To   Ref    `json:"to"`
 	Kind string `json:"kind"` // "trained on", "read snapshot", …
 }
+
+// Dependent is something that was made from a thing, directly or not.
+type Dependent struct {
+	Ref     Ref     `json:"ref"`
+	Aliases []Alias `json:"aliases,omitempty"` // of a model version
+}
+
+// String returns "model/late_departure@3 (@champion)".
+func (d Dependent) String() string {
+	text := d.Ref.String()
+	for _, alias := range d.Aliases {
+		text += " (@" + string(alias) + ")"
+	}
+	return text
+}

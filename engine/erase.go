@@ -58,7 +58,11 @@ func (e *Engine) Erase(ctx context.Context, req driftline.ErasureRequest) (drift
 	if err := e.reached(stepErasureNoted); err != nil {
 		return driftline.Erasure{}, err
 	}
-	return e.erase(context.WithoutCancel(ctx), note, key)
+	done, err := e.erase(context.WithoutCancel(ctx), note, key)
+	if err == nil && len(done.Datasets) > 0 {
+		done.Affects = e.registry.Dependents(done.Datasets...)
+	}
+	return done, err
 }
 
 // erasureNote is what is written down of an erasure until it is done.

@@ -49,6 +49,7 @@ var metaTables = []metaTable{
 	{"artifacts", artifactColumns, artifactRows},
 	{"checks", []metaColumn{{"view", text}, {"time", instant}, {"entities", integer}, {"moments", integer}, {"values", integer},
 		{"differences", integer}}, checkRows},
+	{"column_lineage", []metaColumn{{"from_ref", text}, {"to_ref", text}, {"kind", text}}, columnLineageRows},
 	{"dataset_columns", []metaColumn{{"name", text}, {"version", integer}, {"column", text}, {"type", text}, {"nulls", integer},
 		{"not_yet_known", integer}, {"min", float}, {"max", float}, {"mean", float}, {"std_dev", float}, {"distinct", integer}}, datasetColumnRows},
 	{"dataset_splits", []metaColumn{{"name", text}, {"version", integer}, {"kind", text}, {"part", text}, {"rows", integer}}, datasetSplitRows},
@@ -329,6 +330,13 @@ func ledgerRows(e *Engine, add func(...any)) error {
 			return err
 		}
 		add(int64(line.Sequence), line.Time, string(line.Kind), line.Ref.String(), string(line.Body))
+	}
+	return nil
+}
+
+func columnLineageRows(e *Engine, add func(...any)) error {
+	for _, edge := range e.registry.ColumnEdges() {
+		add(edge.From.String(), edge.To.String(), edge.Kind)
 	}
 	return nil
 }

@@ -210,3 +210,44 @@ func TestWhyOfWhatIsNotKnown(t *testing.T) {
 		t.Errorf("without any log: %v", err)
 	}
 }
+
+func TestLineageIsWalkedBySQL(t *testing.T) {
+	env, _, _ := trainedOn(t, -1, 0)
+	rows, err := env.Engine.SQL(context.Background(), `
+		WITH RECURSIVE up(ref, hops) AS (
+			SELECT 'model/delay@1', 0
+			UNION
+			SELECT to_ref, hops + 1 FROM meta.lineage_edges JOIN up ON from_ref = ref WHERE hops < 8
+		) SELECT DISTINCT ref FROM up WHERE ref NOT LIKE '%@%' OR ref LIKE '%@1' ORDER BY ref`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got, want := text(t, rows), "dataset/delays@1 \nentity/airport \nmodel/delay@1 \nrun/delays-1 \nview/weather \n"; !strings.HasPrefix(strings.ReplaceAll(got, "\n\n", "\n"), "artifact/") || !strings.HasSuffix(got, want) {
+		t.Errorf("got:\n%s", got)
+	}
+	columns, err := env.Engine.SQL(context.Background(), `SELECT from_ref FROM meta.column_lineage WHERE to_ref = 'feature/weather:temp'`, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := text(t, columns); got != "column/datasets.delays_v1:temp \n" {
+		t.Errorf("what is made from the feature: %s", got)
+	}
+}
+
+func TestAnErasureNamesTheModelsThatSawTheRows(t *testing.T) {
+	env, _, _ := trainedOn(t, -1, 0)
+	if _, err := env.Engine.Registry().MoveAlias("delay", "champion", driftline.AliasMove{Version: 1}); err != nil {
+		t.Fatal(err)
+	}
+	done, err := env.Engine.Erase(context.Background(), driftline.ErasureRequest{Entity: "airport", Keys: map[string]string{"airport": "A17"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(done.Affects) != 1 || done.Affects[0].String() != "model/delay@1 (@champion)" {
+		t.Errorf("affects %v", done.Affects)
+	}
+	trace := why(t, env, "p-1")
+	if len(trace.Datasets) != 1 || trace.Datasets[0].SameEntity != 0 || len(trace.Notes) == 0 {
+		t.Errorf("after the erasure: %+v", trace)
+	}
+}

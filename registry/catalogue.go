@@ -14,6 +14,7 @@ func (r *Registry) Plan(definitions driftline.Definitions) ([]driftline.Change, 
 	var planned []plannedChange
 	var err error
 	r.read(func(s *state) { planned, err = plan(s, definitions) })
+	r.tellDependents(planned)
 	return changes(planned), err
 }
 

@@ -193,7 +193,7 @@ func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirecti
 	if err != nil {
 		return driftline.Lineage{}, err
 	}
-	refs, edges := r.graph.walk(root, direction, depth)
+	refs, edges := r.walk(root, direction, depth)
 	nodes := make([]driftline.LineageNode, len(refs))
 	for i, ref := range refs {
 		nodes[i] = driftline.LineageNode{Ref: ref, Facts: r.facts(ref)}
@@ -201,10 +201,20 @@ func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirecti
 	return driftline.Lineage{Root: root, Nodes: nodes, Edges: edges}, nil
 }
 
+func (r *Registry) walk(root driftline.Ref, direction driftline.LineageDirection, depth int) ([]driftline.Ref, []driftline.LineageEdge) {
+	if isColumn(root) {
+		return r.newColumnWalk(direction).walk(depth, root)
+	}
+	return r.graph.walk(root, direction, depth)
+}
+
 // lineageRoot resolves ref, which must be something that the ledger speaks of.
 func (r *Registry) lineageRoot(ref driftline.Ref) (driftline.Ref, error) {
 	if n, ok := r.graph.number[ref]; ok && ref.Version != "" {
 		return r.graph.nodes[n], nil // a model may have been renamed
+	}
+	if isColumn(ref) {
+		return ref, r.durable.checkColumn(ref)
 	}
 	root, err := r.durable.resolveRef(ref)
 	if err != nil {

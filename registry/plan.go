@@ -15,6 +15,7 @@ type plannedChange struct {
 	kind   Kind
 	inputs []driftline.Ref
 	object any
+	broken []string // features that the change takes from whoever uses them
 }
 
 func changes(planned []plannedChange) []driftline.Change {
@@ -212,7 +213,7 @@ func planView(s *state, view driftline.FeatureView) (plannedChange, error) {
 		p.Change = created(driftline.ViewRef(view.Name))
 		return p, nil
 	}
-	p.Change = viewDifferences(old, &view)
+	p.Change, p.broken = viewDifferences(old, &view), brokenFeatures(old, &view)
 	return p, nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"strings"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
@@ -51,6 +52,24 @@ func (a *app) change(ctx context.Context, paths []string, done bool,
 	})
 }
 
+// shownDependents is how many are printed; --json has all.
+const shownDependents = 10
+
+func printAffects(w io.Writer, lead string, affects []driftline.Dependent) {
+	if len(affects) == 0 {
+		return
+	}
+	var names []string
+	for i, d := range affects {
+		if i == shownDependents {
+			names = append(names, fmt.Sprintf("and %d more", len(affects)-i))
+			break
+		}
+		names = append(names, printable(d.String()))
+	}
+	fmt.Fprintln(w, lead+strings.Join(names, ", "))
+}
+
 func printChanges(w io.Writer, changes []driftline.Change, done bool) error {
 	paint := painter(w)
 	marks := map[string]string{
@@ -63,6 +82,7 @@ func printChanges(w io.Writer, changes []driftline.Change, done bool) error {
 		for _, field := range change.Fields {
 			fmt.Fprintf(w, "    %s\n", paint(dim, printable(field)))
 		}
+		printAffects(w, "    made from what this takes away: ", change.Affects)
 	}
 	form := "%d created, %d updated, %d unchanged\n"
 	if !done {

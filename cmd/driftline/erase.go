@@ -91,6 +91,7 @@ func printErasure(w io.Writer, done driftline.Erasure) error {
 			return err
 		}
 	}
+	printAffects(w, "Made from datasets that had such rows, and unchanged: ", done.Affects)
 	_, err := fmt.Fprintf(w, "Gone too: %s, %s.\n", counted(done.Online, "online row"), counted(done.Snapshots, "older snapshot"))
 	return err
 }

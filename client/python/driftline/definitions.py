@@ -833,16 +833,25 @@ class Change:
         action: ``create``, ``update`` or ``none``.
         ref: The object, such as ``view/weather``.
         fields: What differs, for people: ``ttl: 3h0m0s → 6h0m0s``.
+        affects: What was made from features that the change drops, renames or gives another
+            type, such as ``model/late_departure@3 (@champion)``; only a plan says it.
     """
 
     action: str
     ref: str
     fields: tuple[str, ...] = ()
+    affects: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         marks = {"create": "+", "update": "~", "none": " "}
-        lines = [f"{marks.get(self.action, '?')} {self.ref}"]
-        return "\n".join(lines + [f"    {f}" for f in self.fields])
+        lines = [f"{marks.get(self.action, '?')} {self.ref}", *(f"    {f}" for f in self.fields)]
+        if self.affects:
+            lines.append(f"    made from what this takes away: {', '.join(self.affects)}")
+        return "\n".join(lines)
+
+
+def _dependent(body: Mapping[str, Any]) -> str:
+    return " ".join([body["ref"], *(f"(@{alias})" for alias in body.get("aliases") or ())])
 
 
 class Changes(Sequence[Change]):
@@ -855,7 +864,12 @@ class Changes(Sequence[Change]):
     def from_json(cls, body: Mapping[str, Any]) -> Changes:
         """Reads the server's form."""
         return cls(
-            Change(c["action"], c["ref"], tuple(c.get("fields") or ()))
+            Change(
+                c["action"],
+                c["ref"],
+                tuple(c.get("fields") or ()),
+                tuple(_dependent(d) for d in c.get("affects") or ()),
+            )
             for c in body.get("changes") or ()
         )
 
