@@ -187,6 +187,8 @@ var testNames = map[string]string{
 	"ad": "Anderson–Darling", "anderson": "Anderson–Darling", "cvm": "Cramér–von Mises", "cramer_von_mises": "Cramér–von Mises",
 	"g": "G-test", "g_test": "G-test", "z": "two proportions", "fisher": "Fisher", "fisher_exact": "Fisher", "mannw": "Mann–Whitney", "mann_whitney": "Mann–Whitney",
 	"t": "Welch t", "t_test": "Welch t", "es": "Epps–Singleton", "epps_singleton": "Epps–Singleton", "energy": "energy distance", "ed": "energy distance",
+	"chi2_gof": "goodness of fit", "total_variation": "total variation", "welch": "Welch t",
+	"rank": "the test of ranks", "tails": "the test of tails", "category": "the test of single categories", "missing": "what is missing",
 	"mmd": "maximum mean discrepancy", "classifier": "classifier", "linf": "greatest change of a share", "l_infinity": "greatest change of a share",
 }
 
