@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import threading
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import flight
 
+from driftline._closing import Closing
 from driftline._flight import Flight
 from driftline._tables import fit, open_source, split
 from driftline.errors import DriftlineError, InvalidError, UnavailableError
 from driftline.retrieval import OnlineResponse
 
 
-class OnlineStream:
+class OnlineStream(Closing):
     """Asks for the same features of many entities, one batch after the other.
 
     ``store.online_stream`` makes one. A read costs a fraction of what a call of
@@ -80,17 +80,6 @@ class OnlineStream:
         self._last.wait()
         with suppress(flight.FlightError, pa.ArrowException, OSError):
             self._writer.close()
-
-    def __enter__(self) -> OnlineStream:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _table(self, entity_rows: Any) -> pa.Table:
         source = open_source(entity_rows)

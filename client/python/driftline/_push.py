@@ -7,19 +7,19 @@ import threading
 from collections import deque
 from concurrent.futures import Future
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 from pyarrow import flight
 
+from driftline._closing import Closing
 from driftline._flight import Flight
 from driftline._tables import fit, open_source
 from driftline.errors import DriftlineError, InvalidError, UnavailableError, from_json
 from driftline.retrieval import IngestResult
 
 
-class Pusher:
+class Pusher(Closing):
     """Writes small batches to one feature view, each a durable write of its own.
 
     ``store.pusher`` makes one. A push costs a fraction of what a call of ``ingest`` does.
@@ -91,17 +91,6 @@ class Pusher:
         self._receiver.join()
         with suppress(flight.FlightError, pa.ArrowException, OSError):
             self._writer.close()
-
-    def __enter__(self) -> Pusher:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def _batch(self, data: Any) -> pa.RecordBatch:
         source = fit(open_source(data), self._schema)

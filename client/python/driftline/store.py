@@ -8,11 +8,11 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
-from types import TracebackType
 from typing import Any
 
 import pyarrow as pa
 
+from driftline._closing import Closing
 from driftline._flight import Flight
 from driftline._http import HTTP
 from driftline._online import OnlineStream
@@ -58,7 +58,7 @@ MATERIALIZE_POLL_SECONDS = 0.05
 Features = FeatureService | Projectable | str | Sequence[str | Projectable]
 
 
-class FeatureStore(ModelRegistry):
+class FeatureStore(ModelRegistry, Closing):
     """A Driftline server.
 
     ``driftline.connect`` makes one. It can be used from several threads and as a
@@ -99,17 +99,6 @@ class FeatureStore(ModelRegistry):
         """Gives the connections back."""
         self._flight.close()
         self._http.close()
-
-    def __enter__(self) -> FeatureStore:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.close()
 
     def __repr__(self) -> str:
         return f"FeatureStore({self.url!r}, version {self.version})"
