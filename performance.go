@@ -79,6 +79,9 @@ type PerformanceReport struct {
 	Task      string     `json:"task"`
 	Alpha     float64    `json:"alpha"`
 
+	// Columns say what was asked: which column was what, and the window.
+	Columns PerformanceOptions `json:"columns"`
+
 	Windows []PerformanceWindow `json:"windows"` // those with rows, the oldest first
 	Metrics []PerformanceChange `json:"metrics"`
 

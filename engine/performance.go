@@ -34,7 +34,7 @@ func Performance(ctx context.Context, rows driftline.Batches, reference *driftli
 	if err != nil {
 		return nil, err
 	}
-	p := performance{plan: plan, report: &driftline.PerformanceReport{Task: plan.Task, Alpha: plan.Alpha,
+	p := performance{plan: plan, report: &driftline.PerformanceReport{Task: plan.Task, Alpha: plan.Alpha, Columns: plan.PerformanceOptions,
 		Windows: []driftline.PerformanceWindow{}, Metrics: []driftline.PerformanceChange{}}}
 	if reference != nil {
 		if p.reference, err = plan.read(ctx, *reference); err != nil {

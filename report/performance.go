@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -49,6 +50,7 @@ type MetricView struct {
 	Now, NowRange string // of the newest windows with labels
 	Before        string
 	First, Recent string // means of the rule; "" if there are too few windows
+	Worse         bool   // than before, by the intervals
 	Line          *Timeline
 }
 
@@ -214,7 +216,7 @@ func performanceSummary(report *driftline.PerformanceReport, counts map[chip]int
 			continue
 		}
 		before, after := float64(m.First), float64(m.Recent)
-		if m.Before != nil && m.After != nil {
+		if m.Worse {
 			before, after = float64(m.Before.Value), float64(m.After.Value)
 		}
 		return headline, fmt.Sprintf("%s went from %s to %s.", capitalized(metricName(m.Metric)), people(before), people(after))
@@ -223,7 +225,7 @@ func performanceSummary(report *driftline.PerformanceReport, counts map[chip]int
 }
 
 func newMetricView(i int, m driftline.PerformanceChange, report *driftline.PerformanceReport) MetricView {
-	v := MetricView{Anchor: fmt.Sprintf("metric-%d", i+1), Name: metricName(m.Metric), Chip: chipOfChange(m), Better: "lower is better"}
+	v := MetricView{Anchor: fmt.Sprintf("metric-%d", i+1), Name: metricName(m.Metric), Chip: chipOfChange(m), Worse: m.Worse, Better: "lower is better"}
 	if m.Higher {
 		v.Better = "higher is better"
 	}
@@ -278,7 +280,7 @@ func newWhyView(report *driftline.PerformanceReport) *WhyView {
 	}
 	w.addCauses(e)
 	for _, s := range e.Segments {
-		w.Segments = append(w.Segments, newSegmentView(s))
+		w.Segments = append(w.Segments, newSegmentView(s, report.Columns))
 	}
 	return w
 }
@@ -367,16 +369,16 @@ func (w *WhyView) addCauses(e *driftline.PerformanceExplanation) {
 // shownExampleColumns bounds the columns of examples.
 const shownExampleColumns = 10
 
-func newSegmentView(s driftline.PerformanceSegment) SegmentView {
+func newSegmentView(s driftline.PerformanceSegment, roles driftline.PerformanceOptions) SegmentView {
 	v := SegmentView{Conditions: s.Conditions, Rows: s.Rows, ReferenceRows: s.ReferenceRows, Before: people(float64(s.Before)), After: people(float64(s.After)),
 		Excess: signed(float64(s.Excess.Value)), Range: signed(float64(s.Excess.Low)) + " to " + signed(float64(s.Excess.High)), Q: Probability(s.QValue)}
-	v.Columns = exampleColumns(s)
+	v.Columns = exampleColumns(s, roles)
 	for i, example := range s.Examples {
 		pair := ExampleView{Now: newExampleRow(example, v.Columns)}
 		if i < len(s.BeforeExamples) {
 			pair.Before, pair.Paired = newExampleRow(s.BeforeExamples[i], v.Columns), true
 			for c := range pair.Now.Cells {
-				differs := pair.Now.Cells[c].Text != pair.Before.Cells[c].Text
+				differs := differ(pair.Before.Cells[c].Text, pair.Now.Cells[c].Text)
 				pair.Now.Cells[c].Differs, pair.Before.Cells[c].Differs = differs, differs
 			}
 		}
@@ -385,8 +387,20 @@ func newSegmentView(s driftline.PerformanceSegment) SegmentView {
 	return v
 }
 
-// exampleColumns are the columns of a segment's conditions, then the others by name.
-func exampleColumns(s driftline.PerformanceSegment) []string {
+// differ tells whether a reader should look: at other words, and at numbers that are
+// another size or sign. Numbers that differ a little are everywhere.
+func differ(before, now string) bool {
+	a, err := strconv.ParseFloat(before, 64)
+	b, other := strconv.ParseFloat(now, 64)
+	if err != nil || other != nil {
+		return before != now
+	}
+	return math.Abs(a-b) > max(math.Abs(a), math.Abs(b))/2
+}
+
+// exampleColumns are the columns of a segment's conditions, then what the model said and
+// what was true, then the others by name.
+func exampleColumns(s driftline.PerformanceSegment, roles driftline.PerformanceOptions) []string {
 	var columns []string
 	for _, example := range s.Examples {
 		for name := range example.Values {
@@ -396,10 +410,13 @@ func exampleColumns(s driftline.PerformanceSegment) []string {
 		}
 	}
 	named := func(column string) int {
-		if slices.ContainsFunc(s.Conditions, func(text string) bool { return strings.HasPrefix(text, column+" ") }) {
+		switch {
+		case slices.ContainsFunc(s.Conditions, func(text string) bool { return strings.Contains(" "+text, " "+column+" ") }):
 			return 0
+		case column == roles.Prediction || column == roles.Score || column == roles.Label || column == roles.Group:
+			return 1
 		}
-		return 1
+		return 2
 	}
 	slices.SortFunc(columns, func(a, b string) int { return cmp.Or(cmp.Compare(named(a), named(b)), cmp.Compare(a, b)) })
 	return columns[:min(shownExampleColumns, len(columns))]
@@ -473,7 +490,11 @@ func PerformanceMarkdown(w io.Writer, report *driftline.PerformanceReport) error
 		if m.Chip.Class == "bad" {
 			verdict = "**" + verdict + "**"
 		}
-		fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", prose(m.Name), verdict, prose(now), prose(cmp.Or(m.Before, m.First, "–")))
+		before := cmp.Or(m.Before, "–")
+		if m.Chip == chipFell && !m.Worse {
+			now, before = m.Recent, m.First
+		}
+		fmt.Fprintf(&page, "| %s | %s | %s | %s |\n", prose(m.Name), verdict, prose(now), prose(before))
 	}
 	page.WriteString("\n")
 	if v.Why != nil {
@@ -519,7 +540,11 @@ func PerformanceJUnit(w io.Writer, report *driftline.PerformanceReport) error {
 		test := junitCase{Class: "performance", Name: m.Name}
 		switch m.Chip {
 		case chipFell, chipWorse:
-			test.Failure = &junitOutcome{Type: m.Chip.Text, Message: fmt.Sprintf("%s now, %s before", m.Now, cmp.Or(m.Before, m.First)), Text: v.Detail}
+			message := fmt.Sprintf("%s now, %s before", m.Now, m.Before)
+			if !m.Worse {
+				message = fmt.Sprintf("%s recently, %s in the first windows", m.Recent, m.First)
+			}
+			test.Failure = &junitOutcome{Type: m.Chip.Text, Message: message, Text: v.Detail}
 		case chipUnsaid:
 			test.Skipped = &junitSkipped{Message: m.Chip.Text}
 		}

@@ -203,7 +203,7 @@ func drawChecks(view validationView, runs []driftline.ValidationReport) *heatMap
 		cell.Title = runTitle(&run)
 		cell.Class = map[string]string{"failed": "drift", "warned": "warned", "passed": "same"}[validationStanding(&run)]
 		h.Outcomes = append(h.Outcomes, cell)
-		if day := run.At.UTC().Format("2006-01-02"); len(h.Groups) > 0 && h.Groups[len(h.Groups)-1].Text == day {
+		if day := run.At.UTC().Format("Jan 2"); len(h.Groups) > 0 && h.Groups[len(h.Groups)-1].Text == day {
 			h.Groups[len(h.Groups)-1].Panes++
 		} else {
 			h.Groups = append(h.Groups, heatGroup{Text: day, Panes: 1})

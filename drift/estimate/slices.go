@@ -7,7 +7,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"slices"
-	"strings"
 
 	"gonum.org/v1/gonum/stat/distuv"
 
@@ -408,15 +407,13 @@ func (c Condition) Text(name func(float64) string) string {
 	case IsOther:
 		return c.Column + " is a rare category"
 	}
-	var parts []string
-	if !math.IsInf(c.Low, 0) {
-		parts = append(parts, fmt.Sprintf("%s > %.6g", c.Column, c.Low))
+	switch above, below := !math.IsInf(c.Low, 0), !math.IsInf(c.High, 0); {
+	case above && below:
+		return fmt.Sprintf("%.6g < %s ≤ %.6g", c.Low, c.Column, c.High)
+	case above:
+		return fmt.Sprintf("%s > %.6g", c.Column, c.Low)
+	case below:
+		return fmt.Sprintf("%s ≤ %.6g", c.Column, c.High)
 	}
-	if !math.IsInf(c.High, 0) {
-		parts = append(parts, fmt.Sprintf("%s ≤ %.6g", c.Column, c.High))
-	}
-	if len(parts) == 0 {
-		return c.Column + " is known"
-	}
-	return strings.Join(parts, ", ")
+	return c.Column + " is known"
 }
