@@ -23,6 +23,11 @@ type Monitor struct {
 
 	Schedule MonitorSchedule `json:"schedule,omitzero"`
 
+	// Early is how often a pane that has not closed is looked at; 0 means never. Drift that is
+	// certain by then decides the pane at once, and raises its alert. When it closes it is
+	// evaluated again, with all of its rows, which changes no alert. Panes follow one another then.
+	Early Duration `json:"early,omitempty"`
+
 	// Start is where the first pane begins that is looked at; the zero time: with the pane
 	// under way when the monitor was first applied. Alerts of panes that were due before
 	// then are recorded, and nobody is told of them.
@@ -277,6 +282,9 @@ type MonitorState struct {
 	Through time.Time `json:"through,omitzero"`
 	Panes   int64     `json:"panes"` // how many were evaluated
 
+	// Decided is the end of the pane that was decided early and has not been evaluated since.
+	Decided time.Time `json:"decided,omitzero"`
+
 	// Outcomes are those of the last panes that said something, the newest last; as many
 	// as the alert rule looks at.
 	Outcomes []PaneOutcome `json:"outcomes,omitempty"`
@@ -323,6 +331,9 @@ type MonitorPane struct {
 	Start time.Time `json:"start"` // inclusive
 	End   time.Time `json:"end"`   // exclusive
 	Due   time.Time `json:"due"`   // when it closed
+
+	// Early is up to where its rows were compared, if it was decided before it closed.
+	Early time.Time `json:"early,omitzero"`
 
 	Evaluated  time.Time `json:"evaluated"`
 	Evaluation int       `json:"evaluation"` // 1: when it closed; 2, … again, by command

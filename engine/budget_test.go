@@ -138,6 +138,47 @@ func TestABudgetOfFalseAlarmsIsKept(t *testing.T) {
 	}
 }
 
+// TestEarlyLooksTogetherHaveOneLevel: of panes that never drift, no more than the level lets
+// through are called drifted at any of their looks, also where these are so many that
+// a time-uniform bound is taken; and a plain comparison that is looked at as often breaks it.
+func TestEarlyLooksTogetherHaveOneLevel(t *testing.T) {
+	const panes, columns, level, margin = 60, 4, 0.05, 0.0
+	for _, looks := range []int{20, 120} {
+		l := newLooked(uint64(looks), columns)
+		plain, early := 0.0, 0.0
+		for range panes {
+			reference := []arrow.RecordBatch{l.rows(1500)}
+			var current []arrow.RecordBatch
+			plainAlarm, earlyAlarm := false, false
+			for look := 1; look <= looks; look++ {
+				current = append(current, l.rows(1200/looks))
+				if look%(looks/20) != 0 {
+					continue // of many looks a sample is enough to break a plain comparison
+				}
+				compare := func(looks int) bool {
+					margin := margin
+					report, err := engine.CompareLooking(context.Background(), driftline.BatchesOf(l.schema, reference...), driftline.BatchesOf(l.schema, current...),
+						driftline.DriftOptions{Alpha: level, Margin: &margin}, looks)
+					if err != nil {
+						t.Fatal(err)
+					}
+					return report.Drift
+				}
+				plainAlarm, earlyAlarm = plainAlarm || compare(0), earlyAlarm || compare(looks)
+			}
+			if plainAlarm {
+				plain++
+			}
+			if earlyAlarm {
+				early++
+			}
+		}
+		if most := panes*level + 2.576*math.Sqrt(panes*level) + 0.5; early > most || plain < 2*panes*level {
+			t.Errorf("%d looks: %v of %d panes drift at one of them, want at most %.0f; by plain comparisons %v", looks, early, panes, most, plain)
+		}
+	}
+}
+
 // TestABudgetThatCannotBeKeptIsRefused: rules that decide by constants would break the promise.
 func TestABudgetThatCannotBeKeptIsRefused(t *testing.T) {
 	env := testenv.New(t)

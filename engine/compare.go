@@ -57,10 +57,16 @@ const (
 // Compare reads both streams once, at the same time, and keeps the compared columns in memory until it
 // returns. The sides of the report have no name yet.
 func Compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
+	return compareLooking(ctx, reference, current, opts, 0)
+}
+
+// compareLooking is [Compare] as one of so many looks at current, which grows between them.
+func compareLooking(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions, looks int) (*driftline.DriftReport, error) {
 	rules, err := newRules(opts)
 	if err != nil {
 		return nil, err
 	}
+	rules.looks = looks
 	columns, err := pairColumns(reference.Schema, current.Schema, opts, rules.leftOut)
 	if err != nil {
 		return nil, err
@@ -504,11 +510,11 @@ func report(columns []*comparison, rules *rules, referenceRows, currentRows int6
 	}
 	p := make([]float64, 0, 2*len(columns))
 	for _, c := range columns {
-		values := float64(c.CombinedPValue)
+		values, missing := rules.anytime(c)
 		if c.level != nil || c.Verdict != "" { // has a threshold of its own, or is decided by a preset
 			values = math.NaN()
 		}
-		p = append(p, values, float64(c.MissingPValue))
+		p = append(p, values, missing)
 	}
 	q := rules.adjust(p)
 	for i, c := range columns {

@@ -73,7 +73,7 @@ func compareJointly(ctx context.Context, columns []*comparison, r *rules) (*drif
 		result.Note = "too few complete rows to compare the columns together"
 		return result, nil
 	}
-	q := min(1, slices.Min(evidence)*float64(len(evidence))) // Bonferroni
+	q := min(1, slices.Min(evidence)*float64(len(evidence)*max(1, r.looks))) // Bonferroni
 	result.Verdict = driftline.Verdict(r.levels.Decide(q, 1, drift.DetectableD(result.ReferenceRows, result.CurrentRows, r.levels.Alpha)))
 	return result, nil
 }

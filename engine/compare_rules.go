@@ -31,6 +31,7 @@ type rules struct {
 	tests        []driftline.ColumnTest // the caller's after the preset's
 	leftOut      []string               // columns that the preset leaves out
 	multivariate []string
+	looks        int // at growing data, of which this is one; 0: it is the only one
 }
 
 // newRules checks the options.
@@ -211,6 +212,33 @@ func (r *rules) chosen(column, kind string, of driftline.Type) *driftline.Column
 		}
 	}
 	return best
+}
+
+const (
+	// uniformLooks is from how many looks on a bound that holds at all times is tighter
+	// than one that counts them.
+	uniformLooks = 100
+
+	// uniformStart is how many values there must be at the first look.
+	uniformStart = 100
+)
+
+// anytime returns a column's p-values, of its values and of what is missing, as they count
+// at one of several looks at data that grow: the chance that one is ever at or below a level
+// is at most that level. How many looks there will be is known before the first, and decides
+// which bound is taken: p times their number, or for numbers and KS, if they are many, the
+// time-uniform one.
+func (r *rules) anytime(c *comparison) (values, missing float64) {
+	values, missing = float64(c.CombinedPValue), float64(c.MissingPValue)
+	if r.looks < 2 {
+		return values, missing
+	}
+	missing = min(1, missing*float64(r.looks))
+	if r.looks > uniformLooks && c.Test == "ks" {
+		growing := drift.Sequential{Start: uniformStart, FixedReference: true}
+		return growing.P(float64(c.Statistic), c.ReferenceRows, c.CurrentRows), missing
+	}
+	return min(1, values*float64(r.looks)), missing
 }
 
 // adjust corrects p-values for their number.

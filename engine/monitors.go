@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -49,6 +50,7 @@ type watch struct {
 	schedule *monitor.Schedule
 	next     monitor.Pane // the first that was not evaluated, due or not
 	attempts int          // of next
+	looked   atomic.Int64 // the newest early look at next
 }
 
 // monitorLoop evaluates panes as they become due, until the engine closes.
@@ -85,25 +87,33 @@ func (e *Engine) watchOf(m *driftline.Monitor, state *driftline.MonitorState) (*
 	return known, nil
 }
 
-// evaluateDue evaluates the panes of a monitor that are due, limit of them at most.
+// evaluateDue evaluates the panes of a monitor that are due, limit of them at most, and then
+// looks at the one that is open, if it is time for that.
 func (e *Engine) evaluateDue(ctx context.Context, m *driftline.Monitor, limit int) ([]driftline.MonitorPane, error) {
 	state, err := e.registry.MonitorState(m.Name)
 	if err != nil || m.Disabled || state.Paused {
 		return nil, err
 	}
 	w, err := e.watchOf(m, &state)
-	if err != nil || w.next.Due.After(e.now()) || w.schedule.Over(w.next) {
+	if err != nil || !e.isDue(w, &state) {
 		return nil, err
 	}
 	defer e.watches.turns.lock(string(m.Name))()
 	if state, err = e.registry.MonitorState(m.Name); err != nil {
 		return nil, err
 	}
+	var done []driftline.MonitorPane
+	if e.isDecidedClosed(w, &state) {
+		closed, err := e.closeDecided(ctx, w, &state)
+		if err != nil || closed == nil {
+			return nil, err
+		}
+		done = append(done, *closed)
+	}
 	up := e.watches.opened
 	if state.Resumed.After(up) {
 		up = state.Resumed
 	}
-	var done []driftline.MonitorPane
 	for _, pane := range w.schedule.Due(state.Through, up, e.now(), limit) {
 		w, err := e.watchOf(m, &state)
 		if err != nil {
@@ -118,14 +128,54 @@ func (e *Engine) evaluateDue(ctx context.Context, m *driftline.Monitor, limit in
 		}
 		done, state = append(done, *evaluated), after
 	}
-	return done, nil
+	early, err := e.lookEarly(ctx, m, state)
+	if early != nil {
+		done = append(done, *early)
+	}
+	return done, err
 }
 
-// evaluate compares one pane that is due and records what it came to, with everything
-// that follows from it, in one transaction. It is nil if the monitor changed meanwhile:
-// then nothing was recorded.
+// isDue reports whether there is anything to do for a monitor now.
+func (e *Engine) isDue(w *watch, state *driftline.MonitorState) bool {
+	closed := !w.next.Due.After(e.now()) && !w.schedule.Over(w.next)
+	return closed || e.isDecidedClosed(w, state) || int64(w.schedule.Look(w.next, e.now()).Number) > w.looked.Load()
+}
+
+// isDecidedClosed reports whether a pane that was decided early has closed.
+func (e *Engine) isDecidedClosed(w *watch, state *driftline.MonitorState) bool {
+	return !state.Decided.IsZero() && !e.now().Before(state.Decided.Add(time.Duration(w.of.Grace)))
+}
+
+// lookEarly looks at the pane that is open. Drift that is certain by now decides it; what
+// else it finds leaves no trace.
+func (e *Engine) lookEarly(ctx context.Context, m *driftline.Monitor, state driftline.MonitorState) (*driftline.MonitorPane, error) {
+	w, err := e.watchOf(m, &state)
+	if err != nil {
+		return nil, err
+	}
+	look := w.schedule.Look(w.next, e.now())
+	if int64(look.Number) <= w.looked.Load() {
+		return nil, nil
+	}
+	found, err := e.comparePane(ctx, w, w.next, look)
+	if err != nil && ctx.Err() != nil {
+		return nil, ctx.Err()
+	}
+	w.looked.Store(int64(look.Number))
+	if err != nil {
+		e.log.Warn("an open pane could not be looked at; it is when it closes", "monitor", m.Name, "pane", w.next.Start, "error", err)
+		return nil, nil
+	}
+	if found.pane.Outcome != driftline.PaneDrift {
+		return nil, nil
+	}
+	pane, _, err := e.record(w, found, state)
+	return pane, err
+}
+
+// evaluate compares one pane that is due and records what it came to.
 func (e *Engine) evaluate(ctx context.Context, w *watch, pane monitor.Pane, before driftline.MonitorState) (*driftline.MonitorPane, driftline.MonitorState, error) {
-	found, err := e.comparePane(ctx, w, pane)
+	found, err := e.comparePane(ctx, w, pane, monitor.Look{})
 	if err != nil {
 		if ctx.Err() != nil {
 			return nil, before, ctx.Err()
@@ -134,10 +184,22 @@ func (e *Engine) evaluate(ctx context.Context, w *watch, pane monitor.Pane, befo
 			w.attempts++
 			return nil, before, err
 		}
-		e.log.Error("a pane could not be compared", "monitor", w.of.Name, "pane", pane.Start, "error", err)
-		found = &comparedPane{pane: newPane(w.of, pane)}
-		found.pane.Outcome, found.pane.Error = driftline.PaneFailed, shownError(err)
+		found = e.failedPane(w.of, pane, err)
 	}
+	return e.record(w, found, before)
+}
+
+// failedPane is what is recorded of a pane that could not be compared.
+func (e *Engine) failedPane(m *driftline.Monitor, pane monitor.Pane, err error) *comparedPane {
+	e.log.Error("a pane could not be compared", "monitor", m.Name, "pane", pane.Start, "error", err)
+	found := &comparedPane{pane: newPane(m, pane)}
+	found.pane.Outcome, found.pane.Error = driftline.PaneFailed, shownError(err)
+	return found
+}
+
+// record writes down what a pane came to, with everything that follows from it, in one
+// transaction. The pane is nil if the monitor changed meanwhile: then nothing was recorded.
+func (e *Engine) record(w *watch, found *comparedPane, before driftline.MonitorState) (*driftline.MonitorPane, driftline.MonitorState, error) {
 	if err := e.reached(stepPaneCompared); err != nil {
 		return nil, before, err
 	}
@@ -163,6 +225,9 @@ func (e *Engine) evaluate(ctx context.Context, w *watch, pane monitor.Pane, befo
 		open = &alert
 	}
 	decision := monitor.Decide(w.of, before, open, &found.pane, tx.Time())
+	if !found.pane.Early.IsZero() {
+		decision.State.Decided = found.pane.End
+	}
 	found.pane.Phase = decision.State.Phase
 	if decision.Alert != nil {
 		found.pane.Alert = decision.Alert.ID
@@ -333,20 +398,58 @@ func (e *Engine) evaluateAgain(ctx context.Context, m *driftline.Monitor, t time
 	if err != nil {
 		return nil, err
 	}
-	found, err := e.comparePane(ctx, w, monitor.Pane{Start: first.Start, End: first.End, Due: first.Due})
+	found, err := e.comparePane(ctx, w, monitor.Pane{Start: first.Start, End: first.End, Due: first.Due}, monitor.Look{})
 	if err != nil {
 		return nil, err
 	}
+	pane, err := e.recordAgain(found, nil)
+	if err != nil {
+		return nil, err
+	}
+	return []driftline.MonitorPane{*pane}, nil
+}
+
+// closeDecided evaluates a pane again that was decided early and has closed, with all of
+// its rows. No alert changes. It is nil if somebody else did it meanwhile.
+func (e *Engine) closeDecided(ctx context.Context, w *watch, state *driftline.MonitorState) (*driftline.MonitorPane, error) {
+	first, err := e.closedPane(w.of.Name, state.Decided.Add(-time.Microsecond))
+	if err != nil {
+		return nil, err
+	}
+	pane := monitor.Pane{Start: first.Start, End: first.End, Due: first.Due}
+	found, err := e.comparePane(ctx, w, pane, monitor.Look{})
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil, ctx.Err()
+		}
+		found = e.failedPane(w.of, pane, err)
+	}
+	return e.recordAgain(found, state)
+}
+
+// recordAgain writes a further evaluation of a pane down, beside the first. decided is the
+// state of a monitor whose pane that was decided early is closed by it, or nil; then the pane
+// is nil if it was closed before.
+func (e *Engine) recordAgain(found *comparedPane, decided *driftline.MonitorState) (*driftline.MonitorPane, error) {
 	e.results.recording.Lock()
 	defer e.results.recording.Unlock()
 	tx := e.registry.Begin()
 	defer tx.Discard()
+	if decided != nil {
+		now, err := tx.MonitorState(found.pane.Monitor)
+		if err != nil || !now.Decided.Equal(decided.Decided) {
+			return nil, err
+		}
+		now.Decided = time.Time{}
+		*decided = now
+	}
+	var err error
 	found.pane.Evaluated = e.now().UTC().Truncate(time.Microsecond)
-	if found.pane.Evaluation, err = e.evaluations(m.Name, first.End); err != nil {
+	if found.pane.Evaluation, err = e.evaluations(found.pane.Monitor, found.pane.End); err != nil {
 		return nil, err
 	}
 	found.pane.Evaluation++
-	line, err := tx.AddEvaluation(found.pane, nil, found.inputs)
+	line, err := tx.AddEvaluation(found.pane, decided, found.inputs)
 	if err != nil {
 		return nil, err
 	}
@@ -358,7 +461,7 @@ func (e *Engine) evaluateAgain(ctx context.Context, m *driftline.Monitor, t time
 		return nil, err
 	}
 	e.results.add(found)
-	return []driftline.MonitorPane{found.pane}, nil
+	return &found.pane, nil
 }
 
 // PauseMonitor keeps panes from being evaluated until the monitor is resumed.

@@ -138,6 +138,49 @@ func TestPanesAreEvaluatedWhenTheyClose(t *testing.T) {
 	}
 }
 
+// TestAnOpenPaneIsLookedAtEarly: drift that is certain raises its alert before the pane
+// closes. When it does, its other rows are compared too, once, and no alert changes.
+func TestAnOpenPaneIsLookedAtEarly(t *testing.T) {
+	env, _ := newWatched(t)
+	env.Clock.Set(watchedDay.Add(2 * time.Hour))
+	m := watchHourly()
+	m.Early = driftline.Duration(5 * time.Minute)
+	env.Apply(driftline.Definitions{Monitors: []driftline.Monitor{m}})
+	at := func(hour, minute int) time.Time {
+		return watchedDay.Add(time.Duration(hour)*time.Hour + time.Duration(minute)*time.Minute)
+	}
+	if got := run(t, env, at(3, 19)); got != "2:same/1" {
+		t.Fatalf("before the first look at an hour that does not drift, and after it: %s", got)
+	}
+	if got := run(t, env, at(4, 14)); got != "2:same/1 3:same/1" {
+		t.Fatalf("before the first look: %s", got)
+	}
+	if got := run(t, env, at(4, 21)); got != "2:same/1 3:same/1 4:drift/1" {
+		t.Fatalf("after two looks: %s", got)
+	}
+	panes, err := env.Engine.MonitorPanes(context.Background(), "hourly", time.Time{}, 1, false)
+	if err != nil || !panes[0].Early.Equal(at(4, 10)) || panes[0].Rows != 400 {
+		t.Errorf("%+v, %v", panes, err)
+	}
+	alerts, err := env.Engine.Alerts("hourly", driftline.AlertFiring)
+	if err != nil || len(alerts) != 1 || !alerts[0].To.Equal(at(5, 0)) {
+		t.Fatalf("%+v, %v", alerts, err)
+	}
+	env.Reopen()
+	if got := run(t, env, at(5, 9)); got != "2:same/1 3:same/1 4:drift/1" {
+		t.Errorf("before it closes: %s", got)
+	}
+	if got := run(t, env, at(5, 10)); got != "2:same/1 3:same/1 4:drift/2 4:drift/1" {
+		t.Errorf("when it closes: %s", got)
+	}
+	if got := run(t, env, at(6, 11)); got != "2:same/1 3:same/1 4:drift/2 4:drift/1 5:same/1" {
+		t.Errorf("afterwards: %s", got)
+	}
+	if alerts, err = env.Engine.Alerts("hourly", ""); err != nil || len(alerts) != 1 || alerts[0].State != driftline.AlertResolved || alerts[0].Panes != 1 {
+		t.Errorf("%+v, %v", alerts, err)
+	}
+}
+
 // delivered waits until the file has so many notices.
 func delivered(t *testing.T, env *testenv.Env, file string, want int) []driftline.Notice {
 	t.Helper()

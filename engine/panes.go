@@ -49,14 +49,18 @@ type paneReader struct {
 	against []window // empty: all rows of the reference's dataset
 	about   string   // what against is, for people
 	keys    bool     // read a view's join keys too, and not its features alone
+	looks   int      // early ones at the pane, of which this is one; 0: it has closed
 	inputs  []driftline.Ref
 }
 
 // comparePane compares the rows of a pane with its reference, all together and segment by
-// segment.
-func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane) (*comparedPane, error) {
+// segment; at an early look those that there are so far.
+func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane, early monitor.Look) (*comparedPane, error) {
 	m := w.of
-	r := &paneReader{engine: e, m: m, current: []window{{p.Start, p.End}}}
+	r := &paneReader{engine: e, m: m, current: []window{{p.Start, p.End}}, looks: early.Of}
+	if early.Number > 0 {
+		r.current[0].to = early.Until
+	}
 	r.setReference(w.schedule.Zone(), p)
 	opts := m.Tests
 	preset, err := e.withPreset(&opts)
@@ -74,7 +78,7 @@ func (e *Engine) comparePane(ctx context.Context, w *watch, p monitor.Pane) (*co
 	asks.Tests.Multivariate = rules.multivariate // those of a preset too
 	opts.Alpha = w.schedule.Level(&asks, rules.levels.Alpha, p)
 	found := &comparedPane{pane: newPane(m, p)}
-	found.pane.Reference = r.about
+	found.pane.Reference, found.pane.Early = r.about, early.Until
 	whole, err := r.compareAll(ctx, opts, p)
 	if err != nil {
 		return nil, err
@@ -107,6 +111,9 @@ func (r *paneReader) setReference(zone *time.Location, p monitor.Pane) {
 		r.against = []window{{of.From, of.To}}
 	case of.SameWeekday > 0:
 		start, end := p.Start.In(zone), p.End.In(zone)
+		if r.looks > 0 {
+			end = r.current[0].to.In(zone) // an hour of the morning with those of the mornings before
+		}
 		for weeks := 1; weeks <= of.SameWeekday; weeks++ {
 			r.against = append(r.against, window{start.AddDate(0, 0, -7*weeks), end.AddDate(0, 0, -7*weeks)})
 		}
@@ -129,11 +136,14 @@ func (r *paneReader) compareAll(ctx context.Context, opts driftline.DriftOptions
 	if err != nil {
 		return nil, err
 	}
+	if r.looks > 0 {
+		return r.compare(ctx, reference, current, opts, "") // its profile would be of a part
+	}
 	return r.compareKeeping(ctx, reference, current, opts, p)
 }
 
 func (r *paneReader) compare(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions, segment string) (*driftline.DriftReport, error) {
-	report, err := Compare(ctx, reference, current, opts)
+	report, err := compareLooking(ctx, reference, current, opts, r.looks)
 	if err != nil {
 		return nil, err
 	}
@@ -274,7 +284,11 @@ func (r *paneReader) compareSegments(ctx context.Context, segment driftline.Segm
 		return nil, inSegment(segment, err)
 	}
 	values := now.largest(mostSegmentValues)
-	opts.Alpha = monitor.SegmentLevel(opts.Alpha, len(values))
+	shared := len(values)
+	if r.looks > 0 {
+		shared = max(shared, len(then.largest(mostSegmentValues))) // as many at each look
+	}
+	opts.Alpha = monitor.SegmentLevel(opts.Alpha, shared)
 	opts.Exclude = append(slices.Clone(opts.Exclude), segmentColumn)
 	var reports []driftline.SegmentReport
 	for _, value := range values {
@@ -366,9 +380,7 @@ func (c *comparedPane) conclude() {
 					p.Outcome = driftline.PaneSame
 				}
 			case driftline.Drift:
-				p.Columns = append(p.Columns, driftline.DriftColumn{
-					Segment: one.Segment, Column: column.Column, Test: column.Test, Effect: column.Effect, QValue: column.QValue,
-				})
+				p.Columns = append(p.Columns, driftedColumn(one.Segment, column))
 			}
 		}
 		if one.Report.Drift {
@@ -379,6 +391,14 @@ func (c *comparedPane) conclude() {
 		return cmp.Or(cmp.Compare(magnitude(b.Effect), magnitude(a.Effect)), cmp.Compare(a.Segment, b.Segment), cmp.Compare(a.Column, b.Column))
 	})
 	p.Columns = slices.Clone(p.Columns[:min(shownColumns, len(p.Columns))])
+}
+
+// driftedColumn names what drifted most in a column: its values, or what is missing.
+func driftedColumn(segment string, c driftline.ColumnDrift) driftline.DriftColumn {
+	if c.DecidedBy == missing {
+		return driftline.DriftColumn{Segment: segment, Column: c.Column, Test: missing, Effect: driftline.Number(math.Abs(float64(c.MissingEffect))), QValue: c.MissingQValue}
+	}
+	return driftline.DriftColumn{Segment: segment, Column: c.Column, Test: c.Test, Effect: c.Effect, QValue: c.QValue}
 }
 
 // magnitude is an effect for sorting: one that is not known comes last.

@@ -16,7 +16,7 @@ import (
 // may overlap, and may have one reference. It is never more than alpha.
 //
 // What is asked of a pane beside all of its rows shares its level evenly (Bonferroni):
-// each segment, and the tests of all columns together. A segment's values share what the
+// each segment, the tests of all columns together, and all early looks at it. A segment's values share what the
 // segment has; see [SegmentLevel].
 func (s *Schedule) Level(m *driftline.Monitor, alpha float64, pane Pane) float64 {
 	level := alpha
@@ -26,6 +26,9 @@ func (s *Schedule) Level(m *driftline.Monitor, alpha float64, pane Pane) float64
 	}
 	level /= float64(1 + len(m.Segments))
 	if len(m.Tests.Multivariate) > 0 {
+		level /= 2
+	}
+	if m.Early > 0 {
 		level /= 2
 	}
 	return level

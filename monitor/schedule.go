@@ -14,6 +14,7 @@ type Pane struct{ Start, End, Due time.Time }
 type Schedule struct {
 	window  driftline.Span
 	grace   time.Duration
+	early   time.Duration // 0: no early looks
 	zone    *time.Location
 	cron    *calendar.Cron // nil: panes follow one another
 	catchUp driftline.CatchUp
@@ -27,7 +28,7 @@ const mostBackfill = 100_000
 
 // NewSchedule compiles the schedule of a monitor. Its errors are Invalid and name the field.
 func NewSchedule(m *driftline.Monitor) (*Schedule, error) {
-	s := &Schedule{window: m.Window, grace: time.Duration(m.Grace), catchUp: m.Schedule.CatchUp, start: m.Start, end: m.End, created: m.Created}
+	s := &Schedule{window: m.Window, grace: time.Duration(m.Grace), early: time.Duration(m.Early), catchUp: m.Schedule.CatchUp, start: m.Start, end: m.End, created: m.Created}
 	if m.Window.IsZero() {
 		return nil, driftline.Errorf(driftline.Invalid, "window is missing").WithHint("say how long a pane is: window: 1d")
 	}
@@ -51,6 +52,9 @@ func NewSchedule(m *driftline.Monitor) (*Schedule, error) {
 		if s.cron, err = calendar.ParseCron("schedule.cron", "schedule.time_zone", m.Schedule.Cron); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.checkEarly(m); err != nil {
+		return nil, err
 	}
 	return s, s.checkBackfill()
 }

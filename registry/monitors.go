@@ -256,6 +256,7 @@ func monitorDifferences(old, now *driftline.Monitor) driftline.Change {
 	d.text("window", old.Window.String(), now.Window.String())
 	d.text("grace", old.Grace.String(), now.Grace.String())
 	d.value("schedule", old.Schedule, now.Schedule)
+	d.text("early", old.Early.String(), now.Early.String())
 	d.text("start", timeText(old.Start), timeText(now.Start))
 	d.text("end", timeText(old.End), timeText(now.End))
 	d.value("segments", old.Segments, now.Segments)

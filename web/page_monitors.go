@@ -496,11 +496,16 @@ func columnURL(p *driftline.MonitorPane, segment, column string) string {
 }
 
 func newPaneColumn(segment string, c driftline.ColumnDrift, alpha float64) paneColumn {
-	column := paneColumn{ColumnDrift: c, Segment: segment, Q: report.Probability(c.QValue), What: c.Note, Bar: drawInterval(c)}
+	what := c.Note
 	if c.Verdict == driftline.Drift {
-		column.What = report.Finding(c, alpha)
+		what = report.Finding(c, alpha)
 	}
-	return column
+	if c.DecidedBy == "missing" { // which is what the figures are of
+		nan := driftline.Number(math.NaN())
+		c.Test, c.Effect, c.QValue = c.DecidedBy, driftline.Number(math.Abs(float64(c.MissingEffect))), c.MissingQValue
+		c.EffectLow, c.EffectHigh, c.Statistic = nan, nan, nan
+	}
+	return paneColumn{ColumnDrift: c, Segment: segment, Q: report.Probability(c.QValue), What: what, Bar: drawInterval(c)}
 }
 
 // columnTable is a table of columns, which may be of several segments.

@@ -213,7 +213,11 @@ func printPanes(w io.Writer, panes []driftline.MonitorPane) error {
 		if len(p.Columns) > 0 {
 			most = printable(p.Columns[0].Column) + " " + figure(p.Columns[0].Effect)
 		}
-		t.add(stamp(p.Start), stamp(p.End), fmt.Sprint(p.Evaluation), string(p.Outcome), fmt.Sprintf("%d/%d", p.Drifted, p.Compared), fmt.Sprint(p.Rows), late, most)
+		outcome := string(p.Outcome)
+		if !p.Early.IsZero() {
+			outcome += ", early"
+		}
+		t.add(stamp(p.Start), stamp(p.End), fmt.Sprint(p.Evaluation), outcome, fmt.Sprintf("%d/%d", p.Drifted, p.Compared), fmt.Sprint(p.Rows), late, most)
 	}
 	return t.print(w)
 }

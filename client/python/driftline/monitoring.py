@@ -39,6 +39,7 @@ class Monitor:
         window: How long a pane is: ``"1h"``, ``"1d"``, ``"1w"`` or ``"1mo"``.
         time_column: The column that says to which pane a row belongs; a view has one.
         grace: How long a pane waits for rows that come late.
+        early: How often a pane that has not closed is looked at; None for never.
         cron: When panes are evaluated; None for when they close.
         time_zone: Of days, months and cron; an IANA name.
         catch_up: ``all``, ``latest`` or ``none`` of the panes that were missed.
@@ -66,6 +67,7 @@ class Monitor:
     window: str
     time_column: str = ""
     grace: timedelta | str | None = None
+    early: timedelta | str | None = None
     cron: str = ""
     time_zone: str = ""
     catch_up: str = ""
@@ -98,6 +100,7 @@ class Monitor:
             "reference": _reference(self.reference),
             "window": self.window,
             "grace": _duration(self.grace),
+            "early": _duration(self.early),
             "schedule": _filled(
                 {"cron": self.cron, "time_zone": self.time_zone, "catch_up": self.catch_up}
             ),
@@ -145,6 +148,7 @@ class Monitor:
             # The server fills in that of a view.
             time_column="" if view else source.get("time_column", ""),
             grace=parse_duration(body["grace"]) if body.get("grace") else None,
+            early=parse_duration(body["early"]) if body.get("early") else None,
             cron=schedule.get("cron", ""),
             time_zone=schedule.get("time_zone", ""),
             catch_up=schedule.get("catch_up", ""),

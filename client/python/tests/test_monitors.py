@@ -212,6 +212,7 @@ def _lines_of(path: Path, alert: str, count: int) -> list[dict]:
         ({"reference": {"moving": "7d", "same_weekday": 2}}, "reference"),
         ({"cron": "every day"}, "every day"),
         ({"end": FIRST}, "end"),
+        ({"early": "1d"}, "early"),
         ({"slices": {"conditions": 9}}, "conditions"),
         ({"budget": (1, "30d"), "tests": {"preset": "evidently"}}, "budget"),
     ],
