@@ -15,22 +15,23 @@ type jointDraw struct {
 	columns, rows int
 	before, now   float64 // their correlation
 	ours          string  // classifier or mmd
+	times         int     // that it is drawn
 }
 
 // jointNull are tables that do not change, jointChanges those whose columns change only by how they
 // hang together.
 var (
 	jointNull = []jointDraw{
-		{"4 columns", 4, 500, 0.3, 0.3, "classifier"},
-		{"4 columns", 4, 20_000, 0.3, 0.3, "classifier"},
-		{"10 columns", 10, 5000, 0.3, 0.3, "classifier"},
-		{"4 columns", 4, 500, 0.3, 0.3, "mmd"},
+		{"4 columns", 4, 500, 0.3, 0.3, "classifier", 10_000},
+		{"4 columns", 4, 20_000, 0.3, 0.3, "classifier", 1000},
+		{"10 columns", 10, 5000, 0.3, 0.3, "classifier", 1000},
+		{"4 columns", 4, 500, 0.3, 0.3, "mmd", 500},
 	}
 	jointChanges = []jointDraw{
-		{"correlation 0 to 0.2, 4 columns", 4, 20_000, 0, 0.2, "classifier"},
-		{"correlation 0.5 to 0.6, 4 columns", 4, 20_000, 0.5, 0.6, "classifier"},
-		{"correlation 0 to 0.2, 10 columns", 10, 20_000, 0, 0.2, "classifier"},
-		{"correlation 0 to 0.8, 4 columns", 4, 5000, 0, 0.8, "mmd"},
+		{"correlation 0 to 0.2, 4 columns", 4, 20_000, 0, 0.2, "classifier", 200},
+		{"correlation 0.5 to 0.6, 4 columns", 4, 20_000, 0.5, 0.6, "classifier", 200},
+		{"correlation 0 to 0.2, 10 columns", 10, 20_000, 0, 0.2, "classifier", 200},
+		{"correlation 0 to 0.8, 4 columns", 4, 5000, 0, 0.8, "mmd", 100},
 	}
 )
 
@@ -38,11 +39,8 @@ var (
 // one column at a time. With a rate of false alarms, ours must not be above the band of it;
 // without, they are of drift, and ours must be 95 % at least.
 func (b *bench) jointRates(ctx context.Context, draws []jointDraw, rate float64) error {
-	replications := pick(b, 10, 200)
-	if rate > 0 {
-		replications = pick(b, 20, 1000)
-	}
 	for _, d := range draws {
+		replications := pick(b, 20, d.times)
 		if b.quick {
 			d.rows = min(d.rows, 2000)
 		}
