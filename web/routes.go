@@ -235,6 +235,11 @@ func (one *route) bound(w http.ResponseWriter, r *http.Request) {
 
 // ServeHTTP answers what no route does with 404 or 405, and Allow.
 func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if climbs(r.URL.Path) {
+		rt.fail(w, r, driftline.Errorf(driftline.Invalid, "the address has an empty, \".\" or \"..\" segment").
+			WithHint("write it without; nothing is redirected, because it would then mean something else"))
+		return
+	}
 	handler, pattern := rt.mux.Handler(r)
 	if pattern != "" {
 		rt.mux.ServeHTTP(w, r)
@@ -264,6 +269,17 @@ func (rt *router) fail(w http.ResponseWriter, r *http.Request, err error) {
 func wantsPage(r *http.Request) bool {
 	return (r.Method == http.MethodGet || r.Method == http.MethodPost) && !strings.HasPrefix(r.URL.Path, "/api/") && !mlflow.Owns(r.URL.Path) &&
 		strings.Contains(r.Header.Get("Accept"), "text/html")
+}
+
+// climbs reports whether a path has a segment that stands for another folder, or an empty
+// one but at its end. The mux would answer with a redirect to the path that is left.
+func climbs(path string) bool {
+	for segment := range strings.SplitSeq(strings.TrimSuffix(strings.TrimPrefix(path, "/"), "/"), "/") {
+		if segment == "." || segment == ".." || segment == "" && path != "/" {
+			return true
+		}
+	}
+	return path == "" || path[0] != '/'
 }
 
 // headerOnly keeps the headers of an answer and drops the rest.
