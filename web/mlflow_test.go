@@ -78,7 +78,7 @@ func TestMLflowEveryEndpointRefusesInItsShape(t *testing.T) {
 
 func TestMLflowAnswersForWhatIsNotThere(t *testing.T) {
 	s := newSite(t)
-	for _, target := range []string{"/api/2.0/mlflow/nothing", "/ajax-api/2.0/mlflow/nothing", "/ajax-api/3.0/mlflow/traces/search", "/api/2.0/mlflow/../nothing"} {
+	for _, target := range []string{"/api/2.0/mlflow/nothing", "/ajax-api/2.0/mlflow/nothing", "/ajax-api/3.0/mlflow/traces/search", "/api/2.0/mlflow/nothing/"} {
 		w := s.ask("POST", target, `{}`, "Accept: text/html")
 		checkMLflowFailure(t, target, w)
 		if !strings.Contains(w.Body.String(), "ENDPOINT_NOT_FOUND") && w.Code != 405 {
