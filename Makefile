@@ -154,4 +154,4 @@ bench: build venv
 
 .PHONY: clean
 clean:
-	rm -rf bin build $(VENV) .venv-peers .venv-whylogs .venv-feast .venv-feast-063 .venv-drift-peers
+	rm -rf bin build $(VENV) .venv-peers .venv-whylogs .venv-feast .venv-feast-063 .venv-mlflow .venv-mlflow-2 .venv-drift-peers

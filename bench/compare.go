@@ -22,6 +22,7 @@ type bench struct {
 	rows    []row
 	binary  string  // built by the first startServer, unless it is given
 	server  *server // that parts share; see shared
+	started int     // servers of peers, for the names of their folders
 }
 
 // pick returns quick if the run is quick, else full.

@@ -23,6 +23,7 @@ var suites = []suite{
 	{"ingest", ingestParts},
 	{"flight", flightParts},
 	{"sql", sqlParts},
+	{"tracking", trackingParts},
 	{"drift", driftParts},
 	{"drift-null", driftNullParts},
 	{"drift-power", driftPowerParts},

@@ -25,6 +25,9 @@ func newGraph() *graph { return &graph{number: map[driftline.Ref]int32{}} }
 // add adds the line's edges. A definition that is applied again replaces its
 // edges: it is what it says now.
 func (g *graph) add(line *Line) {
+	if len(line.Inputs) == 0 && isMany(line.Ref.Kind) {
+		return // there may be hundreds of thousands that nothing is known of
+	}
 	from := g.node(line.Ref)
 	if line.Kind == ModelRenamed {
 		g.rename(line)
@@ -56,6 +59,11 @@ func (g *graph) rename(line *Line) {
 			g.number[ref] = int32(n)
 		}
 	}
+}
+
+// isMany reports whether things of a kind are nodes only once they have an edge.
+func isMany(kind driftline.RefKind) bool {
+	return kind == driftline.KindRun || kind == driftline.KindExperiment
 }
 
 // shorter returns the shorter of the two lists that an edge would be in, and what to look for there.
@@ -220,7 +228,7 @@ func (r *Registry) lineageRoot(ref driftline.Ref) (driftline.Ref, error) {
 	if err != nil {
 		return driftline.Ref{}, err
 	}
-	if _, ok := r.graph.number[root]; !ok {
+	if _, ok := r.graph.number[root]; !ok && !isMany(root.Kind) {
 		return driftline.Ref{}, driftline.Errorf(driftline.NotFound, "%s is not in the ledger", root).WithRef(root).
 			WithHint("see driftline models, driftline runs or driftline dataset for what is")
 	}
@@ -481,8 +489,8 @@ func (s *state) runFacts(id driftline.RunID) map[string]string {
 	}
 	facts := map[string]string{
 		"created":    instant(run.startedAt()),
-		"experiment": string(s.experiments[run.experiment].name),
-		"status":     string(run.status),
+		"experiment": string(s.experiments[run.experiment.Value()].name),
+		"status":     string(run.status.Value()),
 	}
 	if run.name != "" {
 		facts["name"] = clip(run.name)

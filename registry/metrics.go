@@ -95,7 +95,7 @@ func takePlace(metric string, stored []byte) (place, error) {
 // stagedPoints are points that a batch holds, with the greatest of each metric.
 type stagedPoints struct {
 	run    driftline.RunID
-	last   runMetrics
+	last   []point        // by key
 	models []ModelMetric // the points that are about logged models
 }
 
@@ -336,9 +336,9 @@ func (r *Registry) checkMetric(id driftline.RunID, metric string) error {
 		}
 	}
 	texts := r.keys.all()
-	known := make([]string, len(metrics))
-	for i, m := range metrics {
-		known[i] = texts[m.key]
+	var known []string
+	for m := range metrics.all() {
+		known = append(known, texts[m.key])
 	}
 	return named("run", id, unknown("metric", metric, known, "log a point of it first").WithRef(driftline.RunRef(id)))
 }
@@ -346,44 +346,108 @@ func (r *Registry) checkMetric(id driftline.RunID, metric string) error {
 // runMetrics are the greatest point of each metric of a run, by the metric's number. It is
 // no fold of the ledger, but of the points: the order in which they come is no matter.
 // One is never changed, only replaced.
-type runMetrics []point
-
-func (m runMetrics) search(key uint32) (int, bool) {
-	return slices.BinarySearchFunc(m, key, func(p point, key uint32) int { return cmp.Compare(p.key, key) })
+type runMetrics struct {
+	// packed has a few: for each its key's number, the step, the time's difference from
+	// the one before, and the value.
+	packed string
+	many   []point // or a list of all
 }
 
-func (m runMetrics) get(key uint32) (place, bool) {
-	i, ok := m.search(key)
-	if !ok {
-		return place{}, false
+// fewMetrics is how many are packed: looking for one among more would take long.
+const fewMetrics = 32
+
+func makeRunMetrics(points []point) runMetrics {
+	if len(points) > fewMetrics {
+		return runMetrics{many: slices.Clip(points)}
 	}
-	return m[i].place, true
+	packed, at := make([]byte, 0, 16*len(points)), int64(0)
+	for _, p := range points {
+		packed = binary.AppendUvarint(packed, uint64(p.key))
+		packed = binary.AppendVarint(packed, p.step)
+		packed = binary.AppendVarint(packed, p.time-at)
+		packed = binary.BigEndian.AppendUint64(packed, p.value)
+		at = p.time
+	}
+	return runMetrics{packed: string(packed)}
 }
 
-// with returns m and others, which is sorted too: the greater point of each metric.
-func (m runMetrics) with(others runMetrics) runMetrics {
-	out := make(runMetrics, 0, len(m)+len(others))
-	for len(m) > 0 && len(others) > 0 {
-		switch {
-		case m[0].key < others[0].key:
-			out, m = append(out, m[0]), m[1:]
-		case m[0].key > others[0].key:
-			out, others = append(out, others[0]), others[1:]
-		default:
-			greater := m[0]
-			if others[0].compare(greater.place) > 0 {
-				greater = others[0]
+// all yields the points by key.
+func (m runMetrics) all() iter.Seq[point] {
+	return func(yield func(point) bool) {
+		for _, p := range m.many {
+			if !yield(p) {
+				return
 			}
-			out, m, others = append(out, greater), m[1:], others[1:]
+		}
+		at := int64(0)
+		for rest := pairs(m.packed); len(rest) > 0; {
+			var p point
+			p, rest = takePoint(rest, at)
+			if at = p.time; !yield(p) {
+				return
+			}
 		}
 	}
-	return slices.Clip(append(append(out, m...), others...))
+}
+
+// takePoint reads the next packed point; at is the time of the one before.
+func takePoint(from pairs, at int64) (point, pairs) {
+	key, from := takeUvarint(from)
+	step, from := takeUvarint(from)
+	after, from := takeUvarint(from)
+	value := uint64(0)
+	for i := range 8 {
+		value = value<<8 | uint64(from[i])
+	}
+	return point{uint32(key), place{step: unzigzag(step), time: at + unzigzag(after), value: value}}, from[8:]
+}
+
+// unzigzag is the second half of binary.Varint.
+func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
+
+// get returns the point of a metric.
+func (m runMetrics) get(key uint32) (place, bool) {
+	i, ok := slices.BinarySearchFunc(m.many, key, func(p point, key uint32) int { return cmp.Compare(p.key, key) })
+	if ok {
+		return m.many[i].place, true
+	}
+	at := int64(0)
+	for rest := pairs(m.packed); len(rest) > 0; {
+		var p point
+		p, rest = takePoint(rest, at)
+		if p.key >= key {
+			return p.place, p.key == key
+		}
+		at = p.time
+	}
+	return place{}, false
+}
+
+// with returns m and others, which are sorted too: the greater point of each metric.
+func (m runMetrics) with(others []point) runMetrics {
+	if m.packed == "" && m.many == nil {
+		return makeRunMetrics(others)
+	}
+	out := make([]point, 0, len(m.many)+fewMetrics+len(others))
+	for p := range m.all() {
+		for len(others) > 0 && others[0].key < p.key {
+			out, others = append(out, others[0]), others[1:]
+		}
+		if len(others) > 0 && others[0].key == p.key {
+			if others[0].compare(p.place) > 0 {
+				p = others[0]
+			}
+			others = others[1:]
+		}
+		out = append(out, p)
+	}
+	return makeRunMetrics(append(out, others...))
 }
 
 // lastOf returns the greatest points of a run. The caller holds published.
 func (r *Registry) lastOf(run *run) runMetrics {
 	if int(run.number) >= len(r.metrics) {
-		return nil
+		return runMetrics{}
 	}
 	return r.metrics[run.number]
 }
@@ -399,9 +463,9 @@ func (r *Registry) showPoints(staged stagedPoints) {
 	}
 }
 
-func (r *Registry) setLast(number uint32, points runMetrics) {
+func (r *Registry) setLast(number uint32, points []point) {
 	for int(number) >= len(r.metrics) {
-		r.metrics = append(r.metrics, nil)
+		r.metrics = append(r.metrics, runMetrics{})
 	}
 	r.metrics[number] = r.metrics[number].with(points)
 }
@@ -409,7 +473,7 @@ func (r *Registry) setLast(number uint32, points runMetrics) {
 // loadPoints reads the table of greatest points, run by run.
 func (r *Registry) loadPoints() error {
 	var number uint32
-	var last runMetrics
+	var last []point
 	prefix := []byte{kv.MetricPoints, lastPoint}
 	for pair, err := range r.db.ScanPrefix(prefix) {
 		if err != nil {
@@ -425,7 +489,7 @@ func (r *Registry) loadPoints() error {
 		}
 		if of != number {
 			r.setSorted(number, last)
-			number, last = of, nil
+			number, last = of, last[:0]
 		}
 		last = append(last, p)
 	}
@@ -433,7 +497,7 @@ func (r *Registry) loadPoints() error {
 	return nil
 }
 
-func (r *Registry) setSorted(number uint32, last runMetrics) {
+func (r *Registry) setSorted(number uint32, last []point) {
 	if len(last) == 0 {
 		return
 	}
@@ -454,24 +518,16 @@ func (r *Registry) readLast(key, value []byte) (driftline.RunID, point, error) {
 	return driftline.RunID(run), point{r.keys.number(metric), at}, err
 }
 
-// values returns the last values of metrics, or nil if there are none.
-func (k *keyTable) values(metrics runMetrics) map[string]driftline.Number {
-	if len(metrics) == 0 {
-		return nil
+// lastPoints returns the last points of metrics, by key, and their values.
+func (k *keyTable) lastPoints(metrics runMetrics) ([]driftline.Metric, map[string]driftline.Number) {
+	if metrics.packed == "" && metrics.many == nil {
+		return nil, nil
 	}
-	texts, values := k.all(), make(map[string]driftline.Number, len(metrics))
-	for _, m := range metrics {
+	texts, points, values := k.all(), []driftline.Metric{}, map[string]driftline.Number{}
+	for m := range metrics.all() {
+		points = append(points, m.metric(texts[m.key]))
 		values[texts[m.key]] = m.number()
 	}
-	return values
-}
-
-// lastPoints returns the last points of metrics, by key.
-func (k *keyTable) lastPoints(metrics runMetrics) []driftline.Metric {
-	texts, points := k.all(), make([]driftline.Metric, len(metrics))
-	for i, m := range metrics {
-		points[i] = m.metric(texts[m.key])
-	}
 	slices.SortFunc(points, func(a, b driftline.Metric) int { return cmp.Compare(a.Key, b.Key) })
-	return points
+	return points, values
 }

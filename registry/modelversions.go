@@ -268,7 +268,8 @@ func (s *state) addDataset(origin *driftline.ModelOrigin, ref driftline.Ref) {
 func (r *Registry) lastMetrics(run *run) map[string]driftline.Number {
 	r.published.RLock()
 	defer r.published.RUnlock()
-	return r.keys.values(r.lastOf(run))
+	_, values := r.keys.lastPoints(r.lastOf(run))
+	return values
 }
 
 func foldModel(s *state, line *Line) ([]effect, error) {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"time"
 	"unicode/utf8"
+	"unique"
 
 	"github.com/driftline/driftline"
 )
@@ -14,10 +15,10 @@ type run struct {
 	id         driftline.RunID
 	number     uint32 // in order of creation, over all experiments
 	deleted    bool   // itself; see state.isDeleted
-	experiment driftline.ExperimentID
+	experiment unique.Handle[driftline.ExperimentID]
+	user       unique.Handle[string]
+	status     unique.Handle[driftline.RunStatus]
 	name       string
-	user       string
-	status     driftline.RunStatus
 	started    int64 // microseconds
 	ended      int64 // microseconds; 0 while it has not
 	params     pairs
@@ -151,7 +152,7 @@ func (tx *Tx) newInputs(run *run, log, news *driftline.RunLog) ([]driftline.Ref,
 		if more.uses(d.Name, d.Digest) || slices.ContainsFunc(news.Datasets, func(n driftline.DatasetInput) bool { return n.Name == d.Name && n.Digest == d.Digest }) {
 			continue
 		}
-		if _, known := tx.r.head.described[datasetKey{run.experiment, d.Name, d.Digest}]; known {
+		if _, known := tx.r.head.described[datasetKey{run.experiment.Value(), d.Name, d.Digest}]; known {
 			d = driftline.DatasetInput{Name: d.Name, Digest: d.Digest, Tags: d.Tags}
 		}
 		news.Datasets = append(news.Datasets, d)
@@ -187,7 +188,7 @@ func (s *state) addInputs(next *run, inputs []driftline.Ref, log *driftline.RunL
 	more.datasets = slices.Clip(more.datasets)
 	var effects []effect
 	for _, d := range log.Datasets {
-		key := datasetKey{next.experiment, d.Name, d.Digest}
+		key := datasetKey{next.experiment.Value(), d.Name, d.Digest}
 		description, known := s.described[key]
 		if !known {
 			copied := d

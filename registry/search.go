@@ -112,7 +112,7 @@ func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) []candi
 	found := make([]candidate, 0, total)
 	for id := range seen {
 		e := r.durable.experiments[id]
-		for _, number := range e.runs {
+		for _, number := range slices.Backward(e.runs) { // the newest first, as they are mostly wanted
 			if run := r.durable.runs[number]; stage.has(run.deleted || e.deleted) {
 				found = append(found, candidate{run, r.lastOf(run), e})
 			}
@@ -138,7 +138,10 @@ func compareRuns(order []filter.Key) func(a, b foundRun) int {
 				return c
 			}
 		}
-		return cmp.Or(cmp.Compare(b.run.started, a.run.started), cmp.Compare(a.run.id, b.run.id))
+		if c := cmp.Compare(b.run.started, a.run.started); c != 0 {
+			return c
+		}
+		return cmp.Compare(a.run.id, b.run.id)
 	}
 }
 
@@ -208,9 +211,9 @@ func (r *runRow) attribute(slot int) (string, bool) {
 	case slotName:
 		return cmp.Or(r.run.name, string(r.run.id)), true
 	case slotUser:
-		return r.run.user, true
+		return r.run.user.Value(), true
 	case slotStatus:
-		return string(r.run.status), true
+		return string(r.run.status.Value()), true
 	case slotURI:
 		return ArtifactURI(ArtifactRoot(r.experiment.id, r.experiment.location), r.run.id), true
 	case slotExperiment:

@@ -12,6 +12,7 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+	"unique"
 
 	"github.com/driftline/driftline"
 )
@@ -172,8 +173,8 @@ func foldRunCreated(s *state, line *Line) ([]effect, error) {
 		started = spec.Started
 	}
 	made := &run{
-		id: driftline.RunID(line.Ref.Name), number: uint32(len(s.runs)), experiment: e.id, name: spec.Name, user: spec.User,
-		status: driftline.RunRunning, started: started.UnixMicro(),
+		id: driftline.RunID(line.Ref.Name), number: uint32(len(s.runs)), experiment: unique.Make(e.id), name: spec.Name, user: unique.Make(spec.User),
+		status: unique.Make(driftline.RunRunning), started: started.UnixMicro(),
 		params: s.keys.pack(spec.Params), tags: s.keys.pack(spec.Tags),
 	}
 	if len(line.Inputs) > 0 {
@@ -355,7 +356,7 @@ func (r *Registry) FinishRun(id driftline.RunID, status driftline.RunStatus) (*d
 		if err != nil {
 			return err
 		}
-		if run.status == status {
+		if run.status.Value() == status {
 			return nil
 		}
 		if run, err = tx.r.head.running(id); err != nil {
@@ -380,7 +381,7 @@ func foldRunFinished(s *state, line *Line) ([]effect, error) {
 		return nil, err
 	}
 	next := *run
-	next.status, next.ended = end.Status, line.Time.UnixMicro()
+	next.status, next.ended = unique.Make(end.Status), line.Time.UnixMicro()
 	return []effect{putRun(&next)}, nil
 }
 
@@ -400,7 +401,7 @@ func (r *Registry) ChangeRun(id driftline.RunID, change driftline.RunChange) (*d
 		if deleted {
 			return nil, notActive(run)
 		}
-		if change.Status == run.status {
+		if change.Status == run.status.Value() {
 			change.Status = ""
 		}
 		if change.Name == run.name {
@@ -481,7 +482,7 @@ func foldRunChange(s *state, line *Line) ([]effect, error) {
 	}
 	next := *old
 	if change.Status != "" {
-		next.status = change.Status
+		next.status = unique.Make(change.Status)
 	}
 	if !change.Ended.IsZero() {
 		next.ended = change.Ended.UnixMicro()
@@ -593,15 +594,13 @@ func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 func (r *Registry) copyRun(run *run) *driftline.Run {
 	more := run.extra()
 	out := &driftline.Run{
-		ID: run.id, Experiment: r.durable.experiments[run.experiment].name, ExperimentID: run.experiment,
-		Name: run.name, User: run.user, Status: run.status, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
+		ID: run.id, Experiment: r.durable.experiments[run.experiment.Value()].name, ExperimentID: run.experiment.Value(),
+		Name: run.name, User: run.user.Value(), Status: run.status.Value(), Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
 		Params: r.keys.unpack(run.params), Tags: r.keys.unpack(run.tags),
 		Inputs:      slices.Clone(more.inputs),
 		ModelInputs: slices.Clone(more.modelInputs), ModelOutputs: slices.Clone(more.modelOutputs),
 	}
-	if last := r.lastOf(run); len(last) > 0 {
-		out.Metrics, out.Last = r.keys.values(last), r.keys.lastPoints(last)
-	}
+	out.Last, out.Metrics = r.keys.lastPoints(r.lastOf(run))
 	if run.ended != 0 {
 		out.Ended = time.UnixMicro(run.ended).UTC()
 	}
@@ -641,9 +640,9 @@ func (s *state) running(id driftline.RunID) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if run.status.Ended() {
+	if run.status.Value().Ended() {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "run %q is %s since %s",
-			id, run.status, time.UnixMicro(run.ended).UTC().Format(time.RFC3339)).WithRef(run.ref()).
+			id, run.status.Value(), time.UnixMicro(run.ended).UTC().Format(time.RFC3339)).WithRef(run.ref()).
 			WithHint("start another run; a finished one does not change")
 	}
 	return run, nil
@@ -659,7 +658,9 @@ func (s *state) active(id driftline.RunID) (*run, error) {
 }
 
 // isDeleted reports whether the run or its experiment is deleted.
-func (s *state) isDeleted(run *run) bool { return run.deleted || s.experiments[run.experiment].deleted }
+func (s *state) isDeleted(run *run) bool {
+	return run.deleted || s.experiments[run.experiment.Value()].deleted
+}
 
 func notActive(run *run) error {
 	return driftline.Errorf(driftline.FailedPrecondition, "The run %s must be in the 'active' state. Current state is deleted.", run.id).
