@@ -119,6 +119,22 @@ type RunLog struct {
 	ModelOutputs []ModelOutput     `json:"model_outputs,omitempty"`
 }
 
+// RunSearch is a search for runs: MLflow's filters and orders, and more of them.
+type RunSearch struct {
+	Experiments []ExperimentName `json:"experiments,omitempty"` // all if there is none
+	Filter      string           `json:"filter,omitempty"`      // metrics.auc > 0.7 AND params.depth > 6
+	OrderBy     []string         `json:"order_by,omitempty"`    // metrics.auc DESC; the newest first if left out
+	Deleted     bool             `json:"deleted,omitempty"`     // deleted runs in place of the others
+	Limit       int              `json:"limit,omitempty"`       // 1,000 if left out
+	Offset      int              `json:"offset,omitempty"`
+}
+
+// FoundRuns is a page of the runs that a search finds.
+type FoundRuns struct {
+	Runs []Run `json:"runs"`
+	More bool  `json:"more,omitempty"` // there are more after these
+}
+
 // RunChange changes what a run says of itself. What is left out stays.
 type RunChange struct {
 	Status RunStatus `json:"status,omitempty"`

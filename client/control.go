@@ -180,6 +180,20 @@ func (c *Client) Runs(ctx context.Context, experiment driftline.ExperimentName) 
 	return answer.Runs, err
 }
 
+// SearchRuns returns the runs that a search finds, in its order.
+func (c *Client) SearchRuns(ctx context.Context, search driftline.RunSearch) (*driftline.FoundRuns, error) {
+	return ask[driftline.FoundRuns](ctx, c, http.MethodPost, path("runs", "search"), search)
+}
+
+// Experiments lists the experiments, deleted ones too.
+func (c *Client) Experiments(ctx context.Context) ([]driftline.Experiment, error) {
+	var answer struct {
+		Experiments []driftline.Experiment `json:"experiments"`
+	}
+	err := c.call(ctx, http.MethodGet, path("experiments"), nil, &answer)
+	return answer.Experiments, err
+}
+
 // Run returns one run.
 func (c *Client) Run(ctx context.Context, id driftline.RunID) (*driftline.Run, error) {
 	return get[driftline.Run](ctx, c, path("runs", string(id)))

@@ -95,7 +95,7 @@ func takePlace(metric string, stored []byte) (place, error) {
 // stagedPoints are points that a batch holds, with the greatest of each metric.
 type stagedPoints struct {
 	run    driftline.RunID
-	last   []point        // by key
+	last   []point       // by key
 	models []ModelMetric // the points that are about logged models
 }
 

@@ -34,45 +34,30 @@ func (s *Server) experiments(*http.Request) (experimentList, error) {
 	return experimentList{Experiments: list(s.engine.Registry().Experiments())}, nil
 }
 
-// runSearch is a search for runs, in experiments by name.
-type runSearch struct {
-	Experiments []driftline.ExperimentName `json:"experiments"`
-	Filter      string                     `json:"filter"`
-	OrderBy     []string                   `json:"order_by"`
-	Deleted     bool                       `json:"deleted"`
-	Limit       int                        `json:"limit"`
-	Offset      int                        `json:"offset"`
-}
-
-type foundRuns struct {
-	Runs []driftline.Run `json:"runs"`
-	More bool            `json:"more,omitempty"`
-}
-
 // Limits on what a search answers.
 const (
 	standardRuns = 1000
 	mostRuns     = 50_000
 )
 
-func (s *Server) searchRuns(r *http.Request) (foundRuns, error) {
-	asked, err := readJSON[runSearch](r)
+func (s *Server) searchRuns(r *http.Request) (driftline.FoundRuns, error) {
+	asked, err := readJSON[driftline.RunSearch](r)
 	if err != nil {
-		return foundRuns{}, err
+		return driftline.FoundRuns{}, err
 	}
 	if asked.Limit < 0 || asked.Limit > mostRuns || asked.Offset < 0 {
-		return foundRuns{}, unfit("limit is %d and offset %d; a limit is at most %d, and neither is negative", asked.Limit, asked.Offset, mostRuns)
+		return driftline.FoundRuns{}, unfit("limit is %d and offset %d; a limit is at most %d, and neither is negative", asked.Limit, asked.Offset, mostRuns)
 	}
 	ids, err := s.experimentIDs(asked.Experiments)
 	if err != nil {
-		return foundRuns{}, err
+		return driftline.FoundRuns{}, err
 	}
 	search := registry.Search{Filter: asked.Filter, OrderBy: asked.OrderBy, Offset: asked.Offset, Limit: cmp.Or(asked.Limit, standardRuns)}
 	if asked.Deleted {
 		search.Stage = registry.DeletedStage
 	}
 	runs, more, err := s.engine.Registry().SearchRuns(ids, search)
-	return foundRuns{Runs: list(runs), More: more}, err
+	return driftline.FoundRuns{Runs: list(runs), More: more}, err
 }
 
 // experimentIDs returns the ids of experiments, of all if none is named.

@@ -13,12 +13,15 @@ import (
 )
 
 func (a *app) runsCommand() *cobra.Command {
-	var experiment string
+	var experiments []string
+	var search driftline.RunSearch
 	command := &cobra.Command{
-		Use:     "runs [RUN]",
-		Short:   "List runs, or describe one",
-		Example: "  driftline runs --experiment late_departure\n  driftline runs late_departure-1 --json",
-		Args:    atMost(1),
+		Use:   "runs [RUN]",
+		Short: "List and search runs, or describe one",
+		Example: `  driftline runs --experiment late_departure
+  driftline runs --filter "metrics.auc > 0.7 AND (params.depth > 6 OR tags.team = 'ops')" --order-by "metrics.auc DESC"
+  driftline runs late_departure-1 --json`,
+		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			return a.withServer(c.Context(), func(server *client.Client) error {
 				if len(args) == 1 {
@@ -28,26 +31,75 @@ func (a *app) runsCommand() *cobra.Command {
 					}
 					return a.answer(run, func(w io.Writer) error { return printRun(w, run) })
 				}
-				runs, err := server.Runs(c.Context(), driftline.ExperimentName(experiment))
+				for _, name := range experiments {
+					search.Experiments = append(search.Experiments, driftline.ExperimentName(name))
+				}
+				found, err := server.SearchRuns(c.Context(), search)
 				if err != nil {
 					return err
 				}
-				return a.answer(map[string]any{"runs": runs}, func(w io.Writer) error { return printRuns(w, runs) })
+				return a.answer(found, func(w io.Writer) error { return printRuns(w, found, search) })
 			})
 		},
 	}
-	command.Flags().StringVar(&experiment, "experiment", "", "only runs of this experiment")
+	flags := command.Flags()
+	flags.StringArrayVar(&experiments, "experiment", nil, "only runs of this experiment; may be repeated")
+	flags.StringVar(&search.Filter, "filter", "", "only runs that this is true of (docs/mlflow.md has the language)")
+	flags.StringArrayVar(&search.OrderBy, "order-by", nil, `such as "metrics.auc DESC"; may be repeated; the newest first if left out`)
+	flags.BoolVar(&search.Deleted, "deleted", false, "deleted runs in place of the others")
+	flags.IntVar(&search.Limit, "limit", 1000, "at most so many")
+	flags.IntVar(&search.Offset, "offset", 0, "skip so many first")
 	return command
 }
 
-func printRuns(w io.Writer, runs []driftline.Run) error {
-	if len(runs) == 0 {
-		_, err := fmt.Fprintln(w, "No run is logged yet.")
+func printRuns(w io.Writer, found *driftline.FoundRuns, search driftline.RunSearch) error {
+	if len(found.Runs) == 0 {
+		text := "No run is logged yet."
+		if search.Filter != "" || search.Deleted || search.Offset > 0 || len(search.Experiments) > 0 {
+			text = "No run is like that."
+		}
+		_, err := fmt.Fprintln(w, text)
 		return err
 	}
-	t := newTable("run", "experiment", "status", "started", "metrics")
-	for _, r := range runs {
-		t.add(string(r.ID), string(r.Experiment), string(r.Status), stamp(r.Started), metricsText(r.Metrics))
+	t := newTable("run", "experiment", "name", "status", "started", "metrics")
+	for _, r := range found.Runs {
+		t.add(string(r.ID), printable(string(r.Experiment)), printable(r.Name), string(r.Status), stamp(r.Started), metricsText(r.Metrics))
+	}
+	if err := t.print(w); err != nil || !found.More {
+		return err
+	}
+	_, err := fmt.Fprintf(w, "There are more: --offset %d\n", search.Offset+len(found.Runs))
+	return err
+}
+
+func (a *app) experimentsCommand() *cobra.Command {
+	return &cobra.Command{
+		Use:   "experiments",
+		Short: "List experiments",
+		Args:  atMost(0),
+		RunE: func(c *cobra.Command, _ []string) error {
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				experiments, err := server.Experiments(c.Context())
+				if err != nil {
+					return err
+				}
+				return a.answer(map[string]any{"experiments": experiments}, func(w io.Writer) error { return printExperiments(w, experiments) })
+			})
+		},
+	}
+}
+
+func printExperiments(w io.Writer, experiments []driftline.Experiment) error {
+	t := newTable("id", "name", "runs", "last run", "")
+	for _, e := range experiments {
+		last, deleted := "", ""
+		if !e.Last.IsZero() {
+			last = stamp(e.Last)
+		}
+		if e.Deleted {
+			deleted = "deleted"
+		}
+		t.add(string(e.ID), printable(string(e.Name)), strconv.Itoa(e.Runs), last, deleted)
 	}
 	return t.print(w)
 }
@@ -61,9 +113,16 @@ func metricsText(metrics map[string]driftline.Number) string {
 }
 
 func printRun(w io.Writer, r *driftline.Run) error {
-	fmt.Fprintf(w, "%s: %s, experiment %s, started %s\n", r.ID, r.Status, r.Experiment, stamp(r.Started))
+	name := ""
+	if r.Name != "" {
+		name = " (" + printable(r.Name) + ")"
+	}
+	fmt.Fprintf(w, "%s%s: %s, experiment %s, started %s\n", r.ID, name, r.Status, printable(string(r.Experiment)), stamp(r.Started))
 	for _, input := range r.Inputs {
 		fmt.Fprintf(w, "read %s\n", input)
+	}
+	for _, d := range r.Datasets {
+		fmt.Fprintf(w, "read data %s, digest %s\n", printable(d.Name), printable(d.Digest))
 	}
 	t := newTable("kind", "name", "value")
 	for _, key := range slices.Sorted(maps.Keys(r.Params)) {

@@ -999,6 +999,42 @@ class FeatureStore(ModelRegistry, Closing):
         body = self._http.get("runs", experiment=project)
         return [Run(self._http, r) for r in body["runs"] or ()]
 
+    def search_runs(
+        self,
+        filter: str = "",
+        order_by: Sequence[str] = (),
+        projects: Sequence[str] = (),
+        limit: int = 1000,
+        offset: int = 0,
+    ) -> list[Run]:
+        """Returns the runs that a filter finds.
+
+        The language is that of ``mlflow.search_runs``, with OR, NOT, brackets, numbers in
+        params and regular expressions.
+
+        Args:
+            filter: Such as ``metrics.auc > 0.7 AND (params.depth > 6 OR tags.team = 'ops')``.
+            order_by: Such as ``["metrics.auc DESC"]``; the newest first if left out.
+            projects: Only runs of these projects (experiments).
+            limit: At most so many.
+            offset: Skip so many first.
+
+        Example:
+            >>> store.search_runs("metrics.auc > 0.7", order_by=["metrics.auc DESC"])[0]
+            Run(late_departure-1, FINISHED, auc=0.71)
+        """
+        if isinstance(order_by, str) or isinstance(projects, str):
+            raise TypeError("order_by and projects are lists of texts")
+        search = {
+            "filter": filter,
+            "order_by": list(order_by),
+            "experiments": list(projects),
+            "limit": limit,
+            "offset": offset,
+        }
+        body = self._http.post("runs", "search", body=search)
+        return [Run(self._http, r) for r in body["runs"] or ()]
+
     # Lineage
 
     def lineage(self, thing: Any, direction: str = "up", depth: int | None = None) -> Lineage:

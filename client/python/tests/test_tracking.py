@@ -187,3 +187,17 @@ def test_lineage_goes_back_to_the_rows(filled, run, project):
         store.lineage(version, direction="sideways")
     with pytest.raises(driftline.NotFoundError):
         store.lineage("model/none@1")
+
+
+def test_runs_are_searched(store):
+    for depth in (3, 12):
+        with store.start_run("searched", config={"depth": depth}) as run:
+            run.log({"auc": depth / 20})
+    found = store.search_runs("params.depth > 9 OR metrics.auc > 1", projects=["searched"])
+    assert [r.params["depth"] for r in found] == ["12"]
+    ordered = store.search_runs(projects=["searched"], order_by=["metrics.auc ASC"], limit=1)
+    assert ordered[0].metrics == {"auc": 0.15}
+    with pytest.raises(driftline.InvalidError, match="has no value"):
+        store.search_runs("metrics.auc >")
+    with pytest.raises(TypeError, match="lists"):
+        store.search_runs(order_by="metrics.auc")
