@@ -167,7 +167,7 @@ func (tx *Tx) madeBy(version *driftline.ModelVersion, spec *driftline.ModelSpec,
 		}
 		return err
 	}
-	version.Origin, version.By = tx.originOf(run), run.user
+	version.Origin, version.By = tx.originOf(run), run.user.Value()
 	return nil
 }
 
