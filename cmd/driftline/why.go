@@ -48,7 +48,8 @@ func (a *app) whyCommand() *cobra.Command {
 func printTrace(w io.Writer, t *driftline.PredictionTrace) error {
 	paint := painter(w)
 	step := func(indent int, name, text string) {
-		fmt.Fprintf(w, "%s%s  %s\n", strings.Repeat("   ", indent), paint(bold, printable(name)), printable(text))
+		line := strings.Repeat("   ", indent) + paint(bold, printable(name)) + "  " + printable(text)
+		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	step(0, "prediction "+t.Prediction, fmt.Sprintf("in %s, made %s", t.Log, stamp(t.Time)))
 	if t.Model != (driftline.Ref{}) {
@@ -116,7 +117,7 @@ func printTracedFeatures(w io.Writer, features []driftline.TracedFeature) error 
 		return nil
 	}
 	fmt.Fprintln(w)
-	t := newTable("feature", ">served", ">offline", ">known then", "", "from")
+	t := newTable("feature", ">served", ">known then", ">known by now", "", "from")
 	for _, f := range features {
 		served, verdict := valueOr(f.Served, "NULL"), ""
 		switch {
@@ -125,7 +126,7 @@ func printTracedFeatures(w io.Writer, features []driftline.TracedFeature) error 
 		case f.Differs:
 			verdict = "differs"
 		}
-		t.add(printable(f.Name), served, valueOr(f.Offline, "NULL"), valueOr(f.Known, "NULL"), verdict, fileRowText(f.Source))
+		t.add(printable(f.Name), served, valueOr(f.Known, "NULL"), valueOr(f.Offline, "NULL"), verdict, fileRowText(f.Source))
 	}
 	return t.print(w)
 }
@@ -141,7 +142,7 @@ func fileRowText(r *driftline.FileRow) string {
 	if r == nil {
 		return ""
 	}
-	return printable(fmt.Sprintf("%s row %d", r.File, r.Row))
+	return printable(fmt.Sprintf("%s %s row %d", r.View, shortHash(r.File.Version), r.Row))
 }
 
 func printTracedRows(w io.Writer, d *driftline.TracedDataset) error {
