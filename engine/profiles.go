@@ -730,11 +730,15 @@ func (e *Engine) noProfiles(window driftline.ProfileWindow) error {
 	if err != nil {
 		return err
 	}
+	if len(names) == 0 {
+		return driftline.Errorf(driftline.NotFound, "there are no profiles of %q, nor of anything else", window.Source).
+			WithHint("driftline profile TABLE makes some")
+	}
 	if !slices.Contains(names, window.Source) {
 		return driftline.Unknown("source", window.Source, names)
 	}
 	return driftline.Errorf(driftline.NotFound, "there are no profiles of %q between %s and %s", window.Source, edgeOfTime(window.Start), edgeOfTime(window.End)).
-		WithHint("driftline profiles list --source %s says which there are; a pane counts if all of it lies in the window", window.Source)
+		WithHint("driftline profiles list %s says which there are; a pane counts if all of it lies in the window", window.Source)
 }
 
 func edgeOfTime(t time.Time) string {

@@ -163,6 +163,10 @@ func parseWindow(text string) (w driftline.ProfileWindow, err error) {
 		}
 		return w, nil
 	}
+	switch strings.ToLower(filepath.Ext(text)) {
+	case ".parquet", ".csv", ".arrow":
+		return w, usagef("%s is a table and no profile: driftline profile %s --out NAME.profile makes one", text, text)
+	}
 	w.Source = text
 	at := strings.LastIndexByte(text, '@')
 	if at < 0 || !strings.Contains(text[at:], "/") {
@@ -326,7 +330,11 @@ func (a *app) profilesDropCommand() *cobra.Command {
 			return err
 		}
 		return a.answer(map[string]int{"panes": panes}, func(w io.Writer) error {
-			_, err := fmt.Fprintf(w, "%d panes are forgotten\n", panes)
+			said := "%d panes are forgotten\n"
+			if panes == 1 {
+				said = "%d pane is forgotten\n"
+			}
+			_, err := fmt.Fprintf(w, said, panes)
 			return err
 		})
 	})

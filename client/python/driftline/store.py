@@ -784,6 +784,42 @@ class FeatureStore(ModelRegistry, Closing):
             pass
         return Profile.held(self._http, exchange.metadata)
 
+    def log(
+        self,
+        data: Any,
+        source: str,
+        *,
+        start: datetime | str | None = None,
+        end: datetime | str | None = None,
+        reference: str = "",
+        columns: Sequence[str] = (),
+        exclude: Sequence[str] = (),
+    ) -> Profile:
+        """Profiles a table from here, and has the server keep that as one pane of a source.
+
+        The rows are sent once and kept nowhere. A pane that the source has is replaced.
+
+        Example:
+            >>> today = store.log(frame, "orders", start="2013-06-02", end="2013-06-03")
+            >>> today.compare(store.kept_profile("orders", "2013-06-01", "2013-06-02")).has_drift
+
+        Args:
+            data: Any kind of table.
+            source: The name that the profiles are kept under. Its first profile says how
+                values are counted, so that all of its panes can be compared.
+            start: The rows are of then or later; without start and end they are of all time.
+            end: The rows are of before then.
+            reference: The source that it will be compared with, if that is another one.
+            columns: The columns to profile; by default all that can be.
+            exclude: Columns to leave out.
+        """
+        command: dict[str, Any] = {"op": "profile", "source": source, "reference": reference}
+        command |= {"columns": list(columns), "exclude": list(exclude)}
+        command |= {k: format_time(v) for k, v in {"start": start, "end": end}.items() if v}
+        for _ in self._flight.exchange(command, open_source(data), "profile").batches():
+            pass
+        return self.kept_profile(source, start, end)
+
     def kept_profile(
         self, source: str, start: datetime | str | None = None, end: datetime | str | None = None
     ) -> Profile:

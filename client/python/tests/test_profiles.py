@@ -83,3 +83,38 @@ def test_panes_of_a_view(store):
     assert "temp" in both._repr_html_()
     with pytest.raises(ValueError, match="pane"):
         store.profile({"x": [1]}, pane="1d")
+
+
+def test_logged_day_by_day(store):
+    source, first = "orders of a shop", NOON.replace(hour=0)
+    days = [first + i * 24 * HOUR for i in range(4)]
+    logged = [
+        store.log(frame(shift=0.5 * (i == 2)), source, start=days[i], end=days[i + 1])
+        for i in range(3)
+    ]
+    assert [(p.source, p.rows, p.start) for p in logged] == [
+        (source, 20_000, day) for day in days[:3]
+    ]
+    baseline = store.kept_profile(source, days[0], days[1])
+    assert not logged[1].compare(baseline, alpha=0.001).has_drift
+    assert logged[2].compare(baseline).drifted_columns == ["x"]
+
+    again = store.log(frame(rows=10), source, start=days[2], end=days[3])
+    assert again.rows == 10
+    assert store.kept_profile(source).rows == 40_010
+
+    both = store.log(frame(), "another shop", reference=source)
+    assert not both.compare(logged[0], alpha=0.001).has_drift
+    kept = store.sql("SELECT count(*) AS n FROM meta.profiles WHERE source = 'orders of a shop'")
+    assert kept.to_pylist() == [{"n": 3}]
+
+
+def test_what_cannot_be_logged(store):
+    with pytest.raises(driftline.InvalidError, match="source"):
+        store.log(frame(rows=10), "")
+    with pytest.raises(driftline.InvalidError, match="ends before it begins"):
+        store.log(frame(rows=10), "backwards", start=NOON, end=NOON - HOUR)
+    with pytest.raises(driftline.DriftlineError, match="nothing"):
+        store.log(frame(rows=10), "lonely", reference="nothing")
+    with pytest.raises(driftline.NotFoundError):
+        store.kept_profile("never logged")
