@@ -4,7 +4,7 @@
 #   make run      a server over the demo's data folder
 #   make test     all tests, Go and Python
 #   make lint     gofmt, vet, staticcheck, govulncheck, actionlint, ruff, the import test
-#   make bench SUITE=pit|online|ingest|flight|sql|tracking|drift|drift-concept|profile
+#   make bench SUITE=pit|online|ingest|flight|sql|tracking|drift|drift-concept|rollout|profile
 
 SHELL := /bin/bash
 .DEFAULT_GOAL := help
