@@ -4,7 +4,9 @@ import (
 	"fmt"
 	"io"
 	"math"
+	"slices"
 	"strconv"
+	"strings"
 
 	"github.com/driftline/driftline"
 )
@@ -237,6 +239,7 @@ func newColumnContent(i int, c driftline.ColumnDrift, alpha float64) columnConte
 	column.Note = capitalized(c.Note)
 	if column.Chip == chipDrift {
 		column.Finding = capitalized(Finding(c, alpha))
+		column.Note = capitalized(besides(c))
 	}
 	column.Order = map[chip]int{chipDrift: 0, chipUnknown: 1, chipSame: 2, chipUncompared: 3}[column.Chip]
 	format := formatOf(c)
@@ -260,6 +263,16 @@ func Finding(c driftline.ColumnDrift, alpha float64) string {
 		return missing + "; " + valueFinding(c)
 	}
 	return missing
+}
+
+// besides is what the note says that the finding does not.
+func besides(c driftline.ColumnDrift) string {
+	if c.MissingVerdict != driftline.Drift {
+		return c.Note
+	}
+	return strings.Join(slices.DeleteFunc(strings.Split(c.Note, "; "), func(note string) bool {
+		return strings.HasPrefix(note, "missing values went ")
+	}), "; ")
 }
 
 // valueFinding says where the values of the two sides differ most.
