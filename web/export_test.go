@@ -19,5 +19,8 @@ var Statuses = statuses
 // WriteError answers as a route of the API that failed with err.
 var WriteError = writeError
 
+// WindowText is how a page says a stretch of time.
+var WindowText = windowText
+
 // ColumnValue is how a page shows an end of a column.
 var ColumnValue = columnValue

@@ -15,7 +15,23 @@ type alertsPage struct {
 	State   driftline.AlertState
 	Monitor driftline.MonitorName
 	States  []heatChoice
-	Alerts  []driftline.Alert // the newest first
+	Alerts  []alertRow // firing ones first, each kind the newest first
+}
+
+// alertRow is one alert of the list.
+type alertRow struct {
+	driftline.Alert
+	Most []driftline.DriftColumn // that drifted most in the last pane that did
+	More int                     // others that drifted
+}
+
+// shownOfAlert is how many columns the list names of an alert.
+const shownOfAlert = 4
+
+func newAlertRow(alert driftline.Alert) alertRow {
+	row := alertRow{Alert: alert, Most: alert.Columns[:min(shownOfAlert, len(alert.Columns))]}
+	row.More = len(alert.Columns) - len(row.Most)
+	return row
 }
 
 func (s *Server) alertsPage(w http.ResponseWriter, r *http.Request) error {
@@ -24,11 +40,24 @@ func (s *Server) alertsPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	q := r.URL.Query()
-	body := alertsPage{State: driftline.AlertState(q.Get("state")), Monitor: driftline.MonitorName(q.Get("monitor")), Alerts: found.Alerts}
+	body := alertsPage{State: driftline.AlertState(q.Get("state")), Monitor: driftline.MonitorName(q.Get("monitor"))}
+	for _, alert := range found.Alerts {
+		body.Alerts = append(body.Alerts, newAlertRow(alert))
+	}
+	slices.SortStableFunc(body.Alerts, func(a, b alertRow) int {
+		return cmp.Compare(firingFirst(a.State), firingFirst(b.State))
+	})
 	for _, state := range []driftline.AlertState{"", driftline.AlertFiring, driftline.AlertResolved} {
 		body.States = append(body.States, body.choice(state))
 	}
 	return s.render(w, "alerts", page{Title: "Alerts", Section: "alerts", Body: body})
+}
+
+func firingFirst(state driftline.AlertState) int {
+	if state == driftline.AlertFiring {
+		return 0
+	}
+	return 1
 }
 
 func (p alertsPage) choice(state driftline.AlertState) heatChoice {

@@ -245,13 +245,26 @@ func stampText(t time.Time) string {
 	return t.Format("2006-01-02 15:04:05")
 }
 
-// windowText is the time from one instant to another, the day said once.
+// windowText is the time from one instant to another, the day said once. Whole days and
+// months are named, up to the last one of them.
 func windowText(from, to time.Time) string {
+	const oneDay = 24 * time.Hour
 	from, to = from.UTC(), to.UTC()
-	day := from.Truncate(24 * time.Hour)
+	day := from.Truncate(oneDay)
+	wholeDays := from.Equal(day) && to.Equal(to.Truncate(oneDay)) && from.Before(to)
+	last := to.AddDate(0, 0, -1)
 	switch {
-	case from.Equal(day) && to.Equal(to.Truncate(24*time.Hour)) && to.Sub(from) == 24*time.Hour:
+	case wholeDays && to.Sub(from) == oneDay:
 		return from.Format("2006-01-02")
+	case wholeDays && from.Day() == 1 && to.Day() == 1 && !from.AddDate(0, 1, 0).Before(to):
+		return from.Format("January 2006")
+	case wholeDays && from.Day() == 1 && to.Day() == 1:
+		if from.Year() == last.Year() {
+			return from.Format("January") + " – " + last.Format("January 2006")
+		}
+		return from.Format("January 2006") + " – " + last.Format("January 2006")
+	case wholeDays:
+		return from.Format("2006-01-02") + " – " + last.Format("2006-01-02")
 	case to.Before(day.Add(24 * time.Hour)):
 		return from.Format("2006-01-02 15:04") + " – " + to.Format("15:04")
 	}

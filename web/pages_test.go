@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/web"
@@ -135,5 +136,24 @@ func TestAPageThatFailsIsAPage(t *testing.T) {
 	w := s.ask("GET", "/views/wether", "", "Accept: text/html")
 	if w.Code != http.StatusNotFound || !strings.Contains(w.Body.String(), `did you mean &#34;weather&#34;?`) {
 		t.Errorf("status %d: %s", w.Code, w.Body)
+	}
+}
+
+func TestAWindowIsSaidShortly(t *testing.T) {
+	for _, c := range []struct{ from, to, want string }{
+		{"2013-01-31T10:00:00Z", "2013-01-31T11:30:00Z", "2013-01-31 10:00 – 11:30"},
+		{"2013-01-31T23:00:00Z", "2013-02-01T01:00:00Z", "2013-01-31 23:00 – 2013-02-01 01:00"},
+		{"2013-01-31T00:00:00Z", "2013-02-01T00:00:00Z", "2013-01-31"},
+		{"2013-01-28T00:00:00Z", "2013-02-04T00:00:00Z", "2013-01-28 – 2013-02-03"},
+		{"2013-02-01T00:00:00Z", "2013-03-01T00:00:00Z", "February 2013"},
+		{"2013-02-01T00:00:00Z", "2013-05-01T00:00:00Z", "February – April 2013"},
+		{"2013-12-01T00:00:00Z", "2014-02-01T00:00:00Z", "December 2013 – January 2014"},
+		{"2013-12-01T05:00:00Z", "2014-01-01T05:00:00Z", "2013-12-01 05:00 – 2014-01-01 05:00"},
+	} {
+		from, _ := time.Parse(time.RFC3339, c.from)
+		to, _ := time.Parse(time.RFC3339, c.to)
+		if got := web.WindowText(from, to); got != c.want {
+			t.Errorf("%s to %s is %q, want %q", c.from, c.to, got, c.want)
+		}
 	}
 }
