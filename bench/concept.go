@@ -129,38 +129,40 @@ func conceptDelays(ctx context.Context, b *bench) error {
 				return &detect.Every{Values: 1000}
 			}, s, runs, length, 1)
 			found[kind] = e
-			b.progress("  %-30s %10d %8d %8.0f %8.0f %8d %6.2f %10.0f", kind, e.Disturbed, e.Missed, e.Delay, foundAfter(e, length), e.FalseAlarms, e.F1(), e.MeanTimeRatio())
+			b.progress("  %-30s %10d %8d %8.0f %8.0f %8d %6.2f %10.0f", kind, e.Disturbed, e.Missed, e.Delay, foundAfter(e, s), e.FalseAlarms, e.F1(), e.MeanTimeRatio())
 		}
-		b.keepBest(s.Name, found, runs*length, length)
+		b.keepBest(s, found, runs*length)
 	}
 	return nil
 }
 
-// foundAfter is the mean delay, with length for a change that was missed.
-func foundAfter(e detect.Evaluation, length int) float64 {
+// foundAfter is the mean number of values from where a change begins to where it is found,
+// or to the stream's end if it is missed.
+func foundAfter(e detect.Evaluation, s detect.Stream) float64 {
+	begun := float64(s.Width / 2) // before the middle, which delays are counted from
 	if e.Found == 0 {
-		return float64(length)
+		return begun + float64(s.Length)
 	}
-	return (e.Delay*float64(e.Found) + float64(length*e.Missed)) / float64(e.Changes)
+	return begun + (e.Delay*float64(e.Found)+float64(s.Length*e.Missed))/float64(e.Changes)
 }
 
-func (b *bench) keepBest(name string, found map[string]detect.Evaluation, quiet, length int) {
+func (b *bench) keepBest(s detect.Stream, found map[string]detect.Evaluation, quiet int) {
 	ours := found[detect.Default]
 	promised := float64(quiet) / runLength
 	allowed := max(float64(ours.FalseAlarms), promised+2.576*math.Sqrt(promised)+0.5)
 	best := ""
 	for _, kind := range slices.Concat(riverKinds, []string{"kswin"}) {
-		if float64(found[kind].FalseAlarms) <= allowed && (best == "" || foundAfter(found[kind], length) < foundAfter(found[best], length)) {
+		if float64(found[kind].FalseAlarms) <= allowed && (best == "" || foundAfter(found[kind], s) < foundAfter(found[best], s)) {
 			best = kind
 		}
 	}
 	if best == "" {
-		b.progress("%s: each of River's alarms more often than the default promises", name)
+		b.progress("%s: each of River's alarms more often than the default promises", s.Name)
 		return
 	}
-	w := workload{name: name + ", found after", unit: "values", goal: atLeast(1), uncompared: true}
-	b.keep(summarize(w, "River's "+best, []float64{foundAfter(ours, length)}, []float64{foundAfter(found[best], length)}))
+	w := workload{name: s.Name + ", found after", unit: "values", goal: atLeast(1), uncompared: true}
+	b.keep(summarize(w, "River's "+best, []float64{foundAfter(ours, s)}, []float64{foundAfter(found[best], s)}))
 	mine, theirs := float64(ours.FalseAlarms), float64(found[best].FalseAlarms)
-	b.keep(row{Workload: fmt.Sprintf("%s, in %s values before", name, count(quiet)), Peer: "River's " + best, Unit: "false alarms",
+	b.keep(row{Workload: fmt.Sprintf("%s, in %s values before", s.Name, count(quiet)), Peer: "River's " + best, Unit: "false alarms",
 		Ours: &mine, Theirs: &theirs, SameAnswer: true, Uncompared: true, Pairs: 1})
 }
