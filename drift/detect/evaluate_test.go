@@ -181,7 +181,7 @@ func TestDefaultSaysWhereTheStreamChanged(t *testing.T) {
 		d := detector(t, "scan", nil)
 		for i, x := range s.Values(seed) {
 			if d.Update(x) == detect.Change {
-				if at := i + 1 - d.Since(); at < 2950 || at > 3050 {
+				if at := i + 1 - d.Since(); at < 2900 || at > 3100 {
 					t.Errorf("seed %d: alarm at %d says that the change was at %d, want about 3000", seed, i, at)
 				}
 				break
