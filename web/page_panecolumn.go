@@ -1,7 +1,6 @@
 package web
 
 import (
-	"fmt"
 	"math"
 	"net/http"
 	"net/url"
@@ -100,7 +99,7 @@ type columnBin struct {
 
 // Change is by how much the share rose, in words.
 func (b columnBin) Change() string {
-	return fmt.Sprintf("%+.1f", 100*(b.Current-b.Reference))
+	return pointsText(driftline.Number(b.Current - b.Reference))
 }
 
 func (s *Server) paneColumnPage(w http.ResponseWriter, r *http.Request) error {
@@ -139,12 +138,13 @@ func newColumnPage(view columnView, found *driftline.PaneReport) (*columnPage, e
 			continue
 		}
 		c := one.Report.Columns[at]
+		shown := newPaneColumn(one.Segment, c, one.Report.Alpha)
 		if one.Segment == view.ask.Segment {
-			body.paneColumn = newPaneColumn(one.Segment, c, one.Report.Alpha)
+			body.paneColumn = shown
 		}
 		other := columnView{monitor: view.monitor, pane: view.pane, column: view.column,
 			ask: driftline.PaneRowsRequest{Evaluation: view.ask.Evaluation, Segment: one.Segment}}
-		body.Others = append(body.Others, columnSegment{Verdict: c.Verdict, Effect: c.Effect, Rows: one.Report.Current.Rows,
+		body.Others = append(body.Others, columnSegment{Verdict: c.Verdict, Effect: shown.Effect, Rows: one.Report.Current.Rows,
 			heatChoice: heatChoice{Text: one.Segment, URL: other.url(), Chosen: one.Segment == view.ask.Segment}})
 	}
 	if body.Column == "" {

@@ -293,7 +293,13 @@ func numberText(n driftline.Number) string {
 }
 
 // pointsText is a difference of shares, in points of a hundred.
-func pointsText(n driftline.Number) string { return fmt.Sprintf("%+.1f", 100*float64(n)) }
+func pointsText(n driftline.Number) string {
+	text := fmt.Sprintf("%+.1f", 100*float64(n))
+	if text == "+0.0" || text == "-0.0" {
+		return "0.0"
+	}
+	return text
+}
 
 // metricText is one metric of a run, or a dash if the run has not logged it.
 func metricText(metrics map[string]driftline.Number, key string) string {
