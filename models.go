@@ -82,6 +82,7 @@ type ModelVersion struct {
 	Checks      []ModelCheck      `json:"checks,omitempty"`    // the last outcome of each, by name
 	Approvals   []ModelApproval   `json:"approvals,omitempty"` // the last word of each person on each target
 	Line        uint64            `json:"line,omitempty"`      // the ledger line that registered it
+	Imported    *ModelImport      `json:"imported,omitempty"`  // set if another server made it
 }
 
 // SourceURI is where its files come from: what the client said, or the artifact of the run.

@@ -212,3 +212,45 @@ func (c *Client) RemoveArtifacts(ctx context.Context, id driftline.RunID, artifa
 	err := c.call(ctx, http.MethodDelete, withQuery(artifactURL(id, artifactPath), said(by, reason)), nil, &answer)
 	return answer.Removed, err
 }
+
+// ModelCard returns what there is to know of a version.
+func (c *Client) ModelCard(ctx context.Context, name driftline.ModelName, version string) (*driftline.ModelCard, error) {
+	return get[driftline.ModelCard](ctx, c, path("models", string(name), "versions", version, "card"))
+}
+
+// ExportModel opens a version as a bundle. The caller closes it; what is read may end in an
+// error, and is then no bundle.
+func (c *Client) ExportModel(ctx context.Context, name driftline.ModelName, version string) (io.ReadCloser, error) {
+	response, err := c.send(ctx, http.MethodGet, path("models", string(name), "versions", version, "bundle"), "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
+}
+
+// ImportModel registers what a bundle holds as the next version of a model, named as in the
+// bundle if name is "". It must be signed by the server's own key, or by trust.
+func (c *Client) ImportModel(ctx context.Context, name driftline.ModelName, trust, by string, bundle io.Reader) (*driftline.ModelVersion, error) {
+	query := said(by, "")
+	for key, value := range map[string]string{"name": string(name), "trust": trust} {
+		if value != "" {
+			query.Set(key, value)
+		}
+	}
+	response, err := c.send(ctx, http.MethodPost, withQuery(path("bundles"), query), "application/x-tar", bundle)
+	if err != nil {
+		return nil, err
+	}
+	defer closeBody(response.Body)
+	version := new(driftline.ModelVersion)
+	return version, decodeJSON(response.Body, version)
+}
+
+// SigningKey is the key that the server signs bundles with.
+func (c *Client) SigningKey(ctx context.Context) (string, error) {
+	var answer struct {
+		Key string `json:"key"`
+	}
+	err := c.call(ctx, http.MethodGet, path("bundles", "key"), nil, &answer)
+	return answer.Key, err
+}

@@ -25,7 +25,7 @@ type contentStore interface {
 	// Open opens a content whose every byte is checked before it is handed out.
 	Open(ctx context.Context, blob blobs.Blob) (*blobs.Reader, error)
 
-	// Has reports whether a content is there.
+	// Has reports whether a content of that size is there, without reading it.
 	Has(blob blobs.Blob) bool
 
 	// Collect removes the contents written before a time that are not needed.

@@ -108,6 +108,7 @@ type Engine struct {
 	writes      keyedMutex    // by view and idempotency key
 	tables      keyedMutex    // by table: one committer at a time
 
+	signing        keyedMutex // of the key that bundles are signed with
 	uploads        keyedMutex // by upload, and by upload and part
 	profileSources keyedMutex // by source: one writer of profiles at a time
 	threads        int        // of one scan

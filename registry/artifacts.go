@@ -88,7 +88,7 @@ func encodeArtifact(a *driftline.Artifact, at time.Time) ([]byte, error) {
 func decodeArtifact(path string, row []byte) (driftline.Artifact, error) {
 	if len(row) != artifactRowBytes {
 		return driftline.Artifact{}, driftline.Errorf(driftline.DataLoss, "the index of artifacts is damaged at %q", clip(path)).
-			WithHint("rebuild it from the ledger: driftline fsck --rebuild")
+			WithHint("restore the data folder from a backup; the ledger, which it is made from, is checked apart")
 	}
 	return driftline.Artifact{
 		Path: path, Size: int64(binary.BigEndian.Uint64(row)), SHA256: hex.EncodeToString(row[8:][:digestBytes]),

@@ -2,6 +2,7 @@ package registry
 
 import (
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 	"unique"
@@ -139,6 +140,26 @@ func checkModelID(id string) error {
 	return driftline.Errorf(driftline.Invalid, "logged model id %q is not valid", clip(id)).WithHint("use the id that the server gave it: m- and 32 digits")
 }
 
+// InputsTag is the tag with which clients that know tags only, as MLflow's, say what a run
+// read: references, separated by commas.
+const InputsTag = "driftline.inputs"
+
+// taggedInputs are the references in the tag that mean something here. Others are ignored: a
+// tag is a note, and a run must not fail because of one.
+func (s *state) taggedInputs(tags map[string]string) []driftline.Ref {
+	var inputs []driftline.Ref
+	for text := range strings.SplitSeq(tags[InputsTag], ",") {
+		ref, err := driftline.ParseRef(strings.TrimSpace(text))
+		if err != nil {
+			continue
+		}
+		if resolved, err := s.resolveRef(ref); err == nil {
+			inputs = append(inputs, resolved)
+		}
+	}
+	return inputs
+}
+
 // newInputs adds to news what log has and the run has not, and returns the new inputs that
 // are ours, resolved. A dataset that the experiment knows is named by name and digest only.
 func (tx *Tx) newInputs(run *run, log, news *driftline.RunLog) ([]driftline.Ref, error) {
@@ -146,6 +167,7 @@ func (tx *Tx) newInputs(run *run, log, news *driftline.RunLog) ([]driftline.Ref,
 	if err != nil {
 		return nil, err
 	}
+	inputs = distinct(append(inputs, tx.r.head.taggedInputs(log.Tags)...))
 	more := run.extra()
 	inputs = slices.DeleteFunc(inputs, func(ref driftline.Ref) bool { return slices.Contains(more.inputs, ref) })
 	for _, d := range log.Datasets {

@@ -71,6 +71,7 @@ func (tx *Tx) createRun(spec driftline.RunSpec) (driftline.RunID, error) {
 	if err != nil {
 		return "", err
 	}
+	inputs = distinct(append(inputs, tx.r.head.taggedInputs(spec.Tags)...))
 	spec.Inputs = nil // they are on the line
 	id := spec.ID
 	spec.ID = "" // so is this

@@ -1,11 +1,14 @@
 package web
 
 import (
+	"bytes"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/report"
 )
 
 type modelList struct {
@@ -151,7 +154,56 @@ func (s *Server) registerModel(r *http.Request) (*driftline.ModelVersion, error)
 		return nil, unfit("field \"model\" is %q, but the address says %q", clip(string(spec.Model)), clip(string(modelOf(r))))
 	}
 	spec.Model = modelOf(r)
-	return s.engine.Registry().RegisterModel(spec)
+	return s.engine.RegisterModel(r.Context(), spec, true)
+}
+
+func (s *Server) modelCard(r *http.Request) (*driftline.ModelCard, error) {
+	return s.engine.ModelCard(r.Context(), modelOf(r), r.PathValue("version"))
+}
+
+func (s *Server) getModelCardText(w http.ResponseWriter, r *http.Request) error {
+	card, err := s.modelCard(r)
+	if err != nil {
+		return err
+	}
+	var text bytes.Buffer
+	if err := report.ModelCardMarkdown(&text, card); err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "text/markdown; charset=utf-8")
+	_, _ = w.Write(text.Bytes()) // the peer may be gone; there is nobody left to tell
+	return nil
+}
+
+// getBundle sends a version as a file that another server can import.
+func (s *Server) getBundle(w http.ResponseWriter, r *http.Request) error {
+	version, write, err := s.engine.ExportModel(r.Context(), modelOf(r), r.PathValue("version"))
+	if err != nil {
+		return err
+	}
+	head := w.Header()
+	head.Set("Content-Type", "application/x-tar")
+	head.Set("Content-Disposition", fmt.Sprintf(`attachment; filename="model-%d.tar"`, version.Version))
+	if err := write(w); err != nil {
+		noteError(r, err)
+		panic(http.ErrAbortHandler) // the status is sent: cutting the connection is the only way left to say it
+	}
+	return nil
+}
+
+func (s *Server) importModel(r *http.Request) (*driftline.ModelVersion, error) {
+	query := r.URL.Query()
+	version, err := s.engine.ImportModel(r.Context(), driftline.ModelName(query.Get("name")), query.Get("trust"), query.Get("by"), r.Body)
+	return version, bodyError(err)
+}
+
+type signingKey struct {
+	Key string `json:"key"`
+}
+
+func (s *Server) signingKey(*http.Request) (signingKey, error) {
+	key, err := s.engine.SigningKey()
+	return signingKey{key}, err
 }
 
 func (s *Server) modelVersion(r *http.Request) (*driftline.ModelVersion, error) {

@@ -106,6 +106,8 @@ func (s *Server) ownTable() []route {
 		{method: "PUT", path: "/api/v1/uploads/{id}/parts/{number}", handle: answer(s.putPart), body: file, allow: transfer},
 		{method: "POST", path: "/api/v1/uploads/{id}/complete", handle: answer(s.completeUpload), body: large, allow: transfer},
 
+		{method: "POST", path: "/api/v1/bundles", handle: answer(s.importModel), body: file, allow: transfer},
+		{method: "GET", path: "/api/v1/bundles/key", handle: answer(s.signingKey)},
 		{method: "GET", path: "/api/v1/logged-models", handle: answer(s.loggedModels)},
 		{method: "GET", path: "/api/v1/logged-models/{id}", handle: answer(s.loggedModel)},
 		{method: "GET", path: "/api/v1/logged-models/{id}/artifacts", handle: answer(s.loggedModelArtifacts)},
@@ -125,6 +127,9 @@ func (s *Server) ownTable() []route {
 		{method: "PUT", path: "/api/v1/models/{model}/versions/{version}/stage", handle: answer(s.moveStage), body: small},
 		{method: "POST", path: "/api/v1/models/{model}/versions/{version}/checks", handle: answer(s.addModelCheck), body: small},
 		{method: "POST", path: "/api/v1/models/{model}/versions/{version}/approvals", handle: answer(s.addModelApproval), body: small},
+		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/card", handle: answer(s.modelCard)},
+		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/card.md", handle: s.getModelCardText},
+		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/bundle", handle: s.getBundle, allow: transfer},
 		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/artifacts", handle: answer(s.modelArtifacts)},
 		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/artifacts/{path...}", handle: s.getModelArtifact, allow: transfer},
 		{method: "PUT", path: "/api/v1/models/{model}/aliases/{alias}", handle: answer(s.moveAlias), body: small},

@@ -43,7 +43,8 @@ func (a *app) modelsCommand() *cobra.Command {
 	}
 	command.AddCommand(a.modelsRegisterCommand(), a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsRollbackCommand(),
 		a.modelsHistoryCommand(), a.modelsStageCommand(), a.modelsGateCommand(), a.modelsCheckCommand(), a.modelsApproveCommand(),
-		a.modelsRenameCommand(), a.modelsDeleteCommand(), a.modelsDownloadCommand())
+		a.modelsRenameCommand(), a.modelsDeleteCommand(), a.modelsDownloadCommand(), a.modelsCardCommand(),
+		a.modelsExportCommand(), a.modelsImportCommand(), a.modelsKeyCommand())
 	return command
 }
 

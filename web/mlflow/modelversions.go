@@ -135,9 +135,9 @@ func (s *Service) createVersion(ctx context.Context, q *createVersionRequest) (*
 	if err != nil {
 		return nil, err
 	}
-	v, err := s.registry.CreateModelVersion(driftline.ModelSpec{
+	v, err := s.engine.RegisterModel(ctx, driftline.ModelSpec{
 		Model: q.Name, Source: q.Source, Run: q.RunID, LoggedModel: q.ModelID, Tags: tags, RunLink: q.RunLink, Description: q.Description, By: who(ctx),
-	})
+	}, false)
 	return s.answerVersion(v, about(q.Name, err))
 }
 

@@ -16,7 +16,7 @@ from Feast, MLflow and W&B.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from driftline._online import OnlineStream
@@ -112,6 +112,7 @@ def init(
     name: str = "",
     tags: Mapping[str, Any] | None = None,
     store: FeatureStore | None = None,
+    inputs: Iterable[Any] | None = None,
 ) -> Run:
     """Starts a run.
 
@@ -126,9 +127,11 @@ def init(
         tags: For people and scripts.
         store: The server; by default the last one that ``connect`` was called for, or
             the one that it would find.
+        inputs: What it reads: datasets, training sets, references. If left out, the training
+            sets that this process retrieved since the run before, or what that run read.
     """
     store = store or _connected or connect()
-    return store.start_run(project, dict(config or {}), name, dict(tags or {}))
+    return store.start_run(project, dict(config or {}), name, dict(tags or {}), inputs)
 
 
 __all__ = [

@@ -65,7 +65,19 @@ class HTTP:
         _compare(path[-1], hashlib.sha256(answer.content), answer.headers["X-Content-SHA256"])
         return answer.content
 
-    def download(self, *path: str, to: Path, sha256: str) -> None:
+    def get_text(self, *path: str) -> str:
+        """Returns the text at a path."""
+        answer = self._send("GET", path)
+        answer.encoding = "utf-8"
+        return answer.text
+
+    def post_bytes(self, *path: str, content: Any, **query: str) -> Any:
+        """Posts bytes or an open file and returns JSON."""
+        query = {name: value for name, value in query.items() if value}
+        headers = {"Content-Type": "application/octet-stream"}
+        return self._send("POST", path, data=content, headers=headers, params=query).json()
+
+    def download(self, *path: str, to: Path, sha256: str | None = None) -> None:
         """Writes the bytes at a path to a file, which appears when its hash is right."""
         part = to.with_name(to.name + ".part")
         digest = hashlib.sha256()
@@ -74,7 +86,8 @@ class HTTP:
                 for chunk in answer.iter_content(1 << 20):
                     digest.update(chunk)
                     file.write(chunk)
-            _compare(path[-1], digest, sha256)
+            if sha256 is not None:
+                _compare(path[-1], digest, sha256)
             part.replace(to)
         finally:
             part.unlink(missing_ok=True)

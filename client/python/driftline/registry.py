@@ -340,6 +340,32 @@ class ModelRegistry:
             Path(to).write_bytes(content)
         return content
 
+    def model_card(self, name: str, version: int | str) -> str:
+        """Returns the card of a version as Markdown: data, metrics, checks, lineage, limits."""
+        return self._http.get_text("models", name, "versions", str(version), "card.md")
+
+    def export_model(self, name: str, version: int | str, to: str | Path) -> Path:
+        """Writes a version as a signed bundle that another server can import."""
+        self._http.download("models", name, "versions", str(version), "bundle", to=Path(to))
+        return Path(to)
+
+    def import_model(self, bundle: str | Path, name: str = "", trust: str = "") -> ModelVersion:
+        """Registers what a bundle holds as the next version of its model.
+
+        Args:
+            bundle: The file.
+            name: Another name for the model.
+            trust: The key of the server that made the bundle, if it is another one.
+        """
+        query = {"name": name, "trust": trust, "by": _person()}
+        with Path(bundle).open("rb") as content:
+            answer = self._http.post_bytes("bundles", content=content, **query)
+        return ModelVersion.from_json(answer)
+
+    def signing_key(self) -> str:
+        """Returns the key that the server signs bundles with."""
+        return self._http.get("bundles", "key")["key"]
+
     def download_model(self, uri: str | ModelVersion, to: str | Path) -> Path:
         """Downloads the files that a ``models:/`` or ``runs:/`` URI names, checking hashes.
 

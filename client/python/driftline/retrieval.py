@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta, timezone
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 
-from driftline import _html
+from driftline import _html, context
 from driftline._flight import Exchange
 from driftline.errors import FailedPreconditionError
 from driftline.times import format_time, parse_time
@@ -363,11 +363,13 @@ class RetrievalJob:
         self._store = store
         self._exchange: Exchange | None = None
         self._table: pa.Table | None = None
+        self._noted = False
 
     def to_arrow(self) -> pa.Table:
         """Returns the training set as an Arrow table."""
         if self._table is None:
             self._table = self._start().table()
+            self._note()
         return self._table
 
     def to_df(self) -> Any:
@@ -388,7 +390,25 @@ class RetrievalJob:
         if self._table is not None:
             return self._table.to_reader()
         exchange = self._start()
-        return pa.RecordBatchReader.from_batches(exchange.schema, exchange.batches())
+        return pa.RecordBatchReader.from_batches(exchange.schema, self._batches(exchange))
+
+    def _batches(self, exchange: Exchange) -> Iterator[pa.RecordBatch]:
+        yield from exchange.batches()
+        self._note()
+
+    def _note(self) -> None:
+        """Remembers what was read, for the runs of this process."""
+        if self._noted or self._store is None or self._exchange is None:
+            return
+        self._noted = True
+        body = self._exchange.metadata or {}
+        saved = body.get("dataset")
+        if saved:
+            refs = [f"dataset/{saved['name']}@{saved['version']}"]
+        else:
+            pins = body.get("pins") or ()
+            refs = [f"snapshot/features.{p['view']}@{p['snapshot']}" for p in pins if p["snapshot"]]
+        context.note(self._store.url, refs)
 
     @property
     def report(self) -> HistoricalReport:

@@ -12,6 +12,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from driftline import context
 from driftline._closing import Closing
 from driftline._flight import Flight
 from driftline._http import HTTP
@@ -30,7 +31,7 @@ from driftline.definitions import (
     feature_set_json,
 )
 from driftline.drift import DriftReport
-from driftline.errors import DriftlineError, from_status
+from driftline.errors import DriftlineError, NotFoundError, from_status
 from driftline.lineage import Lineage, PredictionTrace
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
@@ -1017,6 +1018,7 @@ class FeatureStore(ModelRegistry, Closing):
         config: dict[str, Any] | None = None,
         name: str = "",
         tags: dict[str, Any] | None = None,
+        inputs: Iterable[Any] | None = None,
     ) -> Run:
         """Starts a run; ``driftline.init`` is the same without a store at hand.
 
@@ -1024,7 +1026,17 @@ class FeatureStore(ModelRegistry, Closing):
             >>> with store.start_run("late_departure", config={"depth": 6}) as run:
             ...     run.log({"auc": 0.71})
         """
-        return Run(self._http, self._http.post("runs", body=run_spec(project, config, name, tags)))
+        spec = run_spec(project, config, name, tags)
+        refs = context.current(self.url) if inputs is None else [ref_of(i) for i in inputs]
+        try:
+            body = self._http.post("runs", body=spec | ({"inputs": refs} if refs else {}))
+        except NotFoundError:
+            if inputs is not None or not refs:
+                raise
+            body = self._http.post("runs", body=spec)  # the data folder is another one since
+        run = Run(self._http, body)
+        context.began(self.url, run)
+        return run
 
     def run(self, id: str) -> Run:
         """Returns a run."""

@@ -14,7 +14,7 @@ import json
 import math
 import numbers
 import pickle
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -119,6 +119,15 @@ class Run:
                 reference such as ``dataset/late_departure@1``.
         """
         self._log({"inputs": [ref_of(dataset)]})
+
+    def log_inputs(self, inputs: Iterable[Any]) -> None:
+        """Says that the run read datasets, snapshots or whatever else has a reference."""
+        self._log({"inputs": [ref_of(i) for i in inputs]})
+
+    @property
+    def url(self) -> str:
+        """The server's address."""
+        return self._http.url
 
     def log_artifact(self, thing: Any, name: str | None = None) -> Artifact:
         """Keeps a file.

@@ -6,7 +6,9 @@ import io
 from pathlib import Path
 
 import driftline
+import pandas as pd
 import pytest
+from conftest import NOON, make_world
 from driftline import (
     AlreadyExistsError,
     ConflictError,
@@ -16,6 +18,7 @@ from driftline import (
     NotFoundError,
     PermissionDeniedError,
 )
+from server_process import running
 
 
 @pytest.fixture
@@ -123,3 +126,62 @@ def test_a_model_version_comes_back_as_it_was(store: FeatureStore, run):
         other.log_artifact(io.BytesIO(b""), name="object.joblib")
     version = store.register_model("single", other, "object.joblib")
     assert isinstance(joblib.load(io.BytesIO(store.download_artifact(version))), io.BytesIO)
+
+
+def test_a_version_goes_to_another_server(store: FeatureStore, run, tmp_path: Path):
+    store.register_model("carried", run, "model", tags={"a": "b"})
+    bundle = store.export_model("carried", 1, tmp_path / "carried.tar")
+    back = store.import_model(bundle, name="carried back")
+    assert (back.version, back.tags, [f.path for f in back.files]) == (
+        1,
+        {"a": "b"},
+        ["MLmodel", "data/weights.bin"],
+    )
+    assert back.origin.params == {"depth": "6"}
+    (tmp_path / "other").mkdir()
+    with running(tmp_path / "other") as url, driftline.FeatureStore(url) as other:
+        with pytest.raises(PermissionDeniedError, match="nobody here vouches for"):
+            other.import_model(bundle)
+        carried = other.import_model(bundle, trust=store.signing_key())
+        assert carried.run == ""
+        assert other.download_artifact(carried, "data/weights.bin") == b"weights"
+        assert "carried" in other.model_card("carried", 1)
+        damaged = tmp_path / "damaged.tar"
+        damaged.write_bytes(bundle.read_bytes().replace(b'"depth": "6"', b'"depth": "7"'))
+        with pytest.raises(InvalidError, match="changed after it was signed"):
+            other.import_model(damaged, trust=store.signing_key())
+        assert [v.version for v in other.model_versions("carried")] == [1]
+
+
+def test_runs_say_by_themselves_what_they_read(store: FeatureStore):
+    world = make_world(store)
+    store.ingest(
+        world.name,
+        pd.DataFrame({"station": ["a"], "event_timestamp": [NOON], "temp": [1.5], "count": [2]}),
+    )
+    spine = pd.DataFrame({"station": ["a"], "event_timestamp": [NOON], "late": [True]})
+    ask = lambda **more: store.get_historical_features(spine, [f"{world.name}:temp"], **more)  # noqa: E731
+    ask(save_as="auto_one").to_df()
+    with driftline.init("auto", store=store) as first:
+        first.log_artifact({"a": 1}, name="model/m.json")
+    with driftline.init("auto", store=store) as again:
+        pass
+    assert first.inputs == again.inputs == ["dataset/auto_one@1"]
+    ask(save_as="auto_one").to_df()
+    with driftline.init("auto", store=store) as other:
+        ask(save_as="auto_two").to_arrow()
+    assert other.inputs == ["dataset/auto_one@2", "dataset/auto_two@1"]
+    with driftline.init("auto", store=store, inputs=[]) as none:
+        pass
+    assert none.inputs == []
+    ask().to_df()
+    with driftline.init("auto", store=store) as unsaved:
+        pass
+    assert [i.split("@")[0] for i in unsaved.inputs] == [f"snapshot/features.{world.name}"]
+    version = store.register_model("auto", first, "model")
+    assert [d["ref"] for d in version.origin.datasets] == ["dataset/auto_one@1"]
+    assert len(version.origin.datasets[0]["content_hash"]) == 64
+    assert version.origin.snapshots
+    card = store.model_card("auto", 1)
+    assert "dataset/auto\\_one@1" in card
+    assert f"{world.name}:temp".replace("_", "\\_") in card
