@@ -172,11 +172,33 @@ func TestAServiceIsOneNameForTrainingAndServing(t *testing.T) {
 	}
 }
 
+// track makes an experiment with a run.
+func track(t *testing.T, env *testenv.Env) {
+	t.Helper()
+	r := env.Engine.Registry()
+	e, err := r.CreateExperiment(driftline.ExperimentSpec{Name: "late", Tags: map[string]string{"team": "ops"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run, err := r.CreateRun(driftline.RunSpec{ExperimentID: e.ID, Name: "first", Params: map[string]string{"depth": "6"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = r.LogAnyRun(run.ID, driftline.RunLog{
+		Metrics:  []driftline.Metric{{Key: "auc", Value: 0.5, Step: 2}, {Key: "auc", Value: 0.7, Step: 3}},
+		Datasets: []driftline.DatasetInput{{Name: "iris", Digest: "abc", Tags: map[string]string{"mlflow.data.context": "training"}}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestSQLSeesViewsDatasetsAndMeta(t *testing.T) {
 	env := newWeatherWithRows(t)
 	req := weatherRequest()
 	req.SaveAs = "late_departure"
 	train(t, env, req)
+	track(t, env)
 	for _, c := range []struct{ sql, want string }{
 		{`SELECT origin, temp FROM features.weather ORDER BY origin`, "JFK 20.5 \nLGA (null) \n"},
 		{`SELECT count(*) FROM datasets.late_departure`, "5 \n"},
@@ -184,7 +206,11 @@ func TestSQLSeesViewsDatasetsAndMeta(t *testing.T) {
 		{`SELECT v.name, f.name FROM meta.views v JOIN meta.features f ON f.view = v.name ORDER BY 2`, "weather temp \nweather wind \n"},
 		{`SELECT name, version, rows FROM meta.datasets`, "late_departure 1 5 \n"},
 		{`SELECT count(*) > 3 FROM meta.ledger`, "true \n"},
-		{`SELECT count(*) FROM meta.runs`, "0 \n"},
+		{`SELECT e.name, r.name, r.lifecycle_stage, m.value, m.step, p.value FROM meta.runs r JOIN meta.experiments e USING (experiment_id)
+			JOIN meta.metrics m ON m.run_id = r.run_id JOIN meta.params p ON p.run_id = r.run_id`, "late first active 0.7 3 6 \n"},
+		{`SELECT experiment_id, name, lifecycle_stage, runs FROM meta.experiments ORDER BY 1`, "0 Default active 0 \n1 late active 1 \n"},
+		{`SELECT key, value FROM meta.experiment_tags`, "team ops \n"},
+		{`SELECT name, digest, context FROM meta.run_datasets`, "iris abc training \n"},
 	} {
 		rows, err := env.Engine.SQL(context.Background(), c.sql, nil)
 		if err != nil {
