@@ -120,6 +120,3 @@ require (
 	google.golang.org/genproto/googleapis/api v0.0.0-20260928230214-8a89bd6388cc // indirect
 	gopkg.in/yaml.v3 v3.0.1 // indirect
 )
-
-// See the package for why.
-replace github.com/substrait-io/substrait => ./internal/substrait
