@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/web/internal/plainjson"
 )
 
 // bodies are buffers for bodies that are read and let go.
@@ -65,46 +66,36 @@ func readInto(buffer []byte, from io.Reader) ([]byte, error) {
 // parsePoints reads a batch that has metrics only, each field at most once, under its
 // exact name and of its type, and text in ASCII without escapes. It is false for others.
 func parsePoints(text string) (id driftline.RunID, points []driftline.Metric, ok bool) {
-	p := &scanner{text: text}
-	for more := p.open('{', '}'); more; more = p.next('}') {
-		switch p.name() {
+	p := plainjson.New(text)
+	for more := p.Open('{', '}'); more; more = p.Next('}') {
+		switch p.Name() {
 		case "run_id":
-			p.refuse(id != "")
-			id = driftline.RunID(p.string())
+			p.Refuse(id != "")
+			id = driftline.RunID(p.Text())
 		case "run_uuid":
-			p.string() // the same run, for servers of long ago
+			p.Text() // the same run, for servers of long ago
 		case "metrics":
-			p.refuse(points != nil)
-			points = p.points()
+			p.Refuse(points != nil)
+			points = readPoints(p)
 		case "params", "tags":
-			p.refuse(p.open('[', ']'))
+			p.Refuse(p.Open('[', ']'))
 		default:
-			p.refuse(true)
+			p.Refuse(true)
 		}
 	}
-	return id, points, p.ended() && id != "" && len(points) > 0
+	return id, points, p.Ended() && id != "" && len(points) > 0
 }
 
-// scanner reads JSON of a known shape. Once something is not as expected it has failed:
-// its methods return at once, and what they return means nothing.
-type scanner struct {
-	text   string
-	at     int
-	failed bool
-}
-
-func (p *scanner) refuse(is bool) { p.failed = p.failed || is }
-
-// points reads the list of metrics.
-func (p *scanner) points() []driftline.Metric {
-	points := make([]driftline.Metric, 0, min(mostMetrics, strings.Count(p.text[p.at:], "{")))
-	for more := p.open('[', ']'); more; more = p.next(']') {
-		p.refuse(len(points) == mostMetrics)
-		points = append(points, p.point())
+// readPoints reads the list of metrics.
+func readPoints(p *plainjson.Reader) []driftline.Metric {
+	points := make([]driftline.Metric, 0, min(mostMetrics, strings.Count(p.Left(), "{")))
+	for more := p.Open('[', ']'); more; more = p.Next(']') {
+		p.Refuse(len(points) == mostMetrics)
+		points = append(points, readPoint(p))
 		if n := len(points); n > 1 && points[n-1].Key == points[n-2].Key {
 			continue
 		}
-		p.refuse(!p.failed && !plainName(points[len(points)-1].Key))
+		p.Refuse(!p.Failed() && !plainName(points[len(points)-1].Key))
 	}
 	return points
 }
@@ -117,33 +108,33 @@ const (
 	hasStep
 )
 
-func (p *scanner) point() (m driftline.Metric) {
+func readPoint(p *plainjson.Reader) (m driftline.Metric) {
 	seen := 0
 	see := func(field int) {
-		p.refuse(seen&field != 0)
+		p.Refuse(seen&field != 0)
 		seen |= field
 	}
-	for more := p.open('{', '}'); more; more = p.next('}') {
-		switch p.name() {
+	for more := p.Open('{', '}'); more; more = p.Next('}') {
+		switch p.Name() {
 		case "key":
 			see(hasKey)
-			m.Key = p.string()
+			m.Key = p.Text()
 		case "value":
 			see(hasValue)
-			m.Value = driftline.Number(p.float())
+			m.Value = driftline.Number(readFloat(p))
 		case "timestamp":
 			see(hasTimestamp)
-			at := p.integer()
-			p.refuse(at < 0 || at > lastMilli)
+			at := readInteger(p)
+			p.Refuse(at < 0 || at > lastMilli)
 			m.Time = time.UnixMilli(at)
 		case "step":
 			see(hasStep)
-			m.Step = p.integer()
+			m.Step = readInteger(p)
 		default:
-			p.refuse(true)
+			p.Refuse(true)
 		}
 	}
-	p.refuse(seen&(hasKey|hasValue|hasTimestamp) != hasKey|hasValue|hasTimestamp)
+	p.Refuse(seen&(hasKey|hasValue|hasTimestamp) != hasKey|hasValue|hasTimestamp)
 	return m
 }
 
@@ -165,90 +156,21 @@ func plainName(name string) bool {
 	return !path || !isPath(name)
 }
 
-// peek returns the next byte that is no white space, or 0.
-func (p *scanner) peek() byte {
-	for ; p.at < len(p.text); p.at++ {
-		switch c := p.text[p.at]; c {
-		case ' ', '\t', '\n', '\r':
-		default:
-			return c
-		}
-	}
-	return 0
-}
-
-func (p *scanner) expect(c byte) {
-	if p.failed = p.failed || p.peek() != c; !p.failed {
-		p.at++
-	}
-}
-
-// open begins a list or an object, and reports whether something is in it.
-func (p *scanner) open(begin, end byte) bool {
-	p.expect(begin)
-	if !p.failed && p.peek() == end {
-		p.at++
-		return false
-	}
-	return !p.failed
-}
-
-// next reports whether another element follows in a list or an object.
-func (p *scanner) next(end byte) bool {
-	if !p.failed && p.peek() == end {
-		p.at++
-		return false
-	}
-	p.expect(',')
-	return !p.failed
-}
-
-// ended reports whether all was read, and as expected.
-func (p *scanner) ended() bool { return !p.failed && p.peek() == 0 && p.at == len(p.text) }
-
-// name reads the name of an object's next value.
-func (p *scanner) name() string {
-	name := p.string()
-	p.expect(':')
-	return name
-}
-
-// string reads a string of ASCII without escapes.
-func (p *scanner) string() string {
-	p.expect('"')
-	if p.failed {
-		return ""
-	}
-	start := p.at
-	for ; p.at < len(p.text); p.at++ {
-		switch c := p.text[p.at]; {
-		case c == '"':
-			p.at++
-			return p.text[start : p.at-1]
-		case c < ' ', c == '\\', c >= 0x7f:
-			p.failed = true
-			return ""
-		}
-	}
-	p.failed = true
-	return ""
-}
-
-// integer reads a whole number.
-func (p *scanner) integer() int64 {
-	text := p.number()
-	if p.failed {
+// readInteger reads a whole number.
+func readInteger(p *plainjson.Reader) int64 {
+	text := p.Number()
+	if p.Failed() {
 		return 0
 	}
 	n, err := strconv.ParseInt(text, 10, 64)
-	p.refuse(err != nil)
+	p.Refuse(err != nil)
 	return n
 }
 
-// float reads a number, or the name of one that is not finite.
-func (p *scanner) float() float64 {
-	if p.peek() == '"' {
-		switch p.string() {
+// readFloat reads a number, or the name of one that is not finite.
+func readFloat(p *plainjson.Reader) float64 {
+	if p.Peek() == '"' {
+		switch p.Text() {
 		case "NaN":
 			return math.NaN()
 		case "Infinity":
@@ -256,49 +178,14 @@ func (p *scanner) float() float64 {
 		case "-Infinity":
 			return math.Inf(-1)
 		}
-		p.failed = true
+		p.Refuse(true)
 		return 0
 	}
-	text := p.number()
-	if p.failed {
+	text := p.Number()
+	if p.Failed() {
 		return 0
 	}
 	f, err := strconv.ParseFloat(text, 64)
-	p.refuse(err != nil)
+	p.Refuse(err != nil)
 	return f
-}
-
-// number reads the text of a number as JSON writes it.
-func (p *scanner) number() string {
-	p.peek()
-	start := p.at
-	p.sign("-")
-	whole := p.at
-	p.digits()
-	p.refuse(p.at > whole+1 && p.text[whole] == '0')
-	if p.at < len(p.text) && p.text[p.at] == '.' {
-		p.at++
-		p.digits()
-	}
-	if p.at < len(p.text) && p.text[p.at]|0x20 == 'e' {
-		p.at++
-		p.sign("+-")
-		p.digits()
-	}
-	return p.text[start:p.at]
-}
-
-func (p *scanner) sign(signs string) {
-	if p.at < len(p.text) && strings.IndexByte(signs, p.text[p.at]) >= 0 {
-		p.at++
-	}
-}
-
-// digits reads at least one.
-func (p *scanner) digits() {
-	start := p.at
-	for p.at < len(p.text) && '0' <= p.text[p.at] && p.text[p.at] <= '9' {
-		p.at++
-	}
-	p.refuse(p.at == start)
 }
