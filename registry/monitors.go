@@ -52,7 +52,7 @@ func planMonitor(s *state, m driftline.Monitor) (plannedChange, error) {
 	if err := s.completeMonitor(&m); err != nil {
 		return plannedChange{}, err
 	}
-	old := newestMonitor(s, m.Name)
+	old := newestOf(s.monitors[m.Name])
 	m.Version, m.Created = 1, time.Time{}
 	if old != nil {
 		m.Version, m.Created = old.Version+1, old.Created
@@ -86,13 +86,6 @@ func (s *state) monitorInputs(m *driftline.Monitor) ([]driftline.Ref, error) {
 		named = append(named, driftline.PresetRef(driftline.PresetName(m.Tests.Preset), 0))
 	}
 	return s.resolveAll(named)
-}
-
-func newestMonitor(s *state, name driftline.MonitorName) *driftline.Monitor {
-	if versions := s.monitors[name]; len(versions) > 0 {
-		return versions[len(versions)-1]
-	}
-	return nil
 }
 
 // completeMonitor checks a monitor, and spells out what its names mean now.
@@ -401,13 +394,8 @@ func (tx *Tx) Time() time.Time { return tx.time }
 
 // Monitors returns the newest version of every monitor, by name. The caller must not
 // change them.
-func (r *Registry) Monitors() []*driftline.Monitor {
-	var found []*driftline.Monitor
-	r.read(func(s *state) {
-		for _, name := range slices.Sorted(maps.Keys(s.monitors)) {
-			found = append(found, newestMonitor(s, name))
-		}
-	})
+func (r *Registry) Monitors() (found []*driftline.Monitor) {
+	r.read(func(s *state) { found = newestOfEach(s.monitors) })
 	return found
 }
 
@@ -454,7 +442,7 @@ func (r *Registry) Alert(id driftline.AlertID) (found driftline.Alert, err error
 }
 
 func (s *state) monitor(name driftline.MonitorName) (*driftline.Monitor, error) {
-	if m := newestMonitor(s, name); m != nil {
+	if m := newestOf(s.monitors[name]); m != nil {
 		return m, nil
 	}
 	return nil, unknown("monitor", name, slices.Collect(maps.Keys(s.monitors)), applyFirst).WithRef(driftline.MonitorRef(clip(name), 0))
@@ -479,18 +467,11 @@ func (s *state) resolveMonitor(ref driftline.Ref) (driftline.Ref, error) {
 	if err != nil {
 		return driftline.Ref{}, err
 	}
-	if ref.Version == "" {
-		return m.Ref(), nil
-	}
-	if n, err := strconv.Atoi(ref.Version); err != nil || n < 1 || n > m.Version {
-		return driftline.Ref{}, driftline.Errorf(driftline.NotFound, "monitor %q has no version %q", m.Name, clip(ref.Version)).WithRef(ref).
-			WithHint("its newest is %d", m.Version)
-	}
-	return ref, nil
+	return versionMeant(ref, m.Ref(), m.Version)
 }
 
 func (s *state) monitorFacts(ref driftline.Ref) map[string]string {
-	m := newestMonitor(s, driftline.MonitorName(ref.Name))
+	m := newestOf(s.monitors[driftline.MonitorName(ref.Name)])
 	if m == nil {
 		return nil
 	}

@@ -3,7 +3,6 @@ package registry
 import (
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -13,7 +12,7 @@ func planPreset(s *state, p driftline.Preset) (plannedChange, error) {
 	if err := completePreset(&p); err != nil {
 		return plannedChange{}, err
 	}
-	old := newestPreset(s, p.Name)
+	old := newestOf(s.presets[p.Name])
 	p.Version, p.Created = 1, time.Time{}
 	if old != nil {
 		p.Version, p.Created = old.Version+1, old.Created
@@ -38,13 +37,6 @@ func completePreset(p *driftline.Preset) error {
 		return named("preset", p.Name, driftline.Unknown("base", clip(p.Base), driftline.BuiltInPresets))
 	}
 	return named("preset", p.Name, checkNotes("preset", p.Name, p.Description, p.Owner, p.Tags))
-}
-
-func newestPreset(s *state, name driftline.PresetName) *driftline.Preset {
-	if versions := s.presets[name]; len(versions) > 0 {
-		return versions[len(versions)-1]
-	}
-	return nil
 }
 
 func presetDifferences(old, now *driftline.Preset) driftline.Change {
@@ -80,13 +72,8 @@ func foldPreset(s *state, line *Line) ([]effect, error) {
 
 // Presets returns the newest version of every preset, by name. The caller must not change
 // them.
-func (r *Registry) Presets() []*driftline.Preset {
-	var found []*driftline.Preset
-	r.read(func(s *state) {
-		for _, name := range slices.Sorted(maps.Keys(s.presets)) {
-			found = append(found, newestPreset(s, name))
-		}
-	})
+func (r *Registry) Presets() (found []*driftline.Preset) {
+	r.read(func(s *state) { found = newestOfEach(s.presets) })
 	return found
 }
 
@@ -97,7 +84,7 @@ func (r *Registry) Preset(name driftline.PresetName) (found *driftline.Preset, e
 }
 
 func (s *state) preset(name driftline.PresetName) (*driftline.Preset, error) {
-	if p := newestPreset(s, name); p != nil {
+	if p := newestOf(s.presets[name]); p != nil {
 		return p, nil
 	}
 	known := slices.Collect(maps.Keys(s.presets))
@@ -112,12 +99,5 @@ func (s *state) resolvePreset(ref driftline.Ref) (driftline.Ref, error) {
 	if err != nil {
 		return driftline.Ref{}, err
 	}
-	if ref.Version == "" {
-		return p.Ref(), nil
-	}
-	if n, err := strconv.Atoi(ref.Version); err != nil || n < 1 || n > p.Version {
-		return driftline.Ref{}, driftline.Errorf(driftline.NotFound, "preset %q has no version %q", p.Name, clip(ref.Version)).WithRef(ref).
-			WithHint("its newest is %d", p.Version)
-	}
-	return ref, nil
+	return versionMeant(ref, p.Ref(), p.Version)
 }

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"maps"
 	"slices"
-	"strconv"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -14,7 +13,7 @@ func planValidation(s *state, v driftline.Validation) (plannedChange, error) {
 	if err := s.completeValidation(&v); err != nil {
 		return plannedChange{}, err
 	}
-	old := newestValidation(s, v.Name)
+	old := newestOf(s.validations[v.Name])
 	v.Version, v.Created = 1, time.Time{}
 	if old != nil {
 		v.Version, v.Created = old.Version+1, old.Created
@@ -67,13 +66,6 @@ func (s *state) validationInputs(v *driftline.Validation) ([]driftline.Ref, erro
 		return s.resolveAll([]driftline.Ref{ref})
 	}
 	return nil, nil
-}
-
-func newestValidation(s *state, name driftline.ValidationName) *driftline.Validation {
-	if versions := s.validations[name]; len(versions) > 0 {
-		return versions[len(versions)-1]
-	}
-	return nil
 }
 
 func validationDifferences(old, now *driftline.Validation) driftline.Change {
@@ -157,13 +149,8 @@ func (tx *Tx) AddValidationRun(run *driftline.ValidationRun, inputs []driftline.
 
 // Validations returns the newest version of every set of checks, by name. The caller must
 // not change them.
-func (r *Registry) Validations() []*driftline.Validation {
-	var found []*driftline.Validation
-	r.read(func(s *state) {
-		for _, name := range slices.Sorted(maps.Keys(s.validations)) {
-			found = append(found, newestValidation(s, name))
-		}
-	})
+func (r *Registry) Validations() (found []*driftline.Validation) {
+	r.read(func(s *state) { found = newestOfEach(s.validations) })
 	return found
 }
 
@@ -195,7 +182,7 @@ func (r *Registry) LastValidationRun(name driftline.ValidationName) (last driftl
 }
 
 func (s *state) validation(name driftline.ValidationName) (*driftline.Validation, error) {
-	if v := newestValidation(s, name); v != nil {
+	if v := newestOf(s.validations[name]); v != nil {
 		return v, nil
 	}
 	return nil, unknown("validation", name, slices.Collect(maps.Keys(s.validations)), applyFirst).WithRef(driftline.ValidationRef(clip(name), 0))
@@ -206,18 +193,11 @@ func (s *state) resolveValidation(ref driftline.Ref) (driftline.Ref, error) {
 	if err != nil {
 		return driftline.Ref{}, err
 	}
-	if ref.Version == "" {
-		return v.Ref(), nil
-	}
-	if n, err := strconv.Atoi(ref.Version); err != nil || n < 1 || n > v.Version {
-		return driftline.Ref{}, driftline.Errorf(driftline.NotFound, "validation %q has no version %q", v.Name, clip(ref.Version)).WithRef(ref).
-			WithHint("its newest is %d", v.Version)
-	}
-	return ref, nil
+	return versionMeant(ref, v.Ref(), v.Version)
 }
 
 func (s *state) validationFacts(ref driftline.Ref) map[string]string {
-	v := newestValidation(s, driftline.ValidationName(ref.Name))
+	v := newestOf(s.validations[driftline.ValidationName(ref.Name)])
 	if v == nil {
 		return nil
 	}
