@@ -33,6 +33,9 @@ type ModelChange struct {
 	By          string            `json:"by,omitempty"`
 }
 
+// AliasChampion is the alias of the version that answers, and that rollouts move.
+const AliasChampion Alias = "champion"
+
 // ModelStage is how far a version has come. The words are MLflow's, where stages are
 // older than aliases; a version is in one stage, and a stage may hold many versions.
 type ModelStage string

@@ -256,6 +256,25 @@ const (
 	MixtureChoose  Mixture = "choose"  // one answers, the same for the same key
 )
 
+// MostRouteKey is how many bytes the key of a request may have.
+const MostRouteKey = 1024
+
+// RouteDecision is who answers the requests of one key.
+type RouteDecision struct {
+	Model    ModelName `json:"model"`
+	Key      string    `json:"key"`
+	Version  int       `json:"version"` // that answers; of an average the first
+	Arm      Arm       `json:"arm"`
+	Slot     int       `json:"slot"`              // 0 to 9,999: the candidate's below a hundred times its weight
+	Pinned   bool      `json:"pinned,omitempty"`  // whatever the slot is: the request is no evidence
+	Sequence uint64    `json:"seq"`               // of the route, which predictions are logged with; 0 without a rollout
+	Rollout  RolloutID `json:"rollout,omitempty"` // that the route is of
+
+	Versions []VersionShare `json:"versions,omitempty"` // of an average, all that answer
+	Mirror   []VersionShare `json:"mirror,omitempty"`   // that get the request too, their answers discarded
+	Fallback int            `json:"fallback,omitempty"` // the version that answers where this one fails; 0: none
+}
+
 // RolloutPhase is how far a rollout is.
 type RolloutPhase string
 

@@ -135,6 +135,7 @@ type Engine struct {
 	examples         examples
 	results          results
 	outbox           outbox
+	routers          routers
 
 	calls      calls // that Close waits for
 	background context.Context

@@ -51,6 +51,9 @@ func (r *Registry) show(c commit) {
 		if defines(c.lines[i].Kind) {
 			r.definitions.Add(1)
 		}
+		if answers(c.lines[i].Kind) {
+			r.answering.Add(1)
+		}
 	}
 	r.showPoints(c.points)
 	r.newest, r.shown = c.tail, c.number
@@ -59,6 +62,15 @@ func (r *Registry) show(c commit) {
 // defines reports whether lines of a kind change the definitions of the catalogue.
 func defines(kind Kind) bool {
 	return kind == EntityApplied || kind == ViewApplied || kind == OnDemandApplied || kind == ViewSwitched || kind == ServiceApplied
+}
+
+// answers reports whether lines of a kind can change which version answers for a model.
+func answers(kind Kind) bool {
+	switch kind {
+	case AliasMoved, VersionStaged, VersionDeleted, ModelDeleted, ModelRenamed:
+		return true
+	}
+	return false
 }
 
 // fail ends writing: after a failed commit nobody knows which lines the disk holds.

@@ -42,9 +42,10 @@ type Registry struct {
 	progress     *sync.Cond // broadcast when shown grows or failed is set
 	failed       error      // set for ever once a commit's outcome is unknown
 
-	// definitions counts the commits that defined something. It is changed while
-	// published is held, and read without.
+	// definitions counts the commits that defined something, and answering those that changed
+	// which version answers for a model. They are changed while published is held, and read without.
 	definitions atomic.Uint64
+	answering   atomic.Uint64
 }
 
 // Mark is a place in the ledger: a line's number and hash. The zero Mark is the empty ledger.
@@ -115,6 +116,9 @@ func (r *Registry) Newest() Mark {
 // Definitions is another number once what [Registry.Resolve] answers may be another: what
 // was resolved after asking for it holds until it changes.
 func (r *Registry) Definitions() uint64 { return r.definitions.Load() }
+
+// Answering is another number once what [Registry.Champion] answers may be another.
+func (r *Registry) Answering() uint64 { return r.answering.Load() }
 
 // read calls f with the durable state. f must not keep the state, and may keep
 // the records that it finds there: they are never changed.

@@ -82,6 +82,9 @@ func New(route driftline.Route) (*Router, error) {
 	return r, nil
 }
 
+// Slot returns the slot by which a key is dealt to an arm, unless it is pinned.
+func (r *Router) Slot(key string) int { return Slot(r.route.Salt, forArm, key) }
+
 // Route returns the route.
 func (r *Router) Route() driftline.Route { return r.route }
 

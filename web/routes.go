@@ -119,6 +119,7 @@ func (s *Server) ownTable() []route {
 		{method: "DELETE", path: "/api/v1/models/{model}", handle: answer(s.deleteModel)},
 		{method: "POST", path: "/api/v1/models/{model}/rename", handle: answer(s.renameModel), body: small},
 		{method: "GET", path: "/api/v1/models/{model}/history", handle: answer(s.modelHistory)},
+		{method: "GET", path: "/api/v1/models/{model}/route", handle: answer(s.route)},
 		{method: "PUT", path: "/api/v1/models/{model}/gates", handle: answer(s.setModelGate), body: small},
 		{method: "POST", path: "/api/v1/models/{model}/versions", handle: answer(s.registerModel), body: small},
 		{method: "GET", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.modelVersion)},

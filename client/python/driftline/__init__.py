@@ -71,6 +71,7 @@ from driftline.retrieval import (
     RetrievalJob,
     Split,
 )
+from driftline.rollouts import RouteDecision
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
 from driftline.tracking import Metric, Run
@@ -189,6 +190,7 @@ __all__ = [
     "RegisteredValidation",
     "RequestSource",
     "RetrievalJob",
+    "RouteDecision",
     "Run",
     "Snapshot",
     "Split",

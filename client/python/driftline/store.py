@@ -47,6 +47,7 @@ from driftline.retrieval import (
     RetrievalJob,
     Split,
 )
+from driftline.rollouts import Rollouts
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.times import format_duration, format_time
 from driftline.tracking import Run, ref_of, run_spec
@@ -59,7 +60,7 @@ MATERIALIZE_POLL_SECONDS = 0.05
 Features = FeatureService | Projectable | str | Sequence[str | Projectable]
 
 
-class FeatureStore(ModelRegistry, Closing):
+class FeatureStore(ModelRegistry, Rollouts, Closing):
     """A Driftline server.
 
     ``driftline.connect`` makes one. It can be used from several threads and as a
