@@ -251,15 +251,20 @@ func (w whenLogged) Handle(_ context.Context, r slog.Record) error {
 	return nil
 }
 
-// TestAWorkerThatIsKilledWhileItStarts checks that who waits for it does not notice.
+// TestAWorkerThatIsKilledWhileItStarts checks that who waits for it does not notice, however
+// often but the last time it is.
 func TestAWorkerThatIsKilledWhileItStarts(t *testing.T) {
 	program, err := os.Executable()
 	if err != nil {
 		t.Fatal(err)
 	}
 	mended := filepath.Join(t.TempDir(), "mended")
+	failed := 0
 	logger := slog.New(whenLogged(func(message string) {
-		if strings.Contains(message, "started again") {
+		if !strings.Contains(message, "started again") {
+			return
+		}
+		if failed++; failed == mostStarts-1 {
 			if err := os.WriteFile(mended, nil, 0o600); err != nil {
 				t.Error(err)
 			}

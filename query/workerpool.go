@@ -199,13 +199,31 @@ func (p *workers) fill() {
 	}
 }
 
+// mostStarts is how often a process is started before a statement fails for want of one.
+// What kills processes while they start (the kernel when memory is out, an operator) rarely
+// stops after the first.
+const mostStarts = 5
+
+// start starts a process, and again if it is killed meanwhile.
+func (p *workers) start() (*worker, error) {
+	for try := 1; ; try++ {
+		w, err := startWorker(p.opts, p.threads)
+		if err == nil || try == mostStarts || p.isClosed() {
+			return w, err
+		}
+		p.opts.Logger.Warn("a process for SQL did not start, and is started again", "try", try, "cause", causes(err))
+	}
+}
+
+func (p *workers) isClosed() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.closed
+}
+
 // startOne starts a process and stays until it is gone.
 func (p *workers) startOne() {
-	w, err := startWorker(p.opts, p.threads)
-	if err != nil { // it may have been killed meanwhile, as the kernel does when memory is out
-		p.opts.Logger.Warn("a process for SQL did not start, and is started again", "cause", causes(err))
-		w, err = startWorker(p.opts, p.threads)
-	}
+	w, err := p.start()
 	p.mu.Lock()
 	p.starting--
 	if err != nil {
