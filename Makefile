@@ -144,9 +144,9 @@ race: deps
 .PHONY: bench-peers
 bench-peers: deps
 	$(PYTHON) -m venv .venv-peers
-	.venv-peers/bin/python -m pip install --quiet --require-hashes -r bench/peers/requirements.lock
+	.venv-peers/bin/python -m pip install --quiet --require-hashes --no-deps -r bench/peers/requirements.lock
 	$(PYTHON) -m venv .venv-whylogs
-	.venv-whylogs/bin/python -m pip install --quiet --require-hashes -r bench/peers/whylogs.lock
+	.venv-whylogs/bin/python -m pip install --quiet --require-hashes --no-deps -r bench/peers/whylogs.lock
 
 .PHONY: bench
 bench: build venv
