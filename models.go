@@ -86,6 +86,7 @@ type ModelVersion struct {
 	Approvals   []ModelApproval   `json:"approvals,omitempty"` // the last word of each person on each target
 	Line        uint64            `json:"line,omitempty"`      // the ledger line that registered it
 	Imported    *ModelImport      `json:"imported,omitempty"`  // set if another server made it
+	Server      *ModelServer      `json:"server,omitempty"`    // where it answers; nil if nobody said so
 }
 
 // SourceURI is where its files come from: what the client said, or the artifact of the run.

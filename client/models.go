@@ -151,6 +151,16 @@ func (c *Client) SetModelGate(ctx context.Context, name driftline.ModelName, gat
 	return ask[driftline.RegisteredModel](ctx, c, http.MethodPut, path("models", string(name), "gates"), body)
 }
 
+// SetModelServer declares where a version answers.
+func (c *Client) SetModelServer(ctx context.Context, name driftline.ModelName, version string, change driftline.ModelServerChange) (*driftline.ModelVersion, error) {
+	return ask[driftline.ModelVersion](ctx, c, http.MethodPut, path("models", string(name), "versions", version, "server"), change)
+}
+
+// RemoveModelServer declares that a version does not answer any more.
+func (c *Client) RemoveModelServer(ctx context.Context, name driftline.ModelName, version, by, reason string) (*driftline.ModelVersion, error) {
+	return ask[driftline.ModelVersion](ctx, c, http.MethodDelete, withQuery(path("models", string(name), "versions", version, "server"), said(by, reason)), nil)
+}
+
 // AddModelCheck records the outcome of a check of a version.
 func (c *Client) AddModelCheck(ctx context.Context, name driftline.ModelName, version string, check driftline.ModelCheck) (*driftline.ModelVersion, error) {
 	return ask[driftline.ModelVersion](ctx, c, http.MethodPost, path("models", string(name), "versions", version, "checks"), check)

@@ -138,8 +138,9 @@ func (e *Engine) sealBundle(version *driftline.ModelVersion) (head, signature []
 	if err != nil {
 		return nil, nil, err
 	}
-	now := e.now().UTC()
-	if head, err = json.MarshalIndent(bundle{Format: bundleFormat, Exported: now, Version: *version}, "", "  "); err != nil {
+	now, exported := e.now().UTC(), *version
+	exported.Server = nil // an address of this network means nothing in another one
+	if head, err = json.MarshalIndent(bundle{Format: bundleFormat, Exported: now, Version: exported}, "", "  "); err != nil {
 		return nil, nil, err
 	}
 	signature, err = json.Marshal(bundleSignature{Key: keyText(key.Public().(ed25519.PublicKey)), Signature: ed25519.Sign(key, head)})

@@ -42,7 +42,7 @@ func CheckImport(version *driftline.ModelVersion) error {
 
 // ImportModel registers a version that another server exported as the next version of its
 // model here. Its files must be stored before. What it was made from is kept as it was said;
-// its aliases, stage and approvals are not: they are this server's to give. The batch is taken over.
+// its aliases, stage, approvals and model server are not: they are this server's to give. The batch is taken over.
 func (r *Registry) ImportModel(batch *kv.Batch, version driftline.ModelVersion, from driftline.ModelImport) (*driftline.ModelVersion, error) {
 	number := 0
 	err := r.writeWith(batch, func(tx *Tx) error {
@@ -60,7 +60,7 @@ func (r *Registry) ImportModel(batch *kv.Batch, version driftline.ModelVersion, 
 		}
 		number = head.numbered[version.Model].last + 1
 		version.Version, version.Created, version.By, version.Imported = number, tx.time, from.By, &from
-		version.Stage, version.Aliases, version.Checks, version.Approvals, version.LoggedModel = driftline.StageNone, nil, nil, nil, ""
+		version.Stage, version.Aliases, version.Checks, version.Approvals, version.LoggedModel, version.Server = driftline.StageNone, nil, nil, nil, "", nil
 		if len(version.Files) > 0 {
 			tree, files := treeOf("", version.Files)
 			tree.Path = version.Artifact.Path

@@ -63,6 +63,7 @@ const (
 	VersionChanged  Kind = "model_version.changed" // driftline.ModelChange
 	VersionDeleted  Kind = "model_version.deleted" // modelDeleted
 	VersionStaged   Kind = "model_version.staged"  // versionStaged
+	VersionServed   Kind = "model_version.served"  // driftline.ModelServerChange
 )
 
 // Line is one thing that happened. Whoever appends a line fills in Kind, Ref,

@@ -188,6 +188,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	VersionChanged: foldVersionChanged,
 	VersionDeleted: foldVersionDeleted,
 	VersionStaged:  foldStaged,
+	VersionServed:  foldServed,
 }
 
 func fold(s *state, line *Line) ([]effect, error) {

@@ -231,6 +231,23 @@ func (s *Server) moveStage(r *http.Request) (*driftline.ModelVersion, error) {
 	return s.engine.Registry().MoveStage(modelOf(r), r.PathValue("version"), move)
 }
 
+func (s *Server) setModelServer(r *http.Request) (*driftline.ModelVersion, error) {
+	change, err := readJSON[driftline.ModelServerChange](r)
+	if err != nil {
+		return nil, err
+	}
+	if change.Server == nil {
+		return nil, unfit("field \"server\" is left out, want where the version answers")
+	}
+	return s.engine.Registry().SetModelServer(modelOf(r), r.PathValue("version"), change)
+}
+
+func (s *Server) removeModelServer(r *http.Request) (*driftline.ModelVersion, error) {
+	query := r.URL.Query()
+	return s.engine.Registry().SetModelServer(modelOf(r), r.PathValue("version"),
+		driftline.ModelServerChange{By: query.Get("by"), Reason: query.Get("reason")})
+}
+
 func (s *Server) addModelCheck(r *http.Request) (*driftline.ModelVersion, error) {
 	check, err := readJSON[driftline.ModelCheck](r)
 	if err != nil {

@@ -126,6 +126,8 @@ func (s *Server) ownTable() []route {
 		{method: "PATCH", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.changeModelVersion), body: small},
 		{method: "DELETE", path: "/api/v1/models/{model}/versions/{version}", handle: answer(s.deleteModelVersion)},
 		{method: "PUT", path: "/api/v1/models/{model}/versions/{version}/stage", handle: answer(s.moveStage), body: small},
+		{method: "PUT", path: "/api/v1/models/{model}/versions/{version}/server", handle: answer(s.setModelServer), body: small},
+		{method: "DELETE", path: "/api/v1/models/{model}/versions/{version}/server", handle: answer(s.removeModelServer)},
 		{method: "POST", path: "/api/v1/models/{model}/versions/{version}/checks", handle: answer(s.addModelCheck), body: small},
 		{method: "POST", path: "/api/v1/models/{model}/versions/{version}/approvals", handle: answer(s.addModelApproval), body: small},
 		{method: "GET", path: "/api/v1/models/{model}/versions/{version}/card", handle: answer(s.modelCard)},

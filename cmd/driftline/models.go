@@ -44,7 +44,7 @@ func (a *app) modelsCommand() *cobra.Command {
 	command.AddCommand(a.modelsRegisterCommand(), a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsRollbackCommand(),
 		a.modelsHistoryCommand(), a.modelsStageCommand(), a.modelsGateCommand(), a.modelsCheckCommand(), a.modelsApproveCommand(),
 		a.modelsRenameCommand(), a.modelsDeleteCommand(), a.modelsDownloadCommand(), a.modelsCardCommand(),
-		a.modelsExportCommand(), a.modelsImportCommand(), a.modelsKeyCommand())
+		a.modelsExportCommand(), a.modelsImportCommand(), a.modelsKeyCommand(), a.modelsServeAtCommand(), a.modelsUnserveCommand())
 	return command
 }
 

@@ -104,6 +104,7 @@ class ModelVersion:
         checks: The last outcome of each check.
         origin: What it was made from.
         by: Who registered it.
+        server: Where it answers, as it was declared: ``url``, ``protocol`` and so on.
     """
 
     model: str
@@ -121,6 +122,7 @@ class ModelVersion:
     checks: tuple[ModelCheck, ...] = ()
     origin: ModelOrigin | None = None
     by: str = ""
+    server: dict[str, Any] | None = None
 
     @property
     def ref(self) -> str:
@@ -157,6 +159,7 @@ class ModelVersion:
             checks=tuple(ModelCheck.from_json(c) for c in body.get("checks") or ()),
             origin=ModelOrigin.from_json(origin) if origin else None,
             by=body.get("by", ""),
+            server=body.get("server"),
         )
 
 

@@ -141,6 +141,56 @@ class ModelRegistry:
         path = ("models", name) if version is None else ("models", name, "versions", str(version))
         self._http.delete(*path, by=_person(), reason=reason)
 
+    def serve_model_at(
+        self,
+        model: str,
+        version: int | str,
+        url: str | None,
+        *,
+        protocol: str = "oip",
+        name: str = "",
+        timeout: str = "",
+        concurrency: int = 0,
+        tensor: str = "",
+        service: str = "",
+        features: Iterable[str] = (),
+        full_feature_names: bool = False,
+        reason: str = "",
+    ) -> ModelVersion:
+        """Declares where a version answers: the server that the gateway forwards to.
+
+        Example:
+            >>> store.serve_model_at("late", 2, "http://127.0.0.1:5001", protocol="mlflow")
+
+        Args:
+            model: The model's name.
+            version: The version, or an alias.
+            url: What comes before ``/v2/models`` or ``/invocations``; None if it does not
+                answer any more.
+            protocol: ``oip`` or ``mlflow``.
+            name: What an OIP server calls the model; the registered name if left out.
+            timeout: How long an answer may take: ``500ms``; 5 seconds if left out.
+            concurrency: How many requests the server gets at a time; 64 if 0.
+            tensor: The name of one input, a matrix, that all columns become.
+            service: The feature service whose features are looked up where a request brings
+                keys; the features of the training set if left out.
+            features: Or the features, as ``view:feature``.
+            full_feature_names: Whether the model knows features as ``view__feature``.
+            reason: Why, for whoever reads the history.
+        """
+        path = ("models", model, "versions", str(version), "server")
+        if url is None:
+            return ModelVersion.from_json(self._http.delete(*path, by=_person(), reason=reason))
+        given = {"name": name, "timeout": timeout, "concurrency": concurrency, "tensor": tensor}
+        server: dict[str, Any] = {"url": url, "protocol": protocol}
+        server |= {key: value for key, value in given.items() if value}
+        wanted: dict[str, Any] = {"service": service, "features": list(features)}
+        if any(wanted.values()):
+            server["features"] = {key: value for key, value in wanted.items() if value}
+            server["features"]["full_feature_names"] = full_feature_names
+        body = {"server": server, "by": _person(), "reason": reason}
+        return ModelVersion.from_json(self._http.put(*path, body=body))
+
     def set_alias(
         self,
         model: str,
