@@ -213,13 +213,3 @@ const (
 	NotEnoughData Verdict = "not enough data"
 	NotCompared   Verdict = "not compared" // Test is empty, Note says why
 )
-
-// Histogram counts both sides over the same bins. A numeric column has Edges
-// (one more than bins; the last bin includes its upper edge), a categorical one
-// has Categories, the largest first and the rest summed up as "(other)".
-type Histogram struct {
-	Edges      []float64 `json:"edges,omitempty"`
-	Categories []string  `json:"categories,omitempty"`
-	Reference  []int64   `json:"reference"`
-	Current    []int64   `json:"current"`
-}

@@ -3,6 +3,7 @@ package engine
 import (
 	"cmp"
 	"context"
+	"errors"
 	"math"
 	"slices"
 
@@ -132,16 +133,24 @@ func windowName(w driftline.ProfileWindow) string {
 // addHeads merges the heads of a pane.
 func (e *Engine) addHeads(w *profiledWindow, record keptPane) error {
 	known := make(map[string]columnRecord, len(record.Profiled))
+	fresh := map[string]uint64{}
 	for _, c := range record.Profiled {
 		known[c.Name] = c
+		if w.columns[c.Name] == nil {
+			fresh[c.Name] = c.Fingerprint
+		}
+	}
+	maps, err := e.profileMapsNamed(record.Source, fresh)
+	if err != nil {
+		return err
 	}
 	return e.readHeads(record.Source, spanOf(record.Start, record.End), func(name string, head []byte) error {
 		of := known[name]
 		c := w.columns[name]
 		if c == nil {
-			m, err := e.profileMap(record.Source, name, of.Fingerprint)
-			if err != nil {
-				return err
+			m := maps[name]
+			if m == nil {
+				return damagedProfile(record.Source, errors.New("a map is missing"))
 			}
 			c = &windowColumn{columnRecord: of, m: m}
 			w.columns[name] = c
@@ -276,17 +285,19 @@ func (c *profiledComparison) testNumberProfiles(levels drift.Levels) error {
 	if c.ReferenceRows == 0 || c.CurrentRows == 0 {
 		return nil
 	}
-	found, err := profile.CompareOutlines(a, b)
+	found, err := profile.OutlineDistance(a, b)
 	if err != nil {
 		return err
 	}
-	if undecided(found, levels) {
+	p := distanceP(found.D.Low, found)
+	if undecided(found, p, levels) {
 		if found, err = c.compareCells(); err != nil {
 			return err
 		}
+		p = distanceP(found.D.Low, found)
 	}
 	c.Test, c.UnseenShare = "ks", 0
-	c.setDistance(found, levels)
+	c.setDistance(found, p, levels)
 	return nil
 }
 
@@ -304,15 +315,15 @@ func (c *profiledComparison) compareCells() (profile.Difference, error) {
 }
 
 // setDistance takes the lower end of the bracket for the statistic: it is a distance that
-// there is, so what it proves is proved.
-func (c *profiledComparison) setDistance(found profile.Difference, levels drift.Levels) {
+// there is, so what it proves is proved. p is the p-value of that end.
+func (c *profiledComparison) setDistance(found profile.Difference, p float64, levels drift.Levels) {
 	c.bracket = found.D
 	c.Bracket = nil
 	if !found.D.Exact() {
 		c.Bracket = &driftline.Bracket{Low: driftline.Number(found.D.Low), High: driftline.Number(found.D.High)}
 	}
 	c.Statistic, c.Effect = driftline.Number(found.D.Low), driftline.Number(found.D.Low)
-	c.PValue = driftline.Number(distanceP(found.D.Low, found))
+	c.PValue = driftline.Number(p)
 	c.CombinedPValue = c.PValue
 	c.Location = driftline.Number(found.Location)
 	low := drift.KSResult{D: found.D.Low, N: found.N, M: found.M}
@@ -331,10 +342,14 @@ func distanceP(d float64, of profile.Difference) float64 {
 	return drift.KSPValue(d, of.N, of.M, drift.TwoSided, method)
 }
 
-// undecided reports whether the ends of the bracket would be decided differently.
-func undecided(found profile.Difference, levels drift.Levels) bool {
-	isDrift := func(d float64) bool { return d >= levels.Margin && distanceP(d, found) <= levels.Alpha }
-	return !found.D.Exact() && isDrift(found.D.Low) != isDrift(found.D.High)
+// undecided reports whether the ends of the bracket would be decided differently; p is the
+// p-value of the lower one. The upper one is drift if the lower one is.
+func undecided(found profile.Difference, p float64, levels drift.Levels) bool {
+	low, high := found.D.Low, found.D.High
+	if found.D.Exact() || low >= levels.Margin && p <= levels.Alpha {
+		return false
+	}
+	return high >= levels.Margin && distanceP(high, found) <= levels.Alpha
 }
 
 func (c *profiledComparison) testCategoryProfiles(levels drift.Levels) error {
@@ -366,7 +381,7 @@ func (c *profiledComparison) testCategoryProfiles(levels drift.Levels) error {
 func (e *Engine) refine(ctx context.Context, reference, current *profiledWindow, compared []*profiledComparison, levels drift.Levels) error {
 	open := map[string]*profile.Refinement{}
 	for _, c := range compared {
-		if c.Test != "ks" || !undecided(c.difference(), levels) {
+		if c.Test != "ks" || !undecided(c.difference(), float64(c.PValue), levels) {
 			continue
 		}
 		a, err := c.reference.whole()
@@ -402,7 +417,7 @@ func (e *Engine) refine(ctx context.Context, reference, current *profiledWindow,
 		}
 		found := c.difference()
 		found.D, found.Location, found.Sign = profile.Bracket{Low: d, High: d}, location, sign
-		c.setDistance(found, levels)
+		c.setDistance(found, distanceP(d, found), levels)
 	}
 	return nil
 }
@@ -512,7 +527,7 @@ func reportOfProfiles(reference, current *profiledWindow, compared []*profiledCo
 			continue
 		}
 		found := profile.Difference{N: c.ReferenceRows, M: c.CurrentRows, D: profile.Bracket{Low: float64(c.Bracket.Low), High: float64(c.Bracket.High)}}
-		if undecided(found, levels) {
+		if undecided(found, float64(c.PValue), levels) {
 			c.Verdict = driftline.NotEnoughData
 			c.Note = joinNotes(c.Note, "the profiles leave open which it is: compare exactly")
 		}

@@ -117,6 +117,36 @@ func (e *Engine) profileMap(source, column string, fingerprint uint64) (*profile
 	return m, nil
 }
 
+// profileMapsNamed returns maps of a source by column, of those whose fingerprints are given
+// and that there are: one pass over the maps of the source.
+func (e *Engine) profileMapsNamed(source string, fingerprints map[string]uint64) (map[string]*profile.Map, error) {
+	maps := make(map[string]*profile.Map, len(fingerprints))
+	if len(fingerprints) == 0 {
+		return maps, nil
+	}
+	prefix := profileKey(source, profileMaps)
+	for pair, err := range e.kv.ScanPrefix(prefix) {
+		if err != nil {
+			return nil, err
+		}
+		column, rest, err := kv.TakeString(pair.Key[len(prefix):])
+		if err != nil {
+			return nil, err
+		}
+		fingerprint, _, err := kv.TakeUint64(rest)
+		if err != nil {
+			return nil, err
+		}
+		if wanted, ok := fingerprints[column]; !ok || wanted != fingerprint {
+			continue
+		}
+		if maps[column], err = profile.DecodeMap(pair.Value); err != nil {
+			return nil, damagedProfile(source, err)
+		}
+	}
+	return maps, nil
+}
+
 func damagedProfile(source string, err error) error {
 	return driftline.Errorf(driftline.DataLoss, "the profiles of %q cannot be read: %w", source, err).
 		WithHint("profile the table again")

@@ -47,12 +47,23 @@ func Compare(reference, current *Column) (Difference, error) {
 
 // CompareOutlines is [Compare] of outlines: its cells are 64 times as wide.
 func CompareOutlines(reference, current *Outline) (Difference, error) {
+	return compareOutlines(reference, current, true)
+}
+
+// OutlineDistance is [CompareOutlines] without Wasserstein, which is NaN, in a fifth of the
+// time: what a comparison of thousands of columns asks for.
+func OutlineDistance(reference, current *Outline) (Difference, error) {
+	return compareOutlines(reference, current, false)
+}
+
+func compareOutlines(reference, current *Outline, areas bool) (Difference, error) {
 	if reference.m.fingerprint != current.m.fingerprint {
 		return Difference{}, ErrOtherMap
 	}
 	w := newWalk(reference.m, &reference.totals, &current.totals, groupBits)
+	w.areas = areas
 	for group, a := range reference.counts {
-		if b := current.counts[group]; a > 0 || b > 0 {
+		if b := current.counts[group]; a|b > 0 {
 			w.group(group, a, b)
 		}
 	}
@@ -76,111 +87,150 @@ func merge(reference, current *cells, with func(cell int, a, b uint64)) {
 // walk goes over the values of both sides from the least to the greatest.
 type walk struct {
 	m                  *Map
-	bits               int // cells to a group, as a power of two
+	bits               int  // cells to a group, as a power of two
+	areas              bool // whether Wasserstein is wanted
 	reference, current *totals
 	perN, perM         float64 // values of each side, by which counts are divided
 	i, j               uint64  // values passed
-	spike              int     // the next
+	difference         float64 // F − G where the walk is
+	spike, spikeCell   int     // the next one, and its cell
 	found              Difference
+	widest             float64 // D.Low with its sign
+	place              spot    // where that is
 	edge               float64 // where the last group ended
 	least, greatest    float64 // of both sides
 }
 
+// spot is a value, or the end of a group of cells, which takes time to tell.
+type spot struct {
+	group int // −1: value
+	value float64
+}
+
 func newWalk(m *Map, reference, current *totals, bits int) *walk {
-	w := &walk{m: m, bits: bits, reference: reference, current: current}
+	w := &walk{m: m, bits: bits, areas: true, reference: reference, current: current, place: spot{-1, math.NaN()}}
 	w.found.N, w.found.M = reference.Values(), current.Values()
 	w.perN, w.perM = float64(w.found.N), float64(w.found.M)
 	w.least, w.greatest = min(reference.min, current.min), max(reference.max, current.max)
 	w.edge = w.least
-	w.found.Sign, w.found.Location = +1, math.NaN()
-	w.i, w.j = reference.infinite[0], current.infinite[0]
-	if w.found.N > 0 && w.found.M > 0 && w.i+w.j > 0 {
-		w.exactly(math.Inf(-1))
+	w.toSpike(0)
+	if w.found.N > 0 && w.found.M > 0 && reference.infinite[0]+current.infinite[0] > 0 {
+		w.to(reference.infinite[0], current.infinite[0])
+		w.exactly(spot{-1, math.Inf(-1)})
 	}
 	return w
 }
 
-// difference is F − G at the place that was reached.
-func (w *walk) difference() float64 { return float64(w.i)/w.perN - float64(w.j)/w.perM }
+// to goes on to where so many values were passed.
+func (w *walk) to(i, j uint64) {
+	w.i, w.j = i, j
+	w.difference = float64(i)/w.perN - float64(j)/w.perM
+}
 
-// exactly takes in that the difference is what it is at a value.
-func (w *walk) exactly(at float64) {
-	d := w.difference()
-	if distance := math.Abs(d); distance > w.found.D.Low || math.IsNaN(w.found.Location) {
-		w.found.D.Low, w.found.Location, w.found.Sign = distance, at, +1
-		if d < 0 {
-			w.found.Sign = -1
-		}
+func (w *walk) toSpike(spike int) {
+	w.spike, w.spikeCell = spike, Cells
+	if spike < len(w.m.spikes) {
+		w.spikeCell = int(w.m.cell(w.m.spikes[spike]))
+	}
+}
+
+// exactly takes in that the difference is what it is at a place.
+func (w *walk) exactly(at spot) {
+	if distance := math.Abs(w.difference); distance > w.found.D.Low || w.place.group < 0 && math.IsNaN(w.place.value) {
+		w.found.D.Low, w.widest, w.place = distance, w.difference, at
 	}
 }
 
 // atMost takes in that the distance may be as large as this somewhere.
-func (w *walk) atMost(distance float64) { w.found.D.High = max(w.found.D.High, distance+boundSlack) }
+func (w *walk) atMost(distance float64) {
+	if distance += boundSlack; distance > w.found.D.High {
+		w.found.D.High = distance
+	}
+}
 
 // group takes in the a and b values of a group of cells.
 func (w *walk) group(group int, a, b uint64) {
-	first, last := group<<w.bits, (group+1)<<w.bits-1
-	low, high := w.m.edges(first, last)
-	low, high = max(low, w.least), min(high, w.greatest)
-	w.pass(low)
-	restA, restB := a, b
-	from := w.spike
-	for ; w.spike < len(w.m.spikes) && int(w.m.cell(w.m.spikes[w.spike])) <= last; w.spike++ {
-		if int(w.m.cell(w.m.spikes[w.spike])) < first {
-			from = w.spike + 1
-			continue
-		}
-		restA -= w.reference.spikes[w.spike]
-		restB -= w.current.spikes[w.spike]
+	var high float64
+	if w.areas {
+		var low float64
+		low, high = w.edges(group)
+		w.pass(low)
 	}
 	i, j := w.i+a, w.j+b
-	above, below := float64(restA)/w.perN, float64(restB)/w.perM
-	for spike := from; ; spike++ {
-		d := w.difference()
-		if restA+restB > 0 {
-			w.atMost(max(d+above, below-d))
-		}
-		next := high
-		if spike < w.spike {
-			next = w.m.spikes[spike]
-		}
-		w.area(max(next-w.edge, 0), d-below, d+above)
-		w.edge = max(w.edge, next)
-		if spike == w.spike {
-			break
-		}
-		w.i += w.reference.spikes[spike]
-		w.j += w.current.spikes[spike]
-		if restA+restB == 0 {
-			w.exactly(next)
+	if w.spikeCell>>w.bits <= group {
+		a, b = w.spikesIn(group, a, b)
+	}
+	w.mixed(a, b, high)
+	w.to(i, j)
+	w.exactly(spot{group: group})
+}
+
+// spikesIn goes over a group up to behind its last spike, and returns how many of its a and
+// b values are no spikes.
+func (w *walk) spikesIn(group int, a, b uint64) (restA, restB uint64) {
+	for w.spikeCell>>w.bits < group {
+		w.toSpike(w.spike + 1)
+	}
+	from := w.spike
+	for ; w.spikeCell>>w.bits == group; w.toSpike(w.spike + 1) {
+		a -= w.reference.spikes[w.spike]
+		b -= w.current.spikes[w.spike]
+	}
+	for spike := from; spike < w.spike; spike++ {
+		value := w.m.spikes[spike]
+		w.mixed(a, b, value)
+		w.to(w.i+w.reference.spikes[spike], w.j+w.current.spikes[spike])
+		if a|b == 0 {
+			w.exactly(spot{-1, value})
 		}
 	}
-	w.i, w.j = i, j
-	w.exactly(high)
+	return a, b
+}
+
+// mixed takes in a stretch up to a value in which a and b values lie, nobody knows where.
+func (w *walk) mixed(a, b uint64, to float64) {
+	above, below := float64(a)/w.perN, float64(b)/w.perM
+	if a|b > 0 {
+		w.atMost(w.difference + above)
+		w.atMost(below - w.difference)
+	}
+	if w.areas {
+		w.area(to, w.difference-below, w.difference+above)
+	}
+}
+
+// edges returns the edges of a group within the range of the values.
+func (w *walk) edges(group int) (low, high float64) {
+	low, high = w.m.edges(group<<w.bits, (group+1)<<w.bits-1)
+	return max(low, w.least), min(high, w.greatest)
 }
 
 // pass goes on to a value; there is none in between.
-func (w *walk) pass(to float64) {
-	d := w.difference()
-	w.area(max(to-w.edge, 0), d, d)
-	w.edge = max(w.edge, to)
-}
+func (w *walk) pass(to float64) { w.area(to, w.difference, w.difference) }
 
-// area takes in a stretch in which the difference lies between two values.
-func (w *walk) area(width, low, high float64) {
-	least := max(low, -high, 0)
-	w.found.Wasserstein.Low += width * least
+// area takes in a stretch up to a value, in which the difference lies between two others.
+func (w *walk) area(to, low, high float64) {
+	width := max(to-w.edge, 0)
+	w.edge = max(w.edge, to)
+	w.found.Wasserstein.Low += width * max(low, -high, 0)
 	w.found.Wasserstein.High += width * max(high, -low)
 }
 
 func (w *walk) end() Difference {
 	nan := Bracket{math.NaN(), math.NaN()}
+	w.found.Sign, w.found.Location = +1, w.place.value
 	if w.found.N == 0 || w.found.M == 0 {
-		w.found.D, w.found.Wasserstein = nan, nan
+		w.found.D, w.found.Wasserstein, w.found.Location = nan, nan, math.NaN()
 		return w.found
 	}
 	w.found.D.High = max(w.found.D.Low, min(w.found.D.High, 1))
-	if w.reference.infinite != [2]uint64{} || w.current.infinite != [2]uint64{} {
+	if w.widest < 0 {
+		w.found.Sign = -1
+	}
+	if w.place.group >= 0 {
+		_, w.found.Location = w.edges(w.place.group)
+	}
+	if !w.areas || w.reference.infinite != [2]uint64{} || w.current.infinite != [2]uint64{} {
 		w.found.Wasserstein = nan
 	}
 	return w.found

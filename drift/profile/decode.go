@@ -70,7 +70,7 @@ func (d *decoder) fixed() uint64 {
 func (d *decoder) float() float64 { return math.Float64frombits(d.fixed()) }
 
 func (d *decoder) uvarint() uint64 {
-	v, n := binary.Uvarint(d.rest)
+	v, n := shortUvarint(d.rest)
 	if n <= 0 {
 		d.fail()
 		return 0
@@ -93,12 +93,13 @@ func (d *decoder) text(longest int) string { return string(d.take(d.count(longes
 
 // counts reads what appendCounts has written of at most length counts.
 func (d *decoder) counts(length int, with func(place int, n uint64)) {
-	total := uint64(0)
+	rest, total := d.rest, uint64(0)
 	for place := 0; ; {
-		token := d.uvarint()
+		token, size := shortUvarint(rest)
 		n := token >> 1
 		switch {
-		case token == 0:
+		case size > 0 && token == 0:
+			d.rest = rest[size:]
 			return
 		case n == 0 || token&1 == 1 && n > uint64(length-place) || token&1 == 0 && place >= length:
 			d.fail()
@@ -113,7 +114,16 @@ func (d *decoder) counts(length int, with func(place int, n uint64)) {
 			with(place, n)
 			place++
 		}
+		rest = rest[size:]
 	}
+}
+
+// shortUvarint is binary.Uvarint of what is most often one byte.
+func shortUvarint(b []byte) (v uint64, size int) {
+	if len(b) > 0 && b[0] < 0x80 {
+		return uint64(b[0]), 1
+	}
+	return binary.Uvarint(b)
 }
 
 // names reads names that ascend.

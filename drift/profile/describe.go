@@ -81,17 +81,48 @@ func Histogram(reference, current *Outline, bins int) (edges []float64, a, b []i
 	low, high := reference.edgesOf(first, last)
 	low, high = max(low, least), min(high, greatest)
 	edges = []float64{low}
-	a, b = make([]int64, 1), make([]int64, 1)
-	for group := range groups {
-		if from, _ := reference.edgesOf(group, group); group > first && group <= last &&
-			from >= low+(high-low)*float64(len(a))/float64(bins) && from < high && len(a) < bins {
-			edges = append(edges, from)
-			a, b = append(a, 0), append(b, 0)
+	begins := []int{0} // the first group of each bin
+	for group := first; len(edges) < bins; {
+		group = reference.groupFrom(low+(high-low)*float64(len(edges))/float64(bins), group+1, last)
+		from, _ := reference.edgesOf(group, group)
+		if group > last || from >= high {
+			break
 		}
-		a[len(a)-1] += int64(reference.counts[group])
-		b[len(b)-1] += int64(current.counts[group])
+		edges, begins = append(edges, from), append(begins, group)
+	}
+	a, b = make([]int64, len(begins)), make([]int64, len(begins))
+	for bin, begin := range begins {
+		end := groups
+		if bin+1 < len(begins) {
+			end = begins[bin+1]
+		}
+		a[bin], b[bin] = sumOf(reference.counts[begin:end]), sumOf(current.counts[begin:end])
 	}
 	return append(edges, high), a, b
+}
+
+func sumOf(counts []uint64) (total int64) {
+	for _, n := range counts {
+		total += int64(n)
+	}
+	return total
+}
+
+// groupFrom is the first group from least to last whose lower edge is v or more; last + 1 if
+// there is none.
+func (o *Outline) groupFrom(v float64, least, last int) int {
+	reaches := func(group int) bool {
+		from, _ := o.edgesOf(group, group)
+		return from >= v
+	}
+	group := min(max(int(o.m.cell(v))>>groupBits, least), last+1) // which is it, or close to it
+	for group > least && reaches(group-1) {
+		group--
+	}
+	for group <= last && !reaches(group) {
+		group++
+	}
+	return group
 }
 
 func (o *Outline) edgesOf(first, last int) (low, high float64) {

@@ -69,15 +69,16 @@ type Map struct {
 
 	fingerprint uint64
 
-	// What adding values needs, made when the first profile is.
+	// What adding values needs, made when the first profile is. A map that outlines are
+	// compared by stays small without it.
 	once    sync.Once
-	special [Cells / 64]uint64 // which cells hold a spike
-	places  []uint16           // hash table of the spikes: 1 + the place, 0 where none is
+	special *[Cells / 64]uint64 // which cells hold a spike
+	places  []uint16            // hash table of the spikes: 1 + the place, 0 where none is
 	frozen  map[string]bool
 
 	// What adding many values needs, made when there are.
 	tableOnce sync.Once
-	table     spikeTable
+	table     *spikeTable
 }
 
 // spikeTable finds spikes by cell. Places begin with 1 here; 0 means that there is none.
@@ -225,6 +226,7 @@ func (m *Map) sealed() *Map {
 
 // prepare makes what adding values needs.
 func (m *Map) prepare() {
+	m.special = new([Cells / 64]uint64)
 	size := 1
 	for size < 2*len(m.spikes) {
 		size *= 2
@@ -250,8 +252,8 @@ func (m *Map) prepare() {
 // spikeTable returns the table of the spikes.
 func (m *Map) spikeTable() *spikeTable {
 	m.tableOnce.Do(func() {
-		t := &m.table
-		t.at, t.values[0] = new([Cells]uint16), math.NaN() // which no value is
+		t := &spikeTable{at: new([Cells]uint16)}
+		t.values[0] = math.NaN() // which no value is
 		for i, v := range m.spikes {
 			cell := m.cell(v)
 			t.values[i+1], t.cells[i+1] = v, cell
@@ -261,8 +263,9 @@ func (m *Map) spikeTable() *spikeTable {
 				t.at[cell] = mostSpikes + 1
 			}
 		}
+		m.table = t
 	})
-	return &m.table
+	return m.table
 }
 
 // slot is where the search for a spike begins.

@@ -193,6 +193,13 @@ func TestBracketsHoldWhatIsExact(t *testing.T) {
 						t.Errorf("%s: D in %v, is %v", name, got.D, exact)
 					}
 				}
+				alone, err := OutlineDistance(reference.Outline(), current.Outline())
+				if err != nil {
+					t.Fatal(err)
+				}
+				if alone.Wasserstein = coarse.Wasserstein; fmt.Sprint(alone) != fmt.Sprint(coarse) { // NaN is NaN
+					t.Errorf("without Wasserstein it is %v, with it %v", alone, coarse)
+				}
 				if fine.D.Low < coarse.D.Low-boundSlack || fine.D.High > coarse.D.High+boundSlack {
 					t.Errorf("the bracket %v of cells is not within that of groups, %v", fine.D, coarse.D)
 				}
@@ -261,6 +268,33 @@ func checkRefinement(t *testing.T, reference, current *Column, x, y []float64) {
 	other.AddReference(append(slices.Clone(x), x...))
 	if _, _, _, ok := other.D(); ok && r.Kept() > 0 {
 		t.Error("values that the profiles are not of were taken")
+	}
+}
+
+// TestHistogramsHaveBinsOfAboutEqualWidth holds the bins against a rule that goes over all
+// groups: a bin begins with the first group from its share of the width on.
+func TestHistogramsHaveBinsOfAboutEqualWidth(t *testing.T) {
+	for i, shape := range shapes {
+		for _, bins := range []int{1, 7, 30, 2000} {
+			x, y := drawn(uint64(i), 20_000, shape.draw), drawn(uint64(i)+100, 3_000, shape.draw)
+			m := NumberMap(x[:3000])
+			reference, current := profileOf(m, x).Outline(), profileOf(m, y).Outline()
+			edges, a, b := Histogram(reference, current, bins)
+			first, last := central(reference, current)
+			low, high := edges[0], edges[len(edges)-1]
+			want, n, k := []float64{low}, make([]int64, 1), make([]int64, 1)
+			for group := range groups {
+				if from, _ := reference.edgesOf(group, group); group > first && group <= last &&
+					from >= low+(high-low)*float64(len(n))/float64(bins) && from < high && len(n) < bins {
+					want, n, k = append(want, from), append(n, 0), append(k, 0)
+				}
+				n[len(n)-1] += int64(reference.counts[group])
+				k[len(k)-1] += int64(current.counts[group])
+			}
+			if !slices.Equal(edges, append(want, high)) || !slices.Equal(a, n) || !slices.Equal(b, k) {
+				t.Errorf("%s: %d bins, %v and %v in %v; want %v and %v in %v", shape.name, bins, a, b, edges, n, k, want)
+			}
+		}
 	}
 }
 

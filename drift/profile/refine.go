@@ -66,7 +66,7 @@ func (r *Refinement) D() (d, location float64, sign int, ok bool) {
 	ok = true
 	merge(&r.reference.cells, &r.current.cells, func(cell int, a, b uint64) {
 		if r.wanted[cell>>6]>>(cell&63)&1 == 0 {
-			w.i, w.j = w.i+a, w.j+b
+			w.to(w.i+a, w.j+b)
 			return
 		}
 		if a > uint64(len(x)) || b > uint64(len(y)) {
@@ -77,7 +77,8 @@ func (r *Refinement) D() (d, location float64, sign int, ok bool) {
 		x, y = x[a:], y[b:]
 	})
 	ok = ok && len(x)+len(y) == 0
-	return w.found.D.Low, w.found.Location, w.found.Sign, ok
+	found := w.end()
+	return found.D.Low, found.Location, found.Sign, ok
 }
 
 // through walks over the sorted values of a cell.
@@ -90,12 +91,14 @@ func (w *walk) through(x, y []float64) {
 		if len(y) > 0 {
 			at = min(at, y[0])
 		}
+		i, j := w.i, w.j
 		for ; len(x) > 0 && x[0] == at; x = x[1:] {
-			w.i++
+			i++
 		}
 		for ; len(y) > 0 && y[0] == at; y = y[1:] {
-			w.j++
+			j++
 		}
-		w.exactly(at)
+		w.to(i, j)
+		w.exactly(spot{-1, at})
 	}
 }
