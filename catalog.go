@@ -274,6 +274,7 @@ type Definitions struct {
 	Monitors             []Monitor             `json:"monitors,omitempty"`
 	Validations          []Validation          `json:"validations,omitempty"`
 	Presets              []Preset              `json:"presets,omitempty"`
+	Policies             []Policy              `json:"policies,omitempty"`
 }
 
 // Change is one difference between the definitions and the catalogue.

@@ -139,6 +139,19 @@ type PolicyState struct {
 	Suppressed []Suppression           `json:"suppressed,omitempty"` // the last of them, the newest last
 }
 
+// PolicyStatus is a policy with where the training of its model stands.
+type PolicyStatus struct {
+	Policy Policy      `json:"policy"`
+	State  PolicyState `json:"state"`
+
+	// Next is when the policy is looked at again without anything having happened: the next
+	// time of a trigger, a run that may begin, or one that is late. It is zero if that is never.
+	Next time.Time `json:"next,omitzero"`
+
+	// Eligible is when its pacing lets another run begin; zero: now.
+	Eligible time.Time `json:"eligible,omitzero"`
+}
+
 // TriedData is what a run was trained on that came to nothing.
 type TriedData struct {
 	Data string        `json:"data"`

@@ -132,6 +132,7 @@ type Engine struct {
 
 	materializations materializations
 	watches          watches
+	training         training
 	examples         examples
 	results          results
 	outbox           outbox
@@ -159,8 +160,9 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
 		checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
-		watches: watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
-		outbox:  outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
+		watches:  watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
+		training: training{opened: opts.Now()},
+		outbox:   outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
 	}
 	defer func() {
 		if err != nil {
@@ -360,6 +362,9 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 		return nil, err
 	}
 	if err := e.checkMonitors(ctx, defs); err != nil {
+		return nil, err
+	}
+	if err := e.checkPolicies(defs.Policies); err != nil {
 		return nil, err
 	}
 	changes, err := e.registry.Apply(defs)

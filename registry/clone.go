@@ -70,6 +70,13 @@ func cloneValidation(v *driftline.Validation) *driftline.Validation {
 	return &out
 }
 
+// clonePolicy returns a policy of its own. What its parts point to is never written through.
+func clonePolicy(p *driftline.Policy) *driftline.Policy {
+	out := *p
+	out.Triggers, out.Notices, out.Tags = slices.Clone(p.Triggers), slices.Clone(p.Notices), maps.Clone(p.Tags)
+	return &out
+}
+
 func cloneProjections(projections []driftline.Projection) []driftline.Projection {
 	out := slices.Clone(projections)
 	for i := range out {

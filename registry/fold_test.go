@@ -155,6 +155,9 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 		_, err := r.CreateRun(driftline.RunSpec{ID: driftline.RunID(fmt.Sprintf("f%d", pick(9))), ExperimentID: id, Started: time.Unix(int64(pick(99)), 0).UTC()})
 		return err
 	case 0:
+		if pick(4) == 0 {
+			return randomPolicy(random, r, model)
+		}
 		_, err := r.Apply(randomDefinitions(random, view))
 		return err
 	case 1:
@@ -338,4 +341,19 @@ func randomDefinitions(random *rand.Rand, view driftline.ViewName) driftline.Def
 			driftline.Field{Name: fmt.Sprint("f", i), Type: driftline.Int64})
 	}
 	return definitions
+}
+
+// randomPolicy applies or deletes the policy of a model.
+func randomPolicy(random *rand.Rand, r *Registry, model driftline.ModelName) error {
+	if random.IntN(3) > 0 {
+		p := driftline.Policy{Model: model, Pacing: driftline.Pacing{Budget: random.IntN(3)}}
+		_, err := r.Apply(driftline.Definitions{Policies: []driftline.Policy{p}})
+		return err
+	}
+	tx := r.Begin()
+	defer tx.Discard()
+	if _, err := tx.DeletePolicy(model, "ann", ""); err != nil {
+		return err
+	}
+	return tx.Commit()
 }

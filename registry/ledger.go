@@ -45,6 +45,8 @@ const (
 	NoticeSettled     Kind = "notice.settled"     // noticeSettled; its Ref is that of the alert
 	PresetApplied     Kind = "preset.applied"     // driftline.Preset
 	ValidationApplied Kind = "validation.applied" // driftline.Validation
+	PolicyApplied     Kind = "policy.applied"     // driftline.Policy
+	PolicyDeleted     Kind = "policy.deleted"     // policyDeleted
 	ValidationRun     Kind = "validation.run"     // driftline.ValidationRun without the text of its table; its Ref is that of the set
 
 	// Models and their files. The Ref of model.created, changed, renamed, deleted and gated

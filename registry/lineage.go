@@ -162,6 +162,11 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 
 	{driftline.KindMonitor, driftline.KindPreset}: "decided by",
 
+	{driftline.KindPolicy, driftline.KindView}:    "watches",
+	{driftline.KindPolicy, driftline.KindMonitor}: "listens to",
+	{driftline.KindPolicy, driftline.KindService}: "watches",
+	{driftline.KindPolicy, driftline.KindDataset}: "trains and evaluates on",
+
 	{driftline.KindValidation, driftline.KindView}:     "checks",
 	{driftline.KindValidation, driftline.KindDataset}:  "checks",
 	{driftline.KindValidation, driftline.KindSnapshot}: "read snapshot",
@@ -295,6 +300,8 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return s.resolveMonitor(ref)
 	case driftline.KindValidation:
 		return s.resolveValidation(ref)
+	case driftline.KindPolicy:
+		return s.resolvePolicy(ref)
 	case driftline.KindPreset:
 		return s.resolvePreset(ref)
 	case driftline.KindAlert:

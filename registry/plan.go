@@ -27,7 +27,7 @@ func changes(planned []plannedChange) []driftline.Change {
 }
 
 // plan compares the definitions with s, entities first, then views, then those that are
-// computed from them, then services, presets, monitors and validations, so that each may use what the same definitions bring.
+// computed from them, then services, presets, monitors, validations and policies, so that each may use what the same definitions bring.
 func plan(before *state, definitions driftline.Definitions) ([]plannedChange, error) {
 	s := before.catalogue()
 	if err := checkTwice(definitions); err != nil {
@@ -86,6 +86,13 @@ func plan(before *state, definitions driftline.Definitions) ([]plannedChange, er
 		}
 		planned = append(planned, p)
 	}
+	for _, policy := range definitions.Policies {
+		p, err := planPolicy(s, *clonePolicy(&policy))
+		if err != nil {
+			return nil, withRef(err, driftline.PolicyRef(clip(policy.Model), 0))
+		}
+		planned = append(planned, p)
+	}
 	if err := checkUses(before, s, definitions); err != nil {
 		return nil, err
 	}
@@ -134,6 +141,9 @@ func definedRefs(definitions driftline.Definitions) []driftline.Ref {
 	}
 	for _, v := range definitions.Validations {
 		refs = append(refs, driftline.ValidationRef(clip(v.Name), 0))
+	}
+	for _, p := range definitions.Policies {
+		refs = append(refs, driftline.PolicyRef(clip(p.Model), 0))
 	}
 	return refs
 }

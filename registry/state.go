@@ -37,6 +37,7 @@ type state struct {
 	presets         map[driftline.PresetName][]*driftline.Preset          // by version, from 1
 	validations     map[driftline.ValidationName][]*driftline.Validation  // by version, from 1
 	validated       map[driftline.ValidationName]*driftline.ValidationRun // the last of each
+	policies        map[driftline.ModelName]*policy
 
 	modelKeys    map[string]driftline.ModelName // modelKey → the model of it
 	numbered     map[driftline.ModelName]numbering
@@ -71,6 +72,7 @@ func newState() *state {
 		presets:         map[driftline.PresetName][]*driftline.Preset{},
 		validations:     map[driftline.ValidationName][]*driftline.Validation{},
 		validated:       map[driftline.ValidationName]*driftline.ValidationRun{},
+		policies:        map[driftline.ModelName]*policy{},
 
 		modelKeys:    map[string]driftline.ModelName{},
 		numbered:     map[driftline.ModelName]numbering{},
@@ -109,6 +111,7 @@ func (s *state) clone() *state {
 		presets:         maps.Clone(s.presets),
 		validations:     maps.Clone(s.validations),
 		validated:       maps.Clone(s.validated),
+		policies:        maps.Clone(s.policies),
 
 		modelKeys:    maps.Clone(s.modelKeys),
 		numbered:     maps.Clone(s.numbered),
@@ -118,11 +121,12 @@ func (s *state) clone() *state {
 	}
 }
 
-// catalogue returns a state of its own that holds the definitions, the datasets that they
-// may speak of, and nothing else.
+// catalogue returns a state of its own that holds the definitions, the datasets and models
+// that they may speak of, and nothing else.
 func (s *state) catalogue() *state {
 	return &state{entities: maps.Clone(s.entities), views: maps.Clone(s.views), onDemand: maps.Clone(s.onDemand), switched: maps.Clone(s.switched), services: maps.Clone(s.services),
-		datasets: s.datasets, monitors: maps.Clone(s.monitors), presets: maps.Clone(s.presets), validations: maps.Clone(s.validations)}
+		datasets: s.datasets, monitors: maps.Clone(s.monitors), presets: maps.Clone(s.presets), validations: maps.Clone(s.validations),
+		policies: maps.Clone(s.policies), models: s.models, retired: s.retired}
 }
 
 // effect is one assignment that a line makes. Applied to a state that stands
@@ -174,6 +178,8 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	PresetApplied:     foldPreset,
 	ValidationApplied: foldValidation,
 	ValidationRun:     foldValidationRun,
+	PolicyApplied:     foldPolicy,
+	PolicyDeleted:     foldPolicyDeleted,
 
 	LoggedCreated:  foldLoggedCreated,
 	LoggedChanged:  foldLoggedChanged,

@@ -9,7 +9,7 @@ import (
 	"github.com/driftline/driftline"
 )
 
-// Monitors, validations and presets are definitions with versions: a version never changes,
+// Monitors, validations, presets and policies are definitions with versions: a version never changes,
 // and what is applied under the name again is the next one. Their tables hold them in order,
 // from 1.
 

@@ -14,7 +14,7 @@ import (
 func (a *app) applyCommand() *cobra.Command {
 	return &cobra.Command{
 		Use:   "apply PATH…",
-		Short: "Register entities, feature views, services, monitors and sets of checks",
+		Short: "Register entities, feature views, services, monitors, sets of checks and policies",
 		Long: "Register the definitions in YAML files, or in all *.yaml files of folders: all of them, or none.\n" +
 			"Applying the same definitions again changes nothing. What the files do not name is left alone.",
 		Example: "  driftline apply definitions.yaml\n  driftline apply examples/flights/",

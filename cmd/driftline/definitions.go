@@ -43,7 +43,7 @@ func readDefinitions(paths []string) (*definitionFiles, error) {
 			}
 		}
 	}
-	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices)+len(found.Monitors)+len(found.Validations)+len(found.Presets) == 0 {
+	if len(found.Entities)+len(found.FeatureViews)+len(found.OnDemandFeatureViews)+len(found.FeatureServices)+len(found.Monitors)+len(found.Validations)+len(found.Presets)+len(found.Policies) == 0 {
 		return nil, driftline.Errorf(driftline.Invalid, "there are no definitions in %s", strings.Join(paths, ", ")).
 			WithHint("driftline init DIR writes an example")
 	}
@@ -142,7 +142,7 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	root := document.Content[0]
 	reader := &nodeReader{path: path}
 	if field(root, "kind") != nil {
-		return d.readChecks(reader, root)
+		return d.readKind(reader, root)
 	}
 	var read driftline.Definitions
 	if err := reader.read(root, reflect.ValueOf(&read).Elem(), "the file"); err != nil {
@@ -155,6 +155,7 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	d.Monitors = append(d.Monitors, read.Monitors...)
 	d.Validations = append(d.Validations, read.Validations...)
 	d.Presets = append(d.Presets, read.Presets...)
+	d.Policies = append(d.Policies, read.Policies...)
 	for i, e := range read.Entities {
 		d.remember(driftline.EntityRef(e.Name), "entity", reader.place(item(root, "entities", i)))
 	}
@@ -173,20 +174,60 @@ func (d *definitionFiles) readDocument(path string, document *yaml.Node) error {
 	for i, p := range read.Presets {
 		d.remember(driftline.PresetRef(p.Name, 0), "preset", reader.place(item(root, "presets", i)))
 	}
+	for i, p := range read.Policies {
+		d.remember(driftline.PolicyRef(p.Model, 0), "policy", reader.place(item(root, "policies", i)))
+	}
 	for i, v := range read.Validations {
 		d.remember(driftline.ValidationRef(v.Name, 0), "validation", reader.place(item(root, "validations", i)))
 	}
 	return nil
 }
 
+// kindOfPolicy is what a document says that is one policy.
+const kindOfPolicy = "policy"
+
+// readKind reads a document that is one definition: it says of what kind.
+func (d *definitionFiles) readKind(reader *nodeReader, root *yaml.Node) error {
+	kind := resolve(field(root, "kind"))
+	switch kind.Value {
+	case driftline.KindOfChecks:
+		return d.readChecks(reader, root)
+	case kindOfPolicy:
+		return d.readPolicy(reader, root)
+	}
+	return reader.errorf(kind, "kind is %q", kind.Value).
+		WithHint("write kind: %s over a set of checks, kind: %s over a policy; other definitions have no kind", driftline.KindOfChecks, kindOfPolicy)
+}
+
+// readPolicy reads a document that is one policy.
+func (d *definitionFiles) readPolicy(reader *nodeReader, root *yaml.Node) error {
+	var p driftline.Policy
+	if err := reader.read(without(root, "kind"), reflect.ValueOf(&p).Elem(), "the policy"); err != nil {
+		return err
+	}
+	if p.Model == "" {
+		return reader.errorf(root, "the policy has no model").WithHint("write model: late_departure below kind: %s", kindOfPolicy)
+	}
+	d.Policies = append(d.Policies, p)
+	d.remember(driftline.PolicyRef(p.Model, 0), "policy", reader.place(root))
+	return nil
+}
+
+// without is a mapping without one of its keys.
+func without(root *yaml.Node, key string) *yaml.Node {
+	rest := *root
+	rest.Content = nil
+	for k := 0; k+1 < len(root.Content); k += 2 {
+		if root.Content[k].Value != key {
+			rest.Content = append(rest.Content, root.Content[k], root.Content[k+1])
+		}
+	}
+	return &rest
+}
+
 // readChecks reads a document that is one set of checks, as driftline validate --suggest
 // writes it.
 func (d *definitionFiles) readChecks(reader *nodeReader, root *yaml.Node) error {
-	kind := resolve(field(root, "kind"))
-	if kind.Value != driftline.KindOfChecks {
-		return reader.errorf(kind, "kind is %q", kind.Value).
-			WithHint("write kind: %s over a set of checks; other definitions have no kind", driftline.KindOfChecks)
-	}
 	var v driftline.Validation
 	if err := reader.read(root, reflect.ValueOf(&v).Elem(), "the file"); err != nil {
 		return err
@@ -222,7 +263,7 @@ func item(root *yaml.Node, key string, i int) *yaml.Node {
 	return root
 }
 
-var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service|monitor|validation|preset) "[^"]*"`)
+var messageSubject = regexp.MustCompile(`^(entity|feature view|on-demand feature view|feature service|monitor|validation|preset|policy) "[^"]*"`)
 
 // locate puts file:line in front of what the server says of an object.
 func (d *definitionFiles) locate(err error) error {

@@ -41,10 +41,34 @@ func (a *app) modelsCommand() *cobra.Command {
 			})
 		},
 	}
-	command.AddCommand(a.modelsRegisterCommand(), a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsRollbackCommand(),
+	command.AddCommand(a.modelsCreateCommand(), a.modelsRegisterCommand(), a.modelsAliasCommand(), a.modelsUnaliasCommand(), a.modelsRollbackCommand(),
 		a.modelsHistoryCommand(), a.modelsStageCommand(), a.modelsGateCommand(), a.modelsCheckCommand(), a.modelsApproveCommand(),
 		a.modelsRenameCommand(), a.modelsDeleteCommand(), a.modelsDownloadCommand(), a.modelsCardCommand(),
 		a.modelsExportCommand(), a.modelsImportCommand(), a.modelsKeyCommand(), a.modelsServeAtCommand(), a.modelsUnserveCommand())
+	return command
+}
+
+func (a *app) modelsCreateCommand() *cobra.Command {
+	var description string
+	command := &cobra.Command{
+		Use: "create MODEL", Short: "Create a model that has no versions yet",
+		Long:    "Create a model that has no versions yet, so that a policy can say how it is trained.",
+		Example: "  driftline models create late_departure --description 'Does a flight leave late?'", Args: exactly(1),
+		RunE: func(c *cobra.Command, args []string) error {
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				spec := driftline.RegisteredModelSpec{Name: driftline.ModelName(args[0]), Description: description}
+				created, err := server.CreateModel(c.Context(), spec)
+				if err != nil {
+					return err
+				}
+				return a.answer(created, func(w io.Writer) error {
+					_, err := fmt.Fprintf(w, "model/%s created\n", created.Name)
+					return err
+				})
+			})
+		},
+	}
+	command.Flags().StringVar(&description, "description", "", "for people")
 	return command
 }
 

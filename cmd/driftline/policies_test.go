@@ -18,7 +18,8 @@ func readPolicy(text string) (*driftline.Policy, error) {
 		return nil, err
 	}
 	var p driftline.Policy
-	err := (&nodeReader{path: "policy.yaml"}).read(document.Content[0], reflect.ValueOf(&p).Elem(), "policy")
+	root := without(document.Content[0], "kind")
+	err := (&nodeReader{path: "policy.yaml"}).read(root, reflect.ValueOf(&p).Elem(), "policy")
 	return &p, err
 }
 

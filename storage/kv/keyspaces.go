@@ -28,6 +28,7 @@ package kv
 //	'u'     engine          uploads in parts
 //	'v'     engine          checksums of the pieces of artifacts
 //	'x'     engine          outbox: notices of alerts
+//	'T'     engine          training of models: states of policies, runs, causes, suppressions
 //	'z'     engine          materializations
 const (
 	internal byte = 0x00
@@ -56,6 +57,7 @@ const (
 	Materializations  byte = 'z'
 	Uploads           byte = 'u'
 	ContentPieces     byte = 'v'
+	ModelTraining     byte = 'T'
 )
 
 // commitKey holds the number of the newest commit: 8 bytes, big-endian.

@@ -59,6 +59,7 @@ from driftline.materialization import Materialization
 from driftline.models import AliasChange, Artifact, ModelVersion, RegisteredModel, StageChange
 from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
 from driftline.performance import PerformanceReport
+from driftline.policies import Policy, RegisteredPolicy
 from driftline.presets import Preset
 from driftline.profiles import Profile
 from driftline.retrieval import (
@@ -179,6 +180,7 @@ __all__ = [
     "ParquetSource",
     "PerformanceReport",
     "PermissionDeniedError",
+    "Policy",
     "PredictionLog",
     "PredictionTrace",
     "Preset",
@@ -187,6 +189,7 @@ __all__ = [
     "Rebuild",
     "RegisteredModel",
     "RegisteredMonitor",
+    "RegisteredPolicy",
     "RegisteredValidation",
     "RequestSource",
     "RetrievalJob",

@@ -27,6 +27,7 @@ from datetime import timedelta
 from typing import Any
 
 from driftline.monitoring import Monitor
+from driftline.policies import Policy
 from driftline.presets import Preset
 from driftline.times import format_duration, parse_duration, short_duration
 from driftline.types import Type
@@ -810,7 +811,14 @@ class FeatureService:
 
 
 Definition = (
-    Entity | FeatureView | OnDemandFeatureView | FeatureService | Preset | Monitor | Validation
+    Entity
+    | FeatureView
+    | OnDemandFeatureView
+    | FeatureService
+    | Preset
+    | Monitor
+    | Validation
+    | Policy
 )
 
 # The list of definitions that each kind of object belongs to.
@@ -822,6 +830,7 @@ _LISTS = {
     Preset: "presets",
     Monitor: "monitors",
     Validation: "validations",
+    Policy: "policies",
 }
 
 

@@ -36,6 +36,7 @@ from driftline.lineage import Lineage, PredictionTrace
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
 from driftline.performance import PerformanceReport
+from driftline.policies import RegisteredPolicy
 from driftline.presets import Preset
 from driftline.profiles import Profile
 from driftline.registry import ModelRegistry
@@ -340,6 +341,11 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
         """Returns the monitors and where they stand, by name."""
         found = [RegisteredMonitor(self._http, m) for m in self._http.get("monitors")["monitors"]]
         return {monitor.name: monitor for monitor in found}
+
+    def policies(self) -> dict[str, RegisteredPolicy]:
+        """Returns the policies and where they stand, by model."""
+        found = [RegisteredPolicy(self._http, p) for p in self._http.get("policies")["policies"]]
+        return {policy.model: policy for policy in found}
 
     def alerts(self, monitor: str = "", state: str = "") -> list[Alert]:
         """Returns alerts, the newest first.
