@@ -167,6 +167,18 @@ func (r *Registry) RollbackAlias(name driftline.ModelName, alias driftline.Alias
 	return r.ModelVersion(name, strconv.Itoa(to))
 }
 
+// AliasBefore returns the version to which a rollback would bring an alias, or
+// FailedPrecondition if it was at no other one that is still there.
+func (r *Registry) AliasBefore(name driftline.ModelName, alias driftline.Alias) (version int, err error) {
+	r.read(func(s *state) {
+		var m *model
+		if m, err = s.model(name); err == nil {
+			version, err = m.before(alias)
+		}
+	})
+	return version, err
+}
+
 // before is the version where the alias was before its last move that was not taken back.
 func (m *model) before(alias driftline.Alias) (int, error) {
 	var places []int // where it was, as a stack

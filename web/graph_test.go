@@ -50,14 +50,3 @@ func TestACycleIsDrawnAndNotFollowedForEver(t *testing.T) {
 		t.Errorf("%d nodes, want 2", len(g.Nodes))
 	}
 }
-
-func TestCurvesOfExtremeValuesStayInside(t *testing.T) {
-	history := []driftline.Metric{{Value: -1.7e308}, {Value: driftline.Number(nan), Step: 1}, {Value: 1.7e308, Step: 2}, {Value: 0, Step: 4}}
-	c := drawCurve("loss", history)
-	if c.Line != "6.0,114.0 160.0,6.0 314.0,60.0" {
-		t.Errorf("line is %q", c.Line)
-	}
-	if c := drawCurve("flat", []driftline.Metric{{Value: 1, Step: 7}}); c.Line != "160.0,60.0" {
-		t.Errorf("one point is at %q, want the middle", c.Line)
-	}
-}

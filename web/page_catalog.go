@@ -38,7 +38,7 @@ func (s *Server) cataloguePage(w http.ResponseWriter, r *http.Request) error {
 		}
 		body.Views = append(body.Views, viewRow{FeatureView: view, Status: status, Newest: newest})
 	}
-	return s.render(w, "catalogue", page{Title: "Catalogue", Section: "catalogue", Body: body})
+	return s.render(w, "catalogue", page{Title: "Catalogue", Section: "catalogue", Script: "follow.js", Body: body})
 }
 
 // lookAt describes a view's rows to a person, to whom those that are still in the

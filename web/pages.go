@@ -20,7 +20,8 @@ import (
 )
 
 // The UI is server-rendered and needs no script: each page is one template
-// within layout.html, and pictures are inline SVG drawn by chart.go and graph.go.
+// within layout.html, and pictures are inline SVG drawn by chart.go, series.go and graph.go.
+// Only the first page has one, of three lines, which follows the links that MLflow's client prints.
 //
 //go:embed pages/*.html static/*
 var assets embed.FS
@@ -36,6 +37,7 @@ type page struct {
 	Title   string
 	Section string // the entry of the navigation that is lit
 	Assets  string
+	Script  string // a static file that the page runs; "" for none
 	Now     time.Time
 	Body    any
 }
@@ -54,9 +56,13 @@ func (s *Server) pageTable() []route {
 		get("/datasets", s.datasetsPage),
 		get("/datasets/{name}/{version}", s.datasetPage),
 		get("/runs", s.runsPage),
+		get("/runs/compare", s.comparePage),
 		get("/runs/{id}", s.runPage),
 		get("/models", s.modelsPage),
 		get("/models/{model}", s.modelPage),
+		get("/models/{model}/versions/{version}", s.versionPage),
+		post("/models/{model}/aliases/{alias}/rollback", s.rollbackForm),
+		get("/follow", s.followPage),
 		get("/monitors", s.monitorsPage),
 		get("/monitors/{name}", s.monitorPage),
 		get("/monitors/{name}/column", s.paneColumnPage),
@@ -122,8 +128,11 @@ func (p *pages) render(w http.ResponseWriter, status int, name string, content p
 	head := w.Header()
 	head.Set("Content-Type", "text/html; charset=utf-8")
 	head.Set("Content-Length", strconv.Itoa(body.Len()))
-	head.Set("Content-Security-Policy",
-		"default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'")
+	policy := "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
+	if content.Script != "" {
+		policy += "; script-src 'self'"
+	}
+	head.Set("Content-Security-Policy", policy)
 	head.Set("Referrer-Policy", "same-origin")
 	w.WriteHeader(status)
 	_, _ = body.WriteTo(w) // the peer may be gone; there is nobody left to tell
@@ -173,6 +182,20 @@ var pageFuncs = template.FuncMap{
 	"words":    strings.Fields,
 	"instant":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
 	"artifact": artifactURL,
+	"dict":     dict,
+
+	"modelFile": func(model driftline.ModelName, version int, file string) string {
+		return fmt.Sprintf("/api/v1/models/%s/versions/%d/artifacts/%s", url.PathEscape(string(model)), version, escapedPath(file))
+	},
+}
+
+// dict gives a part of a page several values: names and values in turn.
+func dict(pairs ...any) map[string]any {
+	values := map[string]any{}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		values[pairs[i].(string)] = pairs[i+1]
+	}
+	return values
 }
 
 // countText groups digits: 336 776 is easier to read than 336776.
@@ -328,6 +351,8 @@ func refURL(ref driftline.Ref) string {
 		return "/datasets/" + name + "/" + url.PathEscape(ref.Version)
 	case ref.Kind == driftline.KindRun:
 		return "/runs/" + name
+	case ref.Kind == driftline.KindModel && ref.Version != "":
+		return "/models/" + name + "/versions/" + url.PathEscape(ref.Version)
 	case ref.Kind == driftline.KindModel:
 		return "/models/" + name
 	case ref.Kind == driftline.KindMonitor:
@@ -352,9 +377,14 @@ func refText(ref driftline.Ref) string {
 }
 
 func artifactURL(run driftline.RunID, artifact string) string {
-	segments := strings.Split(artifact, "/")
+	return "/api/v1/runs/" + url.PathEscape(string(run)) + "/artifacts/" + escapedPath(artifact)
+}
+
+// escapedPath escapes each segment of a path.
+func escapedPath(path string) string {
+	segments := strings.Split(path, "/")
 	for i, s := range segments {
 		segments[i] = url.PathEscape(s)
 	}
-	return "/api/v1/runs/" + url.PathEscape(string(run)) + "/artifacts/" + strings.Join(segments, "/")
+	return strings.Join(segments, "/")
 }

@@ -3,6 +3,8 @@ package web_test
 import (
 	"context"
 	"net/http"
+	"net/url"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -21,7 +23,13 @@ func (s *site) train(t testing.TB) {
 	s.mustAsk(t, "PUT", "/api/v1/runs/late-departure-1/artifacts/model/a%20b.bin", "weights")
 	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
 	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/aliases/champion", `{"version": 1}`)
-	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other"}`)
+	s.mustAsk(t, "POST", "/api/v1/models/late%20model/versions", `{"run": "late-departure-1", "artifact": "model/a b.bin"}`)
+	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/aliases/champion", `{"version": 2, "by": "eve", "reason": "<b>bold</b> reason", "evidence": ["run/late-departure-1"]}`)
+	s.mustAsk(t, "PUT", "/api/v1/models/late%20model/gates", `{"stage": "Production", "checks": ["signature"], "approvals": 1}`)
+	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other", "params": {"depth": "3", "same": "1", "lr": "0.1"}}`)
+	s.mustAsk(t, "POST", "/api/v1/runs/other-1/log", `{"metrics": [{"key": "auc", "value": 0.6, "step": 1}, {"key": "auc", "value": 0.65, "step": 3}]}`)
+	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other", "params": {"depth": "6", "same": "1", "lr": "0.01"}}`)
+	s.mustAsk(t, "POST", "/api/v1/runs/other-2/log", `{"metrics": [{"key": "auc", "value": 0.9, "step": 1}, {"key": "auc", "value": 0.95, "step": 3}]}`)
 	s.mustAsk(t, "POST", "/api/v1/apply", `{"on_demand_feature_views": [{"name": "trip", "sources": [{"view": "weather"}],
 		"request": [{"name": "km", "type": "int64"}], "features": [{"name": "cold", "expression": "temp < km"}]}]}`)
 	s.predict(t)
@@ -66,12 +74,30 @@ var stockedPages = []struct{ path, want string }{
 	{"/runs", `<a href="/runs/late-departure-1">late-departure-1</a>`},
 	{"/runs?experiment=other", `<a href="/runs/other-1">other-1</a>`},
 	{"/runs?sort=auc", `auc ↓`},
+	{"/runs?sort=metrics.auc&order=asc", `auc ↑`},
 	{"/runs", `<td class="n">0</td>`},
+	{"/runs?filter=metrics.auc+%3E+0.8", `<a href="/runs/other-2">other-2</a>`},
+	{"/runs?filter=metrics.auc+%3E+7", `No run is found.`},
+	{"/runs?filter=%3Cb%3Ebold", `<section class="notice bad">`},
+	{"/runs?column=params.depth&column=tags.%3Cb%3Ebold,duration", `>depth</a>`},
+	{"/runs?deleted=1", `Deleted runs`},
+	{"/runs?experiment_id=2", `<a href="/runs/other-1">other-1</a>`},
+	{"/runs/compare?run=other-1&run=other-2", `<g class="line-1"><title>other-2</title><polyline points="6.0,`},
+	{"/runs/compare?run=other-1&run=other-2", `<th scope="row"><code>depth</code></th><td>3</td><td>6</td>`},
+	{"/runs/compare?run=other-1&run=other-2", `1 is the same in all runs.`},
+	{"/runs/compare?run=other-1&run=other-2", `aria-label="Params and metrics as parallel axes, a line per run"`},
+	{"/runs/compare?run=other-1&run=late-departure-1&all=1&by=time&scale=log&smooth=0.9", `<code>&lt;/td&gt;&lt;script&gt;</code>`},
 	{"/runs/late-departure-1", `points="6.0,114.0 314.0,6.0"`},
 	{"/runs/other-1", "None logged."},
 	{"/models", `<a href="/models/late%20model">late model</a>`},
 	{"/models/late%20model", `Version 1`},
-	{"/lineage", `/lineage?ref=model%2flate%20model%401`},
+	{"/models/late%20model", `champion goes from @2 back to @1`},
+	{"/models/late%20model", `&lt;b&gt;bold&lt;/b&gt; reason`},
+	{"/models/late%20model/versions/1", `late model, version 1`},
+	{"/models/late%20model/versions/champion", `late model, version 2`},
+	{"/models/late%20model/versions/1", `stage Production`},
+	{"/models/late%20model/versions/1", `0 of 1`},
+	{"/lineage", `/lineage?ref=model%2flate%20model%402`},
 	{"/lineage?ref=model/late+model@champion", `view/weather`},
 	{"/lineage?ref=entity/airport&direction=down", `view/weather`},
 	{"/why", `<a href="/views/scores">scores</a>`},
@@ -79,6 +105,9 @@ var stockedPages = []struct{ path, want string }{
 	{"/why?prediction=p-%3Cb%3E", `href="/lineage?ref=model%2flate%20model%401"`},
 	{"/why?prediction=p-%3Cb%3E", `<strong>differs</strong>`},
 }
+
+// ownScript is the one script that there is, of the first page.
+var ownScript = regexp.MustCompile(`<script src="/static/follow\.js\?v=[0-9a-f]+"></script>`)
 
 func TestPagesShowWhatThereIs(t *testing.T) {
 	s := newSite(t)
@@ -89,7 +118,7 @@ func TestPagesShowWhatThereIs(t *testing.T) {
 		if !strings.Contains(body, page.want) {
 			t.Errorf("%s does not show %s:\n%s", page.path, page.want, body)
 		}
-		if strings.Contains(body, "<b>bold") || strings.Contains(body, "<script") {
+		if strings.Contains(body, "<b>bold") || strings.Contains(ownScript.ReplaceAllString(body, ""), "<script") {
 			t.Errorf("%s lets names through as markup", page.path)
 		}
 	}
@@ -154,6 +183,92 @@ func TestAWindowIsSaidShortly(t *testing.T) {
 		to, _ := time.Parse(time.RFC3339, c.to)
 		if got := web.WindowText(from, to); got != c.want {
 			t.Errorf("%s to %s is %q, want %q", c.from, c.to, got, c.want)
+		}
+	}
+}
+
+// What MLflow's client prints leads to the page that it means.
+func TestLinksOfMLflowAreFollowed(t *testing.T) {
+	s := newSite(t)
+	for to, want := range map[string]string{
+		"/experiments/7/runs/a%20b":             "/runs/a%20b",
+		"/experiments/7/runs/abc/model-metrics": "/runs/abc",
+		"/experiments/7":                        "/runs?experiment_id=7",
+		"/experiments":                          "/runs",
+		"/":                                     "/runs",
+		"/experiments/7/models/m-1":             "/lineage?ref=logged_model%2Fm-1",
+		"/models/late%2Fmodel":                  "/models/late%2Fmodel",
+		"/models/late%20model/versions/3":       "/models/late%20model/versions/3",
+		"/models":                               "/models",
+		`/compare-runs?runs=["a","b"]&experiments=["1"]`: "/runs/compare?run=a&run=b",
+		"/experiments/7/runs/%2F%2Fevil.example":         "/runs/%2F%2Fevil.example",
+		"//evil.example":                                 "",
+		"/prompts/x":                                     "",
+		"/experiments/%zz/runs/a":                        "",
+		"/compare-runs?runs=nonsense":                    "",
+		"https://evil.example/experiments/1":             "",
+	} {
+		w := s.ask("GET", "/follow?to="+url.QueryEscape(to), "", "Accept: text/html")
+		switch got := w.Header().Get("Location"); {
+		case want == "" && w.Code != http.StatusNotFound:
+			t.Errorf("%s leads to %d %s, want nowhere", to, w.Code, got)
+		case want != "" && (w.Code != http.StatusSeeOther || got != want):
+			t.Errorf("%s leads to %d %s, want %s", to, w.Code, got, want)
+		}
+	}
+}
+
+// The button on a model's page takes back a move once, and only what the person saw.
+func TestAnAliasIsRolledBackFromItsPage(t *testing.T) {
+	s := newSite(t)
+	s.stock(t)
+	s.train(t)
+	press := func(form string, header ...string) int {
+		return s.ask("POST", "/models/late%20model/aliases/champion/rollback", form,
+			append([]string{"Content-Type: application/x-www-form-urlencoded", "Accept: text/html", "Sec-Fetch-Site: same-origin"}, header...)...).Code
+	}
+	for _, c := range []struct {
+		form, header string
+		status       int
+	}{
+		{"expect=2&sure=1", "Sec-Fetch-Site: cross-site", http.StatusForbidden},
+		{"expect=2", "Accept: text/html", http.StatusBadRequest},
+		{"expect=x&sure=1", "Accept: text/html", http.StatusBadRequest},
+		{"expect=1&sure=1", "Accept: text/html", http.StatusConflict},
+		{"expect=2&sure=1&by=eve&reason=worse", "Accept: text/html", http.StatusSeeOther},
+		{"expect=2&sure=1&by=eve&reason=worse", "Accept: text/html", http.StatusConflict},
+	} {
+		if got := press(c.form, c.header); got != c.status {
+			t.Errorf("%s with %s: status %d, want %d", c.form, c.header, got, c.status)
+		}
+	}
+	body := s.mustAsk(t, "GET", "/models/late%20model", "", "Accept: text/html")
+	for _, want := range []string{`<td><a href="/models/late%20model/versions/1">@1</a></td>`, "rollback</span>", "worse"} {
+		if !strings.Contains(body, want) {
+			t.Errorf("the page does not show %s:\n%s", want, body)
+		}
+	}
+}
+
+// A table of many runs is shown in pages, each of which the registry finds by itself.
+func TestRunsAreShownInPages(t *testing.T) {
+	s := newSite(t)
+	for range 120 {
+		s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "many"}`)
+	}
+	for path, want := range map[string]struct {
+		runs       int
+		back, next bool
+	}{
+		"/runs?experiment=many":        {50, false, true},
+		"/runs?experiment=many&page=2": {50, true, true},
+		"/runs?experiment=many&page=3": {20, true, false},
+		"/runs?experiment=many&page=9": {0, false, false},
+		"/runs?page=-1":                {50, false, true},
+	} {
+		body := s.mustAsk(t, "GET", path, "", "Accept: text/html")
+		if n := strings.Count(body, `name="run"`); n != want.runs || strings.Contains(body, ">Back<") != want.back || strings.Contains(body, ">Next<") != want.next {
+			t.Errorf("%s shows %d runs, want %+v", path, n, want)
 		}
 	}
 }
