@@ -57,18 +57,49 @@ type AlertChange struct {
 // Notice is one message to one channel. It is delivered at least once: a receiver that
 // saw its ID before may drop it.
 type Notice struct {
-	ID      string     `json:"id"`
-	Channel string     `json:"channel"`
-	Kind    AlertState `json:"kind"` // what it tells: that the alert fires, or is resolved
-	Alert   Alert      `json:"alert"`
-	Monitor Monitor    `json:"monitor"` // its definition then
-	Created time.Time  `json:"created"`
+	ID      string    `json:"id"`
+	Channel string    `json:"channel"`
+	Created time.Time `json:"created"`
+
+	// Of an alert: that it fires, or is resolved, and the monitor's definition then.
+	Kind    AlertState `json:"kind,omitempty"`
+	Alert   Alert      `json:"alert,omitzero"`
+	Monitor Monitor    `json:"monitor,omitzero"`
+
+	// Happening is what a model's training or rollout tells, in place of an alert.
+	Happening *Happening `json:"happening,omitempty"`
 
 	State    NoticeState `json:"state"`
 	Attempts int         `json:"attempts"`
 	Next     time.Time   `json:"next,omitzero"`   // when it is tried again
 	Error    string      `json:"error,omitempty"` // of the last attempt
 	Settled  time.Time   `json:"settled,omitzero"`
+}
+
+// Ref names what the notice is about.
+func (n *Notice) Ref() Ref {
+	if n.Happening != nil {
+		return n.Happening.Ref
+	}
+	return n.Alert.Ref()
+}
+
+// Happening is something that a model's policy, training or rollout tells of.
+type Happening struct {
+	Event PolicyEvent `json:"event"`
+	Model ModelName   `json:"model"`
+	Ref   Ref         `json:"ref"` // the rollout, the training run or the policy
+	Text  string      `json:"text"`
+	Time  time.Time   `json:"time"`
+}
+
+// Trouble reports whether somebody should look at it soon.
+func (h *Happening) Trouble() bool {
+	switch h.Event {
+	case EventTrainingFailed, EventCandidateRejected, EventWaiting, EventRolledBack, EventFailed, EventBlind:
+		return true
+	}
+	return false
 }
 
 // NoticeState is how far a notice is.

@@ -46,7 +46,7 @@ var mayImport = map[string]struct {
 	"query": {[]string{".", "aggregate", "expression", "storage/columns", "storage/durable", "internal/ipcverify"},
 		"plans and runs joins and SQL over files it is told of; finds none itself"},
 	"registry/filter": {[]string{"."}, "a language: pure, so that it can be fuzzed and compared with a loop"},
-	"registry":        {[]string{".", "expression", "monitor", "registry/filter", "storage/kv", "trigger"}, "the ledger and its folds; checks what expressions, schedules and triggers mean when they are applied; knows no tables"},
+	"registry":        {[]string{".", "expression", "monitor", "registry/filter", "rollout", "storage/kv", "trigger"}, "the ledger and its folds; checks what expressions, schedules and triggers mean when they are applied; knows no tables"},
 	"report":          {[]string{"."}, "what outcomes look like on paper: for every door, and for programs that have no server"},
 	"notify":          {[]string{"."}, "tells people of alerts; knows addresses and secrets, and nothing of how alerts come about"},
 	"engine": {[]string{".", "aggregate", "drift", "drift/detect", "drift/estimate", "drift/profile", "expression", "monitor", "notify", "query", "registry", "rollout", "routing", "storage/blobs", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online", "trigger"},

@@ -1,6 +1,7 @@
 package driftline
 
 import (
+	"encoding/json"
 	"fmt"
 	"strings"
 	"time"
@@ -421,4 +422,107 @@ type GuardVerdict struct {
 type ArmCounts struct {
 	Champion  int64 `json:"champion"`
 	Candidate int64 `json:"candidate"`
+}
+
+// RolloutRequest asks for a rollout.
+type RolloutRequest struct {
+	Model   ModelName `json:"model"`
+	Version string    `json:"version"` // a number, or an alias
+
+	// Plan and Notices say how, and who is told of it; those of the model's policy if left
+	// out, else the defaults, and nobody.
+	Plan    *RolloutPlan   `json:"plan,omitempty"`
+	Notices []PolicyNotice `json:"notices,omitempty"`
+
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+
+	// Policy is the version of the policy that asks; 0: a person does.
+	Policy int `json:"-"`
+}
+
+// RolloutStart is what became of a [RolloutRequest].
+type RolloutStart struct {
+	Admission RolloutAdmission `json:"admission"`
+	Rollout   RolloutStatus    `json:"rollout"` // that began; of one that waits, the one that it waits for
+}
+
+// RolloutAdmission is what becomes of a request for a rollout.
+type RolloutAdmission string
+
+// What can become of it.
+const (
+	RolloutAdmitted   RolloutAdmission = "admitted"
+	RolloutSupersedes RolloutAdmission = "supersedes" // after the one under way was superseded
+	RolloutQueued     RolloutAdmission = "queues"     // until the one under way has ended
+)
+
+// RolloutStatus is a rollout, and what it is at.
+type RolloutStatus struct {
+	Rollout
+
+	Loaded   bool   `json:"loaded"`             // the candidate can answer
+	Baseline int64  `json:"baseline,omitempty"` // requests of the champion that were met, of the plan's baseline, while pending
+	Blind    string `json:"blind,omitempty"`    // why nothing is concluded: it is ours to mend
+	Next     int    `json:"next,omitempty"`     // the version that waits until this rollout has ended
+}
+
+// RolloutAction is what a person does to a rollout.
+type RolloutAction string
+
+// The actions.
+const (
+	RolloutPause    RolloutAction = "pause"
+	RolloutResume   RolloutAction = "resume"
+	RolloutAbort    RolloutAction = "abort"    // the candidate gets no more requests
+	RolloutPromote  RolloutAction = "promote"  // without waiting for further evidence; of a baking one: it has baked
+	RolloutRollback RolloutAction = "rollback" // to the champion before, also of one that was promoted
+	RolloutApprove  RolloutAction = "approve"  // the stage that waits for it
+)
+
+// RolloutActions lists all of them.
+var RolloutActions = []RolloutAction{RolloutPause, RolloutResume, RolloutAbort, RolloutPromote, RolloutRollback, RolloutApprove}
+
+// RolloutCommand says who does something to a rollout, and why.
+type RolloutCommand struct {
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+
+	// Expect is the sequence of the rollout that it was decided on. At another one it is a
+	// Conflict. Nil: whatever it is.
+	Expect *uint64 `json:"expect,omitempty"`
+
+	// Force promotes against the evidence, or without any. It needs a reason.
+	Force bool `json:"force,omitempty"`
+}
+
+// ModelRollback is what taking a model back by one version came to.
+type ModelRollback struct {
+	Model   ModelName      `json:"model"`
+	Version int            `json:"version"`           // that answers now
+	Rollout *RolloutStatus `json:"rollout,omitempty"` // that was rolled back; nil: only the alias was
+}
+
+// RolloutChange is one change of phase, stage or route of a rollout.
+type RolloutChange struct {
+	Rollout  RolloutID       `json:"rollout"`
+	Sequence uint64          `json:"seq"` // after it
+	Time     time.Time       `json:"time"`
+	From     RolloutPhase    `json:"from,omitempty"`
+	To       RolloutPhase    `json:"to"`
+	Stage    int             `json:"stage"`
+	Weight   float64         `json:"weight"` // of the candidate after it, in percent
+	Cause    RolloutCause    `json:"cause"`
+	Reason   string          `json:"reason"`
+	By       string          `json:"by,omitempty"`
+	Verdict  *RolloutVerdict `json:"verdict,omitempty"`
+}
+
+// RolloutExplanation is a change of a rollout with the counts that its verdict rests on, and
+// the verdict made again from them.
+type RolloutExplanation struct {
+	RolloutChange
+	Evidence json.RawMessage `json:"evidence,omitempty"` // the segments, as of package rollout
+	Again    *RolloutVerdict `json:"again,omitempty"`
+	Equal    bool            `json:"equal"` // the verdict that was recorded and the one made again, in every bit
 }

@@ -54,6 +54,18 @@ type Options struct {
 	// Channels are where monitors send their notices; the log if nil.
 	Channels *notify.Channels
 
+	// Uptime is a clock that nobody sets: how long it is since some moment of this process.
+	// Rollouts tell by it how long they were watched; the monotonic clock since Open if nil.
+	Uptime func() time.Duration
+
+	// RolloutEvery is how often rollouts are looked after; a second. Less than 0 means only by
+	// [Engine.TendRollouts].
+	RolloutEvery time.Duration
+
+	// Restored says that the folder comes from a backup: rollouts that were under way then are
+	// paused, until a person has looked.
+	Restored bool
+
 	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
 	// are the engine's to say.
 	SQL query.SQLOptions
@@ -79,6 +91,13 @@ func (o *Options) withDefaults() Options {
 	if opts.Channels == nil {
 		opts.Channels, _ = notify.Open(nil, opts.Logger) // without settings there is nothing to refuse
 	}
+	if opts.RolloutEvery == 0 {
+		opts.RolloutEvery = time.Second
+	}
+	if opts.Uptime == nil {
+		opened := time.Now()
+		opts.Uptime = func() time.Duration { return time.Since(opened) }
+	}
 	if opts.CheckEvery == 0 {
 		opts.CheckEvery = time.Hour
 	}
@@ -90,10 +109,11 @@ func (o *Options) withDefaults() Options {
 
 // Engine is an open data folder. All methods may be called concurrently.
 type Engine struct {
-	now func() time.Time
-	log *slog.Logger
-	mem memory.Allocator
-	dir string
+	now    func() time.Time
+	uptime func() time.Duration
+	log    *slog.Logger
+	mem    memory.Allocator
+	dir    string
 
 	files    columns.Files // that offline and query have read
 	kv       *kv.DB
@@ -137,6 +157,7 @@ type Engine struct {
 	results          results
 	outbox           outbox
 	routers          routers
+	rollouts         rollouts
 
 	calls      calls // that Close waits for
 	background context.Context
@@ -156,12 +177,13 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		return nil, err
 	}
 	e = &Engine{
-		now: opts.Now, log: opts.Logger, mem: opts.Allocator, dir: dir,
+		now: opts.Now, uptime: opts.Uptime, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
 		checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
 		watches:  watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
 		training: training{opened: opts.Now()},
+		rollouts: rollouts{wake: make(chan struct{}, 1)},
 		outbox:   outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
 	}
 	defer func() {
@@ -201,12 +223,18 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if err = e.load(ctx); err != nil {
 		return e, err
 	}
+	if err = e.loadRollouts(opts.Restored); err != nil {
+		return e, err
+	}
 	e.background, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.flushLoop(e.background) })
 	e.work.Go(func() { e.maintainLoop(e.background) })
 	e.work.Go(func() { e.monitorLoop(e.background) })
 	e.work.Go(func() { e.outboxLoop(e.background) })
-	if err = e.resumeMaterializations(); err != nil {
+	if opts.RolloutEvery > 0 {
+		e.work.Go(func() { e.rolloutLoop(e.background, opts.RolloutEvery) })
+	}
+	if err = errors.Join(e.resumeMaterializations(), e.resumeQueued()); err != nil {
 		e.stop()
 		e.work.Wait()
 		return e, err

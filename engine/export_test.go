@@ -68,6 +68,9 @@ func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
 // The steps of a bulk write and of a flush at which a crash is tried.
 var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}
 
+// RolloutSteps are the steps of a rollout at which a crash is tried.
+var RolloutSteps = []string{stepRolloutDecided, stepRolloutRecorded, stepAliasDecided, stepAliasRecorded}
+
 // ErasureSteps are the steps of an erasure at which a crash is tried.
 var ErasureSteps = []string{stepErasureNoted, stepViewLocked, stepViewsErased, stepDatasetsErased, stepProfilesForgotten, stepFindingsForgotten}
 

@@ -29,9 +29,9 @@ const stepNoticeDelivered = "notice delivered"
 
 // outbox delivers the notices that decisions wrote down, under
 //
-//	'x' ∥ number of the alert's ledger line (uint64) ∥ channel  →  JSON of the notice
+//	'x' ∥ number of the decision's ledger line (uint64) ∥ channel [∥ event]  →  JSON of the notice
 //
-// in the order of the ledger for each channel and monitor. A notice that a crash leaves
+// in the order of the ledger for each channel and monitor, or model. A notice that a crash leaves
 // between its delivery and the note of it is delivered again, under the same ID.
 type outbox struct {
 	channels *notify.Channels
@@ -59,6 +59,45 @@ func (e *Engine) addNotices(tx *registry.Tx, m *driftline.Monitor, line uint64, 
 		tx.Batch().Set(noticeKey(line, tell.Channel), encoded)
 	}
 	return nil
+}
+
+// addHappening writes down whom a policy tells of something, in the transaction whose line says
+// that it happened.
+func addHappening(tx *registry.Tx, line uint64, rules []driftline.PolicyNotice, h driftline.Happening) error {
+	for _, channel := range told(rules, h.Event) {
+		notice := driftline.Notice{
+			ID: fmt.Sprintf("%s-%s-%d", h.Event, channel, line), Channel: channel, Happening: &h, Created: tx.Time(), State: driftline.NoticePending,
+		}
+		encoded, err := json.Marshal(notice)
+		if err != nil {
+			return err
+		}
+		tx.Batch().Set(append(noticeKey(line, channel), " "+string(h.Event)...), encoded)
+	}
+	return nil
+}
+
+// told are the channels that hear of an event, each once.
+func told(rules []driftline.PolicyNotice, event driftline.PolicyEvent) (channels []string) {
+	for _, rule := range rules {
+		if len(rule.On) > 0 && !slices.Contains(rule.On, event) {
+			continue
+		}
+		for _, channel := range rule.Channels {
+			if !slices.Contains(channels, channel) {
+				channels = append(channels, channel)
+			}
+		}
+	}
+	return channels
+}
+
+// subject is what the notices of a channel keep their order by.
+func subject(n *driftline.Notice) string {
+	if n.Happening != nil {
+		return "model/" + string(n.Happening.Model)
+	}
+	return "monitor/" + string(n.Alert.Monitor)
 }
 
 // storedNotice is a notice and where it is kept.
@@ -164,13 +203,13 @@ func (e *Engine) deliverDue(ctx context.Context) error {
 		return err
 	}
 	due := map[string][]storedNotice{}
-	waiting := map[string]bool{} // channel and monitor of which an earlier one is not due
+	waiting := map[string]bool{} // channel and subject of which an earlier one is not due
 	var old [][]byte
 	for _, one := range stored {
 		if one.State == driftline.NoticeDelivered && e.now().Sub(one.Settled) > keepDelivered {
 			old = append(old, one.key)
 		}
-		line := one.Channel + " " + string(one.Alert.Monitor)
+		line := one.Channel + " " + subject(&one.Notice)
 		if one.State != driftline.NoticePending || waiting[line] || busy[one.Channel] {
 			continue
 		}
@@ -190,24 +229,24 @@ func (e *Engine) deliverDue(ctx context.Context) error {
 }
 
 // deliverAll delivers notices of a channel in their order. After a failure the later ones
-// of the same monitor wait.
+// about the same monitor or model wait.
 func (e *Engine) deliverAll(ctx context.Context, channel string, notices []storedNotice) {
 	defer func() {
 		e.outbox.mu.Lock()
 		defer e.outbox.mu.Unlock()
 		delete(e.outbox.busy, channel)
 	}()
-	failed := map[driftline.MonitorName]bool{}
+	failed := map[string]bool{}
 	for i := range notices {
 		n := &notices[i]
 		if ctx.Err() != nil {
 			return
 		}
-		if failed[n.Alert.Monitor] {
+		if failed[subject(&n.Notice)] {
 			continue
 		}
 		delivered, err := e.deliver(ctx, n)
-		failed[n.Alert.Monitor] = !delivered
+		failed[subject(&n.Notice)] = !delivered
 		if err != nil && ctx.Err() == nil {
 			e.log.Error("what became of a notice was not written down; it may be delivered again", "notice", n.ID, "error", err)
 		}

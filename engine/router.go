@@ -23,6 +23,11 @@ type championed struct {
 // is cheap enough to be asked for each request, and what it returns never changes. NotFound: no such
 // model; FailedPrecondition: nobody answers yet.
 func (e *Engine) Router(model driftline.ModelName) (*routing.Router, error) {
+	if live := e.liveRollout(model); live != nil {
+		if router := live.router.Load(); router != nil {
+			return router, nil
+		}
+	}
 	answering := e.registry.Answering() // before the champion is read: a move meanwhile makes the snapshot old
 	if known, ok := e.routers.championed.Load(model); ok && known.(championed).answering == answering {
 		return known.(championed).Router, nil

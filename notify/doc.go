@@ -1,5 +1,6 @@
-// Package notify tells people and programs of alerts, so that a message that was decided
-// arrives at least once, and that where it goes is the operator's to say and nobody else's.
+// Package notify tells people and programs of alerts, and of what became of the trainings and
+// rollouts of models, so that a message that was decided arrives at least once, and that
+// where it goes is the operator's to say and nobody else's.
 //
 // The engine keeps notices in an outbox, written in the batch of the decision that they come
 // from, and hands each to [Channels.Deliver] until that succeeds. A notice has one ID for all
@@ -15,7 +16,7 @@
 //
 // Invariants:
 //
-//   - A monitor names a channel; the channel's address and secrets are in the server's
+//   - A monitor or a policy names a channel; the channel's address and secrets are in the server's
 //     settings only. No error and no log line holds a URL or a secret.
 //   - A host is resolved once for each attempt, and what is checked is the address that is
 //     connected to: unless the channel allows private addresses, it must be a public one.

@@ -16,6 +16,13 @@ type logger struct{ log *slog.Logger }
 
 func (l logger) deliver(ctx context.Context, n *driftline.Notice) error {
 	level := slog.LevelWarn
+	if h := n.Happening; h != nil {
+		if !h.Trouble() {
+			level = slog.LevelInfo
+		}
+		l.log.Log(ctx, level, oneLine(title(n)), "notice", n.ID, "ref", oneLine(h.Ref.String()), "summary", oneLine(h.Text))
+		return nil
+	}
 	if n.Kind == driftline.AlertResolved {
 		level = slog.LevelInfo
 	}

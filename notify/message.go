@@ -11,6 +11,9 @@ import (
 
 // title says in a line what a notice is about.
 func title(n *driftline.Notice) string {
+	if h := n.Happening; h != nil {
+		return fmt.Sprintf("%s: %s", h.Model, strings.ReplaceAll(string(h.Event), "_", " "))
+	}
 	if n.Kind == driftline.AlertResolved {
 		return fmt.Sprintf("Resolved: %s no longer drifts", n.Alert.Monitor)
 	}
@@ -19,6 +22,9 @@ func title(n *driftline.Notice) string {
 
 // lines are the notice as text for people. They hold no control characters.
 func lines(n *driftline.Notice) []string {
+	if h := n.Happening; h != nil {
+		return []string{oneLine(title(n)), "", oneLine(h.Text), "", oneLine(fmt.Sprintf("%s, %s", h.Ref, stamp(h.Time)))}
+	}
 	a := &n.Alert
 	out := []string{title(n), ""}
 	if a.Summary != "" {

@@ -197,7 +197,10 @@ func (s slack) deliver(ctx context.Context, n *driftline.Notice) error {
 // the alert must not end by itself.
 type alertmanager struct{ poster }
 
-const firingFor = 365 * 24 * time.Hour
+const (
+	firingFor    = 365 * 24 * time.Hour
+	happeningFor = 24 * time.Hour
+)
 
 type prometheusAlert struct {
 	Labels      map[string]string `json:"labels"`
@@ -206,7 +209,25 @@ type prometheusAlert struct {
 	EndsAt      time.Time         `json:"endsAt"`
 }
 
+// happened is an alert of what happened once: it ends by itself.
+func happened(n *driftline.Notice) prometheusAlert {
+	h, severity := n.Happening, driftline.Info
+	if h.Trouble() {
+		severity = driftline.Warning
+	}
+	return prometheusAlert{
+		Labels: map[string]string{
+			"alertname": "DriftlineModel", "event": string(h.Event), "model": string(h.Model), "ref": h.Ref.String(), "severity": string(severity),
+		},
+		Annotations: map[string]string{"summary": oneLine(title(n)), "description": oneLine(h.Text)},
+		StartsAt:    h.Time.UTC(), EndsAt: n.Created.UTC().Add(happeningFor),
+	}
+}
+
 func (m alertmanager) deliver(ctx context.Context, n *driftline.Notice) error {
+	if n.Happening != nil {
+		return m.post(ctx, n, []prometheusAlert{happened(n)}, nil)
+	}
 	a := &n.Alert
 	alert := prometheusAlert{
 		Labels: map[string]string{

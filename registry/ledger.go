@@ -42,11 +42,12 @@ const (
 	MonitorChanged    Kind = "monitor.changed"    // monitorChanged
 	PaneEvaluated     Kind = "pane.evaluated"     // paneEvaluated; its Ref is that of the monitor
 	AlertChanged      Kind = "alert.changed"      // alertChanged
-	NoticeSettled     Kind = "notice.settled"     // noticeSettled; its Ref is that of the alert
+	NoticeSettled     Kind = "notice.settled"     // noticeSettled; its Ref is what it tells of
 	PresetApplied     Kind = "preset.applied"     // driftline.Preset
 	ValidationApplied Kind = "validation.applied" // driftline.Validation
 	PolicyApplied     Kind = "policy.applied"     // driftline.Policy
 	PolicyDeleted     Kind = "policy.deleted"     // policyDeleted
+	RolloutChanged    Kind = "rollout.changed"    // rolloutChanged
 	ValidationRun     Kind = "validation.run"     // driftline.ValidationRun without the text of its table; its Ref is that of the set
 
 	// Models and their files. The Ref of model.created, changed, renamed, deleted and gated

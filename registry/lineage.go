@@ -304,6 +304,9 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return s.resolvePolicy(ref)
 	case driftline.KindPreset:
 		return s.resolvePreset(ref)
+	case driftline.KindRollout:
+		_, err := s.rollout(driftline.RolloutID(ref.Name))
+		return driftline.RolloutRef(driftline.RolloutID(ref.Name)), err
 	case driftline.KindAlert:
 		_, err := s.alert(driftline.AlertID(ref.Name))
 		return driftline.AlertRef(driftline.AlertID(ref.Name)), err
@@ -411,6 +414,8 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.validationFacts(ref)
 	case driftline.KindAlert:
 		return s.alertFacts(ref)
+	case driftline.KindRollout:
+		return s.rolloutFacts(ref)
 	}
 	return nil
 }

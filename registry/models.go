@@ -320,7 +320,7 @@ func (r *Registry) RenameModel(name, to driftline.ModelName, by string) (*driftl
 		if err != nil || name == to {
 			return err
 		}
-		if err := tx.r.head.canRename(m, to); err != nil {
+		if err := cmp.Or(tx.r.head.canRename(m, to), tx.r.head.freeOfRollouts(m, 0)); err != nil {
 			return err
 		}
 		_, err = tx.add(ModelRenamed, driftline.ModelRef(name, 0), nil, modelRenamed{To: to, By: by})
@@ -391,10 +391,14 @@ func (r *Registry) DeleteModel(name driftline.ModelName, by, reason string) erro
 		return err
 	}
 	return r.write(func(tx *Tx) error {
-		if _, err := tx.r.head.model(name); err != nil {
+		m, err := tx.r.head.model(name)
+		if err == nil {
+			err = tx.r.head.freeOfRollouts(m, 0)
+		}
+		if err != nil {
 			return err
 		}
-		_, err := tx.add(ModelDeleted, driftline.ModelRef(name, 0), nil, modelDeleted{By: by, Reason: reason})
+		_, err = tx.add(ModelDeleted, driftline.ModelRef(name, 0), nil, modelDeleted{By: by, Reason: reason})
 		return err
 	})
 }

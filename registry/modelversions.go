@@ -384,6 +384,9 @@ func (r *Registry) DeleteModelVersion(name driftline.ModelName, selector, by, re
 		if err != nil {
 			return err
 		}
+		if err := tx.r.head.freeOfRollouts(m, version.Version); err != nil {
+			return err
+		}
 		_, err = tx.add(VersionDeleted, version.Ref(), nil, modelDeleted{By: by, Reason: reason})
 		return err
 	})

@@ -43,7 +43,7 @@ type alertChanged struct {
 type noticeSettled struct {
 	ID       string                `json:"id"`
 	Channel  string                `json:"channel"`
-	Kind     driftline.AlertState  `json:"kind"`
+	Kind     string                `json:"kind"` // of an alert, or the event that happened
 	State    driftline.NoticeState `json:"state"`
 	Attempts int                   `json:"attempts"`
 }
@@ -372,7 +372,11 @@ func (tx *Tx) ChangeAlert(action string, alert driftline.Alert) (Line, error) {
 
 // SettleNotice records that a notice was delivered or given up.
 func (tx *Tx) SettleNotice(n driftline.Notice) error {
-	_, err := tx.add(NoticeSettled, n.Alert.Ref(), nil, noticeSettled{n.ID, n.Channel, n.Kind, n.State, n.Attempts})
+	kind := string(n.Kind)
+	if n.Happening != nil {
+		kind = string(n.Happening.Event)
+	}
+	_, err := tx.add(NoticeSettled, n.Ref(), nil, noticeSettled{n.ID, n.Channel, kind, n.State, n.Attempts})
 	return err
 }
 

@@ -38,6 +38,8 @@ type state struct {
 	validations     map[driftline.ValidationName][]*driftline.Validation  // by version, from 1
 	validated       map[driftline.ValidationName]*driftline.ValidationRun // the last of each
 	policies        map[driftline.ModelName]*policy
+	rollouts        map[driftline.RolloutID]*rolloutRecord
+	rolloutNumbers  map[driftline.ModelName]int // → greatest number given out
 
 	modelKeys    map[string]driftline.ModelName // modelKey → the model of it
 	numbered     map[driftline.ModelName]numbering
@@ -73,6 +75,8 @@ func newState() *state {
 		validations:     map[driftline.ValidationName][]*driftline.Validation{},
 		validated:       map[driftline.ValidationName]*driftline.ValidationRun{},
 		policies:        map[driftline.ModelName]*policy{},
+		rollouts:        map[driftline.RolloutID]*rolloutRecord{},
+		rolloutNumbers:  map[driftline.ModelName]int{},
 
 		modelKeys:    map[string]driftline.ModelName{},
 		numbered:     map[driftline.ModelName]numbering{},
@@ -112,6 +116,8 @@ func (s *state) clone() *state {
 		validations:     maps.Clone(s.validations),
 		validated:       maps.Clone(s.validated),
 		policies:        maps.Clone(s.policies),
+		rollouts:        maps.Clone(s.rollouts),
+		rolloutNumbers:  maps.Clone(s.rolloutNumbers),
 
 		modelKeys:    maps.Clone(s.modelKeys),
 		numbered:     maps.Clone(s.numbered),
@@ -180,6 +186,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	ValidationRun:     foldValidationRun,
 	PolicyApplied:     foldPolicy,
 	PolicyDeleted:     foldPolicyDeleted,
+	RolloutChanged:    foldRollout,
 
 	LoggedCreated:  foldLoggedCreated,
 	LoggedChanged:  foldLoggedChanged,

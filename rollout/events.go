@@ -214,10 +214,17 @@ func (m *machine) moved(e *Event) {
 	case e.Version == m.Candidate || e.Version == m.Champion && !m.Rollout.Moved:
 	default:
 		m.Champion, m.Rollout.Moved = e.Version, false
-		m.enter(driftline.RolloutRolledBack, driftline.CauseConflict, fmt.Sprintf("somebody made version %d champion", e.Version), e.By)
+		m.enter(driftline.RolloutRolledBack, driftline.CauseConflict, somebodyMade(e.Version), e.By)
 		m.do(Effect{Kind: EffectRelease, Version: m.Candidate})
 		m.tell(driftline.EventRolledBack, m.Reason)
 	}
+}
+
+func somebodyMade(version int) string {
+	if version == 0 {
+		return "somebody took the champion's alias away"
+	}
+	return fmt.Sprintf("somebody made version %d champion", version)
 }
 
 // restored holds a rollout whose state is of the past, until a person has looked.

@@ -38,6 +38,10 @@ type Spec struct {
 	Policy    int // the version of the policy that asks for it; 0: a person does
 	By        string
 	Reason    string
+
+	// After is the sequence of the model's last route, so that no two of its rollouts make one
+	// of the same sequence.
+	After uint64
 }
 
 // EffectKind is what an effect does.
@@ -103,7 +107,7 @@ func Start(spec Spec, now time.Time) (State, []Effect, error) {
 	var s State
 	s.Rollout = driftline.Rollout{
 		ID: spec.ID, Model: spec.Model, Candidate: spec.Candidate, Champion: spec.Champion, Policy: spec.Policy,
-		Plan: spec.Plan.Completed(), Created: now, Entered: now,
+		Plan: spec.Plan.Completed(), Created: now, Entered: now, Sequence: spec.After,
 	}
 	m := machine{State: s, now: now}
 	m.enter(driftline.RolloutPending, driftline.CauseBegun, reasonOr(spec.Reason, "a candidate is there"), spec.By)

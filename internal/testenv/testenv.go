@@ -69,7 +69,7 @@ func newIn(t testing.TB, dir string, change func(*engine.Options)) *Env {
 
 func (e *Env) open() {
 	e.T.Helper()
-	opts := engine.Options{Now: e.Clock.Now, Allocator: e.Mem, MemoryBytes: 512 << 20, Threads: 2}
+	opts := engine.Options{Now: e.Clock.Now, Uptime: e.Clock.Uptime, Allocator: e.Mem, MemoryBytes: 512 << 20, Threads: 2}
 	e.change(&opts)
 	var err error
 	e.Engine, err = engine.Open(context.Background(), e.Dir, &opts)
@@ -133,8 +133,23 @@ func (e *Env) Ingest(view driftline.ViewName, json string) driftline.IngestResul
 
 // Clock is a clock that stands still until the test moves it.
 type Clock struct {
-	mu  sync.Mutex
-	now time.Time
+	mu     sync.Mutex
+	now    time.Time
+	passed time.Duration
+}
+
+// Advance lets time pass.
+func (c *Clock) Advance(d time.Duration) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.now, c.passed = c.now.Add(d), c.passed+d
+}
+
+// Uptime is how much time has passed, whatever the clock was set to.
+func (c *Clock) Uptime() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.passed
 }
 
 // Now returns the time that was set.

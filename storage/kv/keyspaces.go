@@ -18,6 +18,7 @@ package kv
 //	'j'     engine          layouts of the ingest log's rows
 //	'k'     engine          idempotency keys and their answers
 //	'm'     registry        metric points of runs
+//	'q'     engine          rollouts: their states, and what waits to be rolled out
 //	'n'     engine          intents: effects decided and not yet done
 //	'o'     storage/online  newest row per entity and view
 //	'p'     engine          profiles of columns
@@ -54,6 +55,7 @@ const (
 	ValidationRuns    byte = 'v'
 	MonitorPanes      byte = 'w'
 	Outbox            byte = 'x'
+	Rollouts          byte = 'q'
 	Materializations  byte = 'z'
 	Uploads           byte = 'u'
 	ContentPieces     byte = 'v'
