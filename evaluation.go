@@ -6,10 +6,15 @@ import "time"
 // traffic: beside the champion where there is one, and by itself.
 type EvaluationGate struct {
 	Dataset Ref    `json:"dataset,omitzero"` // dataset/late_departure_test@3; without one there is no gate
+	Part    string `json:"part,omitempty"`   // of a dataset that is divided: "test"; all of it if empty
 	Task    string `json:"task,omitempty"`   // TaskClassification, …
 	Metric  string `json:"metric,omitempty"` // the primary one: roc_auc, rmse
 	Label   string `json:"label,omitempty"`  // the column that has the truth
 	Group   string `json:"group,omitempty"`  // of a ranking
+
+	// Keys are the columns that, with the dataset's time, tell its rows apart: predictions and
+	// training rows are found by them. The join keys of the dataset's views if empty.
+	Keys []string `json:"keys,omitempty"`
 
 	// Delta is by how much the primary metric may be worse than the champion's. The candidate
 	// passes if the interval of the difference, at level Alpha (0.05 if 0), lies above −Delta.
@@ -97,21 +102,107 @@ const (
 	EvaluationIdentical EvaluationOutcome = "identical" // the candidate is the champion, byte for byte
 )
 
+// EvaluationRequest asks for an evaluation. All of it may be left out: then the gate is that
+// of the model's policy, the champion the version that serves, and predictions are looked
+// for where [PredictionSource] says.
+type EvaluationRequest struct {
+	Gate *EvaluationGate `json:"gate,omitempty"`
+
+	// Champion is the version, by number or alias, that the candidate is held against; "none"
+	// looks at the candidate alone.
+	Champion string `json:"champion,omitempty"`
+
+	Predictions         *PredictionSource `json:"predictions,omitempty"`
+	ChampionPredictions *PredictionSource `json:"champion_predictions,omitempty"`
+
+	By string `json:"by,omitempty"` // who asks
+}
+
+// PredictionSource says where the predictions of a version for the rows of a dataset are:
+// exactly one of Table, Run and Server is set. Where none is, they are looked for in this
+// order: the file predictions/NAME@VERSION.parquet of the version's run, predictions.parquet
+// of the version's own files or of its run, and the model server of its [ServerTag].
+//
+// Rows are found by the dataset's keys and time where the predictions have both; otherwise
+// there must be as many predictions as rows, in the same order. predictions.parquet, whose name
+// does not say of which dataset it is, must have both.
+type PredictionSource struct {
+	Table  DriftSource `json:"table,omitzero"`
+	Run    RunID       `json:"run,omitempty"`    // that logged a Parquet file …
+	Path   string      `json:"path,omitempty"`   // … under this name
+	Server string      `json:"server,omitempty"` // the URL of a model server: http://127.0.0.1:5001
+
+	Prediction string `json:"prediction,omitempty"` // the column of classes or numbers; "prediction" if empty
+	Score      string `json:"score,omitempty"`      // of probabilities of class 1, or of what ranks; "score" if empty
+}
+
+// ServerTag is the tag of a model version that holds the URL of the model server that answers
+// for it.
+const ServerTag = "driftline.server"
+
 // Evaluation is what a candidate showed on a dataset, with all that is needed to get the
 // same again.
 type Evaluation struct {
-	Model     ModelName `json:"model"`
-	Candidate int       `json:"candidate"`
-	Champion  int       `json:"champion,omitempty"` // 0: there is none
-	Dataset   Ref       `json:"dataset"`            // with its version
-	DataHash  string    `json:"data_hash,omitempty"`
-	Time      time.Time `json:"time"`
+	ID        EvaluationID `json:"id,omitempty"` // the model's name and a number; "" of one that was not kept
+	Model     ModelName    `json:"model"`
+	Candidate int          `json:"candidate"`
+	Champion  int          `json:"champion,omitempty"` // 0: there is none
+	Dataset   Ref          `json:"dataset"`            // with its version
+	DataHash  string       `json:"data_hash,omitempty"`
+	Time      time.Time    `json:"time"`
 
 	Outcome EvaluationOutcome `json:"outcome"`
 	Checks  []EvaluationCheck `json:"checks"`
 	Rows    int64             `json:"rows"`
 	Labels  int64             `json:"labels"`
 	Seed    uint64            `json:"seed"`
+
+	// The evidence: the gate with its defaults, the policy that it is of (0: of none), and where
+	// predictions came from.
+	Gate                EvaluationGate   `json:"gate,omitzero"`
+	Policy              int              `json:"policy,omitempty"`
+	Predictions         *PredictionsUsed `json:"predictions,omitempty"`
+	ChampionPredictions *PredictionsUsed `json:"champion_predictions,omitempty"`
+	By                  string           `json:"by,omitempty"`
+
+	// What pictures show: the primary metric of each segment with enough rows, and how often
+	// class 1 came about in ten bins of equally many rows by score.
+	Segments            []EvaluatedSegment `json:"segments,omitempty"`
+	Reliability         []ReliabilityBin   `json:"reliability,omitempty"`
+	ChampionReliability []ReliabilityBin   `json:"champion_reliability,omitempty"`
+}
+
+// Ref names the evaluation.
+func (e *Evaluation) Ref() Ref { return EvaluationRef(e.ID) }
+
+// Passed reports whether the candidate may get traffic: no blocking check failed, and it is
+// not the champion's own bytes.
+func (e *Evaluation) Passed() bool {
+	return e.Outcome == EvaluationPassed || e.Outcome == EvaluationWarned
+}
+
+// PredictionsUsed says which predictions were measured.
+type PredictionsUsed struct {
+	From  string `json:"from"` // a table, runs:/RUN/path, model/NAME@VERSION/path or the URL of a server
+	Ref   Ref    `json:"ref,omitzero"`
+	Match string `json:"match"` // "keys" or "place": how rows were found
+	Hash  string `json:"hash"`  // of predictions and scores in the order of the dataset's rows
+}
+
+// EvaluatedSegment is the primary metric in one segment.
+type EvaluatedSegment struct {
+	Segment    string   `json:"segment"`
+	Candidate  Interval `json:"candidate"`
+	Champion   Interval `json:"champion"`
+	Difference Interval `json:"difference"` // candidate − champion, signed so that more is better
+	Worse      bool     `json:"worse,omitempty"`
+}
+
+// ReliabilityBin is a tenth of the rows, by score.
+type ReliabilityBin struct {
+	Score Number `json:"score"` // the mean
+	Share Number `json:"share"` // of class 1
+	Rows  int64  `json:"rows"`
 }
 
 // EvaluationCheck is one check of an evaluation.

@@ -49,7 +49,7 @@ var mayImport = map[string]struct {
 	"registry":        {[]string{".", "expression", "monitor", "registry/filter", "rollout", "storage/kv", "trigger"}, "the ledger and its folds; checks what expressions, schedules and triggers mean when they are applied; knows no tables"},
 	"report":          {[]string{"."}, "what outcomes look like on paper: for every door, and for programs that have no server"},
 	"notify":          {[]string{"."}, "tells people of alerts; knows addresses and secrets, and nothing of how alerts come about"},
-	"engine": {[]string{".", "aggregate", "drift", "drift/detect", "drift/estimate", "drift/profile", "expression", "monitor", "notify", "query", "registry", "rollout", "routing", "storage/blobs", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online", "trigger"},
+	"engine": {[]string{".", "aggregate", "drift", "drift/detect", "drift/estimate", "drift/profile", "evaluation", "expression", "monitor", "notify", "query", "registry", "rollout", "routing", "storage/blobs", "storage/columns", "storage/durable", "storage/kv", "storage/offline", "storage/online", "trigger"},
 		"the use cases: the only place where the rooms meet"},
 	"flight": {[]string{".", "engine", "registry", "internal/flightdata", "internal/ipcverify"}, "an edge: translates a wire into calls of the engine"},
 	"web":    {[]string{".", "engine", "registry", "report", "storage/blobs", "web/internal/plainjson", "web/mlflow"}, "an edge: translates a wire into calls of the engine"},

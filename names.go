@@ -22,6 +22,7 @@ type (
 	MonitorName    string // of a [Monitor]: "weather_daily"
 	AlertID        string // of an [Alert]: "weather_daily-3"
 	TrainingID     string // of a [TrainingRun]: "late_departure-7"
+	EvaluationID   string // of an [Evaluation]: "late_departure-5"
 	RolloutID      string // of a [Rollout]: "late_departure-3"
 	PresetName     string // of a [Preset]: "payments"
 	ValidationName string // of a [Validation]: "weather"

@@ -172,7 +172,7 @@ func (j *TrainingJob) Check() error {
 // Check reports what is wrong with the gate.
 func (g *EvaluationGate) Check() error {
 	if g.Dataset == (Ref{}) {
-		if g.Metric != "" || len(g.Floors) > 0 || len(g.Segments) > 0 {
+		if g.Metric != "" || g.Part != "" || len(g.Floors) > 0 || len(g.Segments) > 0 {
 			return missing("evaluation.dataset").WithHint("name the rows that candidates are measured on: dataset/late_departure_test")
 		}
 		return nil
@@ -202,6 +202,16 @@ func (g *EvaluationGate) Check() error {
 		return missing("evaluation.group").WithHint("name the column whose equal values are one list")
 	case g.Replications > 100_000:
 		return Errorf(Invalid, "evaluation.replications is %d, want at most 100000", g.Replications)
+	}
+	for _, key := range g.Keys {
+		if err := CheckColumn(key); err != nil {
+			return Errorf(Invalid, "evaluation.keys: %w", err)
+		}
+	}
+	for i, s := range g.Segments {
+		if err := required(fmt.Sprintf("evaluation.segments[%d].expression", i), s.Expression); err != nil {
+			return err
+		}
 	}
 	return g.checkMaps()
 }

@@ -25,6 +25,7 @@ const (
 	KindPolicy     RefKind = "policy"     // policy/late_departure@2
 	KindTraining   RefKind = "training"   // training/late_departure-7
 	KindRollout    RefKind = "rollout"    // rollout/late_departure-3
+	KindEvaluation RefKind = "evaluation" // evaluation/late_departure-5
 	KindValidation RefKind = "validation" // validation/weather@2
 	KindPreset     RefKind = "preset"     // preset/payments@1
 
@@ -37,7 +38,7 @@ const (
 
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindExperiment, KindRun, KindArtifact, KindModel,
-	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindLoggedModel, KindFeature, KindColumn, KindValidation, KindPreset,
+	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindEvaluation, KindLoggedModel, KindFeature, KindColumn, KindValidation, KindPreset,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -124,6 +125,9 @@ func TrainingRef(t TrainingID) Ref { return Ref{Kind: KindTraining, Name: string
 // RolloutRef names a rollout.
 func RolloutRef(r RolloutID) Ref { return Ref{Kind: KindRollout, Name: string(r)} }
 
+// EvaluationRef names an evaluation of a candidate.
+func EvaluationRef(e EvaluationID) Ref { return Ref{Kind: KindEvaluation, Name: string(e)} }
+
 func versionText(v int) string {
 	if v == 0 {
 		return ""
@@ -144,7 +148,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, logged_model, validation, preset, feature, column")
+			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, evaluation, logged_model, validation, preset, feature, column")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

@@ -211,7 +211,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now}); err != nil {
 		return e, err
 	}
-	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse")}, e.sourceRoots...)
+	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse"), filepath.Join(dir, readFolder)}, e.sourceRoots...)
 	opts.SQL.Logger = opts.Logger
 	if e.query, err = query.Open(&query.Options{
 		SQL:         opts.SQL,
@@ -424,7 +424,11 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 
 // prepareFolder makes the data folder and proves that it can be written.
 func prepareFolder(dir string) error {
-	if err := os.MkdirAll(filepath.Join(dir, "tmp"), 0o700); err != nil {
+	read := filepath.Join(dir, readFolder)
+	if err := os.RemoveAll(read); err != nil { // a crash may have left files there
+		return folderError(err)
+	}
+	if err := os.MkdirAll(read, 0o700); err != nil {
 		return folderError(err)
 	}
 	probe, err := os.CreateTemp(dir, ".writable-*")

@@ -7,6 +7,8 @@ import (
 	"strings"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/evaluation"
+	"github.com/driftline/driftline/storage/kv"
 )
 
 // The tables of meta about models and their files.
@@ -174,6 +176,21 @@ func modelRows(e *Engine, add func(...any)) error {
 			newest = int64(m.Newest.Version)
 		}
 		add(string(m.Name), int64(m.Versions), newest, m.Description, m.Created, m.Updated, m.By)
+	}
+	return nil
+}
+
+func evaluationRows(e *Engine, add func(...any)) error {
+	for pair, err := range e.kv.ScanPrefix([]byte{kv.Evaluations}) {
+		if err != nil {
+			return err
+		}
+		found, err := decodeEvaluation(pair.Value)
+		if err != nil {
+			return err
+		}
+		add(string(found.ID), string(found.Model), int64(found.Candidate), versionOrNull(found.Champion), found.Dataset.String(), found.DataHash,
+			string(found.Outcome), found.Rows, found.Labels, int64(found.Seed), versionOrNull(found.Policy), found.By, found.Time, evaluation.Reason(found))
 	}
 	return nil
 }

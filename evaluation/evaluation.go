@@ -54,6 +54,7 @@ type Side struct {
 	Version    int
 	SHA256     string // of the bytes that were read
 	Registered string // of the bytes that were registered
+	Damage     string // why the bytes could not be read; "" if they could
 
 	Signature *Signature // nil: it has none
 
@@ -101,7 +102,7 @@ func Evaluate(gate driftline.EvaluationGate, in *Input, now time.Time) (*driftli
 	e := &evaluator{gate: gate.Completed(), in: in, metric: metric}
 	e.report = &driftline.Evaluation{
 		Model: in.Model, Candidate: in.Candidate.Version, Dataset: in.Dataset, DataHash: in.DataHash, Time: now,
-		Rows: int64(len(in.Labels)), Seed: gate.Seed, Checks: []driftline.EvaluationCheck{},
+		Rows: int64(len(in.Labels)), Seed: gate.Seed, Gate: gate.Completed(), Checks: []driftline.EvaluationCheck{},
 	}
 	if in.Champion != nil {
 		e.report.Champion = in.Champion.Version
@@ -239,6 +240,10 @@ func (e *evaluator) identical() bool {
 
 func (e *evaluator) artifact() {
 	c := &e.in.Candidate
+	if c.Damage != "" {
+		e.add(driftline.EvaluationCheck{Check: driftline.EvaluateArtifact, Message: c.Damage}, true)
+		return
+	}
 	if c.SHA256 == "" || c.Registered == "" {
 		e.skip(driftline.EvaluateArtifact, "its bytes have no hash")
 		return
@@ -279,11 +284,18 @@ func lacking(who string, has, wanted []driftline.Field) (wrong []string) {
 		switch {
 		case i < 0:
 			wrong = append(wrong, fmt.Sprintf("%s has no %q", who, want.Name))
-		case !want.Type.Holds(has[i].Type):
+		case !takes(want.Type, has[i].Type):
 			wrong = append(wrong, fmt.Sprintf("%s has %q as %s, want %s", who, want.Name, has[i].Type, want.Type))
 		}
 	}
 	return wrong
+}
+
+// takes reports whether a model that wants one type is content with another: a whole number may
+// stand where a fraction is wanted.
+func takes(wants, has driftline.Type) bool {
+	number := has == driftline.Int32 || has == driftline.Int64 || has == driftline.Float32 || has == driftline.Float64
+	return wants.Holds(has) || number && (wants == driftline.Float32 || wants == driftline.Float64)
 }
 
 // data reports whether there is something to measure.
@@ -450,6 +462,8 @@ func (e *evaluator) segments() {
 		if d.Better.High < -delta {
 			worse++
 		}
+		e.report.Segments = append(e.report.Segments, driftline.EvaluatedSegment{Segment: p.title, Worse: d.Better.High < -delta,
+			Candidate: *interval(d.Candidate), Champion: *interval(d.Champion), Difference: *interval(d.Better)})
 		if title == "" || d.Better.High < worst.Better.High || math.IsNaN(worst.Better.High) {
 			worst, title = d, p.title
 		}
@@ -497,10 +511,15 @@ func (e *evaluator) parts() (parts []part, small int) {
 }
 
 func (e *evaluator) calibration() {
-	switch {
-	case e.gate.Task != driftline.TaskClassification || e.in.Candidate.Scores == nil:
+	if e.gate.Task != driftline.TaskClassification || e.in.Candidate.Scores == nil {
 		e.skip(driftline.EvaluateCalibration, "the candidate gives no probabilities")
 		return
+	}
+	e.report.Reliability = reliability(e.in.Candidate.Scores, e.in.Labels)
+	if e.in.Champion != nil {
+		e.report.ChampionReliability = reliability(e.in.Champion.Scores, e.in.Labels)
+	}
+	switch {
 	case e.in.Champion == nil || e.in.Champion.Scores == nil:
 		e.skip(driftline.EvaluateCalibration, "there is no champion's to hold it against")
 		return
@@ -511,6 +530,15 @@ func (e *evaluator) calibration() {
 		Check: driftline.EvaluateCalibration, Limit: &most,
 		Message: fmt.Sprintf("the calibration error is %.4f, the champion's %.4f, want at most %.4f", mine, theirs, most),
 	}, !(mine <= most))
+}
+
+func reliability(scores, labels []float64) (bins []driftline.ReliabilityBin) {
+	for _, b := range estimate.ReliabilityBins(scores, labels) {
+		if b.Rows > 0 {
+			bins = append(bins, driftline.ReliabilityBin{Score: driftline.Number(b.Score), Share: driftline.Number(b.Share), Rows: int64(b.Rows)})
+		}
+	}
+	return bins
 }
 
 // leastLatencies is how many answers a smoke test needs for a 95th percentile.

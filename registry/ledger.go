@@ -62,6 +62,7 @@ const (
 	ModelDeleted    Kind = "model.deleted"         // modelDeleted
 	ModelGated      Kind = "model.gated"           // modelGated
 	ModelChecked    Kind = "model.checked"         // driftline.ModelCheck, of a version
+	ModelEvaluated  Kind = "model.evaluated"       // driftline.Evaluation without what checks found; its Ref is that of the evaluation
 	ModelApproved   Kind = "model.approved"        // driftline.ModelApproval, of a version
 	VersionChanged  Kind = "model_version.changed" // driftline.ModelChange
 	VersionDeleted  Kind = "model_version.deleted" // modelDeleted

@@ -162,10 +162,15 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 
 	{driftline.KindMonitor, driftline.KindPreset}: "decided by",
 
-	{driftline.KindPolicy, driftline.KindView}:    "watches",
-	{driftline.KindPolicy, driftline.KindMonitor}: "listens to",
-	{driftline.KindPolicy, driftline.KindService}: "watches",
-	{driftline.KindPolicy, driftline.KindDataset}: "trains and evaluates on",
+	{driftline.KindPolicy, driftline.KindView}:         "watches",
+	{driftline.KindPolicy, driftline.KindMonitor}:      "listens to",
+	{driftline.KindPolicy, driftline.KindService}:      "watches",
+	{driftline.KindPolicy, driftline.KindDataset}:      "trains and evaluates on",
+	{driftline.KindEvaluation, driftline.KindModel}:    "measured",
+	{driftline.KindEvaluation, driftline.KindDataset}:  "measured on",
+	{driftline.KindEvaluation, driftline.KindRun}:      "read predictions of",
+	{driftline.KindEvaluation, driftline.KindView}:     "read predictions of",
+	{driftline.KindEvaluation, driftline.KindArtifact}: "read predictions of",
 
 	{driftline.KindValidation, driftline.KindView}:     "checks",
 	{driftline.KindValidation, driftline.KindDataset}:  "checks",
@@ -307,6 +312,9 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 	case driftline.KindRollout:
 		_, err := s.rollout(driftline.RolloutID(ref.Name))
 		return driftline.RolloutRef(driftline.RolloutID(ref.Name)), err
+	case driftline.KindEvaluation:
+		_, err := s.evaluation(driftline.EvaluationID(ref.Name))
+		return driftline.EvaluationRef(driftline.EvaluationID(ref.Name)), err
 	case driftline.KindAlert:
 		_, err := s.alert(driftline.AlertID(ref.Name))
 		return driftline.AlertRef(driftline.AlertID(ref.Name)), err
@@ -412,6 +420,8 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.monitorFacts(ref)
 	case driftline.KindValidation:
 		return s.validationFacts(ref)
+	case driftline.KindEvaluation:
+		return s.evaluationFacts(ref)
 	case driftline.KindAlert:
 		return s.alertFacts(ref)
 	case driftline.KindRollout:

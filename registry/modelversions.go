@@ -205,7 +205,6 @@ func (tx *Tx) noFiles(version *driftline.ModelVersion, name string, from source)
 // their names and hashes. The files are returned with their names in the folder.
 func treeOf(folder string, files []driftline.Artifact) (driftline.Artifact, []driftline.Artifact) {
 	tree, inside := driftline.Artifact{Path: folder}, make([]driftline.Artifact, len(files))
-	sum := sha256.New()
 	for i, file := range files {
 		if folder != "" {
 			file.Path = file.Path[len(folder)+1:]
@@ -214,11 +213,17 @@ func treeOf(folder string, files []driftline.Artifact) (driftline.Artifact, []dr
 		tree.Size += file.Size
 	}
 	slices.SortFunc(inside, func(a, b driftline.Artifact) int { return cmp.Compare(a.Path, b.Path) })
-	for _, file := range inside {
+	tree.SHA256 = TreeHash(inside)
+	return tree, inside
+}
+
+// TreeHash is the hash of the names and hashes of a folder's files, which are sorted by path.
+func TreeHash(files []driftline.Artifact) string {
+	sum := sha256.New()
+	for _, file := range files {
 		fmt.Fprintf(sum, "%s  %s\n", file.SHA256, file.Path)
 	}
-	tree.SHA256 = hex.EncodeToString(sum.Sum(nil))
-	return tree, inside
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // originOf is what is known of how a run made what it made.

@@ -46,6 +46,8 @@ type state struct {
 	versionLines map[uint64]versionPlace          // the line that registered a version → where it is
 	retired      map[driftline.ModelName][]*model // that were deleted, by age
 	logged       map[driftline.LoggedModelID]*driftline.LoggedModel
+	evaluated    map[driftline.EvaluationID]evaluated
+	evaluations  map[driftline.ModelName]int // how many a name has had
 }
 
 func newState() *state {
@@ -78,6 +80,8 @@ func newState() *state {
 		rollouts:        map[driftline.RolloutID]*rolloutRecord{},
 		rolloutNumbers:  map[driftline.ModelName]int{},
 
+		evaluated:    map[driftline.EvaluationID]evaluated{},
+		evaluations:  map[driftline.ModelName]int{},
 		modelKeys:    map[string]driftline.ModelName{},
 		numbered:     map[driftline.ModelName]numbering{},
 		versionLines: map[uint64]versionPlace{},
@@ -118,6 +122,8 @@ func (s *state) clone() *state {
 		policies:        maps.Clone(s.policies),
 		rollouts:        maps.Clone(s.rollouts),
 		rolloutNumbers:  maps.Clone(s.rolloutNumbers),
+		evaluated:       maps.Clone(s.evaluated),
+		evaluations:     maps.Clone(s.evaluations),
 
 		modelKeys:    maps.Clone(s.modelKeys),
 		numbered:     maps.Clone(s.numbered),
@@ -197,6 +203,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	ModelDeleted:   foldModelDeleted,
 	ModelGated:     foldGate,
 	ModelChecked:   foldModelChecked,
+	ModelEvaluated: foldModelEvaluated,
 	ModelApproved:  foldApproval,
 	VersionChanged: foldVersionChanged,
 	VersionDeleted: foldVersionDeleted,

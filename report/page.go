@@ -5,6 +5,7 @@ import (
 	"embed"
 	"html/template"
 	"io"
+	"io/fs"
 
 	"github.com/driftline/driftline"
 )
@@ -14,12 +15,15 @@ import (
 //go:embed pages
 var pageFiles embed.FS
 
+// Plots are the templates of pictures that pages elsewhere show too: pages/evaluationplots.html.
+func Plots() fs.FS { return pageFiles }
+
 func newPage(name string) *template.Template {
 	return template.Must(template.New("layout.html").Funcs(template.FuncMap{
 		"whole":  whole,
 		"style":  func() template.CSS { return template.CSS(pageFile("style.css")) },
 		"script": func() template.JS { return template.JS(pageFile("tables.js")) },
-	}).ParseFS(pageFiles, "pages/layout.html", "pages/overlay.html", "pages/"+name))
+	}).ParseFS(pageFiles, "pages/layout.html", "pages/overlay.html", "pages/evaluationplots.html", "pages/"+name))
 }
 
 func pageFile(name string) string {

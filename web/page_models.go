@@ -47,6 +47,8 @@ type modelPage struct {
 	Moves    []driftline.AliasChange // the newest first
 	Staged   []driftline.StageChange
 	Logs     []driftline.ViewName // where its predictions may be
+
+	Evaluations []evaluationRow // the last, the newest first
 }
 
 // modelPointer is an alias, and where taking back its last move would bring it.
@@ -101,6 +103,9 @@ func (s *Server) modelPage(w http.ResponseWriter, r *http.Request) error {
 		if v.Predictions != nil {
 			body.Logs = append(body.Logs, v.Name)
 		}
+	}
+	if body.Evaluations, err = s.evaluationRows(found.Name); err != nil {
+		return err
 	}
 	return s.render(w, "model", page{Title: string(found.Name), Section: "models", Body: body})
 }

@@ -63,6 +63,7 @@ func (s *Server) pageTable() []route {
 		get("/models/{model}/versions/{version}", s.versionPage),
 		post("/models/{model}/aliases/{alias}/rollback", s.rollbackForm),
 		get("/follow", s.followPage),
+		get("/evaluations/{id}", s.evaluationPage),
 		get("/monitors", s.monitorsPage),
 		get("/monitors/{name}", s.monitorPage),
 		get("/monitors/{name}/column", s.paneColumnPage),
@@ -83,6 +84,7 @@ func (s *Server) pageTable() []route {
 
 func loadPages() *pages {
 	layout := template.Must(template.New("layout.html").Funcs(pageFuncs).ParseFS(assets, "pages/layout.html", "pages/parts.html"))
+	template.Must(layout.ParseFS(report.Plots(), "pages/evaluationplots.html"))
 	names, err := fs.Glob(assets, "pages/*.html")
 	if err != nil {
 		panic(err) // the pattern is a constant
@@ -361,6 +363,8 @@ func refURL(ref driftline.Ref) string {
 		return "/alerts/" + name
 	case ref.Kind == driftline.KindValidation:
 		return "/validations/" + name
+	case ref.Kind == driftline.KindEvaluation:
+		return "/evaluations/" + name
 	}
 	return "/lineage?ref=" + url.QueryEscape(ref.String())
 }

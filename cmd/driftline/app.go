@@ -54,7 +54,7 @@ func (a *app) run(ctx context.Context, args []string) int {
 	if err == nil {
 		return exitDone
 	}
-	if errors.Is(err, errDrift) || errors.Is(err, errDifferent) || errors.Is(err, errChecksFailed) {
+	if errors.Is(err, errDrift) || errors.Is(err, errDifferent) || errors.Is(err, errChecksFailed) || errors.Is(err, errGateClosed) {
 		return exitDrift
 	}
 	a.printError(err)
@@ -94,7 +94,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(a.serveCommand(), a.initCommand(), a.applyCommand(), a.planCommand(), a.ingestCommand(),
 		a.datasetCommand(), a.historicalCommand(), a.onlineCommand(), a.historyCommand(), a.sqlCommand(), a.driftCommand(), a.validateCommand(), a.validationsCommand(), a.profileCommand(), a.profilesCommand(), a.detectCommand(), a.performanceCommand(), a.monitorCommand(), a.alertCommand(), a.policyCommand(),
 		a.experimentsCommand(), a.runsCommand(),
-		a.modelsCommand(), a.routeCommand(), a.lineageCommand(), a.whyCommand(), a.tableCommand(), a.materializeCommand(), a.switchCommand(), a.checkCommand(), a.eraseCommand(), a.versionCommand(), completionCommand())
+		a.modelsCommand(), a.routeCommand(), a.gateCommand(), a.lineageCommand(), a.whyCommand(), a.tableCommand(), a.materializeCommand(), a.switchCommand(), a.checkCommand(), a.eraseCommand(), a.versionCommand(), completionCommand())
 	return root
 }
 

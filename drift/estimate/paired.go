@@ -181,24 +181,42 @@ func (m Metric) lists(r Rows) (values []float64) {
 //
 // Source: Naeini, Cooper, Hauskrecht, AAAI 2015; bins of equal mass after Nguyen and O'Connor, EMNLP 2015.
 func CalibrationError(scores, labels []float64) float64 {
-	const bins = 10
+	total, rows := 0.0, 0
+	for _, b := range ReliabilityBins(scores, labels) {
+		if b.Rows > 0 {
+			total, rows = total+float64(b.Rows)*math.Abs(b.Score-b.Share), rows+b.Rows
+		}
+	}
+	if rows == 0 {
+		return math.NaN()
+	}
+	return total / float64(rows)
+}
+
+// ReliabilityBin is one of ten bins of equally many rows, by score.
+type ReliabilityBin struct {
+	Score, Share float64 // the mean score, and the share of class 1
+	Rows         int
+}
+
+// ReliabilityBins are what [CalibrationError] sums up. A bin without rows has no means.
+func ReliabilityBins(scores, labels []float64) []ReliabilityBin {
 	var known []int
 	for i := range min(len(scores), len(labels)) {
 		if scores[i] == scores[i] && labels[i] == labels[i] {
 			known = append(known, i)
 		}
 	}
-	if len(known) == 0 {
-		return math.NaN()
-	}
 	slices.SortStableFunc(known, func(a, b int) int { return cmp.Compare(scores[a], scores[b]) })
-	total := 0.0
+	bins := make([]ReliabilityBin, 10)
 	for b := range bins {
+		rows := known[b*len(known)/len(bins) : (b+1)*len(known)/len(bins)]
 		score, positive := 0.0, 0.0
-		for _, i := range known[b*len(known)/bins : (b+1)*len(known)/bins] {
+		for _, i := range rows {
 			score, positive = score+scores[i], positive+one(labels[i] == 1)
 		}
-		total += math.Abs(score - positive)
+		n := float64(len(rows))
+		bins[b] = ReliabilityBin{score / n, positive / n, len(rows)}
 	}
-	return total / float64(len(known))
+	return bins
 }

@@ -6,6 +6,7 @@ package kv
 //	prefix  owner           holds
 //	0x00    kv              the number of the newest commit
 //	'L'     storage/online  layouts of packed rows
+//	'V'     engine          evaluations of candidates
 //	'a'     registry        index of artifacts
 //	'b'     engine          rows held back: written offline only and not online yet
 //	'c'     engine          counters, such as the next write sequence
@@ -35,6 +36,7 @@ const (
 	internal byte = 0x00
 
 	OnlineLayouts     byte = 'L'
+	Evaluations       byte = 'V'
 	ArtifactIndex     byte = 'a'
 	HeldRows          byte = 'b'
 	Counters          byte = 'c'

@@ -54,6 +54,7 @@ from driftline.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from driftline.evaluation import Evaluation, EvaluationCheck
 from driftline.lineage import Lineage, PredictionTrace
 from driftline.materialization import Materialization
 from driftline.models import AliasChange, Artifact, ModelVersion, RegisteredModel, StageChange
@@ -154,6 +155,8 @@ __all__ = [
     "DriftReport",
     "DriftlineError",
     "Entity",
+    "Evaluation",
+    "EvaluationCheck",
     "ExhaustedError",
     "FailedPreconditionError",
     "FeatureService",

@@ -32,6 +32,7 @@ from driftline.definitions import (
 )
 from driftline.drift import DriftReport
 from driftline.errors import DriftlineError, NotFoundError, from_status
+from driftline.evaluation import Evaluation
 from driftline.lineage import Lineage, PredictionTrace
 from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
@@ -946,6 +947,86 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
             body = exchange.metadata
         body["table"] = name or body["table"]
         return ValidationReport(body, self._render_validation)
+
+    def evaluate(
+        self,
+        model: str,
+        version: int | str,
+        *,
+        gate: Mapping[str, Any] | None = None,
+        predictions: Any = None,
+        champion_predictions: Any = None,
+        champion: int | str = "",
+        by: str = "",
+    ) -> Evaluation:
+        """Holds a version of a model against the one that serves; the server keeps the result.
+
+        Example:
+            >>> gate = {"dataset": "dataset/late_departure_test", "task": "classification",
+            ...         "metric": "roc_auc", "label": "late", "floors": {"roc_auc": 0.7}}
+            >>> store.evaluate("late_departure", 3, gate=gate, predictions=scored).passed
+            True
+
+        Args:
+            model: The model's name.
+            version: The candidate: a number or an alias.
+            gate: What it must show, with the fields of ``evaluation:`` in a policy; that of the
+                model's policy if left out.
+            predictions: What it made of the dataset's rows: a reference, a Dataset, a SELECT, or
+                any kind of table, with a column ``prediction`` or ``score`` and the dataset's
+                keys and time. A table is logged as a file of a run in project ``evaluations``.
+                If left out, predictions that the version's run logged are looked for.
+            champion_predictions: The same of the champion.
+            champion: The version to hold it against; ``"none"`` looks at the candidate alone.
+            by: Who asks.
+        """
+        spec = {
+            "gate": dict(gate) if gate else None,
+            "predictions": self._predictions(model, version, predictions, gate),
+            "champion_predictions": self._predictions(
+                model, champion or "champion", champion_predictions, gate
+            ),
+            "champion": str(champion),
+            "by": by,
+        }
+        body = {key: value for key, value in spec.items() if value}
+        answer = self._http.post(
+            "models", model, "versions", str(version), "evaluations", body=body
+        )
+        return Evaluation(answer, self._render_evaluation)
+
+    def evaluations(
+        self, model: str, version: int | None = None, limit: int = 50
+    ) -> list[Evaluation]:
+        """Returns the evaluations of a model's versions, or of one of them, the newest first."""
+        query = {"limit": limit} | ({"version": version} if version else {})
+        body = self._http.get("models", model, "evaluations", **query)
+        return [Evaluation(e, self._render_evaluation) for e in body["evaluations"] or ()]
+
+    def evaluation(self, id: str) -> Evaluation:
+        """Returns one evaluation."""
+        return Evaluation(self._http.get("evaluations", id), self._render_evaluation)
+
+    def _predictions(
+        self, model: str, version: int | str, given: Any, gate: Mapping[str, Any] | None
+    ) -> dict[str, Any] | None:
+        """Returns where predictions are; a table is logged first."""
+        if given is None:
+            return None
+        source = _drift_source(given)
+        if source:
+            return {"table": source}
+        name = str((gate or {}).get("dataset", "")).removeprefix("dataset/")
+        if name and "@" not in name:
+            name = self.dataset(name).ref.removeprefix("dataset/")
+        path = f"predictions/{name}.parquet" if name else "predictions.parquet"
+        title = f"predictions of {model}@{version}"
+        with self.start_run("evaluations", name=title, inputs=()) as run:
+            run.log_artifact(plain(to_table(given)), name=path)
+        return {"run": run.id, "path": path}
+
+    def _render_evaluation(self, report: Mapping[str, Any], form: str) -> str:
+        return self._http.post_text("evaluations", "report", body=report, format=form)
 
     def presets(self) -> dict[str, Preset]:
         """Returns the registered presets by name."""

@@ -185,3 +185,49 @@ def test_runs_say_by_themselves_what_they_read(store: FeatureStore):
     card = store.model_card("auto", 1)
     assert "dataset/auto\\_one@1" in card
     assert f"{world.name}:temp".replace("_", "\\_") in card
+
+
+def test_a_candidate_is_evaluated(store: FeatureStore, run, tmp_path: Path):
+    world = make_world(store)
+    n = 300
+    rows = pd.DataFrame(
+        {
+            "station": [f"s{i}" for i in range(n)],
+            "event_timestamp": [NOON] * n,
+            "late": [i % 3 == 0 for i in range(n)],
+            "score": [0.9 - 0.2 * (i % 3) - 0.001 * i for i in range(n)],
+        }
+    )
+    frozen = store.get_historical_features(
+        rows.drop(columns="score"), [f"{world.name}:temp"], save_as="frozen_rows"
+    ).dataset
+    for _ in range(2):
+        store.register_model("gated_candidates", run, "model/data/weights.bin")
+    gate = {
+        "dataset": frozen.ref,
+        "task": "classification",
+        "metric": "roc_auc",
+        "label": "late",
+        "floors": {"roc_auc": 0.8},
+        "replications": 100,
+    }
+    found = store.evaluate("gated_candidates", 2, gate=gate, predictions=rows, champion="none")
+    assert (found.id, found.outcome, found.champion) == ("gated_candidates-1", "passed", None)
+    assert found.passed
+    assert not found.failed
+    assert found.to_dict()["predictions"]["match"] == "keys"
+    assert store.model_version("gated_candidates", 2).checks[0].name == "evaluation"
+    gate["floors"] = {"roc_auc": 0.999}
+    failed = store.evaluate("gated_candidates", 2, gate=gate, predictions=rows, champion="none")
+    assert [c.check for c in failed.failed] == ["floor"]
+    assert "The gate is closed" in failed.to_html(tmp_path / "gate.html")
+    assert failed.to_junit().count("<failure") == 1
+    assert [e.id for e in store.evaluations("gated_candidates")] == [failed.id, found.id]
+    assert store.evaluation(found.id).to_dict() == found.to_dict()
+    assert "<table>" in failed._repr_html_()
+    assert "floor" in repr(failed)
+    identical = store.evaluate("gated_candidates", 2, gate=gate, champion=1)
+    assert identical.outcome == "identical"
+    assert not identical.passed
+    with pytest.raises(FailedPreconditionError, match="no evaluation gate"):
+        store.evaluate("gated_candidates", 2)
