@@ -48,7 +48,7 @@ func AndersonDarling(samples ...Sample) AndersonDarlingResult {
 		result.Missing = append(result.Missing, int64(s.Len()-len(sorted[i])))
 		empty = empty || len(sorted[i]) == 0
 	}
-	sortFloats(pooled)
+	SortNumbers(pooled)
 	total := len(pooled)
 	if len(samples) < 2 || empty || total < 4 || pooled[0] == pooled[total-1] {
 		return result

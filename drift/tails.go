@@ -106,7 +106,7 @@ func bothEnds(reference, current Sample, count int, counts orderedCounts) (lower
 		lower.current, upper.current = counts.mapping.ends(current, low, high)
 	}
 	for _, values := range [][]float64{lower.reference, lower.current, upper.reference, upper.current} {
-		sortFloats(values)
+		SortNumbers(values)
 	}
 	slices.Reverse(upper.reference)
 	slices.Reverse(upper.current)

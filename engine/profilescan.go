@@ -1,7 +1,9 @@
 package engine
 
 import (
+	"encoding/binary"
 	"math"
+	mathbits "math/bits"
 	"slices"
 	"time"
 	"unsafe"
@@ -353,24 +355,50 @@ func addNames(column *profile.Column, a arrow.Array, s segment) (nulls int) {
 }
 
 func addBooleans(column *profile.Column, a *array.Boolean, s segment) (nulls int) {
-	var counts [2]int
-	some := a.NullN() > 0
-	s.each(func(row int) {
-		switch {
-		case some && a.IsNull(row):
-			nulls++
-		case a.Value(row):
-			counts[1]++
-		default:
-			counts[0]++
+	present, set := 0, 0
+	bits, valid, offset := a.Data().Buffers()[1].Bytes(), validityOf(a), a.Data().Offset()
+	if s.rows == nil {
+		present, set = s.count, bitutil.CountSetBits(bits, offset, s.count)
+		if valid != nil {
+			present, set = bitutil.CountSetBits(valid, offset, s.count), setInBoth(bits, valid, offset, s.count)
 		}
-	})
-	for i, name := range []string{"false", "true"} {
-		if counts[i] > 0 {
-			column.AddCategory(name, counts[i])
+	} else {
+		for _, row := range s.rows {
+			if valid == nil || bitutil.BitIsSet(valid, offset+int(row)) {
+				present++
+				set += int(bits[(offset+int(row))/8]) >> ((offset + int(row)) % 8) & 1
+			}
 		}
 	}
-	return nulls
+	for i, n := range []int{present - set, set} {
+		if n > 0 {
+			column.AddCategory([]string{"false", "true"}[i], n)
+		}
+	}
+	return s.count - present
+}
+
+// validityOf is the bitmap of what is not null, nil if nothing is null.
+func validityOf(a arrow.Array) []byte {
+	if a.NullN() == 0 {
+		return nil
+	}
+	return a.NullBitmapBytes()
+}
+
+// setInBoth counts the bits that are set in two bitmaps.
+func setInBoth(a, b []byte, offset, length int) (n int) {
+	i := offset
+	for ; i < offset+length && i%8 != 0; i++ {
+		n += int(a[i/8]&b[i/8]) >> (i % 8) & 1
+	}
+	for ; i+64 <= offset+length; i += 64 {
+		n += mathbits.OnesCount64(binary.LittleEndian.Uint64(a[i/8:]) & binary.LittleEndian.Uint64(b[i/8:]))
+	}
+	for ; i < offset+length; i++ {
+		n += int(a[i/8]&b[i/8]) >> (i % 8) & 1
+	}
+	return n
 }
 
 // addDictionary counts the indices first, so that each name is looked up once.
@@ -378,10 +406,8 @@ func (p *profiler) addDictionary(column *profile.Column, a *array.Dictionary, s 
 	words := a.Dictionary()
 	p.times = slices.Grow(p.times[:0], words.Len())[:words.Len()]
 	clear(p.times)
-	if indices, ok := a.Indices().(*array.Int32); ok && s.rows == nil && a.NullN() == 0 {
-		for _, place := range indices.Int32Values() {
-			p.times[place]++
-		}
+	if indices, ok := a.Indices().(*array.Int32); ok && s.rows == nil {
+		nulls = p.countPlaces(indices.Int32Values(), validityOf(a), a.Data().Offset())
 	} else {
 		s.each(func(row int) {
 			if a.IsNull(row) {
@@ -400,6 +426,27 @@ func (p *profiler) addDictionary(column *profile.Column, a *array.Dictionary, s 
 		default:
 			column.AddCategory(name(i), n)
 		}
+	}
+	return nulls
+}
+
+// countPlaces counts the places in a dictionary that are not null. What stands for a null is
+// any number, and is counted nowhere.
+func (p *profiler) countPlaces(places []int32, valid []byte, offset int) (nulls int) {
+	times := p.times
+	if valid == nil {
+		for _, place := range places {
+			times[place]++
+		}
+		return 0
+	}
+	for i, place := range places {
+		bit := offset + i
+		if valid[bit>>3]>>(bit&7)&1 == 0 {
+			nulls++
+			continue
+		}
+		times[place]++
 	}
 	return nulls
 }

@@ -9,6 +9,8 @@ import (
 	"sync"
 
 	"github.com/cespare/xxhash/v2"
+
+	"github.com/driftline/driftline/drift"
 )
 
 // Kind says what the values of a column are.
@@ -103,7 +105,7 @@ func NumberMap(sample []float64) *Map {
 			sorted = append(sorted, v+0) // one zero
 		}
 	}
-	slices.Sort(sorted)
+	drift.SortNumbers(sorted)
 	if len(sorted) == 0 {
 		sorted = append(sorted, 0, 1)
 	}

@@ -21,6 +21,9 @@ const (
 	// blockValues are looked at several times while they are in the fastest cache.
 	blockValues = 1 << 10
 
+	// blockLanes values are looked at in one step where the processor can do so.
+	blockLanes = 8
+
 	// widenAt values are worth a sketch that takes the next ones without searching.
 	widenAt = 1 << 11
 )
@@ -104,6 +107,10 @@ func (c *Column) setAside(block []float64, s *Scratch) []float64 {
 // finite; least and greatest mean nothing then.
 func extremes(values []float64) (least, greatest float64, odd bool) {
 	least, greatest = math.Inf(1), math.Inf(-1)
+	if whole := len(values) / blockLanes; hasBlocks && whole > 0 {
+		least, greatest, odd = extremesBlocks(&values[0], whole)
+		values = values[whole*blockLanes:]
+	}
 	carry := uint64(0) // of exponents of which all bits are set
 	for _, v := range values {
 		carry |= math.Float64bits(v)>>52&0x7ff + 1
@@ -114,7 +121,7 @@ func extremes(values []float64) (least, greatest float64, odd bool) {
 			greatest = v
 		}
 	}
-	return least, greatest, carry>>11 != 0
+	return least, greatest, odd || carry>>11 != 0
 }
 
 // sortsOut tells whether spikes among so many more values are to be counted first, and the
@@ -133,10 +140,20 @@ func (c *Column) addBlock(block []float64, sortOut bool, s *Scratch) {
 	}
 	s.adder.Add(block, &c.sum, &c.squares)
 	c.count(block, sortOut)
-	for i, v := range block {
-		s.hashes[i&(blockValues-1)] = mix(math.Float64bits(v + 0))
+	c.distinct.AddAll(hashesOf(block, s.hashes[:len(block)]))
+}
+
+// hashesOf fills hashes, which are as many as the values.
+func hashesOf(values []float64, hashes []uint64) []uint64 {
+	done := 0
+	if whole := len(values) / blockLanes; hasBlocks && whole > 0 {
+		hashBlocks(&values[0], whole, &hashes[0])
+		done = whole * blockLanes
 	}
-	c.distinct.AddAll(s.hashes[:len(block)])
+	for i := done; i < len(values); i++ {
+		hashes[i] = mix(math.Float64bits(values[i] + 0))
+	}
+	return hashes
 }
 
 // count counts values by cell; and spikes, unless they were sorted out.
@@ -171,13 +188,23 @@ func (c *Column) count(block []float64, sortedOut bool) {
 // countLinear counts values of which most lie in the equal steps.
 func (c *Column) countLinear(block []float64) {
 	counts := (*[Cells]uint32)(c.cells.small)
-	lo, perUnit := c.m.lo, c.m.perUnit
-	for _, v := range block {
+	for hasBlocks && len(block) >= blockLanes { // what has a value beyond the steps is counted below
+		done := blockLanes * countBlocks(&block[0], len(block)/blockLanes, c.m.lo, c.m.perUnit, steps, tailCells, &counts[0])
+		odd := min(done+blockLanes, len(block))
+		c.m.countEach(block[done:odd], counts)
+		block = block[odd:]
+	}
+	c.m.countEach(block, counts)
+}
+
+func (m *Map) countEach(values []float64, counts *[Cells]uint32) {
+	lo, perUnit := m.lo, m.perUnit
+	for _, v := range values {
 		t := (v - lo) * perUnit
 		if t >= 0 && t < steps {
 			counts[uint16(tailCells+int(t))]++
 		} else {
-			counts[c.m.cell(v)]++
+			counts[m.cell(v)]++
 		}
 	}
 }
