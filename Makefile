@@ -132,8 +132,8 @@ lint: deps venv
 	go run $(STATICCHECK) ./...
 	@./scripts/vulncheck $(GOVULNCHECK)
 	go run $(ACTIONLINT) -no-color examples/ci/*.yml
-	$(VENV)/bin/ruff check client examples bench
-	$(VENV)/bin/ruff format --check client examples bench
+	$(VENV)/bin/ruff check .
+	$(VENV)/bin/ruff format --check .
 
 .PHONY: race
 race: deps

@@ -272,7 +272,13 @@ func driftRule(report *driftline.DriftReport) string {
 	return fmt.Sprintf("false discovery rate %v, smallest effect %v", report.Alpha, report.Margin)
 }
 
-func figure(n driftline.Number) string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }
+// figure prints four digits, and a dash for what there is none of.
+func figure(n driftline.Number) string {
+	if n != n {
+		return "-"
+	}
+	return strconv.FormatFloat(float64(n), 'g', 4, 64)
+}
 
 // driftForms are the forms of a drift report.
 func driftForms(outcome *driftline.DriftReport) reportForms {

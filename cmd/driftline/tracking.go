@@ -108,7 +108,7 @@ func printExperiments(w io.Writer, experiments []driftline.Experiment) error {
 func metricsText(metrics map[string]driftline.Number) string {
 	var parts []string
 	for _, key := range slices.Sorted(maps.Keys(metrics)) {
-		parts = append(parts, printable(key)+"="+figure(metrics[key]))
+		parts = append(parts, printable(key)+"="+metricText(metrics[key]))
 	}
 	return strings.Join(parts, " ")
 }
@@ -130,7 +130,7 @@ func printRun(w io.Writer, r *driftline.Run) error {
 		t.add("param", printable(key), printable(r.Params[key]))
 	}
 	for _, key := range slices.Sorted(maps.Keys(r.Metrics)) {
-		t.add("metric", printable(key), figure(r.Metrics[key]))
+		t.add("metric", printable(key), metricText(r.Metrics[key]))
 	}
 	for _, artifact := range r.Artifacts {
 		t.add("artifact", printable(artifact.Path), fmt.Sprintf("%d bytes, sha256 %s", artifact.Size, artifact.SHA256))
@@ -243,3 +243,6 @@ func (t *lineageTree) children(of driftline.Ref, indent string) error {
 	}
 	return nil
 }
+
+// metricText prints four digits. A run may well have logged NaN.
+func metricText(n driftline.Number) string { return strconv.FormatFloat(float64(n), 'g', 4, 64) }

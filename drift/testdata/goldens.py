@@ -63,11 +63,59 @@ def ks_exact():
 
 def kolmogorov():
     rows = []
-    for n in [1, 2, 3, 5, 10, 50, 100, 139, 140, 141, 200, 500, 1000, 9999, 50000, 99999, 100000,
-              100001, 250000, 500000, 999999, 1000000, 1000001, 5000000, 500000000]:
+    for n in [
+        1,
+        2,
+        3,
+        5,
+        10,
+        50,
+        100,
+        139,
+        140,
+        141,
+        200,
+        500,
+        1000,
+        9999,
+        50000,
+        99999,
+        100000,
+        100001,
+        250000,
+        500000,
+        999999,
+        1000000,
+        1000001,
+        5000000,
+        500000000,
+    ]:
         xs = {0.4 / n, 0.6 / n, 0.9 / n, 1.5 / n, 1 - 0.5 / n, 0.5, 0.7}
-        for z in (0.2, 0.3, 0.5, 0.7, 0.8, 0.868, 0.87, 1, 1.2, 1.4, 1.482, 1.49, 1.6, 1.99, 2.01,
-                  2.5, 3, 4, 6, 9, 13, 18, 19.2):
+        for z in (
+            0.2,
+            0.3,
+            0.5,
+            0.7,
+            0.8,
+            0.868,
+            0.87,
+            1,
+            1.2,
+            1.4,
+            1.482,
+            1.49,
+            1.6,
+            1.99,
+            2.01,
+            2.5,
+            3,
+            4,
+            6,
+            9,
+            13,
+            18,
+            19.2,
+        ):
             xs.add(z / math.sqrt(n))
         for x in sorted(xs):
             if 0 < x < 1:
@@ -110,8 +158,12 @@ def ks_samples():
         answers = {}
         for alternative in ("two-sided", "less", "greater"):
             r = stats.ks_2samp(x, y, alternative=alternative)
-            answers[alternative] = [repr(float(r.statistic)), repr(float(r.pvalue)),
-                                    repr(float(r.statistic_location) + 0.0), int(r.statistic_sign)]
+            answers[alternative] = [
+                repr(float(r.statistic)),
+                repr(float(r.pvalue)),
+                repr(float(r.statistic_location) + 0.0),
+                int(r.statistic_sign),
+            ]
         rows.append({"x": text(x), "y": text(y), "answers": answers})
     return rows
 
@@ -141,23 +193,62 @@ def chi_square():
             a = rng.integers(60, 300, k)
             b = np.maximum(30, (a * (1 + shift * rng.normal(size=k) * 0.3)).astype(int)) * 2
             r = stats.chi2_contingency([a, b], correction=False)
-            rows.append({"reference": a.tolist(), "current": b.tolist(),
-                         "statistic": repr(float(r.statistic)), "p": repr(float(r.pvalue))})
-    tails = [[repr(float(x)), df, repr(float(stats.chi2.sf(x, df)))]
-             for df in (1, 2, 5, 40, 1000, 200000)
-             for x in (0.01 * df, 0.9 * df, df, 1.1 * df, 2 * df, df + 40, df + 300, df + 1200)
-             if stats.chi2.sf(x, df) > 1e-300]
+            rows.append(
+                {
+                    "reference": a.tolist(),
+                    "current": b.tolist(),
+                    "statistic": repr(float(r.statistic)),
+                    "p": repr(float(r.pvalue)),
+                }
+            )
+    tails = [
+        [repr(float(x)), df, repr(float(stats.chi2.sf(x, df)))]
+        for df in (1, 2, 5, 40, 1000, 200000)
+        for x in (0.01 * df, 0.9 * df, df, 1.1 * df, 2 * df, df + 40, df + 300, df + 1200)
+        if stats.chi2.sf(x, df) > 1e-300
+    ]
     return {"tables": rows, "tails": tails}
 
 
 def corrections():
     rng = np.random.default_rng(5)
-    lists = [[0.0001, 0.0004, 0.0019, 0.0095, 0.0201, 0.0278, 0.0298, 0.0344, 0.0459, 0.3240,
-              0.4262, 0.5719, 0.6528, 0.7590, 1.0], [0.5], [0.2, 0.2, 0.2]]
+    lists = [
+        [
+            0.0001,
+            0.0004,
+            0.0019,
+            0.0095,
+            0.0201,
+            0.0278,
+            0.0298,
+            0.0344,
+            0.0459,
+            0.3240,
+            0.4262,
+            0.5719,
+            0.6528,
+            0.7590,
+            1.0,
+        ],
+        [0.5],
+        [0.2, 0.2, 0.2],
+    ]
     lists += [(rng.random(40) ** 3).round(3).tolist() for _ in range(3)]
     return [[text(p), text(stats.false_discovery_control(p))] for p in lists]
 
 
-print(json.dumps({"ks_exact": ks_exact(), "kolmogorov": kolmogorov(), "ks_samples": ks_samples(),
-                  "ks_asymptotic": asymptotic(), "chi_square": chi_square(), "bh": corrections()},
-                 separators=(",", ":")).replace('],[', '],\n[').replace('},{', '},\n{'))
+print(
+    json.dumps(
+        {
+            "ks_exact": ks_exact(),
+            "kolmogorov": kolmogorov(),
+            "ks_samples": ks_samples(),
+            "ks_asymptotic": asymptotic(),
+            "chi_square": chi_square(),
+            "bh": corrections(),
+        },
+        separators=(",", ":"),
+    )
+    .replace("],[", "],\n[")
+    .replace("},{", "},\n{")
+)
