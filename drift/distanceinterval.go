@@ -197,29 +197,23 @@ type TransportResult struct {
 //	infinite values, one value only, or alpha not in (0, 1]: both bounds are NaN
 func WassersteinInterval(reference, current Sample, alpha float64) TransportResult {
 	x, y := reference.sorted(), current.sorted()
-	r := TransportResult{WassersteinSorted(x, y), undefinedInterval()}
-	g := newGrid(x, y)
-	if g == nil || r.Distance-r.Distance != 0 || !(alpha > 0 && alpha <= 1) {
-		return r
-	}
-	q := g.quantile(1-alpha/2, func(z []float64) float64 {
-		sum, below := 0.0, 0.0
-		for i, width := range g.widths {
-			below += z[i]
-			switch {
-			case !g.clearly[i]:
-				sum += width * math.Abs(below)
-			case g.below[i] > 0:
-				sum += width * below
-			default:
-				sum -= width * below
-			}
+	return transport{distance: WassersteinSorted(x, y), slope: func(d float64) float64 { return math.Copysign(1, d) }, noise: signedNoise}.interval(x, y, alpha)
+}
+
+func signedNoise(g *grid, z []float64) float64 {
+	sum, below := 0.0, 0.0
+	for i, width := range g.widths {
+		below += z[i]
+		switch {
+		case !g.clearly[i]:
+			sum += width * math.Abs(below)
+		case g.below[i] > 0:
+			sum += width * below
+		default:
+			sum -= width * below
 		}
-		return sum
-	})
-	upper := r.Distance + normalQuantile(alpha)*potentialDeviation(x, y, func(d float64) float64 { return math.Copysign(1, d) })
-	r.Interval = Interval{max(0, r.Distance-q), max(upper, q)}
-	return r
+	}
+	return sum
 }
 
 // EnergyInterval returns the [Energy] distance with its confidence interval at 1 − alpha.
@@ -234,24 +228,43 @@ func WassersteinInterval(reference, current Sample, alpha float64) TransportResu
 // Special cases: those of [WassersteinInterval]
 func EnergyInterval(reference, current Sample, alpha float64) TransportResult {
 	x, y := reference.sorted(), current.sorted()
-	r := TransportResult{EnergySorted(x, y), undefinedInterval()}
+	e := EnergySorted(x, y)
+	return transport{distance: e, slope: func(d float64) float64 { return 2 * d / e }, noise: squareNoise, ofSquare: true}.interval(x, y, alpha)
+}
+
+func squareNoise(g *grid, z []float64) float64 {
+	sum, below := 0.0, 0.0
+	for i, width := range g.widths {
+		below += z[i]
+		sum += 2 * width * (2*g.below[i]*below + below*below)
+	}
+	return sum
+}
+
+// transport is a distance of which an interval is made.
+type transport struct {
+	distance float64
+	slope    func(d float64) float64            // of the function whose means are the distance apart
+	noise    func(g *grid, z []float64) float64 // how far a draw of the noise may raise the distance,
+	ofSquare bool                               // or its square
+}
+
+func (t transport) interval(x, y []float64, alpha float64) TransportResult {
+	r := TransportResult{t.distance, undefinedInterval()}
 	g := newGrid(x, y)
-	if g == nil || r.Distance-r.Distance != 0 || !(alpha > 0 && alpha <= 1) {
+	if g == nil || t.distance-t.distance != 0 || !(alpha > 0 && alpha <= 1) {
 		return r
 	}
-	q := g.quantile(1-alpha/2, func(z []float64) float64 {
-		sum, below := 0.0, 0.0
-		for i, width := range g.widths {
-			below += z[i]
-			sum += 2 * width * (2*g.below[i]*below + below*below)
-		}
-		return sum
-	})
-	upper := r.Distance
-	if r.Distance > 0 {
-		upper += normalQuantile(alpha) * potentialDeviation(x, y, func(d float64) float64 { return 2 * d / r.Distance })
+	q := g.quantile(1-alpha/2, func(z []float64) float64 { return t.noise(g, z) })
+	upper := t.distance
+	if t.distance > 0 {
+		upper += normalQuantile(alpha) * potentialDeviation(x, y, t.slope)
 	}
-	r.Interval = Interval{math.Sqrt(max(0, r.Distance*r.Distance-q)), max(upper, math.Sqrt(max(0, q)))}
+	if t.ofSquare {
+		r.Interval = Interval{math.Sqrt(max(0, t.distance*t.distance-q)), max(upper, math.Sqrt(max(0, q)))}
+	} else {
+		r.Interval = Interval{max(0, t.distance-q), max(upper, q)}
+	}
 	return r
 }
 

@@ -46,8 +46,8 @@ var chosenTests = map[string]chosenTest{
 	})},
 	"welch":          {numbers: significance(func(x, y drift.Sample) (float64, float64) { r := drift.Welch(x, y); return r.Statistic, r.P })},
 	"epps_singleton": {numbers: significance(func(x, y drift.Sample) (float64, float64) { r := drift.EppsSingleton(x, y); return r.Statistic, r.P })},
-	"wasserstein":    {threshold: usualDistance, numbers: transport(drift.WassersteinInterval)},
-	"energy":         {threshold: usualDistance, numbers: transport(drift.EnergyInterval)},
+	"wasserstein":    {threshold: usualDistance, numbers: transport(drift.WassersteinInterval, itself)},
+	"energy":         {threshold: usualDistance, numbers: transport(drift.EnergyInterval, math.Sqrt)},
 
 	"chi2":     {counts: func(x, y []int64, alpha float64) outcome { return ofTable(drift.ChiSquare(x, y), alpha) }},
 	"g":        {counts: func(x, y []int64, alpha float64) outcome { return ofTable(drift.GTest(x, y), alpha) }},
@@ -89,10 +89,14 @@ func significance(of func(reference, current drift.Sample) (statistic, p float64
 // of the reference. Its evidence is that of all tests of numbers together, and what
 // is detectable is the shift of the mean that would be. The interval takes the deviation
 // for known.
-func transport(of func(reference, current drift.Sample, alpha float64) drift.TransportResult) func(x, y drift.Sample, alpha float64) outcome {
+//
+// The energy distance grows with the root of the values' unit, and so is divided by the root
+// of the deviation: either way it is the distance of the columns after each value was divided
+// by the deviation, in whatever unit they came.
+func transport(of func(reference, current drift.Sample, alpha float64) drift.TransportResult, dimension func(unit float64) float64) func(x, y drift.Sample, alpha float64) outcome {
 	return func(x, y drift.Sample, alpha float64) outcome {
 		all, found := drift.CompareNumbers(x, y), of(x, y, alpha)
-		unit := math.Sqrt(drift.MomentsOf(x).Variance(0))
+		unit := dimension(math.Sqrt(drift.MomentsOf(x).Variance(0)))
 		return outcome{
 			statistic: found.Distance / unit, p: all.P, distance: true, effect: found.Distance / unit, location: all.KS.Location,
 			interval:   drift.Interval{Low: found.Interval.Low / unit, High: found.Interval.High / unit},
@@ -100,6 +104,8 @@ func transport(of func(reference, current drift.Sample, alpha float64) drift.Tra
 		}
 	}
 }
+
+func itself(unit float64) float64 { return unit }
 
 func ofTable(r drift.ChiSquareResult, alpha float64) outcome {
 	return outcome{statistic: r.Statistic, p: r.P, effect: r.V, interval: r.Interval(alpha), detectable: r.Detectable(alpha), location: math.NaN()}

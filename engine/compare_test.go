@@ -404,6 +404,29 @@ a cramer_von_mises 4.838 effect 0.050 against 0.01: drift; b cramer_von_mises 4.
 	}
 }
 
+func TestTransportDistancesDoNotDependOnTheUnit(t *testing.T) {
+	mem := checked(t)
+	scaled := func(factor, shift float64) driftline.Batches {
+		values := slices.Clone(spread(500, shift))
+		for i := range values {
+			values[i] *= factor
+		}
+		return table(t, floats(mem, "a", values...))
+	}
+	for _, test := range []string{"wasserstein", "energy"} {
+		opts := driftline.DriftOptions{Tests: []driftline.ColumnTest{{Test: test}}}
+		one, other := compare(t, scaled(1, 0), scaled(1, 0.2), opts).Columns[0], compare(t, scaled(128, 0), scaled(128, 0.2), opts).Columns[0]
+		if !(one.Statistic > 0.01) {
+			t.Errorf("%s is %v", test, one.Statistic)
+		}
+		for _, pair := range [][2]driftline.Number{{one.Statistic, other.Statistic}, {one.EffectLow, other.EffectLow}, {one.EffectHigh, other.EffectHigh}} {
+			if math.Abs(float64(pair[0]-pair[1])) > 1e-9 {
+				t.Errorf("%s is %v in one unit and %v in another", test, pair[0], pair[1])
+			}
+		}
+	}
+}
+
 func TestCompareByPresetsOfOthers(t *testing.T) {
 	mem := checked(t)
 	nan, inf := math.NaN(), math.Inf(1)
