@@ -106,11 +106,13 @@ var metaTables = []metaTable{
 		{"held_rows", integer}, {"online_only_rows", integer}}, viewRows},
 }
 
-// The results of monitors are a stored table, and are read as such, see [Engine.resultsRows].
+// The results of monitors are a stored table, and are read as such, see [Engine.resultsRows];
+// the points of metrics are too many for one batch, see [Engine.points].
 // The tables about tables are added here, because they are among what they list.
 func init() {
 	metaTables = append(metaTables,
 		metaTable{resultsTableName, resultColumns, nil},
+		metaTable{pointsTableName, pointColumns, nil},
 		metaTable{"columns", []metaColumn{{"schema", text}, {"table", text}, {"position", integer}, {"name", text}, {"type", text}}, columnRows},
 		metaTable{"tables", []metaColumn{{"schema", text}, {"name", text}, {"columns", integer}}, tableRows},
 	)

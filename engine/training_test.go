@@ -208,6 +208,7 @@ func TestSQLSeesViewsDatasetsAndMeta(t *testing.T) {
 		{`SELECT count(*) > 3 FROM meta.ledger`, "true \n"},
 		{`SELECT e.name, r.name, r.lifecycle_stage, m.value, m.step, p.value FROM meta.runs r JOIN meta.experiments e USING (experiment_id)
 			JOIN meta.metrics m ON m.run_id = r.run_id JOIN meta.params p ON p.run_id = r.run_id`, "late first active 0.7 3 6 \n"},
+		{`SELECT key, step, value FROM meta.metric_history h JOIN meta.runs USING (run_id) ORDER BY step`, "auc 2 0.5 \nauc 3 0.7 \n"},
 		{`SELECT experiment_id, name, lifecycle_stage, runs FROM meta.experiments ORDER BY 1`, "0 Default active 0 \n1 late active 1 \n"},
 		{`SELECT key, value FROM meta.experiment_tags`, "team ops \n"},
 		{`SELECT name, digest, context FROM meta.run_datasets`, "iris abc training \n"},

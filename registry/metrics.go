@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/sha256"
 	"encoding/binary"
@@ -238,48 +239,108 @@ func (r *Registry) Metrics(id driftline.RunID, metric string) iter.Seq2[driftlin
 	}
 }
 
-// places yields the points of one metric of a run in order, each once. Entries begin in
-// the order of their keys, but blocks may overlap: a point is handed out once no later
-// entry can begin before it.
+// places yields the points of one metric of a run in order, each once.
 func (r *Registry) places(id driftline.RunID, metric string) iter.Seq2[place, error] {
 	return func(yield func(place, error) bool) {
 		prefix := metricPrefix(everyPoint, id, metric)
 		out := merger{yield: yield}
 		for pair, err := range r.db.ScanPrefix(prefix) {
-			var begin place
-			if err == nil {
-				begin, err = takePlace(metric, pair.Key[len(prefix):])
-			}
 			if err != nil {
 				yield(place{}, err)
 				return
 			}
-			if !out.before(begin) {
+			if !out.entry(metric, pair.Key[len(prefix):], pair.Value) {
 				return
 			}
-			if len(pair.Value) == 0 {
-				if !out.hand(begin) { // what waits is greater, and so is what follows
-					return
-				}
-				continue
-			}
-			points, err := readBlock(metric, pair.Value)
-			if err != nil {
-				yield(place{}, err)
-				return
-			}
-			out.add(points)
 		}
 		out.rest()
 	}
 }
 
-// merger holds the points that may not be handed out yet, in order.
+// RunMetric is a point of a metric of a run.
+type RunMetric struct {
+	Run driftline.RunID
+	driftline.Metric
+}
+
+// EachPoint yields the history of every metric of every run: by run, then metric, then as
+// [Registry.Metrics] does. It holds no more than a few blocks of points at once.
+func (r *Registry) EachPoint() iter.Seq2[RunMetric, error] {
+	return func(yield func(RunMetric, error) bool) {
+		var of RunMetric  // what is being read
+		var prefix []byte // of its keys
+		var out merger    // of its points
+		var unseen bool   // its run's line is not durable yet
+		hand := func(p place, err error) bool { return yield(RunMetric{of.Run, p.metric(of.Key)}, err) }
+		for pair, err := range r.db.ScanPrefix([]byte{kv.MetricPoints, everyPoint}) {
+			if err == nil && (prefix == nil || !bytes.HasPrefix(pair.Key, prefix)) {
+				if !out.rest() {
+					return
+				}
+				out = merger{yield: hand}
+				of.Run, of.Key, prefix, err = takeMetricPrefix(pair.Key)
+				unseen = !r.exists(of.Run)
+			}
+			if err != nil {
+				yield(RunMetric{}, err)
+				return
+			}
+			if !unseen && !out.entry(of.Key, pair.Key[len(prefix):], pair.Value) {
+				return
+			}
+		}
+		out.rest()
+	}
+}
+
+// takeMetricPrefix reads what [metricPrefix] wrote for a key of every point. The prefix is a copy.
+func takeMetricPrefix(key []byte) (run driftline.RunID, metric string, prefix []byte, err error) {
+	id, rest, err := kv.TakeString(key[2:])
+	if err != nil {
+		return "", "", nil, err
+	}
+	metric, rest, err = kv.TakeString(rest)
+	return driftline.RunID(id), metric, bytes.Clone(key[:len(key)-len(rest)]), err
+}
+
+func (r *Registry) exists(id driftline.RunID) bool {
+	r.published.RLock()
+	defer r.published.RUnlock()
+	_, ok := r.durable.runIDs[id]
+	return ok
+}
+
+// merger puts the points of one metric in order, each once. Entries begin in the order of
+// their keys, but blocks may overlap: a point is handed out once no later entry can begin
+// before it, and those that may not be handed out yet are waiting, in order.
 type merger struct {
 	yield   func(place, error) bool
 	waiting []place
 	last    place
 	begun   bool
+}
+
+// entry takes the next entry of the metric, by the end of its key and its value, and
+// reports whether more are wanted.
+func (m *merger) entry(metric string, begin, value []byte) bool {
+	at, err := takePlace(metric, begin)
+	if err != nil {
+		m.yield(place{}, err)
+		return false
+	}
+	if !m.before(at) {
+		return false
+	}
+	if len(value) == 0 {
+		return m.hand(at) // what waits is greater, and so is what follows
+	}
+	points, err := readBlock(metric, value)
+	if err != nil {
+		m.yield(place{}, err)
+		return false
+	}
+	m.add(points)
+	return true
 }
 
 // add merges points in.
@@ -306,12 +367,14 @@ func (m *merger) before(begin place) bool {
 	return true
 }
 
-func (m *merger) rest() {
+// rest hands out all that waits, and reports whether more are wanted.
+func (m *merger) rest() bool {
 	for _, p := range m.waiting {
 		if !m.hand(p) {
-			return
+			return false
 		}
 	}
+	return true
 }
 
 func (m *merger) hand(p place) bool {

@@ -2,7 +2,9 @@ package registry_test
 
 import (
 	"fmt"
+	"maps"
 	"math"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -154,6 +156,63 @@ func TestMetricHistoryIsOrderedExactAndIdempotent(t *testing.T) {
 	}
 	for _, err := range r.Metrics(run.ID, "los") {
 		wantError(t, err, driftline.NotFound, `did you mean "loss"?`)
+	}
+}
+
+// All points together are the histories of all metrics of all runs, one after the other.
+func TestEachPointIsEveryHistory(t *testing.T) {
+	r := open(t)
+	random := rand.New(rand.NewPCG(1, 2))
+	keys := []string{"a", "a/b", "ab", "loss", "loss 2", "z"}
+	want := map[driftline.RunID]map[string][]driftline.Metric{}
+	for _, id := range []driftline.RunID{"b", "a", "a-1", "ab"} {
+		must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e", ID: id}))
+		for range 6 { // blocks that overlap, single points, and points that are there already
+			var log driftline.RunLog
+			for range 1 + random.IntN(12) {
+				log.Metrics = append(log.Metrics, driftline.Metric{
+					Key: keys[random.IntN(len(keys))], Step: int64(random.IntN(5) - 2), Value: driftline.Number(random.IntN(3)), Time: time.UnixMilli(int64(random.IntN(2))),
+				})
+			}
+			must(t)(r.LogRun(id, log))
+		}
+		want[id] = map[string][]driftline.Metric{}
+		run, err := r.Run(id)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for key := range run.Metrics {
+			for p, err := range r.Metrics(id, key) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				want[id][key] = append(want[id][key], p)
+			}
+		}
+	}
+	var got []registry.RunMetric
+	for p, err := range r.EachPoint() {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, p)
+	}
+	var all []registry.RunMetric
+	for _, id := range slices.Sorted(maps.Keys(want)) {
+		for _, key := range slices.Sorted(maps.Keys(want[id])) {
+			for _, p := range want[id][key] {
+				all = append(all, registry.RunMetric{Run: id, Metric: p})
+			}
+		}
+	}
+	if !slices.Equal(got, all) {
+		t.Errorf("got %d points, want %d:\n%v\n%v", len(got), len(all), got, all)
+	}
+	n := 0
+	for range r.EachPoint() {
+		if n++; n == 3 {
+			break
+		}
 	}
 }
 
