@@ -57,6 +57,9 @@ type Run struct {
 	Name         string            `json:"name,omitempty"`
 	User         string            `json:"user,omitempty"`
 	Status       RunStatus         `json:"status"`
+	Reason       string            `json:"reason,omitempty"`    // why it is so, where that is not its own word: "lost: …"
+	Heartbeat    Duration          `json:"heartbeat,omitempty"` // it promised a sign of life so often
+	Fork         *RunFork          `json:"fork,omitempty"`      // where it began, if not from nothing
 	Deleted      bool              `json:"deleted,omitempty"` // itself, or its experiment
 	Started      time.Time         `json:"started"`
 	Ended        time.Time         `json:"ended,omitzero"`
@@ -92,6 +95,13 @@ type ModelOutput struct {
 	Step  int64  `json:"step,omitempty"`
 }
 
+// RunFork is a point of another run from which a run goes on: it begins with that run's
+// params, and with the points of its metrics up to a step.
+type RunFork struct {
+	Run  RunID `json:"run"`
+	Step int64 `json:"step"` // the last one that is taken over
+}
+
 // RunSpec is what a run starts with. Its experiment is named or, if ExperimentID is set,
 // identified; a name that is new makes an experiment.
 type RunSpec struct {
@@ -104,6 +114,31 @@ type RunSpec struct {
 	Params       map[string]string `json:"params,omitempty"`
 	Tags         map[string]string `json:"tags,omitempty"`
 	Inputs       []Ref             `json:"inputs,omitempty"`
+
+	// Heartbeat is a promise of a sign of life at least so often: something that is
+	// logged, or a heartbeat. A run that breaks it is ended as FAILED, with the reason
+	// "lost", and runs again once it speaks. 0 promises nothing.
+	Heartbeat Duration `json:"heartbeat,omitempty"`
+	Fork      *RunFork `json:"fork,omitempty"`
+}
+
+// RunCleanup says which of the runs, logged models and experiments that were deleted are
+// removed for good: their metrics, files and places in every list. Their lines stay in the
+// ledger, and registered versions keep their files.
+type RunCleanup struct {
+	Runs        []RunID        `json:"runs,omitempty"`        // only these, and the logged models that they made
+	Experiments []ExperimentID `json:"experiments,omitempty"` // only what is in these
+	OlderThan   Duration       `json:"older_than,omitempty"`  // only what was deleted so long ago
+	DryRun      bool           `json:"dry_run,omitempty"`     // says what would be removed, and removes nothing
+	By          string         `json:"by,omitempty"`
+	Reason      string         `json:"reason,omitempty"`
+}
+
+// RunsRemoved is what a [RunCleanup] removed, or would remove.
+type RunsRemoved struct {
+	Experiments  []ExperimentID  `json:"experiments"`
+	Runs         []RunID         `json:"runs"`
+	LoggedModels []LoggedModelID `json:"logged_models"`
 }
 
 // RunLog is what a run says while it goes on. A param is set once: the same value

@@ -150,7 +150,7 @@ func (w artifactWriter) removeAll(owner string) error {
 // aboutArtifacts reports whether the index rests on lines of a kind.
 func aboutArtifacts(kind Kind) bool {
 	switch kind {
-	case ArtifactLogged, ArtifactRemoved, ModelRegistered, VersionDeleted, ModelDeleted:
+	case ArtifactLogged, ArtifactRemoved, ModelRegistered, VersionDeleted, ModelDeleted, RunPurged, LoggedPurged:
 		return true
 	}
 	return false
@@ -180,6 +180,8 @@ func (w artifactWriter) apply(s *state, line *Line) error {
 		return w.removed(line)
 	case ModelRegistered:
 		return w.registered(line)
+	case RunPurged, LoggedPurged:
+		return w.removeAll(line.Ref.String())
 	case VersionDeleted:
 		version, err := s.modelVersionOf(line.Ref)
 		if err != nil {

@@ -25,6 +25,7 @@ type experiment struct {
 	updated  time.Time
 	tags     map[string]string
 	runs     []uint32 // their numbers, in order of creation
+	purged   int      // how many of them were removed
 }
 
 // defaultExperiment is there before the first line.
@@ -384,10 +385,13 @@ func (s *state) experimentNamed(name driftline.ExperimentName) (*experiment, err
 func (s *state) copyExperiment(e *experiment) *driftline.Experiment {
 	out := &driftline.Experiment{
 		ID: e.id, Name: e.name, ArtifactLocation: e.location, Deleted: e.deleted,
-		Created: e.created, Updated: e.updated, Tags: maps.Clone(e.tags), Runs: len(e.runs),
+		Created: e.created, Updated: e.updated, Tags: maps.Clone(e.tags), Runs: len(e.runs) - e.purged,
 	}
-	if len(e.runs) > 0 {
-		out.Last = s.runs[e.runs[len(e.runs)-1]].startedAt()
+	for _, number := range slices.Backward(e.runs) {
+		if run := s.runs[number]; run != nil {
+			out.Last = run.startedAt()
+			break
+		}
 	}
 	return out
 }

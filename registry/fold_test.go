@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"context"
 	"fmt"
 	"maps"
 	"math/rand/v2"
@@ -77,9 +78,11 @@ func TestRebuiltStateIsTheSame(t *testing.T) {
 // runsAsRead are the runs of a state as readers get them: how their keys are numbered
 // depends on what was discarded, too.
 func runsAsRead(r *Registry, s *state) []*driftline.Run {
-	runs := make([]*driftline.Run, len(s.runs))
+	runs := make([]*driftline.Run, len(s.runs)) // nil for what was removed
 	for i, run := range s.runs {
-		runs[i] = r.copyRun(run)
+		if run != nil {
+			runs[i] = r.copyRun(run)
+		}
 	}
 	return runs
 }
@@ -113,6 +116,7 @@ func same(t *testing.T, what string, got, want *state) {
 		"runIDs":      {got.runIDs, want.runIDs},
 		"described":   {got.described, want.described},
 		"runNumbers":  {got.runNumbers, want.runNumbers},
+		"purged":      {got.purged, want.purged},
 		"experiments": {got.experiments, want.experiments},
 		"names":       {got.experimentNames, want.experimentNames},
 		"models":      {got.models, want.models},
@@ -146,7 +150,13 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 	digest := strings.Repeat(fmt.Sprint(pick(10)), 64)
 	path := fmt.Sprint("file", pick(3))
 	id := driftline.ExperimentID(fmt.Sprint(pick(4)))
-	switch pick(15) {
+	switch pick(17) {
+	case 15:
+		_, err := r.CreateRun(driftline.RunSpec{ID: driftline.RunID(fmt.Sprintf("f%d", pick(9))), Heartbeat: driftline.Duration(time.Second),
+			Fork: &driftline.RunFork{Run: run, Step: int64(pick(5))}})
+		return err
+	case 16:
+		return randomCleanup(random, r, run, id)
 	case 10:
 		return randomExperiment(random, r, id)
 	case 11:
@@ -213,6 +223,28 @@ func randomOperation(random *rand.Rand, r *Registry) error {
 		return nil // discarded
 	}
 	return tx.Commit()
+}
+
+// randomCleanup ends runs that are silent, hears of one, or removes what was deleted.
+func randomCleanup(random *rand.Rand, r *Registry, run driftline.RunID, id driftline.ExperimentID) error {
+	cleanup := driftline.RunCleanup{By: "me"}
+	switch random.IntN(5) {
+	case 0:
+		for _, silent := range []driftline.RunID{run, "f1", "f2"} {
+			r.beats.heard(silent, time.Unix(0, 0))
+		}
+		_, err := r.EndLostRuns()
+		return err
+	case 1:
+		_, err := r.Heartbeat(run)
+		return err
+	case 2:
+		cleanup.Runs = []driftline.RunID{run}
+	case 3:
+		cleanup.Experiments = []driftline.ExperimentID{id}
+	}
+	_, err := r.CleanUp(context.Background(), cleanup)
+	return err
 }
 
 func randomExperiment(random *rand.Rand, r *Registry, id driftline.ExperimentID) (err error) {

@@ -33,8 +33,10 @@ const (
 	RunLogged         Kind = "run.logged"         // driftline.RunLog without metrics
 	RunFinished       Kind = "run.finished"       // runFinished
 	RunChanged        Kind = "run.changed"        // runChanged
+	RunPurged         Kind = "run.purged"         // purged
 	ExperimentCreated Kind = "experiment.created" // experimentCreated
 	ExperimentChanged Kind = "experiment.changed" // experimentChanged
+	ExperimentPurged  Kind = "experiment.purged"  // purged
 	ArtifactLogged    Kind = "artifact.logged"    // artifactLogged
 	ModelRegistered   Kind = "model.registered"   // driftline.ModelVersion
 	AliasMoved        Kind = "alias.moved"        // aliasMoved
@@ -56,6 +58,7 @@ const (
 	LoggedCreated   Kind = "logged_model.created"  // loggedModelCreated
 	LoggedChanged   Kind = "logged_model.changed"  // driftline.LoggedModelChange
 	LoggedDeleted   Kind = "logged_model.deleted"  // modelDeleted
+	LoggedPurged    Kind = "logged_model.purged"   // purged
 	ModelCreated    Kind = "model.created"         // driftline.RegisteredModelSpec
 	ModelChanged    Kind = "model.changed"         // driftline.ModelChange
 	ModelRenamed    Kind = "model.renamed"         // modelRenamed

@@ -525,7 +525,7 @@ func (s *state) experimentFacts(id driftline.ExperimentID) map[string]string {
 	if !ok {
 		return nil
 	}
-	return map[string]string{"name": clip(string(e.name)), "runs": strconv.Itoa(len(e.runs))}
+	return map[string]string{"name": clip(string(e.name)), "runs": strconv.Itoa(len(e.runs) - e.purged)}
 }
 
 // artifactFacts is nil for a content that nobody has any more.

@@ -564,8 +564,12 @@ func (r *Registry) setSorted(number uint32, last []point) {
 	if len(last) == 0 {
 		return
 	}
-	slices.SortFunc(last, func(a, b point) int { return cmp.Compare(a.key, b.key) })
+	sortByKey(last)
 	r.setLast(number, last)
+}
+
+func sortByKey(points []point) {
+	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.key, b.key) })
 }
 
 func (r *Registry) readLast(key, value []byte) (driftline.RunID, point, error) {

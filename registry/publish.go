@@ -43,6 +43,7 @@ func (r *Registry) awaitShown(number uint64) error {
 }
 
 func (r *Registry) show(c commit) {
+	r.hidePoints(c.lines)
 	for _, e := range c.effects {
 		e(r.durable)
 	}

@@ -35,6 +35,7 @@ type Registry struct {
 	durable      *state                   // the fold of every durable line
 	graph        *graph                   // the inputs of every durable line
 	metrics      []runMetrics             // by number of the run
+	beats        beats                    // of runs that promised them
 	modelMetrics map[string][]ModelMetric // by logged model
 	newest       Mark
 	pending      []commit   // sequenced, not yet durable, in order
@@ -74,6 +75,7 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 		return nil, err
 	}
 	r.durable, r.newest = r.head.clone(), r.tail
+	r.listen()
 	if err := r.indexArtifacts(artifacts); err != nil {
 		return nil, err
 	}

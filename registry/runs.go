@@ -33,6 +33,10 @@ type runMore struct {
 	datasets     []datasetUse
 	modelInputs  []string
 	modelOutputs []driftline.ModelOutput
+	heartbeat    driftline.Duration
+	fork         *driftline.RunFork
+	reason       string // why it has its status, if it does not say so itself
+	deletedAt    int64  // microseconds; when it was deleted, if it is
 }
 
 // datasetUse is a run's use of data. Runs of an experiment share the description.
@@ -81,6 +85,13 @@ func putRun(next *run) effect {
 		s.runs[next.number] = next
 		return putRun(old)
 	}
+}
+
+// withMore sets something of what few runs have.
+func (r *run) withMore(set func(*runMore)) {
+	more := *r.extra()
+	set(&more)
+	r.more = &more
 }
 
 // Limits of what clients say of data, in bytes.

@@ -113,7 +113,7 @@ func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) []candi
 	for id := range seen {
 		e := r.durable.experiments[id]
 		for _, number := range slices.Backward(e.runs) { // the newest first, as they are mostly wanted
-			if run := r.durable.runs[number]; stage.has(run.deleted || e.deleted) {
+			if run := r.durable.runs[number]; run != nil && stage.has(run.deleted || e.deleted) {
 				found = append(found, candidate{run, r.lastOf(run), e})
 			}
 		}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/driftline/driftline"
 )
@@ -25,6 +26,7 @@ type state struct {
 	keys            *keyTable                                      // of params, tags and metrics; shared by all states of a registry
 	runs            []*run                                         // by number
 	runIDs          map[driftline.RunID]uint32                     // → number
+	purged          map[driftline.RunID]time.Time                  // that were removed for good → when
 	runNumbers      map[string]int                                 // slug → greatest number given out
 	described       map[datasetKey]*driftline.DatasetInput         // data that runs read and that is not ours
 	experiments     map[driftline.ExperimentID]*experiment
@@ -65,6 +67,7 @@ func newState() *state {
 		datasets:        map[driftline.DatasetName][]*driftline.Dataset{},
 		keys:            newKeyTable(),
 		runIDs:          map[driftline.RunID]uint32{},
+		purged:          map[driftline.RunID]time.Time{},
 		runNumbers:      map[string]int{},
 		described:       map[datasetKey]*driftline.DatasetInput{},
 		experiments:     map[driftline.ExperimentID]*experiment{driftline.DefaultExperiment: defaultExperiment()},
@@ -107,6 +110,7 @@ func (s *state) clone() *state {
 		keys:            s.keys,
 		runs:            slices.Clone(s.runs),
 		runIDs:          maps.Clone(s.runIDs),
+		purged:          maps.Clone(s.purged),
 		runNumbers:      maps.Clone(s.runNumbers),
 		described:       maps.Clone(s.described),
 		experiments:     maps.Clone(s.experiments),
@@ -179,8 +183,10 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	RunLogged:         foldRunLogged,
 	RunFinished:       foldRunFinished,
 	RunChanged:        foldRunChange,
+	RunPurged:         foldRunPurged,
 	ExperimentCreated: foldExperiment,
 	ExperimentChanged: foldExperimentChange,
+	ExperimentPurged:  foldExperimentPurged,
 	ModelRegistered:   foldModel,
 	AliasMoved:        foldAlias,
 	MonitorApplied:    foldMonitor,
@@ -197,6 +203,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	LoggedCreated:  foldLoggedCreated,
 	LoggedChanged:  foldLoggedChanged,
 	LoggedDeleted:  foldLoggedDeleted,
+	LoggedPurged:   foldLoggedPurged,
 	ModelCreated:   foldModelCreated,
 	ModelChanged:   foldModelChanged,
 	ModelRenamed:   foldModelRenamed,

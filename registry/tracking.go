@@ -20,6 +20,7 @@ import (
 // runFinished is the body of run.finished.
 type runFinished struct {
 	Status driftline.RunStatus `json:"status"`
+	Reason string              `json:"reason,omitempty"`
 }
 
 // artifactLogged is the body of artifact.logged. The line's ref is the content,
@@ -49,13 +50,22 @@ type runChanged struct {
 // name in lower case with dashes, and a number: late_departure-3. Inputs must exist;
 // "newest" and aliases among them are resolved now, so that the record does not move.
 func (r *Registry) CreateRun(spec driftline.RunSpec) (*driftline.Run, error) {
+	inherited, err := r.inherit(&spec)
+	if err != nil {
+		return nil, err
+	}
 	var id driftline.RunID
-	err := r.write(func(tx *Tx) (err error) {
-		id, err = tx.createRun(spec)
+	err = r.write(func(tx *Tx) (err error) {
+		if id, err = tx.createRun(spec); err == nil {
+			tx.points, err = r.takeOver(tx.batch, id, inherited)
+		}
 		return err
 	})
 	if err != nil {
 		return nil, err
+	}
+	if spec.Heartbeat > 0 {
+		r.beats.hear(id, r.now())
 	}
 	return r.Run(id)
 }
@@ -78,12 +88,25 @@ func (tx *Tx) createRun(spec driftline.RunSpec) (driftline.RunID, error) {
 	if id == "" {
 		id = tx.r.head.nextRun(spec.Experiment)
 	}
-	if _, taken := tx.r.head.runIDs[id]; taken {
-		return "", driftline.Errorf(driftline.AlreadyExists, "run %q exists already", id).WithRef(driftline.RunRef(id)).
-			WithHint("choose another id, or leave it out to be given one")
+	if err := tx.r.head.freeRunID(id); err != nil {
+		return "", err
 	}
 	_, err = tx.add(RunCreated, driftline.RunRef(id), inputs, spec)
 	return id, err
+}
+
+// freeRunID is the error for an id that a run has or had: one that was removed for good
+// is not used again, so that a reference never means another run.
+func (s *state) freeRunID(id driftline.RunID) error {
+	word := "exists already"
+	if _, taken := s.runIDs[id]; !taken {
+		if _, taken := s.purged[id]; !taken {
+			return nil
+		}
+		word = "was removed, and its id is not used again"
+	}
+	return driftline.Errorf(driftline.AlreadyExists, "run %q %s", id, word).WithRef(driftline.RunRef(id)).
+		WithHint("choose another id, or leave it out to be given one")
 }
 
 // nextRun is the id of the next run that has its experiment's name.
@@ -127,6 +150,9 @@ func checkRunSpec(spec *driftline.RunSpec) error {
 		return err
 	}
 	if err := checkTime("start time", spec.Started); err != nil {
+		return err
+	}
+	if err := checkHeartbeat(spec.Heartbeat); err != nil {
 		return err
 	}
 	if err := checkPairs("param", spec.Params); err != nil {
@@ -178,8 +204,8 @@ func foldRunCreated(s *state, line *Line) ([]effect, error) {
 		status: unique.Make(driftline.RunRunning), started: started.UnixMicro(),
 		params: s.keys.pack(spec.Params), tags: s.keys.pack(spec.Tags),
 	}
-	if len(line.Inputs) > 0 {
-		made.more = &runMore{inputs: line.Inputs}
+	if len(line.Inputs) > 0 || spec.Heartbeat > 0 || spec.Fork != nil {
+		made.more = &runMore{inputs: line.Inputs, heartbeat: spec.Heartbeat, fork: spec.Fork}
 	}
 	slug, number := splitRunID(made.id)
 	if slug == slugOf(spec.Experiment) {
@@ -247,7 +273,11 @@ func (r *Registry) logRun(id driftline.RunID, log driftline.RunLog, admit admiss
 		return err
 	}
 	tx.points = points
-	return tx.Commit()
+	if err := tx.Commit(); err != nil {
+		return err
+	}
+	r.beats.heard(id, r.now())
+	return nil
 }
 
 func checkRunLog(log *driftline.RunLog) error {
@@ -278,6 +308,9 @@ func checkRunLog(log *driftline.RunLog) error {
 func (tx *Tx) logRun(id driftline.RunID, log driftline.RunLog, admit admission) error {
 	run, err := admit(tx.r.head, id)
 	if err != nil {
+		return err
+	}
+	if err := tx.revive(run); err != nil {
 		return err
 	}
 	keys := tx.r.keys
@@ -383,6 +416,9 @@ func foldRunFinished(s *state, line *Line) ([]effect, error) {
 	}
 	next := *run
 	next.status, next.ended = unique.Make(end.Status), line.Time.UnixMicro()
+	if end.Reason != run.extra().reason {
+		next.withMore(func(m *runMore) { m.reason = end.Reason })
+	}
 	return []effect{putRun(&next)}, nil
 }
 
@@ -398,7 +434,7 @@ func (r *Registry) ChangeRun(id driftline.RunID, change driftline.RunChange) (*d
 	if err := checkTime("end time", change.Ended); err != nil {
 		return nil, err
 	}
-	return r.changeRun(id, func(run *run, deleted bool) (*runChanged, error) {
+	run, err := r.changeRun(id, func(run *run, deleted bool) (*runChanged, error) {
 		if deleted {
 			return nil, notActive(run)
 		}
@@ -416,6 +452,10 @@ func (r *Registry) ChangeRun(id driftline.RunID, change driftline.RunChange) (*d
 		}
 		return &runChanged{RunChange: change}, nil
 	})
+	if err == nil && run.Heartbeat > 0 && run.Status == driftline.RunRunning {
+		r.beats.hear(id, r.now()) // it runs again
+	}
+	return run, err
 }
 
 // DeleteRun hides a run. Doing it again changes nothing.
@@ -484,6 +524,10 @@ func foldRunChange(s *state, line *Line) ([]effect, error) {
 	next := *old
 	if change.Status != "" {
 		next.status = unique.Make(change.Status)
+		if old.extra().reason != "" { // which was about the status before
+			next.ended = 0
+			next.withMore(func(m *runMore) { m.reason = "" })
+		}
 	}
 	if !change.Ended.IsZero() {
 		next.ended = change.Ended.UnixMicro()
@@ -493,6 +537,7 @@ func foldRunChange(s *state, line *Line) ([]effect, error) {
 	}
 	if change.Deleted != nil {
 		next.deleted = *change.Deleted
+		next.withMore(func(m *runMore) { m.deletedAt = line.Time.UnixMicro() })
 	}
 	next.tags = s.keys.without(old.tags, change.Dropped)
 	return []effect{putRun(&next)}, nil
@@ -575,14 +620,16 @@ func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 	defer r.published.RUnlock()
 	var runs []*run
 	if name == "" {
-		runs = slices.Clone(r.durable.runs)
+		runs = slices.DeleteFunc(slices.Clone(r.durable.runs), func(run *run) bool { return run == nil })
 	} else {
 		e, err := r.durable.experimentNamed(name)
 		if err != nil {
 			return nil, err
 		}
 		for _, number := range e.runs {
-			runs = append(runs, r.durable.runs[number])
+			if run := r.durable.runs[number]; run != nil {
+				runs = append(runs, run)
+			}
 		}
 	}
 	slices.SortFunc(runs, func(a, b *run) int {
@@ -596,10 +643,14 @@ func (r *Registry) copyRun(run *run) *driftline.Run {
 	more := run.extra()
 	out := &driftline.Run{
 		ID: run.id, Experiment: r.durable.experiments[run.experiment.Value()].name, ExperimentID: run.experiment.Value(),
-		Name: run.name, User: run.user.Value(), Status: run.status.Value(), Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
+		Name: run.name, User: run.user.Value(), Status: run.status.Value(), Reason: more.reason, Heartbeat: more.heartbeat, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
 		Params: r.keys.unpack(run.params), Tags: r.keys.unpack(run.tags),
 		Inputs:      slices.Clone(more.inputs),
 		ModelInputs: slices.Clone(more.modelInputs), ModelOutputs: slices.Clone(more.modelOutputs),
+	}
+	if more.fork != nil {
+		fork := *more.fork
+		out.Fork = &fork
 	}
 	out.Last, out.Metrics = r.keys.lastPoints(r.lastOf(run))
 	if run.ended != 0 {
@@ -616,6 +667,10 @@ func (r *Registry) copyRun(run *run) *driftline.Run {
 func (s *state) run(id driftline.RunID) (*run, error) {
 	if number, ok := s.runIDs[id]; ok {
 		return s.runs[number], nil
+	}
+	if at, ok := s.purged[id]; ok {
+		return nil, driftline.Errorf(driftline.NotFound, "run %q was removed for good on %s", id, instant(at)).WithRef(driftline.RunRef(id)).
+			WithHint("meta.ledger still has its lines")
 	}
 	return nil, unknown("run", id, s.likelyRuns(clip(id)), "start a run first").WithRef(driftline.RunRef(clip(id)))
 }
@@ -635,13 +690,13 @@ func (s *state) likelyRuns(id driftline.RunID) []driftline.RunID {
 	return ids
 }
 
-// running returns the run if it can still be logged to.
+// running returns the run if it can still be logged to; one that was lost can.
 func (s *state) running(id driftline.RunID) (*run, error) {
 	run, err := s.active(id)
 	if err != nil {
 		return nil, err
 	}
-	if run.status.Value().Ended() {
+	if run.status.Value().Ended() && !run.lost() {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "run %q is %s since %s",
 			id, run.status.Value(), time.UnixMicro(run.ended).UTC().Format(time.RFC3339)).WithRef(run.ref()).
 			WithHint("start another run; a finished one does not change")
