@@ -60,7 +60,7 @@ type Run struct {
 	Reason       string            `json:"reason,omitempty"`    // why it is so, where that is not its own word: "lost: …"
 	Heartbeat    Duration          `json:"heartbeat,omitempty"` // it promised a sign of life so often
 	Fork         *RunFork          `json:"fork,omitempty"`      // where it began, if not from nothing
-	Deleted      bool              `json:"deleted,omitempty"` // itself, or its experiment
+	Deleted      bool              `json:"deleted,omitempty"`   // itself, or its experiment
 	Started      time.Time         `json:"started"`
 	Ended        time.Time         `json:"ended,omitzero"`
 	Params       map[string]string `json:"params,omitempty"`
@@ -166,8 +166,23 @@ type RunSearch struct {
 
 // FoundRuns is a page of the runs that a search finds.
 type FoundRuns struct {
-	Runs []Run `json:"runs"`
-	More bool  `json:"more,omitempty"` // there are more after these
+	Runs  []Run `json:"runs"`
+	More  bool  `json:"more,omitempty"` // there are more after these
+	Total int   `json:"total"`          // how many there are, on all pages
+}
+
+// RunKeys are the keys of params, metrics and tags that runs have: the columns of a table of
+// them, each by key.
+type RunKeys struct {
+	Params  []RunKey `json:"params"`
+	Metrics []RunKey `json:"metrics"`
+	Tags    []RunKey `json:"tags"`
+}
+
+// RunKey is a key, and how many runs have it.
+type RunKey struct {
+	Key  string `json:"key"`
+	Runs int    `json:"runs"`
 }
 
 // RunChange changes what a run says of itself. What is left out stays.

@@ -402,6 +402,27 @@ func TestRunsModelsAndLineage(t *testing.T) {
 		t.Errorf("runs %v", runs)
 	}
 
+	keys := must[*driftline.RunKeys](t)(c.RunKeys(ctx, "late"))
+	if want := []driftline.RunKey{{Key: "auc", Runs: 1}}; !slices.Equal(keys.Metrics, want) || len(keys.Params) != 1 || len(keys.Tags) != 0 {
+		t.Errorf("keys %+v", keys)
+	}
+	fork := must[*driftline.Run](t)(c.CreateRun(ctx, driftline.RunSpec{Fork: &driftline.RunFork{Run: run.ID}, Heartbeat: driftline.Duration(time.Hour)}))
+	if fork.Metrics["auc"] != 0.7 || fork.Params["depth"] != "3" {
+		t.Errorf("fork %+v", fork)
+	}
+	must[*driftline.Run](t)(c.Heartbeat(ctx, fork.ID))
+	if changed := must[*driftline.Run](t)(c.ChangeRun(ctx, fork.ID, driftline.RunChange{Name: "second"})); changed.Name != "second" {
+		t.Errorf("changed run %+v", changed)
+	}
+	must[*driftline.Run](t)(c.DeleteRun(ctx, fork.ID))
+	if restored := must[*driftline.Run](t)(c.RestoreRun(ctx, fork.ID)); restored.Deleted {
+		t.Errorf("restored run %+v", restored)
+	}
+	must[*driftline.Run](t)(c.DeleteRun(ctx, fork.ID))
+	if removed := must[*driftline.RunsRemoved](t)(c.CleanUpRuns(ctx, driftline.RunCleanup{})); !slices.Equal(removed.Runs, []driftline.RunID{fork.ID}) {
+		t.Errorf("removed %+v", removed)
+	}
+
 	version := must[*driftline.ModelVersion](t)(c.RegisterModel(ctx, driftline.ModelSpec{Model: "late", Run: run.ID, Artifact: artifact.Path}))
 	must[*driftline.ModelVersion](t)(c.MoveAlias(ctx, "late", "champion", driftline.AliasMove{Version: version.Version}))
 	if champion := must[*driftline.ModelVersion](t)(c.ModelVersion(ctx, "late", "champion")); champion.Version != 1 {

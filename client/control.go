@@ -167,6 +167,41 @@ func (c *Client) FinishRun(ctx context.Context, id driftline.RunID, status drift
 	return ask[driftline.Run](ctx, c, http.MethodPost, path("runs", string(id), "finish"), body)
 }
 
+// ChangeRun changes what a run says of itself. One that ended runs again if the change says RUNNING.
+func (c *Client) ChangeRun(ctx context.Context, id driftline.RunID, change driftline.RunChange) (*driftline.Run, error) {
+	return ask[driftline.Run](ctx, c, http.MethodPatch, path("runs", string(id)), change)
+}
+
+// DeleteRun hides a run until it is restored, or removed for good by [Client.CleanUpRuns].
+func (c *Client) DeleteRun(ctx context.Context, id driftline.RunID) (*driftline.Run, error) {
+	return ask[driftline.Run](ctx, c, http.MethodDelete, path("runs", string(id)), nil)
+}
+
+// RestoreRun shows a deleted run again.
+func (c *Client) RestoreRun(ctx context.Context, id driftline.RunID) (*driftline.Run, error) {
+	return ask[driftline.Run](ctx, c, http.MethodPost, path("runs", string(id), "restore"), struct{}{})
+}
+
+// Heartbeat is a sign of life of a run that promised them.
+func (c *Client) Heartbeat(ctx context.Context, id driftline.RunID) (*driftline.Run, error) {
+	return ask[driftline.Run](ctx, c, http.MethodPost, path("runs", string(id), "heartbeat"), struct{}{})
+}
+
+// CleanUpRuns removes for good what was deleted.
+func (c *Client) CleanUpRuns(ctx context.Context, cleanup driftline.RunCleanup) (*driftline.RunsRemoved, error) {
+	return ask[driftline.RunsRemoved](ctx, c, http.MethodPost, path("runs", "gc"), cleanup)
+}
+
+// RunKeys returns the keys of params, metrics and tags that the runs of experiments have,
+// of all if none is named.
+func (c *Client) RunKeys(ctx context.Context, experiments ...driftline.ExperimentName) (*driftline.RunKeys, error) {
+	query := url.Values{}
+	for _, name := range experiments {
+		query.Add("experiment", string(name))
+	}
+	return get[driftline.RunKeys](ctx, c, withQuery(path("run-keys"), query))
+}
+
 // Runs lists the runs of an experiment, or of all if experiment is empty.
 func (c *Client) Runs(ctx context.Context, experiment driftline.ExperimentName) ([]driftline.Run, error) {
 	var answer struct {

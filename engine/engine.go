@@ -234,6 +234,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if opts.RolloutEvery > 0 {
 		e.work.Go(func() { e.rolloutLoop(e.background, opts.RolloutEvery) })
 	}
+	e.work.Go(func() { e.heartbeatLoop(e.background) })
 	if err = errors.Join(e.resumeMaterializations(), e.resumeQueued()); err != nil {
 		e.stop()
 		e.work.Wait()

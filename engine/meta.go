@@ -91,7 +91,8 @@ var metaTables = []metaTable{
 	{"presets", []metaColumn{{"name", text}, {"version", integer}, {"base", text}, {"tests", integer}, {"description", text},
 		{"owner", text}, {"created", instant}}, presetRows},
 	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
-		{"started", instant}, {"ended", instant}, {"experiment_id", text}, {"user", text}, {"lifecycle_stage", text}}, runRows},
+		{"started", instant}, {"ended", instant}, {"experiment_id", text}, {"user", text}, {"lifecycle_stage", text},
+		{"reason", text}, {"forked_from", text}, {"forked_at_step", integer}}, runRows},
 	{"stage_history", stageHistoryColumns, stageHistoryRows},
 	{"snapshot_tags", []metaColumn{{"table", text}, {"tag", text}, {"snapshot_id", integer}}, snapshotTagRows},
 	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
@@ -410,7 +411,11 @@ func runDatasetRows(e *Engine, add func(...any)) error {
 
 func runRows(e *Engine, add func(...any)) error {
 	return eachRun(e, func(r *driftline.Run) {
-		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended, string(r.ExperimentID), r.User, stage(r.Deleted))
+		var fork, step any
+		if r.Fork != nil {
+			fork, step = string(r.Fork.Run), r.Fork.Step
+		}
+		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended, string(r.ExperimentID), r.User, stage(r.Deleted), r.Reason, fork, step)
 	})
 }
 

@@ -46,17 +46,17 @@ func ArtifactURI(root string, id driftline.RunID) string {
 	return root + "/" + string(id) + "/artifacts"
 }
 
-// SearchRuns returns the runs of some experiments that a search finds, and whether there
-// are more after them. Runs that are equal in what they are ordered by come newest first,
+// SearchRuns returns the runs of some experiments that a search finds, and how many there
+// are on all pages. Runs that are equal in what they are ordered by come newest first,
 // then by id. Experiments that do not exist have no runs.
-func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Search) (runs []driftline.Run, more bool, err error) {
+func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Search) (runs []driftline.Run, total int, err error) {
 	wanted, err := filter.Parse(&filter.Runs, search.Filter)
 	if err != nil {
-		return nil, false, err
+		return nil, 0, err
 	}
 	order, err := filter.ParseOrder(&filter.Runs, search.OrderBy)
 	if err != nil {
-		return nil, false, err
+		return nil, 0, err
 	}
 	for _, f := range wanted.Fields() {
 		r.bind(f)
@@ -77,7 +77,46 @@ func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Searc
 		}
 		top.Add(found)
 	}
-	return r.pageOfRuns(top.Items(), search.Offset), top.Added() > search.Offset+search.Limit, nil
+	return r.pageOfRuns(top.Items(), search.Offset), top.Added(), nil
+}
+
+// RunKeys returns the keys that the runs of some experiments have.
+func (r *Registry) RunKeys(experiments []driftline.ExperimentID, stage Stage) driftline.RunKeys {
+	var params, metrics, tags keyCounts
+	for _, c := range r.candidates(experiments, stage) {
+		for key := range c.run.params.all() {
+			params.count(key)
+		}
+		for p := range c.last.all() {
+			metrics.count(p.key)
+		}
+		for key := range c.run.tags.all() {
+			tags.count(key)
+		}
+	}
+	texts := r.keys.all()
+	return driftline.RunKeys{Params: params.named(texts), Metrics: metrics.named(texts), Tags: tags.named(texts)}
+}
+
+// keyCounts is how many runs have a key, by its number.
+type keyCounts []int
+
+func (c *keyCounts) count(key uint32) {
+	if more := int(key) + 1 - len(*c); more > 0 {
+		*c = append(*c, make([]int, more)...)
+	}
+	(*c)[key]++
+}
+
+func (c keyCounts) named(texts []string) []driftline.RunKey {
+	found := []driftline.RunKey{}
+	for number, runs := range c {
+		if runs > 0 {
+			found = append(found, driftline.RunKey{Key: texts[number], Runs: runs})
+		}
+	}
+	slices.SortFunc(found, func(a, b driftline.RunKey) int { return cmp.Compare(a.Key, b.Key) })
+	return found
 }
 
 func (r *Registry) pageOfRuns(found []foundRun, offset int) []driftline.Run {

@@ -66,11 +66,14 @@ func TestSearchFindsWhatALoopFinds(t *testing.T) {
 		})
 		var got []driftline.Run
 		for more := true; more; {
-			page, next, err := r.SearchRuns(all, registry.Search{Filter: c.filter, Stage: c.stage, OrderBy: []string{"metrics.m DESC"}, Offset: len(got), Limit: 7})
+			page, total, err := r.SearchRuns(all, registry.Search{Filter: c.filter, Stage: c.stage, OrderBy: []string{"metrics.m DESC"}, Offset: len(got), Limit: 7})
 			if err != nil {
 				t.Fatal(err)
 			}
-			got, more = append(got, page...), next
+			got = append(got, page...)
+			if more = len(page) == 7; total != len(want) {
+				t.Fatalf("%q finds %d runs in all, want %d", c.filter, total, len(want))
+			}
 		}
 		if ids(got) != ids(want) {
 			t.Errorf("%q finds\n%s, want\n%s", c.filter, ids(got), ids(want))

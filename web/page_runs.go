@@ -206,11 +206,11 @@ func (s *Server) findRuns(p *runsPage) error {
 	if p.Deleted {
 		search.Stage = registry.DeletedStage
 	}
-	runs, more, err := s.engine.Registry().SearchRuns(ids, search)
+	runs, total, err := s.engine.Registry().SearchRuns(ids, search)
 	if err != nil {
 		return err
 	}
-	p.More = more
+	p.More = total > search.Offset+len(runs)
 	p.choose(runs)
 	for i := range runs {
 		row := runRow{Run: runs[i]}

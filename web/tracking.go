@@ -56,8 +56,20 @@ func (s *Server) searchRuns(r *http.Request) (driftline.FoundRuns, error) {
 	if asked.Deleted {
 		search.Stage = registry.DeletedStage
 	}
-	runs, more, err := s.engine.Registry().SearchRuns(ids, search)
-	return driftline.FoundRuns{Runs: list(runs), More: more}, err
+	runs, total, err := s.engine.Registry().SearchRuns(ids, search)
+	return driftline.FoundRuns{Runs: list(runs), More: total > search.Offset+len(runs), Total: total}, err
+}
+
+func (s *Server) runKeys(r *http.Request) (driftline.RunKeys, error) {
+	var names []driftline.ExperimentName
+	for _, name := range r.URL.Query()["experiment"] {
+		names = append(names, driftline.ExperimentName(name))
+	}
+	ids, err := s.experimentIDs(names)
+	if err != nil {
+		return driftline.RunKeys{}, err
+	}
+	return s.engine.Registry().RunKeys(ids, registry.ActiveStage), nil
 }
 
 // experimentIDs returns the ids of experiments, of all if none is named.
@@ -101,6 +113,34 @@ func (s *Server) finishRun(r *http.Request) (*driftline.Run, error) {
 		return nil, err
 	}
 	return s.engine.Registry().FinishRun(runOf(r), end.Status)
+}
+
+func (s *Server) changeRun(r *http.Request) (*driftline.Run, error) {
+	change, err := readJSON[driftline.RunChange](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.engine.Registry().ChangeRun(runOf(r), change)
+}
+
+func (s *Server) deleteRun(r *http.Request) (*driftline.Run, error) {
+	return s.engine.Registry().DeleteRun(runOf(r))
+}
+
+func (s *Server) restoreRun(r *http.Request) (*driftline.Run, error) {
+	return s.engine.Registry().RestoreRun(runOf(r))
+}
+
+func (s *Server) heartbeat(r *http.Request) (*driftline.Run, error) {
+	return s.engine.Registry().Heartbeat(runOf(r))
+}
+
+func (s *Server) cleanUpRuns(r *http.Request) (driftline.RunsRemoved, error) {
+	request, err := readJSON[driftline.RunCleanup](r)
+	if err != nil {
+		return driftline.RunsRemoved{}, err
+	}
+	return s.engine.Registry().CleanUp(r.Context(), request)
 }
 
 type metricList struct {

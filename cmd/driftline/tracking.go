@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"fmt"
 	"io"
 	"maps"
@@ -50,7 +51,113 @@ func (a *app) runsCommand() *cobra.Command {
 	flags.BoolVar(&search.Deleted, "deleted", false, "deleted runs in place of the others")
 	flags.IntVar(&search.Limit, "limit", 1000, "at most so many")
 	flags.IntVar(&search.Offset, "offset", 0, "skip so many first")
+	command.AddCommand(a.deleteRunCommand(), a.restoreRunCommand(), a.cleanUpRunsCommand())
 	return command
+}
+
+func (a *app) deleteRunCommand() *cobra.Command {
+	return a.changeRunsCommand(&cobra.Command{
+		Use:     "delete RUN…",
+		Short:   "Hide runs, until they are restored or removed for good",
+		Example: "  driftline runs delete late_departure-1",
+	}, (*client.Client).DeleteRun, "deleted")
+}
+
+func (a *app) restoreRunCommand() *cobra.Command {
+	return a.changeRunsCommand(&cobra.Command{
+		Use:     "restore RUN…",
+		Short:   "Show deleted runs again",
+		Example: "  driftline runs restore late_departure-1",
+	}, (*client.Client).RestoreRun, "restored")
+}
+
+// changeRunsCommand does something to each run that is named.
+func (a *app) changeRunsCommand(command *cobra.Command, change func(*client.Client, context.Context, driftline.RunID) (*driftline.Run, error), done string) *cobra.Command {
+	command.Args = cobra.MinimumNArgs(1)
+	command.RunE = func(c *cobra.Command, args []string) error {
+		return a.withServer(c.Context(), func(server *client.Client) error {
+			var runs []driftline.Run
+			for _, id := range args {
+				run, err := change(server, c.Context(), driftline.RunID(id))
+				if err != nil {
+					return err
+				}
+				runs = append(runs, *run)
+			}
+			return a.answer(map[string]any{"runs": runs}, func(w io.Writer) error {
+				for _, run := range runs {
+					if _, err := fmt.Fprintf(w, "%s is %s.\n", run.ID, done); err != nil {
+						return err
+					}
+				}
+				return nil
+			})
+		})
+	}
+	return command
+}
+
+func (a *app) cleanUpRunsCommand() *cobra.Command {
+	var cleanup driftline.RunCleanup
+	var runs, experiments []string
+	var older string
+	command := &cobra.Command{
+		Use:   "gc",
+		Short: "Remove for good what was deleted: runs, logged models, experiments",
+		Long: "Remove for good runs, logged models and experiments that were deleted before: their metrics, their files and\n" +
+			"their places in every list. Their lines stay in the ledger, and versions of registered models keep their files.\n" +
+			"The bytes of files that nobody else has go with the next collection, within a day.",
+		Example: "  driftline runs gc --dry-run\n  driftline runs gc --older-than 30d --reason 'kept for a month'",
+		Args:    exactly(0),
+		RunE: func(c *cobra.Command, _ []string) (err error) {
+			if cleanup.OlderThan, err = driftline.ParseDuration(older); err != nil {
+				return err
+			}
+			for _, id := range runs {
+				cleanup.Runs = append(cleanup.Runs, driftline.RunID(id))
+			}
+			for _, id := range experiments {
+				cleanup.Experiments = append(cleanup.Experiments, driftline.ExperimentID(id))
+			}
+			return a.withServer(c.Context(), func(server *client.Client) error {
+				removed, err := server.CleanUpRuns(c.Context(), cleanup)
+				if err != nil {
+					return err
+				}
+				return a.answer(removed, func(w io.Writer) error { return printRemovedRuns(w, removed, cleanup.DryRun) })
+			})
+		},
+	}
+	flags := command.Flags()
+	flags.StringVar(&older, "older-than", "", "only what was deleted so long ago: 30d")
+	flags.StringArrayVar(&runs, "run", nil, "only this run, and the logged models that it made; may be repeated")
+	flags.StringArrayVar(&experiments, "experiment-id", nil, "only what is in this experiment; may be repeated")
+	flags.BoolVar(&cleanup.DryRun, "dry-run", false, "say what would be removed, and remove nothing")
+	flags.StringVar(&cleanup.Reason, "reason", "", "why, for the ledger")
+	flags.StringVar(&cleanup.By, "by", "", "who, for the ledger")
+	return command
+}
+
+func printRemovedRuns(w io.Writer, removed *driftline.RunsRemoved, dry bool) error {
+	if len(removed.Runs)+len(removed.LoggedModels)+len(removed.Experiments) == 0 {
+		_, err := fmt.Fprintln(w, "Nothing that was deleted is like that.")
+		return err
+	}
+	word := "removed"
+	if dry {
+		word = "would be removed"
+	}
+	t := newTable(word, "id")
+	for _, id := range removed.Runs {
+		t.add("run", string(id))
+	}
+	for _, id := range removed.LoggedModels {
+		t.add("logged model", string(id))
+	}
+	for _, id := range removed.Experiments {
+		t.add("experiment", string(id))
+	}
+	return t.print(w)
 }
 
 func printRuns(w io.Writer, found *driftline.FoundRuns, search driftline.RunSearch) error {
@@ -118,7 +225,14 @@ func printRun(w io.Writer, r *driftline.Run) error {
 	if r.Name != "" {
 		name = " (" + printable(r.Name) + ")"
 	}
-	fmt.Fprintf(w, "%s%s: %s, experiment %s, started %s\n", r.ID, name, r.Status, printable(string(r.Experiment)), stamp(r.Started))
+	status := string(r.Status)
+	if r.Reason != "" {
+		status += ", " + printable(r.Reason)
+	}
+	fmt.Fprintf(w, "%s%s: %s, experiment %s, started %s\n", r.ID, name, status, printable(string(r.Experiment)), stamp(r.Started))
+	if r.Fork != nil {
+		fmt.Fprintf(w, "forked from %s at step %d\n", r.Fork.Run, r.Fork.Step)
+	}
 	for _, input := range r.Inputs {
 		fmt.Fprintf(w, "read %s\n", input)
 	}

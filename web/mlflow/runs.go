@@ -283,11 +283,11 @@ func (s *Service) searchRuns(_ context.Context, q *searchRunsRequest) (*runsAnsw
 	for i, id := range q.ExperimentIDs {
 		ids[i] = driftline.ExperimentID(id)
 	}
-	found, more, err := s.registry.SearchRuns(ids, wanted)
+	found, total, err := s.registry.SearchRuns(ids, wanted)
 	if err != nil {
 		return nil, err
 	}
-	answer := &runsAnswer{NextPageToken: nextToken(wanted, more)}
+	answer := &runsAnswer{NextPageToken: nextToken(wanted, total > wanted.Offset+len(found))}
 	for i := range found {
 		answer.Runs = append(answer.Runs, s.runOf(&found[i]))
 	}
