@@ -76,6 +76,9 @@ func (s *Server) pageTable() []route {
 		get("/validations", s.validationsPage),
 		get("/validations/{name}", s.validationPage),
 		post("/validations/{name}/run", s.checkNow),
+		get("/rollouts", s.rolloutsPage),
+		get("/rollouts/{rollout}", s.rolloutPage),
+		post("/rollouts/{rollout}/{action}", s.rolloutForm),
 		get("/lineage", s.lineagePage),
 		get("/why", s.whyPage),
 		get("/static/{file}", getStatic),
@@ -361,6 +364,8 @@ func refURL(ref driftline.Ref) string {
 		return "/monitors/" + name
 	case ref.Kind == driftline.KindAlert:
 		return "/alerts/" + name
+	case ref.Kind == driftline.KindRollout:
+		return "/rollouts/" + name
 	case ref.Kind == driftline.KindValidation:
 		return "/validations/" + name
 	case ref.Kind == driftline.KindEvaluation:
