@@ -11,6 +11,75 @@ type PredictionLog struct {
 	ID      string `json:"id,omitempty"`      // the column that identifies a prediction; the only join key if empty
 	Model   string `json:"model,omitempty"`   // the column that names the registered model; "model" if empty
 	Version string `json:"version,omitempty"` // the column with the model's version; "model_version" if empty
+
+	// The rest is about predictions that the server writes, see [PredictionRecord]; rows that
+	// are ingested are written as any.
+	Mode     LogMode     `json:"mode,omitempty"`     // async if left out
+	Overflow LogOverflow `json:"overflow,omitempty"` // drop_oldest if left out
+
+	// Fields are the features and join keys that may be kept, by name; all if empty. What is not
+	// named never reaches the log, nor its memory.
+	Fields []string `json:"fields,omitempty"`
+
+	// MostBytes bounds what is kept of an output, and of the features of a record: what is
+	// larger is left out, and counted; 64 KiB if 0.
+	MostBytes int `json:"most_bytes,omitempty"`
+}
+
+// LogMode says when who logs a prediction goes on.
+type LogMode string
+
+// The modes.
+const (
+	Async LogMode = "async" // at once: a crash loses what came within the last 200 ms
+	Sync  LogMode = "sync"  // when it is durable: a crash loses nothing
+)
+
+// LogModes lists all of them.
+var LogModes = []LogMode{Async, Sync}
+
+// LogOverflow says what gives way when predictions come faster than they can be written.
+type LogOverflow string
+
+// What can give way.
+const (
+	DropOldest LogOverflow = "drop_oldest" // the oldest of those that wait
+	Block      LogOverflow = "block"       // who logs them: it waits
+	Sample     LogOverflow = "sample"      // any of those that wait, so that an even sample is left
+)
+
+// LogOverflows lists all of them.
+var LogOverflows = []LogOverflow{DropOldest, Block, Sample}
+
+// LogCounts are what became of the predictions of a log since the server started: each that was
+// served was logged, was dropped, or is waiting.
+type LogCounts struct {
+	Served  int64            `json:"served"`
+	Logged  int64            `json:"logged"`  // durably
+	Dropped map[string]int64 `json:"dropped"` // by reason
+	Waiting int64            `json:"waiting"`
+
+	WaitingBytes int64 `json:"waiting_bytes"` // of memory
+	Duplicates   int64 `json:"duplicates"`    // sent again, and counted in nothing else
+	Trimmed      int64 `json:"trimmed"`       // logged without what was larger than MostBytes
+}
+
+// AllDropped is how many were dropped, for any reason.
+func (c *LogCounts) AllDropped() (n int64) {
+	for _, of := range c.Dropped {
+		n += of
+	}
+	return n
+}
+
+// PredictionLogStatus is the prediction log of a model.
+type PredictionLogStatus struct {
+	Model  ModelName     `json:"model"`
+	Log    ViewName      `json:"log"`
+	Labels ViewName      `json:"labels,omitempty"` // "" until there is one
+	Config PredictionLog `json:"config"`
+	Counts LogCounts     `json:"counts"`
+	Error  string        `json:"error,omitempty"` // why it cannot be written now
 }
 
 // The columns of a prediction log that does not say.

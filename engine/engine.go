@@ -142,6 +142,8 @@ type Engine struct {
 	cold        coldViews
 	inUse       inUse
 	wakeFlusher chan struct{}
+	predictions predictionLogs
+	events      eventPairs   // of predictions
 	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics
 	smallRows   int64
@@ -298,6 +300,8 @@ func (e *Engine) loadSequence() error {
 // Close ends background work, waits for writes under way, and closes every room.
 // It is safe to call twice; the second call does nothing.
 func (e *Engine) Close() error {
+	e.logHalves(context.Background(), true)
+	e.predictions.close() // it writes what waits, which is a call
 	if !e.calls.end() {
 		return nil
 	}

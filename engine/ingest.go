@@ -39,7 +39,7 @@ const (
 // content the write changes nothing and answers as it did the first time; with other
 // content it is a Conflict. An empty key makes every call a write of its own.
 func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
-	return e.ingest(ctx, name, driftline.BothStores, idempotencyKey, rows, nil)
+	return e.ingest(ctx, name, writeOptions{target: driftline.BothStores, key: idempotencyKey}, rows)
 }
 
 // IngestTo is [Engine.Ingest] to one store only, if target says so.
@@ -54,17 +54,29 @@ func (e *Engine) IngestTo(ctx context.Context, name driftline.ViewName, target d
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	return e.ingest(ctx, name, target, idempotencyKey, rows, nil)
+	return e.ingest(ctx, name, writeOptions{target: target, key: idempotencyKey}, rows)
 }
 
 // IngestInOrder is [Engine.Ingest] for a caller whose writes overlap and keep an order
 // nevertheless. It calls placed, at most once, as soon as a write that begins then comes
 // after this one. For one that is not small that is when it returns, without a call.
 func (e *Engine) IngestInOrder(ctx context.Context, name driftline.ViewName, idempotencyKey string, rows driftline.Batches, placed func()) (driftline.IngestResult, error) {
-	return e.ingest(ctx, name, driftline.BothStores, idempotencyKey, rows, placed)
+	return e.ingest(ctx, name, writeOptions{target: driftline.BothStores, key: idempotencyKey, placed: placed}, rows)
 }
 
-func (e *Engine) ingest(ctx context.Context, name driftline.ViewName, target driftline.Target, idempotencyKey string, rows driftline.Batches, placed func()) (driftline.IngestResult, error) {
+// writeOptions are what a write may be besides its rows.
+type writeOptions struct {
+	target driftline.Target
+	key    string // idempotency key, or ""
+	placed func() // see IngestInOrder
+
+	// content stands for the rows where they say more than the caller did, such as when they
+	// arrived: the same key with the same content is the same write. "" for what the rows say.
+	content string
+}
+
+func (e *Engine) ingest(ctx context.Context, name driftline.ViewName, opts writeOptions, rows driftline.Batches) (driftline.IngestResult, error) {
+	target, idempotencyKey := opts.target, opts.key
 	name = e.registry.Meant(name)
 	view, err := e.writtenView(name)
 	if err != nil {
@@ -88,7 +100,7 @@ func (e *Engine) ingest(ctx context.Context, name driftline.ViewName, target dri
 	if err != nil {
 		return driftline.IngestResult{}, err
 	}
-	w.target, w.placed = target, placed
+	w.target, w.placed, w.given = target, opts.placed, opts.content
 	result, err := w.run(ctx, rows)
 	if err == nil && !result.Duplicate {
 		e.observeIngest(result)
@@ -123,6 +135,7 @@ type write struct {
 	key       string // idempotency key, or ""
 	conformer *conformer
 	hash      *contentHash // nil without a key: nobody will ask
+	given     string       // in its place, see writeOptions; "" for none
 	first     uint64       // sequence of the first row
 	next      uint64       // sequence after the last row
 	rows      int64
@@ -147,6 +160,9 @@ func (e *Engine) newWrite(view *writtenView, key string, input *arrow.Schema) (*
 func (w *write) content() string {
 	if w.hash == nil {
 		return ""
+	}
+	if w.given != "" {
+		return w.given
 	}
 	if to := named(w.target); to != "" { // the same rows elsewhere are another write
 		return w.hash.sum() + ":" + string(to)

@@ -102,7 +102,7 @@ func (e *Engine) Performance(ctx context.Context, req driftline.PerformanceReque
 type performance struct {
 	plan               *performancePlan
 	report             *driftline.PerformanceReport
-	reference, current *predictions // reference is nil if there is none
+	reference, current *scored // reference is nil if there is none
 	metrics            []estimate.Metric
 	windows            [][]int // rows of current, by window of the report
 
@@ -113,7 +113,7 @@ type performance struct {
 // choose finds the metrics that the columns allow.
 func (p *performance) choose() error {
 	binary := true
-	for _, side := range []*predictions{p.reference, p.current} {
+	for _, side := range []*scored{p.reference, p.current} {
 		if side == nil || p.plan.Task != driftline.TaskClassification {
 			continue
 		}
@@ -300,7 +300,7 @@ func (p *performance) labelledWindows() [][]int {
 }
 
 // before is the reference, or the first windows if there are enough for the rule; or nil.
-func (p *performance) before() *predictions {
+func (p *performance) before() *scored {
 	windows, rule := p.labelledWindows(), estimate.DefaultRule
 	switch {
 	case p.reference != nil:
@@ -312,7 +312,7 @@ func (p *performance) before() *predictions {
 }
 
 // recent are the rows of the newest windows with labels.
-func (p *performance) recent() *predictions {
+func (p *performance) recent() *scored {
 	windows := p.labelledWindows()
 	return p.current.pick(slices.Concat(windows[max(0, len(windows)-estimate.DefaultRule.Recent):]...))
 }
@@ -349,13 +349,13 @@ func (p *performance) explain(ctx context.Context) error {
 	return nil
 }
 
-// lossy are predictions that have a loss each: rows, or lists of a ranking.
+// lossy is rows that have a loss each: rows, or lists of a ranking.
 type lossy struct {
-	*predictions
+	*scored
 	losses []float64
 }
 
-func (p *performance) lossy(of *predictions) lossy {
+func (p *performance) lossy(of *scored) lossy {
 	if p.plan.Task == driftline.TaskRanking {
 		lists := estimate.ListsOf(of.Rows, of.inputs)
 		picked := of.pick(lists.First)
@@ -431,8 +431,8 @@ func (p *performancePlan) loss() (name string, of func(prediction, score, label 
 	}
 }
 
-// predictions are the rows of one side.
-type predictions struct {
+// scored is the rows of one side.
+type scored struct {
 	estimate.Rows
 	count  int
 	time   []float64 // microseconds since 1970
@@ -440,7 +440,7 @@ type predictions struct {
 	origin []int // row numbers in the source
 }
 
-func (r *predictions) all() []int {
+func (r *scored) all() []int {
 	index := make([]int, r.count)
 	for i := range index {
 		index[i] = i
@@ -448,13 +448,13 @@ func (r *predictions) all() []int {
 	return index
 }
 
-func (r *predictions) labelled() []int {
+func (r *scored) labelled() []int {
 	return slices.DeleteFunc(r.all(), func(i int) bool { return math.IsNaN(r.Label[i]) })
 }
 
 // pick returns the rows at these indices, without their times.
-func (r *predictions) pick(index []int) *predictions {
-	picked := &predictions{Rows: r.Select(index), count: len(index), inputs: r.inputs.Select(index), origin: make([]int, len(index))}
+func (r *scored) pick(index []int) *scored {
+	picked := &scored{Rows: r.Select(index), count: len(index), inputs: r.inputs.Select(index), origin: make([]int, len(index))}
 	for k, i := range index {
 		picked.origin[k] = r.origin[i]
 	}
@@ -462,7 +462,7 @@ func (r *predictions) pick(index []int) *predictions {
 }
 
 // some draws at most so many of these rows.
-func (r *predictions) some(index []int, most int) *predictions {
+func (r *scored) some(index []int, most int) *scored {
 	if len(index) > most {
 		random := rand.New(rand.NewPCG(performanceSeed, uint64(len(index))))
 		random.Shuffle(len(index), func(i, j int) { index[i], index[j] = index[j], index[i] })
@@ -472,7 +472,7 @@ func (r *predictions) some(index []int, most int) *predictions {
 	return r.pick(index)
 }
 
-func (r *predictions) losses(of func(prediction, score, label float64) float64) []float64 {
+func (r *scored) losses(of func(prediction, score, label float64) float64) []float64 {
 	at := func(values []float64, i int) float64 {
 		if values == nil {
 			return math.NaN()
@@ -486,7 +486,7 @@ func (r *predictions) losses(of func(prediction, score, label float64) float64) 
 	return losses
 }
 
-func (r *predictions) withLoss(of func(prediction, score, label float64) float64) []int {
+func (r *scored) withLoss(of func(prediction, score, label float64) float64) []int {
 	losses := r.losses(of)
 	return slices.DeleteFunc(r.all(), func(i int) bool { return math.IsNaN(losses[i]) })
 }

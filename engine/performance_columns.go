@@ -181,8 +181,8 @@ func (p *performancePlan) lacks(need string) bool {
 	return map[string]string{"prediction": p.Prediction, "score": p.Score, "group": p.Group}[need] == ""
 }
 
-func (p *performancePlan) read(ctx context.Context, rows driftline.Batches) (*predictions, error) {
-	r := &predictions{}
+func (p *performancePlan) read(ctx context.Context, rows driftline.Batches) (*scored, error) {
+	r := &scored{}
 	values := make([][]float64, len(p.columns))
 	for batch, err := range rows.All {
 		if err != nil {
@@ -264,7 +264,7 @@ func (c *performanceColumn) readNames(values []float64, rows, names arrow.Array,
 }
 
 // dropIdentifiers leaves out inputs with more categories than any explanation has.
-func (p *performancePlan) dropIdentifiers(sides ...*predictions) {
+func (p *performancePlan) dropIdentifiers(sides ...*scored) {
 	for _, c := range p.columns {
 		if !c.input || c.codes == nil || len(c.codes.names) <= maxInputCategories {
 			continue
@@ -278,7 +278,7 @@ func (p *performancePlan) dropIdentifiers(sides ...*predictions) {
 	}
 }
 
-func (r *predictions) drop(name string) {
+func (r *scored) drop(name string) {
 	i := slices.Index(r.inputs.Names, name)
 	r.inputs = estimate.Features{Names: slices.Delete(r.inputs.Names, i, i+1),
 		Columns: slices.Delete(r.inputs.Columns, i, i+1), Categorical: slices.Delete(r.inputs.Categorical, i, i+1)}

@@ -59,6 +59,11 @@ func (e *Engine) Tables(ctx context.Context) ([]TableInfo, error) {
 		})
 		tables = append(tables, TableInfo{schemaDatasets, string(name), tables[i].Columns})
 	}
+	for _, model := range e.registry.Models() {
+		if schema, ok := e.predictionsSchema(model.Name); ok {
+			tables = append(tables, TableInfo{schemaPredictions, string(model.Name), schema})
+		}
+	}
 	for _, m := range metaTables {
 		tables = append(tables, TableInfo{schemaMeta, m.name, m.schema()})
 	}
@@ -68,7 +73,7 @@ func (e *Engine) Tables(ctx context.Context) ([]TableInfo, error) {
 	return tables, nil
 }
 
-// SQL runs one SELECT of a user over features.*, datasets.* and meta.*, or EXPLAINs it.
+// SQL runs one SELECT of a user over features.*, datasets.*, predictions.* and meta.*, or EXPLAINs it.
 // It sees every row acknowledged before the call. args is nil, or one row of positional
 // parameters.
 func (e *Engine) SQL(ctx context.Context, text string, args arrow.RecordBatch) (driftline.Batches, error) {
@@ -143,6 +148,10 @@ func (e *Engine) sqlTable(ctx context.Context, name query.TableName) (table quer
 		if table, err = e.datasetsTable(ctx, name); err == nil {
 			err = onlyNewest(name, "a dataset does not change", `datasets."name@version" is one version`)
 		}
+	case schemaPredictions:
+		if table, err = e.predictionsTable(ctx, name); err == nil {
+			err = onlyNewest(name, "labels are joined as they are now", "features.<model>_predictions and features.<model>_labels have both")
+		}
 	case schemaMeta:
 		if table, err = e.metaTable(ctx, name); err == nil {
 			err = onlyNewest(name, "what the registry knew is not kept as a table", "meta.ledger has every change")
@@ -169,7 +178,7 @@ func (e *Engine) unknownTable(name query.TableName) error {
 		}
 	}
 	return driftline.Errorf(driftline.NotFound, "table %q does not exist", qualified(name)).
-		WithHint("tables are features.<view>, features.<view>_latest, datasets.<name>, datasets.\"<name>@<version>\" and meta.<table>; " +
+		WithHint("tables are features.<view>, features.<view>_latest, datasets.<name>, datasets.\"<name>@<version>\", predictions.<model> and meta.<table>; " +
 			"SELECT * FROM meta.tables lists them")
 }
 

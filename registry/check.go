@@ -133,6 +133,9 @@ func checkPredictions(view *driftline.FeatureView) error {
 		log.ID = view.JoinKeys[0].Name
 	}
 	log.Model, log.Version = cmp.Or(log.Model, driftline.DefaultPredictionModel), cmp.Or(log.Version, driftline.DefaultPredictionVersion)
+	if err := CheckPredictionLog(log); err != nil {
+		return err
+	}
 	whole := []driftline.Type{driftline.Int32, driftline.Int64}
 	if err := checkLogColumn(view, "id", log.ID, append(whole, driftline.String)); err != nil {
 		return err
@@ -141,6 +144,33 @@ func checkPredictions(view *driftline.FeatureView) error {
 		return err
 	}
 	return checkLogColumn(view, "version", log.Version, append(whole, driftline.String))
+}
+
+// mostLoggedBytes bounds what a prediction log may be told to keep of one record.
+const mostLoggedBytes = 1 << 20
+
+// CheckPredictionLog checks how a log is written, whatever its columns.
+func CheckPredictionLog(log *driftline.PredictionLog) error {
+	if log.Mode != "" && !slices.Contains(driftline.LogModes, log.Mode) {
+		e := driftline.Unknown("mode", clip(log.Mode), driftline.LogModes)
+		e.Code = driftline.Invalid
+		return e
+	}
+	if log.Overflow != "" && !slices.Contains(driftline.LogOverflows, log.Overflow) {
+		e := driftline.Unknown("overflow", clip(log.Overflow), driftline.LogOverflows)
+		e.Code = driftline.Invalid
+		return e
+	}
+	if log.MostBytes < 0 || log.MostBytes > mostLoggedBytes {
+		return driftline.Errorf(driftline.Invalid, "most_bytes is %d, want 0 to %d", log.MostBytes, mostLoggedBytes).
+			WithHint("it bounds what is kept of one prediction's output and features")
+	}
+	for _, name := range log.Fields {
+		if err := checkText("field", name); err != nil || name == "" {
+			return driftline.Errorf(driftline.Invalid, "fields names %q", clip(name)).WithHint("fields are names of features and join keys")
+		}
+	}
+	return nil
 }
 
 func checkLogColumn(view *driftline.FeatureView, what, name string, types []driftline.Type) error {

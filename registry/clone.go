@@ -29,6 +29,7 @@ func cloneView(v *driftline.FeatureView) *driftline.FeatureView {
 	}
 	if v.Predictions != nil {
 		predictions := *v.Predictions
+		predictions.Fields = slices.Clone(predictions.Fields)
 		out.Predictions = &predictions
 	}
 	if v.Source != nil {

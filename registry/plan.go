@@ -422,7 +422,19 @@ func predictionsText(log *driftline.PredictionLog) string {
 	if log == nil {
 		return ""
 	}
-	return fmt.Sprintf("%s by %s, %s", log.ID, log.Model, log.Version)
+	words := []string{fmt.Sprintf("%s by %s, %s", log.ID, log.Model, log.Version)}
+	for _, word := range []string{string(log.Mode), string(log.Overflow)} {
+		if word != "" {
+			words = append(words, word)
+		}
+	}
+	if len(log.Fields) > 0 {
+		words = append(words, "only "+strings.Join(log.Fields, ", "))
+	}
+	if log.MostBytes > 0 {
+		words = append(words, fmt.Sprintf("%d bytes at most", log.MostBytes))
+	}
+	return strings.Join(words, "; ")
 }
 
 func historyText(history *driftline.History) string {
