@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"slices"
 	"strconv"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
@@ -22,6 +23,9 @@ const (
 	opDrift      = "drift"
 	opProfile    = "profile"
 	opValidate   = "validate"
+
+	opPredictions = "predictions"
+	opLabels      = "labels"
 )
 
 // putCommand is the descriptor of a DoPut.
@@ -38,6 +42,11 @@ type putCommand struct {
 	// Marked says that the last message will have an end marker, and that without it
 	// nothing is to be written. Of op ingest only.
 	Marked bool `json:"marked"`
+
+	// Of ops predictions and labels only, in the place of View: the model, and which columns
+	// are join keys.
+	Model  driftline.ModelName `json:"model"`
+	Entity []string            `json:"entity"`
 }
 
 // readCommand is the ticket of a dataset or of a view.
@@ -200,6 +209,26 @@ func readCommandOfPath(path []string) (readCommand, error) {
 }
 
 // putCommandOf understands the descriptor of a DoPut.
+// ref is what the rows are put into.
+func (c putCommand) ref() driftline.Ref {
+	if c.Model != "" {
+		return driftline.Ref{Kind: driftline.KindModel, Name: string(c.Model)}
+	}
+	return driftline.ViewRef(c.View)
+}
+
+// checkOfModel refuses options that would be ignored.
+func (c putCommand) checkOfModel() error {
+	switch {
+	case c.Model == "":
+		return driftline.Errorf(driftline.Invalid, "op %s names no model", c.Op).WithHint("set model")
+	case c.View != "" || c.To != "" || c.Marked || c.IdempotencyKey != "":
+		return driftline.Errorf(driftline.Invalid, "op %s has a model and an entity, and nothing else", c.Op).
+			WithHint("predictions and labels may be sent again: they have no idempotency_key, and are no rows of a view")
+	}
+	return nil
+}
+
 func putCommandOf(descriptor *flight.FlightDescriptor) (putCommand, error) {
 	if descriptor.GetType() == flight.DescriptorPATH {
 		read, err := readCommandOfPath(descriptor.GetPath())
@@ -213,10 +242,16 @@ func putCommandOf(descriptor *flight.FlightDescriptor) (putCommand, error) {
 	if err != nil {
 		return putCommand{}, err
 	}
-	if op != opIngest && op != opPush {
-		return putCommand{}, unknownOp("DoPut", op, opIngest, opPush)
+	if !slices.Contains([]string{opIngest, opPush, opPredictions, opLabels}, op) {
+		return putCommand{}, unknownOp("DoPut", op, opIngest, opPush, opPredictions, opLabels)
 	}
 	command, err := parse[putCommand](descriptor.GetCmd())
+	if err == nil && (op == opPredictions || op == opLabels) {
+		return command, command.checkOfModel()
+	}
+	if err == nil && (command.Model != "" || len(command.Entity) > 0) {
+		return command, driftline.Errorf(driftline.Invalid, "op %s writes to a view: it has no model and no entity", op)
+	}
 	if err == nil && op == opPush && (command.IdempotencyKey != "" || command.Marked || command.To != "") {
 		err = driftline.Errorf(driftline.Invalid, "a push stream has an idempotency_key with each batch, no end marker, and goes to both stores").
 			WithHint(`send {"idempotency_key": "…"} as the metadata of a batch`)

@@ -25,9 +25,12 @@ func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
 	if err != nil {
 		return err
 	}
-	name(ctx, command.Op, driftline.ViewRef(command.View))
+	name(ctx, command.Op, command.ref())
 	if command.Op == opPush {
 		return s.push(ctx, command, in, stream)
+	}
+	if command.Model != "" {
+		return s.putOfModel(command, in, stream)
 	}
 	end.required = command.Marked
 	return s.ingest(command, in, stream)
@@ -46,6 +49,30 @@ func (s *service) ingest(command putCommand, in *inbound, stream flight.FlightSe
 		return err
 	}
 	encoded, err := json.Marshal(result)
+	if err != nil {
+		return driftline.Errorf(driftline.Internal, "cannot write the answer as JSON: %w", err)
+	}
+	return stream.Send(&flight.PutResult{AppMetadata: encoded})
+}
+
+// putOfModel takes in predictions, or labels, of a model.
+func (s *service) putOfModel(command putCommand, in *inbound, stream flight.FlightService_DoPutServer) error {
+	rows, reader, err := in.batches(s.mem)
+	if err != nil {
+		return err
+	}
+	defer reader.Release()
+	ctx := stream.Context()
+	var receipt any
+	if command.Op == opLabels {
+		receipt, err = s.engine.LogLabelRows(ctx, command.Model, command.Entity, counted(ctx, rows))
+	} else {
+		receipt, err = s.engine.LogPredictionRows(ctx, command.Model, command.Entity, counted(ctx, rows))
+	}
+	if err != nil {
+		return err
+	}
+	encoded, err := json.Marshal(receipt)
 	if err != nil {
 		return driftline.Errorf(driftline.Internal, "cannot write the answer as JSON: %w", err)
 	}

@@ -32,7 +32,7 @@ func newMetrics(e *engine.Engine, f *freshness) *metrics {
 			Buckets: prometheus.ExponentialBuckets(0.0001, 4, 10),
 		}, []string{"route", "code"}),
 	}
-	m.registry.MustRegister(m.requests, m.duration, newViewCollector(e, f), ingestCounter(e), damageGauge(e),
+	m.registry.MustRegister(m.requests, m.duration, newViewCollector(e, f), newPredictionCollector(e), ingestCounter(e), damageGauge(e),
 		collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	m.handler = promhttp.HandlerFor(m.registry, promhttp.HandlerOpts{ErrorHandling: promhttp.ContinueOnError})
 	return m
@@ -123,6 +123,50 @@ func (c *viewCollector) Collect(out chan<- prometheus.Metric) {
 		if newest := c.fresh.flushed(ctx, &view, status); !newest.IsZero() {
 			send(c.newest, float64(newest.UnixMicro())/1e6)
 			send(c.age, c.engine.Now().Sub(newest).Seconds())
+		}
+	}
+}
+
+// predictionCollector reads what became of the predictions of each log when it is scraped: what was
+// served is what was logged, dropped, or waits.
+type predictionCollector struct {
+	engine                                              *engine.Engine
+	served, logged, dropped, waiting, bytes, duplicates *prometheus.Desc
+}
+
+func newPredictionCollector(e *engine.Engine) *predictionCollector {
+	desc := func(name, help string, labels ...string) *prometheus.Desc {
+		return prometheus.NewDesc("driftline_predictions_"+name, help, append([]string{"log"}, labels...), nil)
+	}
+	return &predictionCollector{
+		engine: e,
+		served: desc("served_total", "Predictions that were handed to the log: logged, dropped and waiting ones."),
+		logged: desc("logged_total", "Predictions that are durable."), dropped: desc("dropped_total", "Predictions that were not logged.", "reason"),
+		waiting: desc("waiting", "Predictions in memory that are not durable yet."), bytes: desc("waiting_bytes", "Their memory."),
+		duplicates: desc("duplicates_total", "Predictions that were sent again, and are counted in nothing else."),
+	}
+}
+
+// Describe implements [prometheus.Collector].
+func (c *predictionCollector) Describe(out chan<- *prometheus.Desc) {
+	for _, d := range []*prometheus.Desc{c.served, c.logged, c.dropped, c.waiting, c.bytes, c.duplicates} {
+		out <- d
+	}
+}
+
+// Collect implements [prometheus.Collector].
+func (c *predictionCollector) Collect(out chan<- prometheus.Metric) {
+	for _, s := range c.engine.PredictionLogs() {
+		send := func(d *prometheus.Desc, kind prometheus.ValueType, v int64, labels ...string) {
+			out <- prometheus.MustNewConstMetric(d, kind, float64(v), append([]string{string(s.Log)}, labels...)...)
+		}
+		send(c.served, prometheus.CounterValue, s.Counts.Served)
+		send(c.logged, prometheus.CounterValue, s.Counts.Logged)
+		send(c.waiting, prometheus.GaugeValue, s.Counts.Waiting)
+		send(c.bytes, prometheus.GaugeValue, s.Counts.WaitingBytes)
+		send(c.duplicates, prometheus.CounterValue, s.Counts.Duplicates)
+		for reason, n := range s.Counts.Dropped {
+			send(c.dropped, prometheus.CounterValue, n, reason)
 		}
 	}
 }

@@ -149,6 +149,14 @@ func (s *Server) ownTable() []route {
 		{method: "DELETE", path: "/api/v1/models/{model}/aliases/{alias}", handle: answer(s.removeAlias)},
 		{method: "POST", path: "/api/v1/models/{model}/aliases/{alias}/rollback", handle: answer(s.rollbackAlias), body: small},
 
+		{method: "GET", path: "/api/v1/prediction-logs", handle: answer(s.predictionLogs)},
+		{method: "GET", path: "/api/v1/models/{model}/predictions", handle: answer(s.predictionLog)},
+		{method: "PUT", path: "/api/v1/models/{model}/predictions", handle: answer(s.configurePredictionLog), body: small},
+		{method: "POST", path: "/api/v1/models/{model}/predictions", handle: answer(s.logPredictions), body: large},
+		{method: "GET", path: "/api/v1/models/{model}/labels", handle: answer(s.labels), allow: long},
+		{method: "POST", path: "/api/v1/models/{model}/labels", handle: answer(s.logLabels), body: large},
+		{method: "POST", path: "/api/v1/models/{model}/performance", handle: answer(s.modelPerformance), body: small, allow: long},
+
 		{method: "POST", path: "/api/v1/check", handle: answer(s.check), body: small, allow: long},
 		{method: "POST", path: "/api/v1/erasures", handle: answer(s.erase), body: small, allow: long},
 		{method: "POST", path: "/api/v1/sql", handle: s.runSQL, body: small, allow: long},
