@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/publicaddr"
 )
 
 var noon = time.Date(2013, 6, 1, 12, 0, 0, 0, time.UTC)
@@ -174,7 +175,7 @@ func TestPrivateAddressesAreNotReached(t *testing.T) {
 		"127.0.0.1": false, "224.0.0.1": false, "255.255.255.255": false, "198.18.0.1": false, "192.0.2.1": false,
 		"::": false, "::1": false, "fe80::1": false, "fc00::1": false, "::ffff:10.0.0.1": false, "64:ff9b::a00:1": false, "2002:a00:1::": false, "::a00:1": false, "ff02::1": false, "2001:db8::1": false,
 	} {
-		if isPublic(netip.MustParseAddr(address)) != public {
+		if publicaddr.Is(netip.MustParseAddr(address)) != public {
 			t.Errorf("%s: public is %v", address, !public)
 		}
 	}

@@ -19,6 +19,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/publicaddr"
 )
 
 // mostAnswer is how much of an answer is read, so that the connection ends in order.
@@ -45,44 +46,11 @@ func newDialer(allowPrivate bool) *net.Dialer {
 		if err != nil {
 			return errPrivate
 		}
-		if !allowPrivate && !isPublic(to.Addr()) {
+		if !allowPrivate && !publicaddr.Is(to.Addr()) {
 			return errPrivate
 		}
 		return nil
 	}}
-}
-
-// reserved are addresses that are not those of public hosts, or that stand for others,
-// besides what package netip knows of.
-var reserved = []netip.Prefix{
-	netip.MustParsePrefix("0.0.0.0/8"),       // this network
-	netip.MustParsePrefix("100.64.0.0/10"),   // behind a carrier's NAT
-	netip.MustParsePrefix("192.0.0.0/24"),    // protocol assignments
-	netip.MustParsePrefix("192.0.2.0/24"),    // documentation
-	netip.MustParsePrefix("198.18.0.0/15"),   // benchmarks
-	netip.MustParsePrefix("198.51.100.0/24"), // documentation
-	netip.MustParsePrefix("203.0.113.0/24"),  // documentation
-	netip.MustParsePrefix("240.0.0.0/4"),     // not assigned, and broadcast
-	netip.MustParsePrefix("64:ff9b::/96"),    // IPv4 inside, NAT64
-	netip.MustParsePrefix("64:ff9b:1::/48"),  // likewise, local
-	netip.MustParsePrefix("2001::/32"),       // IPv4 inside, Teredo
-	netip.MustParsePrefix("2001:db8::/32"),   // documentation
-	netip.MustParsePrefix("2002::/16"),       // IPv4 inside, 6to4
-	netip.MustParsePrefix("fec0::/10"),       // site local
-	netip.MustParsePrefix("::/96"),           // IPv4 inside, deprecated
-}
-
-func isPublic(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
-	if !a.IsGlobalUnicast() || a.IsPrivate() {
-		return false
-	}
-	for _, p := range reserved {
-		if p.Contains(a) {
-			return false
-		}
-	}
-	return true
 }
 
 // poster posts bodies to one URL.
