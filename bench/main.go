@@ -29,6 +29,7 @@ var suites = []suite{
 	{"drift-power", driftPowerParts},
 	{"drift-concept", conceptParts},
 	{"rollout", rolloutParts},
+	{"gateway", gatewayParts},
 	{"profile", profileParts},
 }
 
@@ -46,9 +47,12 @@ type part struct {
 	run  func(context.Context, *bench) error
 }
 
+// selves are the servers that this binary can be, so that a part has one in a process of its own.
+var selves = map[string]func(io.Reader, io.Writer) error{floorCommand: serveFloor, modelCommand: serveModel, proxyCommand: serveProxy}
+
 func main() {
-	if len(os.Args) == 2 && os.Args[1] == floorCommand {
-		fmt.Fprintln(os.Stderr, "bench:", serveFloor(os.Stdin, os.Stdout))
+	if len(os.Args) == 2 && selves[os.Args[1]] != nil {
+		fmt.Fprintln(os.Stderr, "bench:", selves[os.Args[1]](os.Stdin, os.Stdout))
 		os.Exit(1)
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)

@@ -10,7 +10,7 @@ import (
 func TestUnknownSuiteNamesTheKnownOnes(t *testing.T) {
 	for _, args := range [][]string{{"pot", "--quick"}, {"--quick", "pot"}, {}} {
 		err := run(t.Context(), args, new(strings.Builder))
-		if err == nil || !strings.Contains(err.Error(), "pit, online, ingest, flight, sql, tracking, drift, drift-null, drift-power, drift-concept, rollout, profile, all") {
+		if err == nil || !strings.Contains(err.Error(), "pit, online, ingest, flight, sql, tracking, drift, drift-null, drift-power, drift-concept, rollout, gateway, profile, all") {
 			t.Errorf("%q: error is %v", args, err)
 		}
 	}

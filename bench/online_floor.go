@@ -32,7 +32,7 @@ func onlineFloor(ctx context.Context, b *bench) (err error) {
 	if err != nil {
 		return err
 	}
-	url, stop, err := b.startFloor(ctx, answered.answers[0])
+	url, stop, err := b.startSelf(ctx, string(answered.answers[0]), floorCommand)
 	if err != nil {
 		return err
 	}
@@ -58,14 +58,15 @@ func onlineFloor(ctx context.Context, b *bench) (err error) {
 	return nil
 }
 
-// startFloor starts the server; what it answers goes in through its standard input.
-func (b *bench) startFloor(ctx context.Context, answer []byte) (url string, stop func() error, err error) {
+// startSelf starts this binary as one of its servers; what that is to know goes in through
+// its standard input.
+func (b *bench) startSelf(ctx context.Context, input, as string) (url string, stop func() error, err error) {
 	self, err := os.Executable()
 	if err != nil {
 		return "", nil, err
 	}
-	process := command(ctx, self, floorCommand)
-	process.Stdin = strings.NewReader(string(answer))
+	process := command(ctx, self, as)
+	process.Stdin = strings.NewReader(input)
 	process.Stderr = os.Stderr
 	out, err := process.StdoutPipe()
 	if err != nil {
@@ -81,7 +82,7 @@ func (b *bench) startFloor(ctx context.Context, answer []byte) (url string, stop
 	}
 	line, err := bufio.NewReader(out).ReadString('\n')
 	if err != nil {
-		return "", nil, errors.Join(fmt.Errorf("the server of the floor: %w", err), stop())
+		return "", nil, errors.Join(fmt.Errorf("the server %s: %w", as, err), stop())
 	}
 	return strings.TrimSpace(line), stop, nil
 }

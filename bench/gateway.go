@@ -1,0 +1,278 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httputil"
+	"net/url"
+	"slices"
+	"strconv"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// gatewayParts measure predictions by way of the gateway. Callers, server and model server
+// share the machine.
+var gatewayParts = []part{
+	{name: "requests", does: "predictions with 50 features looked up and logged, beside asking the model server itself and a bare reverse proxy", run: gatewayRequests},
+}
+
+// Goals of the issue "The loop closes".
+const (
+	gatewayRate  = 8_000 // predictions/s
+	gatewayAdded = 2     // ms of the p99 that the gateway adds
+)
+
+// Commands that make the bench's own binary a model server, and a proxy before one.
+const (
+	modelCommand = "__model"
+	proxyCommand = "__proxy"
+)
+
+const (
+	gatewayModel    = driftline.ModelName("bench")
+	gatewayFeatures = 50
+	gatewayPace     = 300 // requests/s at which latencies are compared
+)
+
+// gatewayWorkload is requests of so many rows.
+type gatewayWorkload struct {
+	rows, requests, saturated int
+}
+
+func (w gatewayWorkload) name() string {
+	if w.rows == 1 {
+		return fmt.Sprintf("1 row × %d features", gatewayFeatures)
+	}
+	return fmt.Sprintf("%d rows × %d features", w.rows, gatewayFeatures)
+}
+
+func gatewayRequests(ctx context.Context, b *bench) (err error) {
+	s, entities, err := b.servedOnline(ctx)
+	if err != nil {
+		return err
+	}
+	model, stopModel, err := b.startSelf(ctx, "", modelCommand)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopModel()) }()
+	proxy, stopProxy, err := b.startSelf(ctx, model, proxyCommand)
+	if err != nil {
+		return err
+	}
+	defer func() { err = errors.Join(err, stopProxy()) }()
+	if err := serveModelAt(ctx, s, model); err != nil {
+		return err
+	}
+	for _, w := range []gatewayWorkload{{1, pick(b, 20, 3000), pick(b, 50, 60_000)}, {8, pick(b, 20, 1000), pick(b, 20, 15_000)}} {
+		if err := b.compareGateway(ctx, w, s, entities, model, proxy); err != nil {
+			return fmt.Errorf("%s: %w", w.name(), err)
+		}
+	}
+	return nil
+}
+
+// serveModelAt registers a model of which the features are looked up, and says where it is.
+func serveModelAt(ctx context.Context, s *server, at string) error {
+	version, err := s.client.RegisterModel(ctx, driftline.ModelSpec{Model: gatewayModel, Source: "s3://bench/model"})
+	if err != nil {
+		return err
+	}
+	number := strconv.Itoa(version.Version)
+	if _, err := s.client.SetModelServer(ctx, gatewayModel, number, driftline.ModelServerChange{Server: &driftline.ModelServer{
+		URL: at, Tensor: "x", Features: &driftline.FeatureSet{Features: byFeatures(gatewayFeatures).Features}}}); err != nil {
+		return err
+	}
+	_, err = s.client.MoveAlias(ctx, gatewayModel, driftline.AliasChampion, driftline.AliasMove{Version: version.Version})
+	return err
+}
+
+// compareGateway asks three ways for the same predictions: the model server, with the features in
+// the request; the same by way of a reverse proxy; and the gateway, with the keys.
+func (b *bench) compareGateway(ctx context.Context, w gatewayWorkload, s *server, entities int, model, proxy string) error {
+	direct, through, err := w.loads(ctx, s, entities)
+	if err != nil {
+		return err
+	}
+	path := "/v2/models/" + string(gatewayModel) + "/infer"
+	through.url, direct.url = s.url+path, model+path
+	proxied := direct
+	proxied.url = proxy + path
+	if err := samePredictions(ctx, direct, through); err != nil {
+		return err
+	}
+	var added, proxyAdded []float64
+	for range b.pairs() {
+		var p99 [3]float64
+		for i, load := range []onlineLoad{direct, through, proxied} {
+			load.connections, load.every = pacedConnections, time.Second/gatewayPace
+			result, err := load.runPlain(ctx)
+			if err != nil {
+				return err
+			}
+			p99[i] = result.percentile(99)
+		}
+		added, proxyAdded = append(added, p99[1]-p99[0]), append(proxyAdded, p99[2]-p99[0])
+		b.progress("%s at %d requests/s: p99 %.3f ms of the model server, %.3f by way of the gateway, %.3f of the proxy", w.name(), gatewayPace, p99[0], p99[1], p99[2])
+	}
+	b.keepLimit(workload{name: fmt.Sprintf("%s, %d/s paced, p99 that the gateway adds", w.name(), gatewayPace), unit: "ms"}, added, gatewayAdded)
+	b.keepLimit(workload{name: fmt.Sprintf("%s, %d/s paced, p99 that httputil.ReverseProxy adds", w.name(), gatewayPace), unit: "ms"}, proxyAdded, gatewayAdded)
+	return b.saturateGateway(ctx, w, s, through, proxied)
+}
+
+func (b *bench) saturateGateway(ctx context.Context, w gatewayWorkload, s *server, through, proxied onlineLoad) error {
+	var ours, theirs []float64
+	for range b.pairs() {
+		for _, side := range []struct {
+			load   onlineLoad
+			values *[]float64
+		}{{through, &ours}, {proxied, &theirs}} {
+			load := side.load
+			load.connections, load.bodies = 2*pacedConnections, nil
+			for i := range w.saturated {
+				load.bodies = append(load.bodies, side.load.bodies[i%len(side.load.bodies)])
+			}
+			cpu, started := s.usage().cpu, time.Now()
+			if _, err := load.runPlain(ctx); err != nil {
+				return err
+			}
+			*side.values = append(*side.values, float64(w.rows*w.saturated)/time.Since(started).Seconds())
+			b.progress("%s: %.0f predictions/s, %.0f µs of the server's CPU a request", load.url, (*side.values)[len(*side.values)-1],
+				float64((s.usage().cpu-cpu).Microseconds())/float64(w.saturated))
+		}
+	}
+	b.keepLimit(workload{name: w.name() + ", saturation", unit: "predictions/s"}, ours, gatewayRate)
+	b.keep(summarize(workload{name: w.name() + ", saturation", unit: "predictions/s", uncompared: true}, "httputil.ReverseProxy, no look-up, no log", ours, theirs))
+	return nil
+}
+
+// loads makes the requests: with keys, and with the values that the server has for them.
+func (w gatewayWorkload) loads(ctx context.Context, s *server, entities int) (direct, through onlineLoad, err error) {
+	asked := onlineWorkload{entities: w.rows, features: gatewayFeatures, requests: w.requests}.load(s.url, entities, byFeatures)
+	known, err := asked.run(ctx, true)
+	if err != nil {
+		return direct, through, err
+	}
+	for i, text := range known.answers {
+		var question onlineQuestion
+		var answer struct {
+			Results []struct {
+				Values []json.Number `json:"values"`
+			} `json:"results"`
+		}
+		if err := errors.Join(json.Unmarshal(asked.bodies[i], &question), json.Unmarshal(text, &answer)); err != nil {
+			return direct, through, err
+		}
+		body, err := json.Marshal(map[string]any{"entities": question.Entities})
+		if err != nil {
+			return direct, through, err
+		}
+		through.bodies = append(through.bodies, body)
+		data := []byte{}
+		for row := range w.rows {
+			for _, column := range answer.Results[1:] {
+				data = append(append(data, column.Values[row]...), ',')
+			}
+		}
+		direct.bodies = append(direct.bodies, fmt.Appendf(nil, `{"id":"0","inputs":[{"name":"x","shape":[%d,%d],"datatype":"FP64","data":[%s]}]}`,
+			w.rows, gatewayFeatures, data[:len(data)-1]))
+	}
+	return direct, through, nil
+}
+
+// samePredictions fails if the gateway answers something else than the model server.
+func samePredictions(ctx context.Context, direct, through onlineLoad) error {
+	direct.connections, through.connections = 1, 1
+	want, err := direct.run(ctx, true)
+	if err != nil {
+		return err
+	}
+	got, err := through.run(ctx, true)
+	if err != nil {
+		return err
+	}
+	for i := range want.answers {
+		a, errA := outputsIn(want.answers[i])
+		b, errB := outputsIn(got.answers[i])
+		if err := errors.Join(errA, errB); err != nil {
+			return err
+		}
+		if !slices.Equal(a, b) || len(a) == 0 {
+			return fmt.Errorf("request %d: the model says %v, the gateway %v", i, a, b)
+		}
+	}
+	return nil
+}
+
+func outputsIn(body []byte) ([]float64, error) {
+	var answer struct{ Outputs []struct{ Data []float64 } }
+	if err := json.Unmarshal(body, &answer); err != nil || len(answer.Outputs) != 1 {
+		return nil, fmt.Errorf("%.200s: %w", body, err)
+	}
+	return answer.Outputs[0].Data, nil
+}
+
+// serveModel answers the Open Inference Protocol with the sum of each row: about as little as a
+// model can do, so that what is measured is the way to it.
+func serveModel(_ io.Reader, out io.Writer) error {
+	return serveSelf(out, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		var request struct {
+			Inputs []struct {
+				Shape []int     `json:"shape"`
+				Data  []float64 `json:"data"`
+			} `json:"inputs"`
+		}
+		if err := json.NewDecoder(r.Body).Decode(&request); err != nil || len(request.Inputs) != 1 || len(request.Inputs[0].Shape) != 2 {
+			w.WriteHeader(http.StatusBadRequest)
+			return
+		}
+		in := request.Inputs[0]
+		body := fmt.Appendf(nil, `{"model_name":"bench","outputs":[{"name":"sum","shape":[%d],"datatype":"FP64","data":[`, in.Shape[0])
+		for row := range in.Shape[0] {
+			sum := 0.0
+			for _, x := range in.Data[row*in.Shape[1] : (row+1)*in.Shape[1]] {
+				sum += x
+			}
+			if row > 0 {
+				body = append(body, ',')
+			}
+			body = strconv.AppendFloat(body, sum, 'g', -1, 64)
+		}
+		w.Header().Set("Content-Type", "application/json")
+		_, _ = w.Write(append(body, "]}]}"...))
+	}))
+}
+
+// serveProxy forwards to what it reads from in.
+func serveProxy(in io.Reader, out io.Writer) error {
+	text, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	to, err := url.Parse(string(text))
+	if err != nil {
+		return err
+	}
+	proxy := httputil.NewSingleHostReverseProxy(to)
+	proxy.Transport = &http.Transport{MaxIdleConnsPerHost: 1000, DisableCompression: true}
+	return serveSelf(out, proxy)
+}
+
+func serveSelf(out io.Writer, handler http.Handler) error {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(out, "http://%s\n", l.Addr()); err != nil {
+		return err
+	}
+	server := http.Server{ReadHeaderTimeout: time.Minute, Handler: handler}
+	return server.Serve(l)
+}
