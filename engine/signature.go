@@ -231,3 +231,9 @@ func (e *Engine) readModelFile(ctx context.Context, version *driftline.ModelVers
 	defer content.Close()
 	return io.ReadAll(content)
 }
+
+// ModelSignature returns what a version of a model says of its inputs and outputs, nil if its
+// files do not say it.
+func (e *Engine) ModelSignature(ctx context.Context, version *driftline.ModelVersion) (*driftline.ModelSignature, error) {
+	return e.modelSignature(ctx, version)
+}

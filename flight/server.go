@@ -37,6 +37,9 @@ const (
 type Options struct {
 	Logger  *slog.Logger // one line per call; discarded if nil
 	Version string       // what the server says it is; "dev" if empty
+
+	// Register adds services to the server, behind the same gates. Nil adds none.
+	Register func(grpc.ServiceRegistrar)
 }
 
 func (o *Options) withDefaults() Options {
@@ -96,6 +99,9 @@ func New(e *engine.Engine, options *Options) *Server {
 		statements: newStatements(e.Now), lender: newLender(),
 	}
 	flight.RegisterFlightServiceServer(s.grpc, newService(e, s.statements, s.lender, opts.Version))
+	if opts.Register != nil {
+		opts.Register(s.grpc)
+	}
 	return s
 }
 

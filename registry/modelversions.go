@@ -512,3 +512,18 @@ func (m *model) copyVersion(version *driftline.ModelVersion) *driftline.ModelVer
 	slices.Sort(out.Aliases)
 	return &out
 }
+
+// SharedVersion returns a version of a model as the registry holds it, for those who ask for
+// each request: it is not to be changed, is without aliases, and another pointer once
+// anything about the version was changed.
+func (r *Registry) SharedVersion(name driftline.ModelName, number int) (found *driftline.ModelVersion, err error) {
+	r.read(func(s *state) {
+		m, unknown := s.model(name)
+		if unknown != nil {
+			err = unknown
+			return
+		}
+		found, err = m.version(number)
+	})
+	return found, err
+}

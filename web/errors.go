@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/web/mlflow"
 )
 
@@ -79,6 +80,8 @@ func writeError(w http.ResponseWriter, r *http.Request, err error) {
 	switch {
 	case mlflow.Owns(r.URL.Path):
 		mlflow.WriteError(w, r, err, shown, status)
+	case gateway.Owns(r.URL.Path):
+		gateway.WriteError(w, r, shown, status)
 	case isFeastRoute(r.URL.Path):
 		writeJSON(w, feastStatus(r.URL.Path, shown, status), feastError(r.URL.Path, shown))
 	default:

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/internal/testenv"
 	"github.com/driftline/driftline/web"
 	"go.uber.org/goleak"
@@ -25,7 +26,9 @@ func newSite(t testing.TB) *site {
 	t.Helper()
 	env := testenv.New(t)
 	env.Clock.Set(time.Date(2013, 1, 31, 16, 0, 0, 0, time.UTC))
-	return &site{Env: env, server: web.New(env.Engine, &web.Options{Version: "v0.1.0", FlightAddress: "127.0.0.1:8815"})}
+	models := gateway.New(env.Engine, nil)
+	t.Cleanup(models.Close)
+	return &site{Env: env, server: web.New(env.Engine, &web.Options{Version: "v0.1.0", FlightAddress: "127.0.0.1:8815", Gateway: models})}
 }
 
 // ask sends one request. header holds "Name: value" lines.

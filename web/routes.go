@@ -36,7 +36,7 @@ const (
 )
 
 func (s *Server) table() []route {
-	return slices.Concat(s.pageTable(), s.ownTable(), s.mlflowTable())
+	return slices.Concat(s.pageTable(), s.ownTable(), s.mlflowTable(), s.gatewayTable())
 }
 
 // mlflowTable mounts MLflow's protocol.
@@ -46,6 +46,18 @@ func (s *Server) mlflowTable() []route {
 		for _, pattern := range e.Patterns() {
 			routes = append(routes, route{method: e.Method, path: pattern, handle: e.Handle, body: e.Body, allow: e.Allow, wire: true})
 		}
+	}
+	return routes
+}
+
+// gatewayTable mounts the gateway's protocols.
+func (s *Server) gatewayTable() []route {
+	var routes []route
+	if s.options.Gateway == nil {
+		return nil
+	}
+	for _, e := range s.options.Gateway.Endpoints() {
+		routes = append(routes, route{method: e.Method, path: e.Path, handle: e.Handle, body: e.Body, allow: e.Allow})
 	}
 	return routes
 }

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/gateway"
 )
 
 // Options are the settings of a [Server]. The zero value works.
@@ -23,6 +24,10 @@ type Options struct {
 	// FlightAddress is where the same engine serves Arrow Flight, told to
 	// clients so that they need to know one address only. "" if it does not.
 	FlightAddress string
+
+	// Gateway answers for models. Nil if the server does not; it is the caller's to close, after
+	// the server was shut down.
+	Gateway *gateway.Gateway
 
 	// Hosts are names, besides loopback ones and the listener's own address,
 	// that requests may be addressed to.
@@ -67,6 +72,9 @@ func New(e *engine.Engine, opts *Options) *Server {
 	s.hosts = newHostList(s.options.Hosts)
 	s.freshness = newFreshness(e)
 	s.metrics = newMetrics(e, s.freshness)
+	if s.options.Gateway != nil {
+		s.metrics.registry.MustRegister(s.options.Gateway.Collectors()...)
+	}
 	s.pages = loadPages()
 	s.routes = s.table()
 	s.handler = s.gates(newRouter(s.routes, s.pages))

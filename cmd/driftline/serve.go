@@ -17,6 +17,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/flight"
+	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/web"
 	"github.com/spf13/cobra"
@@ -118,7 +119,13 @@ func (a *app) serve(ctx context.Context) (err error) {
 		return aboutFolder(chosen.Data, err)
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	return a.answerUntil(ctx, e, log, chosen.Data, httpListener, flightListener)
+	networks, err := chosen.modelNetworks()
+	if err != nil {
+		return err
+	}
+	models := gateway.New(e, &gateway.Options{Logger: log, Version: buildVersion(), Networks: networks})
+	defer models.Close()
+	return a.answerUntil(ctx, e, models, log, chosen.Data, httpListener, flightListener)
 }
 
 // sqlOptions make SELECTs run in processes of this program.
@@ -140,10 +147,10 @@ func aboutFolder(folder string, err error) error {
 }
 
 // answerUntil serves both doors until ctx ends or one of them fails.
-func (a *app) answerUntil(ctx context.Context, e *engine.Engine, log *slog.Logger, folder string, httpListener, flightListener net.Listener) error {
+func (a *app) answerUntil(ctx context.Context, e *engine.Engine, models *gateway.Gateway, log *slog.Logger, folder string, httpListener, flightListener net.Listener) error {
 	flightAddress := flightListener.Addr().String()
-	httpServer := web.New(e, &web.Options{Logger: log, Version: buildVersion(), FlightAddress: flightAddress})
-	flightServer := flight.New(e, &flight.Options{Logger: log, Version: buildVersion()})
+	httpServer := web.New(e, &web.Options{Logger: log, Version: buildVersion(), FlightAddress: flightAddress, Gateway: models})
+	flightServer := flight.New(e, &flight.Options{Logger: log, Version: buildVersion(), Register: models.Register})
 	failed := make(chan error, 2)
 	go func() { failed <- httpServer.Serve(httpListener) }()
 	go func() { failed <- flightServer.Serve(flightListener) }()

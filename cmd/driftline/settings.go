@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"os"
 	"slices"
 	"strings"
@@ -35,6 +36,8 @@ type settings struct {
 	LogLevel     string   `koanf:"log-level"`
 	OTelEndpoint string   `koanf:"otel-endpoint"`
 	Channels     string   `koanf:"channels"`
+
+	ModelNetworks []string `koanf:"model-networks"`
 
 	KeepSnapshots int           `koanf:"keep-snapshots"`
 	KeepAge       time.Duration `koanf:"keep-age"`
@@ -68,6 +71,7 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
 	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
 	flags.String("channels", "", "file that says where monitors send their notices")
+	flags.StringSlice("model-networks", nil, "private network that model servers may be in, such as 10.0.0.0/8 (again for another); this machine and public addresses always may")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 
@@ -171,4 +175,17 @@ func (s *settings) check(k *koanf.Koanf) error {
 		return usagef("sql-workers is %d, sql-memory %d, sql-timeout %s; want at least 1, 64 MiB, and more than 0", s.SQLWorkers, s.SQLMemory, s.SQLTimeout)
 	}
 	return nil
+}
+
+// modelNetworks are the private networks that the gateway may reach.
+func (s *settings) modelNetworks() ([]netip.Prefix, error) {
+	networks := make([]netip.Prefix, len(s.ModelNetworks))
+	for i, text := range s.ModelNetworks {
+		network, err := netip.ParsePrefix(text)
+		if err != nil {
+			return nil, usagef("model-networks: %q is no network: write 10.0.0.0/8, or 10.1.2.3/32 for one address", text)
+		}
+		networks[i] = network.Masked()
+	}
+	return networks, nil
 }
