@@ -80,6 +80,16 @@ mlflow: deps
 drift-peers: deps
 	@$(MAKE) --no-print-directory .venv-drift-peers/.stamp
 
+# Airflow as it is published, for one check that is not part of the tests: it is large, and wants a database.
+.venv-airflow/.stamp: bench/airflow/airflow.lock
+	$(PYTHON) -m venv .venv-airflow
+	.venv-airflow/bin/python -m pip install --quiet --require-hashes --no-deps -r $<
+	@touch $@
+
+.PHONY: airflow-check
+airflow-check: build .venv-airflow/.stamp
+	.venv-airflow/bin/python bench/airflow/check.py $(BIN)
+
 # The JDBC driver, for one test; without a JDK and Maven there is nothing to test with it.
 JDBC_VERSION := 18.3.0
 JDBC_SHA256  := 3f418b46c880e263558c5de669bdbede2c5d4375527ced116fb29f795b03704c
@@ -154,4 +164,4 @@ bench: build venv
 
 .PHONY: clean
 clean:
-	rm -rf bin build $(VENV) .venv-peers .venv-whylogs .venv-feast .venv-feast-063 .venv-mlflow .venv-mlflow-2 .venv-drift-peers
+	rm -rf bin build $(VENV) .venv-peers .venv-whylogs .venv-feast .venv-feast-063 .venv-mlflow .venv-mlflow-2 .venv-drift-peers .venv-airflow

@@ -119,26 +119,21 @@ type EvaluationRequest struct {
 }
 
 // PredictionSource says where the predictions of a version for the rows of a dataset are:
-// exactly one of Table, Run and Server is set. Where none is, they are looked for in this
-// order: the file predictions/NAME@VERSION.parquet of the version's run, predictions.parquet
-// of the version's own files or of its run, and the model server of its [ServerTag].
+// exactly one of Table and Run is set. Where none is, they are looked for in this order: the
+// file predictions/NAME@VERSION.parquet of the version's run, and predictions.parquet of the
+// version's own files or of its run.
 //
 // Rows are found by the dataset's keys and time where the predictions have both; otherwise
 // there must be as many predictions as rows, in the same order. predictions.parquet, whose name
 // does not say of which dataset it is, must have both.
 type PredictionSource struct {
-	Table  DriftSource `json:"table,omitzero"`
-	Run    RunID       `json:"run,omitempty"`    // that logged a Parquet file …
-	Path   string      `json:"path,omitempty"`   // … under this name
-	Server string      `json:"server,omitempty"` // the URL of a model server: http://127.0.0.1:5001
+	Table DriftSource `json:"table,omitzero"`
+	Run   RunID       `json:"run,omitempty"`  // that logged a Parquet file …
+	Path  string      `json:"path,omitempty"` // … under this name
 
 	Prediction string `json:"prediction,omitempty"` // the column of classes or numbers; "prediction" if empty
 	Score      string `json:"score,omitempty"`      // of probabilities of class 1, or of what ranks; "score" if empty
 }
-
-// ServerTag is the tag of a model version that holds the URL of the model server that answers
-// for it.
-const ServerTag = "driftline.server"
 
 // Evaluation is what a candidate showed on a dataset, with all that is needed to get the
 // same again.
@@ -183,7 +178,7 @@ func (e *Evaluation) Passed() bool {
 
 // PredictionsUsed says which predictions were measured.
 type PredictionsUsed struct {
-	From  string `json:"from"` // a table, runs:/RUN/path, model/NAME@VERSION/path or the URL of a server
+	From  string `json:"from"` // a table, runs:/RUN/path or model/NAME@VERSION/path
 	Ref   Ref    `json:"ref,omitzero"`
 	Match string `json:"match"` // "keys" or "place": how rows were found
 	Hash  string `json:"hash"`  // of predictions and scores in the order of the dataset's rows

@@ -348,12 +348,28 @@ func TestPredictionsMayBeFilesOfTheRun(t *testing.T) {
 	wantFailure(t, err, driftline.Invalid, `"scores"`)
 	ask.Predictions.Table.SQL = "SELECT 1"
 	_, err = evaluate()
-	wantFailure(t, err, driftline.Invalid, "several sources")
+	wantFailure(t, err, driftline.Invalid, "two sources")
 	if left, err := os.ReadDir(filepath.Join(env.Dir, "tmp", "read")); err != nil || len(left) != 0 {
 		t.Errorf("files are left: %v, %v", left, err)
 	}
 	if all, err := env.Engine.Evaluations("late", 0, 0, 10); err != nil || len(all) != 2 {
 		t.Errorf("%d are kept, want the two that were made: %v", len(all), err)
+	}
+}
+
+func TestTheGateOfThePolicyIsUsed(t *testing.T) {
+	env := newCandidates(t)
+	version, err := env.Engine.Registry().ModelVersion("late", "2")
+	if err != nil {
+		t.Fatal(err)
+	}
+	putArtifact(t, env, driftline.RunRef(version.Run), "predictions/frozen@1.parquet", scoresFile(t, env, "SELECT good AS score FROM datasets.frozen"))
+	_, err = env.Engine.EvaluateCandidate(t.Context(), "late", 2)
+	wantFailure(t, err, driftline.FailedPrecondition, "has no evaluation gate")
+	env.Apply(driftline.Definitions{Policies: []driftline.Policy{{Model: "late", Evaluation: *frozenGate()}}})
+	found, err := env.Engine.EvaluateCandidate(t.Context(), "late", 2)
+	if err != nil || found.Outcome != driftline.EvaluationPassed || found.Policy != 1 || found.Seed != 11 || found.Gate.Dataset != driftline.DatasetRef("frozen", 1) {
+		t.Errorf("%+v, %v", found, err)
 	}
 }
 

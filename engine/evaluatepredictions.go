@@ -71,25 +71,17 @@ func (v *evaluating) addPredictions(ctx context.Context, rows *evaluatedRows, si
 }
 
 func (v *evaluating) openPredictions(ctx context.Context, rows *evaluatedRows, version *driftline.ModelVersion, source driftline.PredictionSource) (*predictionTable, error) {
-	given := 0
-	for _, set := range []bool{source.Table != driftline.DriftSource{}, source.Run != "", source.Server != ""} {
-		if set {
-			given++
-		}
-	}
+	table := source.Table != driftline.DriftSource{}
 	switch {
-	case given > 1:
-		return nil, driftline.Errorf(driftline.Invalid, "predictions have several sources").WithHint("give one of table, run and server")
-	case source.Server != "":
-		return nil, driftline.Errorf(driftline.FailedPrecondition, "this server asks no model servers").
-			WithHint("give the predictions as a table or as a file of a run")
+	case table && source.Run != "":
+		return nil, driftline.Errorf(driftline.Invalid, "predictions have two sources").WithHint("give either a table or a run")
 	case source.Run != "":
 		artifact, err := v.engine.registry.ArtifactOf(driftline.RunRef(source.Run), cmp.Or(source.Path, predictionsFile))
 		if err != nil {
 			return nil, err
 		}
 		return v.openFile(ctx, artifact, "runs:/"+string(source.Run)+"/"+artifact.Path, driftline.RunRef(source.Run))
-	case given == 1:
+	case table:
 		return v.openTable(ctx, source.Table)
 	}
 	return v.findPredictions(ctx, rows, version)

@@ -34,7 +34,6 @@ type gateFlags struct {
 	gate                  string
 	champion, by          string
 	predictions, theirs   string // of the candidate, of the champion
-	server, theirServer   string
 	prediction, score     string // columns
 	reports               reportFlags
 	candidate, candidateN string
@@ -70,8 +69,6 @@ func (a *app) gateCommand() *cobra.Command {
 	f.StringVar(&flags.champion, "champion", "", "the version, by number or alias, to hold it against; none looks at it alone (default: the one that serves)")
 	f.StringVar(&flags.predictions, "predictions", "", "what the candidate made of the dataset's rows")
 	f.StringVar(&flags.theirs, "champion-predictions", "", "what the champion made of them")
-	f.StringVar(&flags.server, "model-server", "", "URL of a model server that answers for the candidate, in place of --predictions")
-	f.StringVar(&flags.theirServer, "champion-model-server", "", "the same for the champion")
 	f.StringVar(&flags.prediction, "prediction-column", "", "the column of classes or numbers (default prediction)")
 	f.StringVar(&flags.score, "score-column", "", "the column of probabilities, or of what ranks (default score)")
 	f.StringVar(&flags.by, "by", person(), "who asks")
@@ -94,10 +91,10 @@ func (a *app) gate(ctx context.Context, flags gateFlags) error {
 	}
 	var found *driftline.Evaluation
 	err := a.withServer(ctx, func(c *client.Client) (err error) {
-		if req.Predictions, err = a.predictions(ctx, c, flags, flags.predictions, flags.server, flags.candidateN, &req); err != nil {
+		if req.Predictions, err = a.predictions(ctx, c, flags, flags.predictions, flags.candidateN, &req); err != nil {
 			return err
 		}
-		if req.ChampionPredictions, err = a.predictions(ctx, c, flags, flags.theirs, flags.theirServer, flags.champion, &req); err != nil {
+		if req.ChampionPredictions, err = a.predictions(ctx, c, flags, flags.theirs, flags.champion, &req); err != nil {
 			return err
 		}
 		found, err = c.Evaluate(ctx, driftline.ModelName(flags.candidate), flags.candidateN, req)
@@ -173,18 +170,13 @@ func readGate(path string) (*driftline.EvaluationGate, error) {
 
 // predictions says where predictions are; nil if nothing was said. A local file is logged to a
 // run first, under the name of the dataset that it is of.
-func (a *app) predictions(ctx context.Context, c *client.Client, flags gateFlags, text, server, version string, req *driftline.EvaluationRequest) (*driftline.PredictionSource, error) {
-	source := &driftline.PredictionSource{Server: server, Prediction: flags.prediction, Score: flags.score}
-	switch {
-	case text == "" && server == "":
+func (a *app) predictions(ctx context.Context, c *client.Client, flags gateFlags, text, version string, req *driftline.EvaluationRequest) (*driftline.PredictionSource, error) {
+	source := &driftline.PredictionSource{Prediction: flags.prediction, Score: flags.score}
+	if text == "" {
 		if flags.prediction == "" && flags.score == "" {
 			return nil, nil
 		}
 		return source, nil
-	case text == "":
-		return source, nil
-	case server != "":
-		return nil, usagef("give either the predictions or a model server")
 	}
 	from, err := parseSource("predictions", text)
 	if err != nil {
