@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"net/http"
 	"net/url"
 
 	"github.com/driftline/driftline"
@@ -16,4 +17,56 @@ func (c *Client) Route(ctx context.Context, model driftline.ModelName) (*driftli
 // RouteOf returns who answers requests of a key.
 func (c *Client) RouteOf(ctx context.Context, model driftline.ModelName, key string) (*driftline.RouteDecision, error) {
 	return get[driftline.RouteDecision](ctx, c, withQuery(path("models", string(model), "route"), url.Values{"key": {key}}))
+}
+
+// Rollouts lists the rollouts of a model, of all for "", the newest first.
+func (c *Client) Rollouts(ctx context.Context, model driftline.ModelName) ([]driftline.RolloutStatus, error) {
+	var answer struct {
+		Rollouts []driftline.RolloutStatus `json:"rollouts"`
+	}
+	query := url.Values{}
+	if model != "" {
+		query.Set("model", string(model))
+	}
+	err := c.call(ctx, http.MethodGet, withQuery(path("rollouts"), query), nil, &answer)
+	return answer.Rollouts, err
+}
+
+// StartRollout begins a rollout of a version. While another one is under way it is a Conflict.
+func (c *Client) StartRollout(ctx context.Context, request driftline.RolloutRequest) (*driftline.RolloutStart, error) {
+	return ask[driftline.RolloutStart](ctx, c, http.MethodPost, path("rollouts"), request)
+}
+
+// Rollout returns a rollout, and what it is at.
+func (c *Client) Rollout(ctx context.Context, id driftline.RolloutID) (*driftline.RolloutStatus, error) {
+	return get[driftline.RolloutStatus](ctx, c, path("rollouts", string(id)))
+}
+
+// ActOnRollout pauses, resumes, aborts, promotes, rolls back or approves.
+func (c *Client) ActOnRollout(ctx context.Context, id driftline.RolloutID, action driftline.RolloutAction, command driftline.RolloutCommand) (*driftline.RolloutStatus, error) {
+	return ask[driftline.RolloutStatus](ctx, c, http.MethodPost, path("rollouts", string(id), string(action)), command)
+}
+
+// RolloutHistory returns the changes of a rollout, oldest first.
+func (c *Client) RolloutHistory(ctx context.Context, id driftline.RolloutID) ([]driftline.RolloutChange, error) {
+	var answer struct {
+		Changes []driftline.RolloutChange `json:"changes"`
+	}
+	err := c.call(ctx, http.MethodGet, path("rollouts", string(id), "history"), nil, &answer)
+	return answer.Changes, err
+}
+
+// ExplainRollout returns the changes of a rollout with the counts that their verdicts rest on, and
+// the verdicts made again from these.
+func (c *Client) ExplainRollout(ctx context.Context, id driftline.RolloutID) ([]driftline.RolloutExplanation, error) {
+	var answer struct {
+		Changes []driftline.RolloutExplanation `json:"changes"`
+	}
+	err := c.call(ctx, http.MethodGet, path("rollouts", string(id), "explain"), nil, &answer)
+	return answer.Changes, err
+}
+
+// RollBackModel gives a model back to the version that was champion before, by one call.
+func (c *Client) RollBackModel(ctx context.Context, model driftline.ModelName, back driftline.AliasRollback) (*driftline.ModelRollback, error) {
+	return ask[driftline.ModelRollback](ctx, c, http.MethodPost, path("models", string(model), "rollback"), back)
 }

@@ -25,6 +25,9 @@ func (e *Engine) FailAt(step string, err error) {
 	}
 }
 
+// FailWhen asks do at every step.
+func (e *Engine) FailWhen(do func(step string) error) { e.failAt = do }
+
 // FailWith makes whatever reaches a step end with what do returns.
 func (e *Engine) FailWith(step string, do func() error) {
 	e.failAt = func(at string) error {
@@ -69,7 +72,7 @@ func (e *Engine) SetSmallRows(n int64) { e.smallRows = n }
 var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}
 
 // RolloutSteps are the steps of a rollout at which a crash is tried.
-var RolloutSteps = []string{stepRolloutDecided, stepRolloutRecorded, stepAliasDecided, stepAliasRecorded}
+var RolloutSteps = []string{stepRolloutCounted, stepRolloutDecided, stepRolloutRecorded, stepAliasDecided, stepAliasRecorded}
 
 // ErasureSteps are the steps of an erasure at which a crash is tried.
 var ErasureSteps = []string{stepErasureNoted, stepViewLocked, stepViewsErased, stepDatasetsErased, stepProfilesForgotten, stepFindingsForgotten}

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -18,6 +19,7 @@ import (
 
 // The steps of a rollout between which a crash is tried.
 const (
+	stepRolloutCounted  = "rollout counted"
 	stepRolloutDecided  = "rollout decided"
 	stepRolloutRecorded = "rollout recorded"
 	stepAliasDecided    = "champion decided"
@@ -353,7 +355,10 @@ func (e *Engine) commitTick(l *liveRollout, next *rolloutStep, counted bool) err
 	if len(next.effects) == 0 { // no line of the ledger
 		batch := e.kv.NewBatch()
 		defer batch.Close()
-		if err := errors.Join(setState(batch, &next.kept), batch.Commit()); err != nil {
+		if err := cmp.Or(setState(batch, &next.kept), e.reached(stepRolloutCounted)); err != nil {
+			return err
+		}
+		if err := batch.Commit(); err != nil {
 			return err
 		}
 		e.showStep(l, next)

@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/internal/testenv"
 	"github.com/driftline/driftline/web"
@@ -24,7 +25,7 @@ type site struct {
 
 func newSite(t testing.TB) *site {
 	t.Helper()
-	env := testenv.New(t)
+	env := testenv.NewWith(t, func(o *engine.Options) { o.RolloutEvery = -1 })
 	env.Clock.Set(time.Date(2013, 1, 31, 16, 0, 0, 0, time.UTC))
 	models := gateway.New(env.Engine, nil)
 	t.Cleanup(models.Close)

@@ -108,7 +108,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 		return err
 	}
 	e, err := engine.Open(ctx, chosen.Data, &engine.Options{
-		Logger: log, Channels: channels, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
+		Logger: log, Channels: channels, Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
 	})
 	if err != nil && ctx.Err() != nil { // it goes on when the folder is opened again

@@ -36,6 +36,7 @@ type settings struct {
 	LogLevel     string   `koanf:"log-level"`
 	OTelEndpoint string   `koanf:"otel-endpoint"`
 	Channels     string   `koanf:"channels"`
+	Restored     bool     `koanf:"restored"`
 
 	ModelNetworks []string `koanf:"model-networks"`
 
@@ -70,8 +71,9 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.Int("sql-workers", 4, "how many SELECTs run at a time, each in a process of its own")
 	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
 	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
-	flags.String("channels", "", "file that says where monitors send their notices")
 	flags.StringSlice("model-networks", nil, "private network that model servers may be in, such as 10.0.0.0/8 (again for another); this machine and public addresses always may")
+	flags.String("channels", "", "file that says where monitors, policies and rollouts send their notices")
+	flags.Bool("restored", false, "the data folder comes from a backup: rollouts that were under way are paused until somebody resumes them")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 

@@ -73,7 +73,7 @@ from driftline.retrieval import (
     RetrievalJob,
     Split,
 )
-from driftline.rollouts import RouteDecision
+from driftline.rollouts import Rollout, RouteDecision
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
 from driftline.tracking import Metric, Run
@@ -196,6 +196,7 @@ __all__ = [
     "RegisteredValidation",
     "RequestSource",
     "RetrievalJob",
+    "Rollout",
     "RouteDecision",
     "Run",
     "Snapshot",

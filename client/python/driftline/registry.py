@@ -29,7 +29,7 @@ class ModelRegistry:
         self, name: str, description: str = "", tags: Mapping[str, Any] | None = None
     ) -> RegisteredModel:
         """Registers a name without versions; ``register_model`` does so by itself."""
-        body = {"name": name, "by": _person()}
+        body = {"name": name, "by": person()}
         if description:
             body["description"] = description
         if tags:
@@ -71,7 +71,7 @@ class ModelRegistry:
             "source": source,
             "description": description,
             "tags": _texts(tags or {}),
-            "by": _person(),
+            "by": person(),
         }
         body = {key: value for key, value in spec.items() if value}
         return ModelVersion.from_json(self._http.post("models", name, "versions", body=body))
@@ -111,7 +111,7 @@ class ModelRegistry:
 
     def rename_model(self, name: str, to: str) -> RegisteredModel:
         """Gives a model another name; it keeps everything."""
-        body = {"to": to, "by": _person()}
+        body = {"to": to, "by": person()}
         return RegisteredModel.from_json(self._http.post("models", name, "rename", body=body))
 
     def change_model(
@@ -124,7 +124,7 @@ class ModelRegistry:
         remove_tags: Iterable[str] = (),
     ) -> RegisteredModel | ModelVersion:
         """Changes the description and tags of a model, or of one of its versions."""
-        body: dict[str, Any] = {"by": _person()}
+        body: dict[str, Any] = {"by": person()}
         if description is not None:
             body["description"] = description
         if tags:
@@ -139,7 +139,7 @@ class ModelRegistry:
     def delete_model(self, name: str, version: int | str | None = None, reason: str = "") -> None:
         """Deletes a model, or one of its versions; their history stays."""
         path = ("models", name) if version is None else ("models", name, "versions", str(version))
-        self._http.delete(*path, by=_person(), reason=reason)
+        self._http.delete(*path, by=person(), reason=reason)
 
     def serve_model_at(
         self,
@@ -180,7 +180,7 @@ class ModelRegistry:
         """
         path = ("models", model, "versions", str(version), "server")
         if url is None:
-            return ModelVersion.from_json(self._http.delete(*path, by=_person(), reason=reason))
+            return ModelVersion.from_json(self._http.delete(*path, by=person(), reason=reason))
         given = {"name": name, "timeout": timeout, "concurrency": concurrency, "tensor": tensor}
         server: dict[str, Any] = {"url": url, "protocol": protocol}
         server |= {key: value for key, value in given.items() if value}
@@ -188,7 +188,7 @@ class ModelRegistry:
         if any(wanted.values()):
             server["features"] = {key: value for key, value in wanted.items() if value}
             server["features"]["full_feature_names"] = full_feature_names
-        body = {"server": server, "by": _person(), "reason": reason}
+        body = {"server": server, "by": person(), "reason": reason}
         return ModelVersion.from_json(self._http.put(*path, body=body))
 
     def set_alias(
@@ -224,7 +224,7 @@ class ModelRegistry:
         """
         move: dict[str, Any] = {
             "version": version.version if isinstance(version, ModelVersion) else int(version),
-            "by": _person() if by is None else by,
+            "by": person() if by is None else by,
         }
         if expect is not None:
             move["expect"] = expect
@@ -236,14 +236,14 @@ class ModelRegistry:
 
     def delete_alias(self, model: str, alias: str, reason: str = "") -> ModelVersion:
         """Takes an alias away and returns the version where it was."""
-        body = self._http.delete("models", model, "aliases", alias, by=_person(), reason=reason)
+        body = self._http.delete("models", model, "aliases", alias, by=person(), reason=reason)
         return ModelVersion.from_json(body)
 
     def rollback_alias(
         self, model: str, alias: str, *, expect: int | None = None, reason: str = ""
     ) -> ModelVersion:
         """Takes back the last move of an alias and returns the version where it is then."""
-        body: dict[str, Any] = {"by": _person()}
+        body: dict[str, Any] = {"by": person()}
         if expect is not None:
             body["expect"] = expect
         if reason:
@@ -280,7 +280,7 @@ class ModelRegistry:
         reason: str = "",
     ) -> ModelVersion:
         """Brings a version into a stage: None, Staging, Production or Archived."""
-        body: dict[str, Any] = {"stage": stage, "by": _person()}
+        body: dict[str, Any] = {"stage": stage, "by": person()}
         if archive_existing:
             body["archive_existing"] = True
         if reason:
@@ -311,7 +311,7 @@ class ModelRegistry:
             "checks": list(checks),
             "approvals": approvals,
             "reason": reason,
-            "by": _person(),
+            "by": person(),
         }
         body = {key: value for key, value in spec.items() if value}
         return RegisteredModel.from_json(self._http.put("models", model, "gates", body=body))
@@ -326,7 +326,7 @@ class ModelRegistry:
         evidence: Iterable[Any] = (),
     ) -> ModelVersion:
         """Records the outcome of a check of a version; the last one of a name counts."""
-        body: dict[str, Any] = {"name": name, "passed": bool(passed), "by": _person()}
+        body: dict[str, Any] = {"name": name, "passed": bool(passed), "by": person()}
         if summary:
             body["summary"] = summary
         if refs := [ref_of(thing) for thing in evidence]:
@@ -350,7 +350,7 @@ class ModelRegistry:
             "alias": alias,
             "stage": stage,
             "decision": decision,
-            "by": _person() if by is None else by,
+            "by": person() if by is None else by,
             "reason": reason,
         }
         body = {key: value for key, value in spec.items() if value}
@@ -407,7 +407,7 @@ class ModelRegistry:
             name: Another name for the model.
             trust: The key of the server that made the bundle, if it is another one.
         """
-        query = {"name": name, "trust": trust, "by": _person()}
+        query = {"name": name, "trust": trust, "by": person()}
         with Path(bundle).open("rb") as content:
             answer = self._http.post_bytes("bundles", content=content, **query)
         return ModelVersion.from_json(answer)
@@ -461,7 +461,8 @@ def _inside(asked: str, path: str) -> PurePosixPath:
     return name
 
 
-def _person() -> str:
+def person() -> str:
+    """Returns the name of whoever runs this process, or ""."""
     try:
         return getpass.getuser()
     except (OSError, KeyError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from driftline._http import HTTP
+from driftline.registry import person
 
 
 @dataclass(frozen=True)
@@ -52,6 +53,66 @@ class RouteDecision:
         )
 
 
+@dataclass(frozen=True)
+class Rollout:
+    """A rollout of a model version, and what it is at.
+
+    Attributes:
+        id: Such as ``late_departure-3``.
+        candidate: The version that is to become champion.
+        champion: The one that it is to replace, or None.
+        phase: ``pending``, ``shadow``, ``canary``, ``promoting``, ``baking``, ``promoted``,
+            ``rolling_back``, ``rolled_back``, ``paused``, ``superseded`` or ``failed``.
+        weight: The percentage of the requests that the candidate gets.
+        seq: Grows by every change; an action can say on which one it was decided.
+        reason: Why the phase is what it is, in a sentence; ``cause`` says it in a word.
+        waiting: For what it waits that does not come by itself, or "".
+        blind: Why nothing is concluded although there are numbers, or "".
+        verdict: The last verdict as the server has it: ``outcome``, ``e_value``,
+            ``threshold``, ``guards`` with their ``ratio``, and how many more requests it
+            ``needs``; None before there is one.
+    """
+
+    id: str
+    model: str
+    candidate: int
+    champion: int | None
+    phase: str
+    weight: float
+    seq: int
+    cause: str
+    reason: str
+    by: str
+    waiting: str
+    blind: str
+    verdict: dict[str, Any] | None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing happens to it any more by itself."""
+        return self.phase in ("promoted", "rolled_back", "superseded", "failed")
+
+    @classmethod
+    def from_json(cls, body: Mapping[str, Any]) -> Rollout:
+        """Reads the server's form."""
+        arms = body["route"].get("arms") or ()
+        return cls(
+            body["id"],
+            body["model"],
+            body["candidate"],
+            body.get("champion") or None,
+            body["phase"],
+            sum(arm["weight"] for arm in arms if arm["arm"] == "candidate"),
+            body["seq"],
+            body.get("cause", ""),
+            body.get("reason", ""),
+            body.get("by", ""),
+            body.get("waiting", ""),
+            body.get("blind", ""),
+            body.get("verdict"),
+        )
+
+
 class Rollouts:
     """What ``FeatureStore`` does with rollouts."""
 
@@ -76,3 +137,81 @@ class Rollouts:
             FailedPreconditionError: Nobody answers for it yet.
         """
         return RouteDecision.from_json(self._http.get("models", model, "route", key=key))
+
+    def start_rollout(
+        self,
+        model: str,
+        version: int | str,
+        plan: Mapping[str, Any] | None = None,
+        *,
+        reason: str = "",
+        notify: Sequence[str] = (),
+    ) -> Rollout:
+        """Begins to make a version champion, step by step.
+
+        Example:
+            >>> store.start_rollout("late_departure", 3, {"stages": [{"weight": 10}]}).id
+            'late_departure-1'
+
+        Args:
+            model: The model's name.
+            version: A number, or an alias.
+            plan: As in a policy: ``shadow``, ``stages``, ``bake``, ``guards``, …; that of the
+                model's policy if left out, or the usual one.
+            reason: Why, for whoever reads the history.
+            notify: Channels that are told of everything; those of the policy if left out.
+
+        Raises:
+            ConflictError: Another rollout of the model is under way.
+        """
+        body = {"model": model, "version": str(version), "by": person(), "reason": reason}
+        if plan is not None:
+            body["plan"] = dict(plan)
+        if notify:
+            body["notices"] = [{"channels": list(notify)}]
+        return Rollout.from_json(self._http.post("rollouts", body=body)["rollout"])
+
+    def rollouts(self, model: str | None = None) -> list[Rollout]:
+        """Returns the rollouts of a model, or all, the newest first."""
+        body = self._http.get("rollouts", model=model)
+        return [Rollout.from_json(r) for r in body["rollouts"]]
+
+    def rollout(self, id: str) -> Rollout:
+        """Returns a rollout, and what it is at."""
+        return Rollout.from_json(self._http.get("rollouts", id))
+
+    def rollout_history(self, id: str) -> list[dict[str, Any]]:
+        """Returns the changes of a rollout, oldest first, each with the verdict it rests on."""
+        return self._http.get("rollouts", id, "history")["changes"]
+
+    def act_on_rollout(
+        self,
+        rollout: Rollout | str,
+        action: str,
+        *,
+        reason: str = "",
+        expect: int | None = None,
+        force: bool = False,
+    ) -> Rollout:
+        """Pauses, resumes, aborts, promotes, rolls back, or approves a stage.
+
+        Args:
+            rollout: A rollout, which must not have changed since it was read, or an id.
+            action: ``pause``, ``resume``, ``abort``, ``promote``, ``rollback`` or ``approve``.
+            reason: Why, for whoever reads the history.
+            expect: With an id: the ``seq`` that it was decided on; whatever it is if left out.
+            force: Promotes against the evidence, or without any; needs a reason.
+
+        Raises:
+            ConflictError: Somebody was faster, or the evidence is against it.
+            FailedPreconditionError: Not in this phase.
+        """
+        id = rollout if isinstance(rollout, str) else rollout.id
+        body: dict[str, Any] = {"by": person(), "reason": reason, "force": force}
+        body["expect"] = expect if isinstance(rollout, str) else rollout.seq
+        return Rollout.from_json(self._http.post("rollouts", id, action, body=body))
+
+    def roll_back(self, model: str, *, reason: str = "") -> int:
+        """Gives a model back to the version that was champion before, and returns it."""
+        body = {"by": person(), "reason": reason}
+        return self._http.post("models", model, "rollback", body=body)["version"]
