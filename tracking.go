@@ -64,8 +64,9 @@ type Run struct {
 	Started      time.Time         `json:"started"`
 	Ended        time.Time         `json:"ended,omitzero"`
 	Params       map[string]string `json:"params,omitempty"`
-	Metrics      map[string]Number `json:"metrics,omitempty"` // the last value of each
-	Last         []Metric          `json:"-"`                 // the last point of each, by key
+	Metrics      map[string]Number `json:"metrics,omitempty"`   // the last value of each
+	LastStep     int64             `json:"last_step,omitempty"` // the greatest of its metrics, but for SystemMetrics
+	Last         []Metric          `json:"-"`                   // the last point of each, by key
 	Tags         map[string]string `json:"tags,omitempty"`
 	Inputs       []Ref             `json:"inputs,omitempty"` // datasets and whatever else it read
 	Artifacts    []Artifact        `json:"artifacts,omitempty"`
@@ -73,6 +74,10 @@ type Run struct {
 	ModelInputs  []string          `json:"model_inputs,omitempty"`
 	ModelOutputs []ModelOutput     `json:"model_outputs,omitempty"`
 }
+
+// SystemMetrics begins the names of metrics that measure the machine: "system/cpu_utilization_percentage".
+// Their steps count measures, and have nothing to do with the run's.
+const SystemMetrics = "system/"
 
 // Ref returns run/id.
 func (r *Run) Ref() Ref { return RunRef(r.ID) }
@@ -257,4 +262,14 @@ func (d Dependent) String() string {
 		text += " (@" + string(alias) + ")"
 	}
 	return text
+}
+
+// FsckReport says what was compared with the ledger, and what was wrong.
+type FsckReport struct {
+	Lines     uint64   `json:"lines"`     // of the ledger, whose chain is whole
+	Points    int64    `json:"points"`    // of metrics
+	Artifacts int64    `json:"artifacts"` // files that somebody has
+	Problems  int      `json:"problems"`
+	Named     []string `json:"named"` // the first of them
+	Repaired  bool     `json:"repaired,omitempty"`
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/hex"
+	"iter"
 	"slices"
 	"strconv"
 	"strings"
@@ -96,10 +97,17 @@ func decodeArtifact(path string, row []byte) (driftline.Artifact, error) {
 	}, nil
 }
 
-// artifactWriter writes the index's part of lines into a batch.
+// artifactWriter writes the index's part of lines: on the disk into a batch, and for
+// [Registry.Fsck] into a table in memory.
 type artifactWriter struct {
-	db    *kv.DB
-	batch *kv.Batch
+	db interface {
+		Get(key []byte) ([]byte, error)
+		ScanPrefix(prefix []byte) iter.Seq2[kv.Pair, error]
+	}
+	batch interface {
+		Set(key, value []byte)
+		Delete(key []byte)
+	}
 }
 
 // put gives owner a file. What it had under the path is forgotten.

@@ -84,6 +84,8 @@ type Line struct {
 	Body     json.RawMessage `json:"body,omitempty"`   // the details; JSON, one type per kind
 	Prev     Hash            `json:"-"`                // of the line before; zero for the first
 	Hash     Hash            `json:"-"`
+
+	decoded any // the body, where it was decoded beforehand; see [decodeBody]
 }
 
 // Hash is a SHA-256 digest, written in hex.
@@ -145,12 +147,11 @@ func decodeLine(stored []byte, sequence uint64, prev Hash) (Line, error) {
 	}
 	content := stored[:len(stored)-chainBytes]
 	hash := hashLine(prev, content)
-	if string(stored[len(content):]) != string(appendChain(nil, prev, hash)) {
-		return Line{}, damagedLine(sequence, "its hash does not match its content and the line before")
+	if string(stored[len(content):]) != string(appendChain(make([]byte, 0, chainBytes), prev, hash)) {
+		return Line{}, unchained(sequence)
 	}
-	var line Line
-	object := append(content[:len(content):len(content)], '}')
-	if err := json.Unmarshal(object, &line); err != nil {
+	line, err := readLine(content)
+	if err != nil {
 		return Line{}, damagedLine(sequence, "it is not readable")
 	}
 	if line.Sequence != sequence {
@@ -158,6 +159,10 @@ func decodeLine(stored []byte, sequence uint64, prev Hash) (Line, error) {
 	}
 	line.Prev, line.Hash = prev, hash
 	return line, nil
+}
+
+func unchained(sequence uint64) error {
+	return damagedLine(sequence, "its hash does not match its content and the line before")
 }
 
 func damagedLine(sequence uint64, how string) error {
@@ -214,7 +219,11 @@ func (r *Registry) hashBefore(sequence uint64) (Hash, error) {
 	if err != nil {
 		return Hash{}, err
 	}
-	var prev Hash
+	return storedPrev(stored, sequence)
+}
+
+// storedPrev is the hash of the line before, as a stored line says it.
+func storedPrev(stored []byte, sequence uint64) (prev Hash, err error) {
 	if len(stored) <= chainBytes {
 		return Hash{}, damagedLine(sequence, "it is too short")
 	}

@@ -535,26 +535,36 @@ func (r *Registry) setLast(number uint32, points []point) {
 
 // loadPoints reads the table of greatest points, run by run.
 func (r *Registry) loadPoints() error {
+	var run []byte // the beginning of its keys
 	var number uint32
+	var known bool
 	var last []point
-	prefix := []byte{kv.MetricPoints, lastPoint}
-	for pair, err := range r.db.ScanPrefix(prefix) {
+	root := len(pointsPrefix(lastPoint, "")) - len(kv.AppendString(nil, ""))
+	for pair, err := range r.db.ScanPrefix([]byte{kv.MetricPoints, lastPoint}) {
+		if err == nil && (run == nil || !bytes.HasPrefix(pair.Key, run)) {
+			r.setSorted(number, last)
+			var id string
+			var rest []byte
+			if id, rest, err = kv.TakeString(pair.Key[root:]); err == nil {
+				run, last = append(run[:0], pair.Key[:len(pair.Key)-len(rest)]...), last[:0]
+				number, known = r.head.runIDs[driftline.RunID(id)]
+			}
+		}
 		if err != nil {
 			return err
 		}
-		id, p, err := r.readLast(pair.Key[len(prefix):], pair.Value)
-		if err != nil {
-			return err
-		}
-		of, ok := r.head.runIDs[id]
-		if !ok {
+		if !known {
 			continue
 		}
-		if of != number {
-			r.setSorted(number, last)
-			number, last = of, last[:0]
+		metric, _, err := kv.TakeString(pair.Key[len(run):])
+		if err != nil {
+			return err
 		}
-		last = append(last, p)
+		at, err := takePlace(metric, pair.Value)
+		if err != nil {
+			return err
+		}
+		last = append(last, point{r.keys.number(metric), at})
 	}
 	r.setSorted(number, last)
 	return nil
@@ -570,19 +580,6 @@ func (r *Registry) setSorted(number uint32, last []point) {
 
 func sortByKey(points []point) {
 	slices.SortFunc(points, func(a, b point) int { return cmp.Compare(a.key, b.key) })
-}
-
-func (r *Registry) readLast(key, value []byte) (driftline.RunID, point, error) {
-	run, rest, err := kv.TakeString(key)
-	if err != nil {
-		return "", point{}, err
-	}
-	metric, _, err := kv.TakeString(rest)
-	if err != nil {
-		return "", point{}, err
-	}
-	at, err := takePlace(metric, value)
-	return driftline.RunID(run), point{r.keys.number(metric), at}, err
 }
 
 // lastPoints returns the last points of metrics, by key, and their values.

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/kv"
 )
 
@@ -80,32 +79,6 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 		return nil, err
 	}
 	return r, nil
-}
-
-// replay reads the ledger, and returns the number of the last line that the index of artifacts rests on.
-func (r *Registry) replay() (artifacts uint64, err error) {
-	for pair, err := range r.db.ScanPrefix([]byte{kv.Ledger}) {
-		if err != nil {
-			return 0, err
-		}
-		line, err := decodeStored(pair.Key, pair.Value, r.tail.Sequence+1, r.tail.Hash)
-		if err != nil {
-			return 0, err
-		}
-		effects, err := fold(r.head, &line)
-		if err != nil {
-			return 0, driftline.Errorf(driftline.DataLoss, "ledger line %d cannot be replayed: %w", line.Sequence, err)
-		}
-		for _, e := range effects {
-			e(r.head)
-		}
-		if aboutArtifacts(line.Kind) {
-			artifacts = line.Sequence
-		}
-		r.graph.add(&line)
-		r.tail, r.tailTime = Mark{line.Sequence, line.Hash}, line.Time
-	}
-	return artifacts, nil
 }
 
 // Newest returns the newest durable line's place: the version of every answer.

@@ -228,6 +228,9 @@ func fold(s *state, line *Line) ([]effect, error) {
 
 // body decodes the body of a line as the type that its kind has.
 func body[T any](line *Line) (*T, error) {
+	if decoded, ok := line.decoded.(*T); ok {
+		return decoded, nil
+	}
 	value := new(T)
 	if err := json.Unmarshal(line.Body, value); err != nil {
 		return nil, driftline.Errorf(driftline.Invalid, "body of %s %s is not valid: %w", line.Kind, line.Ref, err)

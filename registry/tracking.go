@@ -253,6 +253,12 @@ func (r *Registry) LogAnyRun(id driftline.RunID, log driftline.RunLog) error {
 	return r.logRun(id, log, (*state).active)
 }
 
+// LogMetrics adds points of metrics to a running run, all or none. It is [Registry.LogRun]
+// for those who log many and do not ask what the run is like then.
+func (r *Registry) LogMetrics(id driftline.RunID, points []driftline.Metric) error {
+	return r.logRun(id, driftline.RunLog{Metrics: points}, (*state).running)
+}
+
 // admission says whether a run takes what is logged.
 type admission func(*state, driftline.RunID) (*run, error)
 
@@ -653,6 +659,11 @@ func (r *Registry) copyRun(run *run) *driftline.Run {
 		out.Fork = &fork
 	}
 	out.Last, out.Metrics = r.keys.lastPoints(r.lastOf(run))
+	for _, m := range out.Last {
+		if !strings.HasPrefix(m.Key, driftline.SystemMetrics) {
+			out.LastStep = max(out.LastStep, m.Step)
+		}
+	}
 	if run.ended != 0 {
 		out.Ended = time.UnixMicro(run.ended).UTC()
 	}

@@ -1,0 +1,178 @@
+package registry
+
+import (
+	"runtime"
+	"slices"
+	"sync"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/kv"
+)
+
+// Opening reads every line that was ever written. What a line says for itself, its hash and
+// its JSON, is read by several goroutines in chunks; what it means after the lines before
+// it is folded by one.
+
+// replayedAtOnce is how many lines a chunk has.
+const replayedAtOnce = 512
+
+// replayChunk is a part of the ledger on its way to the fold.
+type replayChunk struct {
+	first  uint64   // the sequence that its first line must have
+	keys   [][]byte // copies, as are the values
+	values [][]byte
+	lines  []Line // those before err
+	err    error
+	done   chan struct{} // closed once lines and err are set
+}
+
+// decode reads the lines of a chunk, up to the first that is damaged.
+func (c *replayChunk) decode() {
+	defer close(c.done)
+	c.lines = make([]Line, 0, len(c.values))
+	for i := range c.values {
+		line, err := decodeAlone(c.keys[i], c.values[i], c.first+uint64(i))
+		if err == nil {
+			err = decodeBody(&line)
+		}
+		if err != nil {
+			c.err = err
+			return
+		}
+		c.lines = append(c.lines, line)
+	}
+}
+
+// decodeAlone reads a stored line that must be number sequence, and believes what it says
+// of the line before.
+func decodeAlone(key, value []byte, sequence uint64) (Line, error) {
+	if string(key) != string(lineKey(sequence)) {
+		return Line{}, damagedLine(sequence, "it is missing")
+	}
+	prev, err := storedPrev(value, sequence)
+	if err != nil {
+		return Line{}, err
+	}
+	return decodeLine(value, sequence, prev)
+}
+
+// replayChunks yields the chunks of the ledger in order, decoded.
+func (r *Registry) replayChunks(yield func(*replayChunk) bool) {
+	workers := runtime.GOMAXPROCS(0)
+	ordered, jobs, stop := make(chan *replayChunk, workers), make(chan *replayChunk, workers), make(chan struct{})
+	var running sync.WaitGroup
+	for range workers {
+		running.Go(func() {
+			for c := range jobs {
+				c.decode()
+			}
+		})
+	}
+	running.Go(func() {
+		defer close(jobs)
+		defer close(ordered)
+		r.readChunks(func(c *replayChunk) bool {
+			select {
+			case ordered <- c:
+				jobs <- c // a worker takes it: they end only after this
+				return true
+			case <-stop:
+				return false
+			}
+		})
+	})
+	defer running.Wait()
+	defer close(stop)
+	for c := range ordered {
+		<-c.done
+		if !yield(c) {
+			return
+		}
+	}
+}
+
+// readChunks reads the ledger. An error is a chunk of its own, and the last.
+func (r *Registry) readChunks(hand func(*replayChunk) bool) {
+	next := uint64(1)
+	c := &replayChunk{first: next, done: make(chan struct{})}
+	for pair, err := range r.db.ScanPrefix([]byte{kv.Ledger}) {
+		if err != nil {
+			if len(c.values) > 0 && !hand(c) {
+				return
+			}
+			hand(&replayChunk{err: err, done: make(chan struct{})})
+			return
+		}
+		c.keys, c.values = append(c.keys, slices.Clone(pair.Key)), append(c.values, slices.Clone(pair.Value))
+		if next++; len(c.values) == replayedAtOnce {
+			if !hand(c) {
+				return
+			}
+			c = &replayChunk{first: next, done: make(chan struct{})}
+		}
+	}
+	if len(c.values) > 0 {
+		hand(c)
+	}
+}
+
+// replay reads the ledger, and returns the number of the last line that the index of artifacts rests on.
+func (r *Registry) replay() (artifacts uint64, err error) {
+	for c := range r.replayChunks {
+		for i := range c.lines {
+			line := &c.lines[i]
+			if line.Prev != r.tail.Hash {
+				return 0, unchained(line.Sequence)
+			}
+			if err := r.replayLine(line); err != nil {
+				return 0, err
+			}
+			if aboutArtifacts(line.Kind) {
+				artifacts = line.Sequence
+			}
+		}
+		if c.err != nil {
+			return 0, c.err
+		}
+	}
+	return artifacts, nil
+}
+
+func (r *Registry) replayLine(line *Line) error {
+	effects, err := fold(r.head, line)
+	if err != nil {
+		return driftline.Errorf(driftline.DataLoss, "ledger line %d cannot be replayed: %w", line.Sequence, err)
+	}
+	for _, e := range effects {
+		e(r.head)
+	}
+	r.graph.add(line)
+	r.tail, r.tailTime = Mark{line.Sequence, line.Hash}, line.Time
+	return nil
+}
+
+// frequentBodies are the kinds of which ledgers have many lines, with what decodes their
+// bodies. The others are decoded when they are folded.
+var frequentBodies = map[Kind]func(*Line) (any, error){
+	RunCreated:   decodedBody[driftline.RunSpec],
+	RunLogged:    decodedBody[driftline.RunLog],
+	RunFinished:  decodedBody[runFinished],
+	RunChanged:   decodedBody[runChanged],
+	RowsIngested: decodedBody[ingested],
+}
+
+func decodedBody[T any](line *Line) (any, error) { return body[T](line) }
+
+// decodeBody decodes the body of a line of a frequent kind beforehand, for [body].
+func decodeBody(line *Line) error {
+	decode, ok := frequentBodies[line.Kind]
+	if !ok {
+		return nil
+	}
+	decoded, err := decode(line)
+	if err != nil {
+		return driftline.Errorf(driftline.DataLoss, "ledger line %d cannot be replayed: %w", line.Sequence, err)
+	}
+	line.decoded = decoded
+	return nil
+}
