@@ -49,11 +49,6 @@ func (a *app) serveCommand() *cobra.Command {
 // drainTime is how long running requests get once the server was told to stop.
 const drainTime = 30 * time.Second
 
-// ballastBytes are allocated and never touched, so they are never resident. They count
-// for the collector: a server that only answers small requests has a small heap, which it
-// would otherwise collect many times a second. A large heap is hardly changed by them.
-const ballastBytes = 256 << 20
-
 // threadsPerCore lets the kernel take turns between what works for long, such as a merge of
 // files, and what answers: Go itself interrupts a goroutine after ten milliseconds only, for
 // which a read would wait on a machine of few cores.
@@ -70,8 +65,8 @@ func (a *app) raiseThreads() (cores int) {
 }
 
 func (a *app) serve(ctx context.Context) (err error) {
-	ballast := make([]byte, ballastBytes)
-	defer runtime.KeepAlive(ballast)
+	pace := startGCPace()
+	defer pace.stop()
 	chosen, err := a.settings()
 	if err != nil {
 		return err
@@ -125,6 +120,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	}
 	models := gateway.New(e, &gateway.Options{Logger: log, Version: buildVersion(), Networks: networks})
 	defer models.Close()
+	pace.release()
 	return a.answerUntil(ctx, e, models, log, chosen.Data, httpListener, flightListener)
 }
 
