@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -13,6 +14,13 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
 )
 
 // trackingParts measure MLflow's protocol beside MLflow's own server, both asked by the
@@ -22,6 +30,8 @@ var trackingParts = []part{
 	{name: "batch", does: "1,000 metrics a request: metrics per second", run: trackingBatch},
 	{name: "create", does: "runs/create: runs per second", run: trackingCreate},
 	{name: "history", does: "a metric of 25,000 points", run: trackingHistory},
+	{name: "flight", does: "points of metrics over Arrow Flight: points per second, and all runs as a table", run: trackingFlight},
+	{name: "artifacts", does: "an artifact of 1 GB: megabytes per second up and down, and the server's memory", run: trackingArtifacts},
 	{name: "search", does: "100,000 runs × (10 params, 10 metrics, 5 tags): searches, and the server's memory", run: trackingSearch},
 }
 
@@ -308,6 +318,184 @@ func (t *tracker) readHistory(ctx context.Context, run string, n int, check bool
 	return measured{value: milliseconds(time.Since(start))}, err
 }
 
+// leastFlight is how many points a second Arrow Flight must bring.
+const leastFlight = 2e6
+
+func trackingFlight(ctx context.Context, b *bench) error {
+	s, err := b.shared(ctx)
+	if err != nil {
+		return err
+	}
+	const batches, keys, steps = 16, 8, 8192
+	rounds := pick(b, 1, 5)
+	w := workload{name: "log over Flight: 8 keys", unit: "metrics/s"}
+	var rates []float64
+	for range rounds {
+		run, err := s.client.CreateRun(ctx, driftline.RunSpec{Experiment: "flight"})
+		if err != nil {
+			return err
+		}
+		points := flightPoints(batches, keys, steps)
+		start := time.Now()
+		n, err := s.client.LogHistory(ctx, run.ID, points)
+		if err != nil {
+			return err
+		}
+		rates = append(rates, float64(n)/time.Since(start).Seconds())
+		history, err := s.client.Metrics(ctx, run.ID, "train/metric_3")
+		if err != nil {
+			return err
+		}
+		if n != batches*keys*steps || len(history) != batches*steps || history[len(history)-1].Step != batches*steps-1 {
+			return fmt.Errorf("%d points were logged, and %d of one metric are there", n, len(history))
+		}
+	}
+	b.keepLimit(w, rates, leastFlight)
+	return nil
+}
+
+// flightPoints are batches of the points of some keys, steps of each in a batch.
+func flightPoints(batches, keys, steps int) driftline.Batches {
+	schema := client.PointsSchema
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		builder := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+		defer builder.Release()
+		for batch := range batches {
+			for key := range keys {
+				name := fmt.Sprint("train/metric_", key)
+				for step := batch * steps; step < (batch+1)*steps; step++ {
+					builder.Field(0).(*array.StringBuilder).Append(name)
+					builder.Field(1).(*array.Float64Builder).Append(float64(step*7919%100_003) / 100_003)
+					builder.Field(2).(*array.Int64Builder).Append(int64(step))
+					builder.Field(3).(*array.TimestampBuilder).Append(arrow.Timestamp(1_600_000_000_000_000 + step))
+				}
+			}
+			rows := builder.NewRecordBatch()
+			more := yield(rows, nil)
+			rows.Release()
+			if !more {
+				return
+			}
+		}
+	}}
+}
+
+// mostArtifactMemory is how much more memory a gigabyte may take than the server had, in MB.
+const mostArtifactMemory = 100
+
+func trackingArtifacts(ctx context.Context, b *bench) error {
+	size := int64(pick(b, 4, 1000)) * 1e6
+	name := fmt.Sprintf("artifact of %d MB", size/1e6)
+	s, err := b.startServer(ctx)
+	if err != nil {
+		return err
+	}
+	ours := &tracker{name: "Driftline", url: s.url, share: 1}
+	before := s.usage().peakMemory
+	err = b.withMLflow(ctx, workload{name: name}, "sqlite", 0, func(theirs *tracker) error {
+		up, down := workload{name: name + ", up", unit: "MB/s", goal: atLeast(3), pairs: 3}, workload{name: name + ", down", unit: "MB/s", goal: atLeast(3), pairs: 3}
+		if err := b.compare(ctx, up, ours.upload(size), theirs.upload(size)); err != nil {
+			return err
+		}
+		return b.compare(ctx, down, ours.download(size), theirs.download(size))
+	})
+	if err == nil {
+		more := float64(s.usage().peakMemory-before) / 1e6
+		b.keepLimit(workload{name: name + ", more memory", unit: "MB", pairs: 1}, []float64{more}, mostArtifactMemory)
+	}
+	return errors.Join(err, s.stop())
+}
+
+// artifactURL is where a run's file is by proxy.
+func (t *tracker) artifactURL(run string) string {
+	return t.url + "/api/2.0/mlflow-artifacts/artifacts/0/" + run + "/artifacts/big.bin"
+}
+
+// upload measures how a file of that size is taken; the answer is what is there then.
+func (t *tracker) upload(size int64) side {
+	return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
+		run, err := t.newRun(ctx)
+		if err != nil {
+			return measured{}, err
+		}
+		start := time.Now()
+		if err := t.putFile(ctx, run, size); err != nil {
+			return measured{}, err
+		}
+		out := measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}
+		if check {
+			out.answer, err = t.getFile(ctx, run)
+		}
+		return out, err
+	}}
+}
+
+func (t *tracker) download(size int64) side {
+	run := ""
+	return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
+		if run == "" {
+			made, err := t.newRun(ctx)
+			if err == nil {
+				err = t.putFile(ctx, made, size)
+			}
+			if err != nil {
+				return measured{}, err
+			}
+			run = made
+		}
+		start := time.Now()
+		found, err := t.getFile(ctx, run)
+		return measured{value: float64(size) / 1e6 / time.Since(start).Seconds(), answer: found}, err
+	}}
+}
+
+func (t *tracker) putFile(ctx context.Context, run string, size int64) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, t.artifactURL(run), io.LimitReader(&noise{}, size))
+	if err != nil {
+		return err
+	}
+	request.ContentLength = size
+	request.Header.Set("Content-Type", "application/octet-stream")
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	if text, _ := io.ReadAll(io.LimitReader(response.Body, 300)); response.StatusCode != http.StatusOK {
+		return fmt.Errorf("%s: upload: HTTP %d: %s", t.name, response.StatusCode, text)
+	}
+	return nil
+}
+
+func (t *tracker) getFile(ctx context.Context, run string) (answer, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.artifactURL(run), nil)
+	if err != nil {
+		return answer{}, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return answer{}, err
+	}
+	defer response.Body.Close()
+	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	size, err := io.Copy(sum, response.Body)
+	if err == nil && response.StatusCode != http.StatusOK {
+		err = fmt.Errorf("%s: download: HTTP %d", t.name, response.StatusCode)
+	}
+	return answer{Rows: size, Checksum: fmt.Sprintf("%016x", sum.Sum64())}, err
+}
+
+// noise is a file without an end, the same each time, which does not shrink when it is packed.
+type noise struct{ state uint64 }
+
+func (n *noise) Read(to []byte) (int, error) {
+	for i := 0; i+8 <= len(to); i += 8 {
+		n.state = n.state*6364136223846793005 + 1442695040888963407
+		binary.LittleEndian.PutUint64(to[i:], n.state)
+	}
+	return max(len(to)&^7, min(len(to), 1)), nil
+}
+
 // trackedSearch is a search with 100 results at most.
 type trackedSearch struct {
 	name   string
@@ -361,14 +549,47 @@ func (b *bench) searchRuns(ctx context.Context, s *server, ours *tracker, n int)
 			return err
 		}
 	}
+	memory := workload{name: fmt.Sprintf("server memory with %s runs", count(n)), unit: "MB", pairs: 1}
+	b.keepLimit(memory, []float64{float64(s.usage().peakMemory) / 1e6}, 200)
 	for _, q := range trackedSearches {
 		if err := b.within(ctx, workload{name: fmt.Sprintf("search of %s runs, %s", count(n), q.name), unit: "ms"}, ours.search(q), mostSearch); err != nil {
 			return err
 		}
 	}
-	memory := workload{name: fmt.Sprintf("server memory with %s runs", count(n)), unit: "MB", pairs: 1}
-	b.keepLimit(memory, []float64{float64(s.usage().peakMemory) / 1e6}, 200)
+	table := workload{name: fmt.Sprintf("%s runs as a table over Flight", count(n)), unit: "s"}
+	if err := b.within(ctx, table, allRuns(s, n), mostTable); err != nil {
+		return err
+	}
 	return nil
+}
+
+// mostTable is how long it may take to read all runs with all that they say, in seconds.
+const mostTable = 1.5
+
+// allRuns reads every run with its ten params and ten metrics, as a notebook does.
+func allRuns(s *server, n int) side {
+	var columns []string
+	for j := range 10 {
+		columns = append(columns, fmt.Sprintf("max(m.value) FILTER (m.key = 'm%d') AS m%d", j, j))
+	}
+	text := "SELECT r.run_id, any_value(r.name), " + strings.Join(columns, ", ") + " FROM meta.runs r JOIN meta.metrics m USING (run_id) GROUP BY r.run_id"
+	return side{name: "Driftline", run: func(ctx context.Context, _ bool) (measured, error) {
+		start, found := time.Now(), int64(0)
+		rows, err := s.client.SQL(ctx, text)
+		if err != nil {
+			return measured{}, err
+		}
+		for batch, err := range rows.All {
+			if err != nil {
+				return measured{}, err
+			}
+			found += batch.NumRows()
+		}
+		if found != int64(n) {
+			return measured{}, fmt.Errorf("%d runs were read, want %d", found, n)
+		}
+		return measured{value: time.Since(start).Seconds()}, nil
+	}}
 }
 
 // fill makes n runs with 10 params, 10 metrics and 5 tags each, as the peer does.

@@ -411,6 +411,27 @@ func TestRunsModelsAndLineage(t *testing.T) {
 		t.Errorf("fork %+v", fork)
 	}
 	must[*driftline.Run](t)(c.Heartbeat(ctx, fork.ID))
+	many := env.Rows(client.PointsSchema, `[{"key": "loss", "value": 0.5, "step": 1, "time": "2026-01-01T00:00:00Z"}, {"key": "loss", "value": 0.25, "step": 2, "time": "2026-01-01T00:00:00Z"}]`)
+	if n := must[int64](t)(c.LogHistory(ctx, fork.ID, many)); n != 2 {
+		t.Errorf("%d points were logged", n)
+	}
+	if history := must[[]driftline.Metric](t)(c.Metrics(ctx, fork.ID, "loss")); len(history) != 2 || history[1].Value != 0.25 {
+		t.Errorf("history %v", history)
+	}
+	for _, bad := range []struct{ rows, want string }{
+		{`[{"key": null, "value": 1, "step": 1, "time": "2026-01-01T00:00:00Z"}]`, "a null"},
+		{`[{"key": "", "value": 1, "step": 1, "time": "2026-01-01T00:00:00Z"}]`, "metric"},
+	} {
+		if _, err := c.LogHistory(ctx, fork.ID, env.Rows(client.PointsSchema, bad.rows)); driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), bad.want) {
+			t.Errorf("%s: %v", bad.rows, err)
+		}
+	}
+	if _, err := c.LogHistory(ctx, fork.ID, env.Rows(spineSchema, `[]`)); driftline.CodeOf(err) != driftline.Invalid {
+		t.Errorf("rows that are no points: %v", err)
+	}
+	if _, err := c.LogHistory(ctx, "nobody", env.Rows(client.PointsSchema, `[{"key": "a", "value": 1, "step": 1, "time": "2026-01-01T00:00:00Z"}]`)); driftline.CodeOf(err) != driftline.NotFound {
+		t.Errorf("points of no run: %v", err)
+	}
 	if changed := must[*driftline.Run](t)(c.ChangeRun(ctx, fork.ID, driftline.RunChange{Name: "second"})); changed.Name != "second" {
 		t.Errorf("changed run %+v", changed)
 	}

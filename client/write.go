@@ -43,27 +43,57 @@ func (c *Client) IngestTo(ctx context.Context, view driftline.ViewName, target d
 	if err != nil {
 		return result, err
 	}
+	err = c.put(ctx, descriptor, rows, endMarker, &result)
+	return result, err
+}
+
+// put sends rows and reads the answer to them.
+func (c *Client) put(ctx context.Context, descriptor *flight.FlightDescriptor, rows driftline.Batches, marker []byte, answer any) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	stream, err := c.flight.DoPut(ctx)
 	if err != nil {
-		return result, fromStatus(err)
+		return fromStatus(err)
 	}
-	if err := sendBatches(stream, descriptor, rows, endMarker); err != nil {
-		return result, err
+	if err := sendBatches(stream, descriptor, rows, marker); err != nil {
+		return err
 	}
 	for {
-		answer, err := stream.Recv()
+		received, err := stream.Recv()
 		if errors.Is(err, io.EOF) {
-			return result, nil
+			return nil
 		}
 		if err != nil {
-			return result, fromStatus(err)
+			return fromStatus(err)
 		}
-		if err := json.Unmarshal(answer.AppMetadata, &result); err != nil {
-			return result, driftline.Errorf(driftline.Internal, "cannot read the server's answer: %w", err)
+		if err := json.Unmarshal(received.AppMetadata, answer); err != nil {
+			return driftline.Errorf(driftline.Internal, "cannot read the server's answer: %w", err)
 		}
 	}
+}
+
+// PointsSchema is that of the rows of [Client.LogHistory].
+var PointsSchema = arrow.NewSchema([]arrow.Field{
+	{Name: "key", Type: arrow.BinaryTypes.String}, {Name: "value", Type: arrow.PrimitiveTypes.Float64},
+	{Name: "step", Type: arrow.PrimitiveTypes.Int64}, {Name: "time", Type: arrow.FixedWidthTypes.Timestamp_us},
+}, nil)
+
+// LogHistory logs many points of the metrics of a running run, and returns how many. The
+// columns are those of [PointsSchema]; step and time may be left out, and keys may be a
+// dictionary. After an error some of the points may be logged; logging them again is safe.
+func (c *Client) LogHistory(ctx context.Context, id driftline.RunID, points driftline.Batches) (int64, error) {
+	descriptor, err := commandDescriptor(struct {
+		Op  string          `json:"op"`
+		Run driftline.RunID `json:"run"`
+	}{"metrics", id})
+	if err != nil {
+		return 0, err
+	}
+	var answer struct {
+		Points int64 `json:"points"`
+	}
+	err = c.put(ctx, descriptor, points, nil, &answer)
+	return answer.Points, err
 }
 
 // Written returns the answer that the write with this idempotency key got. It is

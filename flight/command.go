@@ -15,6 +15,7 @@ import (
 const (
 	opIngest     = "ingest"
 	opPush       = "push"
+	opMetrics    = "metrics"
 	opDataset    = "dataset"
 	opView       = "view"
 	opOnline     = "online"
@@ -32,6 +33,7 @@ const (
 type putCommand struct {
 	Op   string             `json:"op"`
 	View driftline.ViewName `json:"view"`
+	Run  driftline.RunID    `json:"run"` // of op metrics only, which has no view
 
 	// Of op ingest only; a push has a key with each batch.
 	IdempotencyKey string `json:"idempotency_key"`
@@ -211,10 +213,22 @@ func readCommandOfPath(path []string) (readCommand, error) {
 // putCommandOf understands the descriptor of a DoPut.
 // ref is what the rows are put into.
 func (c putCommand) ref() driftline.Ref {
+	if c.Op == opMetrics {
+		return driftline.RunRef(c.Run)
+	}
 	if c.Model != "" {
 		return driftline.Ref{Kind: driftline.KindModel, Name: string(c.Model)}
 	}
 	return driftline.ViewRef(c.View)
+}
+
+// checkOfRun refuses options that would be ignored.
+func (c putCommand) checkOfRun() error {
+	if c.Run != "" && c.View == "" && c.Model == "" && len(c.Entity) == 0 && c.IdempotencyKey == "" && c.To == "" {
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "a stream of points names a run, and nothing else").
+		WithHint(`write {"op": "metrics", "run": "late-1"}; a point that is sent again is the same point`)
 }
 
 // checkOfModel refuses options that would be ignored.
@@ -242,10 +256,13 @@ func putCommandOf(descriptor *flight.FlightDescriptor) (putCommand, error) {
 	if err != nil {
 		return putCommand{}, err
 	}
-	if !slices.Contains([]string{opIngest, opPush, opPredictions, opLabels}, op) {
-		return putCommand{}, unknownOp("DoPut", op, opIngest, opPush, opPredictions, opLabels)
+	if !slices.Contains([]string{opIngest, opPush, opPredictions, opLabels, opMetrics}, op) {
+		return putCommand{}, unknownOp("DoPut", op, opIngest, opPush, opPredictions, opLabels, opMetrics)
 	}
 	command, err := parse[putCommand](descriptor.GetCmd())
+	if err == nil && op == opMetrics {
+		return command, command.checkOfRun()
+	}
 	if err == nil && (op == opPredictions || op == opLabels) {
 		return command, command.checkOfModel()
 	}

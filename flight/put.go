@@ -33,6 +33,9 @@ func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
 		return s.putOfModel(command, in, stream)
 	}
 	end.required = command.Marked
+	if command.Op == opMetrics {
+		return s.putMetrics(ctx, command, in, stream)
+	}
 	return s.ingest(command, in, stream)
 }
 
