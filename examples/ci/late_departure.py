@@ -4,6 +4,7 @@
     late_departure.py train     trains on the eight weeks before that day, logs the run
     late_departure.py register  makes a model version of the run, and calls it the candidate
     late_departure.py champion  has the model that serves answer the rows of the gate
+    late_departure.py traffic   asks production's models, as its services would, until it is stopped
 
 The feature store is the one that DRIFTLINE_SERVER names. `prepare`, `fit` and `evaluate` need none.
 """
@@ -12,10 +13,13 @@ from __future__ import annotations
 
 import argparse
 import io
+import itertools
 import json
+import os
 import sys
 from datetime import datetime, timedelta, timezone
 from pathlib import Path
+from time import perf_counter
 
 import driftline
 import joblib
@@ -23,7 +27,8 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from driftline import Split
+import requests
+from driftline import RouteDecision, Split
 from sklearn.ensemble import HistGradientBoostingClassifier
 from sklearn.metrics import brier_score_loss, log_loss, roc_auc_score
 
@@ -34,6 +39,7 @@ WEEKS = 8
 KEYS, TIME = ("origin", "carrier", "tailnum"), "scheduled_departure"
 AIRPORTS = ["EWR", "JFK", "LGA"]
 TIMETABLE = ["hour", "weekday", "origin", "distance"]
+SEED = int(os.environ.get("SEED", "7"))
 PARAMS = {"max_iter": 60, "learning_rate": 0.1, "max_leaf_nodes": 15, "l2_regularization": 1.0}
 
 
@@ -50,7 +56,7 @@ def prepare(frame: pd.DataFrame) -> pd.DataFrame:
 def fit(frame: pd.DataFrame, features: list[str]) -> HistGradientBoostingClassifier:
     """Fits the prepared rows, which all have a label."""
     model = HistGradientBoostingClassifier(
-        **PARAMS, categorical_features="from_dtype", early_stopping=False, random_state=7
+        **PARAMS, categorical_features="from_dtype", early_stopping=False, random_state=SEED
     )
     return model.fit(frame[[*TIMETABLE, *features]], frame["late"].astype(bool))
 
@@ -160,9 +166,54 @@ def champion(store: driftline.FeatureStore, results: Path) -> None:
     print(f"{version.ref} answered {(rows['__split'] == 'test').sum():,} rows")
 
 
+def traffic(staging: driftline.FeatureStore, address: str, results: Path) -> None:
+    """Has production's models answer held-out flights, by its route, and logs what they say."""
+    name, number = (
+        json.loads((results / "run.json").read_text())["dataset"].split("/")[1].split("@")
+    )
+    rows = prepare(staging.dataset(name, int(number)).to_df())
+    rows = rows[rows["__split"] == "test"]
+    models: dict[int, HistGradientBoostingClassifier] = {}
+    with driftline.connect(address) as production:
+        for lap in itertools.count():
+            for flight in range(len(rows)):
+                key = f"{lap}-{flight}"  # whoever asks, in the place of a user
+                route = production.route(MODEL, key)
+                if route.version not in models:
+                    version = production.model_version(MODEL, route.version)
+                    models[route.version] = joblib.load(
+                        io.BytesIO(production.download_artifact(version))
+                    )
+                began, model = perf_counter(), models[route.version]
+                answer = predict(model, rows.iloc[[flight]])["score"][0].as_py()
+                took = perf_counter() - began
+                log(address, key, route, answer, took)
+
+
+def log(address: str, key: str, route: RouteDecision, score: float, took: float) -> None:
+    """Logs one prediction, with the route that it was dealt by."""
+    record = {
+        "id": f"{route.rollout or 'before'}/{key}",
+        "model_version": route.version,
+        "arm": route.arm,
+        "route": route.seq,
+        "rollout": route.rollout,
+        "key": key,
+        "status": 200,
+        "latency": f"{took * 1000:.0f}ms",
+        "score": score,
+    }
+    answer = requests.post(
+        f"{address}/api/v1/models/{MODEL}/predictions?async=true",
+        json={"predictions": [record]},
+        timeout=30,
+    )
+    answer.raise_for_status()
+
+
 def main(arguments: list[str]) -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("step", choices=["load", "train", "register", "champion"])
+    parser.add_argument("step", choices=["load", "train", "register", "champion", "traffic"])
     parser.add_argument("--as-of", type=datetime.fromisoformat, default=datetime(2013, 4, 1))
     parser.add_argument("--results", type=Path, default=Path("results"))
     args = parser.parse_args(arguments)
@@ -174,8 +225,10 @@ def main(arguments: list[str]) -> None:
             train(store, as_of, args.results)
         elif args.step == "register":
             register(store, args.results)
-        else:
+        elif args.step == "champion":
             champion(store, args.results)
+        else:
+            traffic(store, os.environ["DRIFTLINE_PRODUCTION"], args.results)
 
 
 if __name__ == "__main__":

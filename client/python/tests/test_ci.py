@@ -64,7 +64,7 @@ def test_the_whole_pipeline_ends_in_production(tmp_path):
     steps = re.findall(r"^── (\w+)$", done.stdout, re.MULTILINE)
     assert steps == [
         *("code_test", "serve", "load", "data_test", "drift_gate"),
-        *("train", "register", "gate", "promote", "production"),
+        *("train", "register", "gate", "promote", "canary", "production"),
     ]
     reports = suites(tmp_path, "*.xml")
     tables = ("carrier_performance", "departures", "weather")
@@ -78,7 +78,8 @@ def test_the_whole_pipeline_ends_in_production(tmp_path):
     assert "The gate is open: model/late_departure@1 on dataset/late_departure@1" in done.stdout
     assert re.search(r"leakage +no row was trained on", done.stdout)
     assert re.search(r"model/late_departure@1 of \S+ is model/late_departure@1 of ", done.stdout)
-    assert "model/late_departure@1 is champion now" in done.stdout
+    assert "nobody serves yet" in done.stdout
+    assert "version 1 of late_departure serves" in done.stdout
     summary = step("steps/summary", tmp_path).stdout
     assert summary.count("\n## ") >= 7
     assert '"auc"' in summary
@@ -103,8 +104,8 @@ def test_the_pipeline_does_not_train_twice_and_refuses_what_is_worse(environment
     (tmp_path / "flights").symlink_to(ROOT / "examples" / "flights")
     command = [binary(), "run", tmp_path / "ci" / "pipeline.yaml"]
 
-    def run() -> tuple[int, dict[str, str], str]:
-        chosen = environment("unused", staging, production)
+    def run(seed: int = 7) -> tuple[int, dict[str, str], str]:
+        chosen = environment("unused", staging, production) | {"SEED": str(seed)}
         done = subprocess.run([*command, "--json"], env=chosen, capture_output=True, text=True)
         state = json.loads(done.stdout)["steps"] if done.stdout else {}
         return done.returncode, {n: s["status"] for n, s in state.items()}, text_of(done)
@@ -118,7 +119,13 @@ def test_the_pipeline_does_not_train_twice_and_refuses_what_is_worse(environment
     assert again == {"code_test", "train", "register"}
     assert (second["gate"], second["production"]) == ("failed", "skipped")
 
+    code, third, text = run(seed=8)
+    assert code == 0, text
+    assert set(third.values()) == {"succeeded"}, text
     results = tmp_path / "ci" / "results"
+    assert "is not worse by more than 0.02" in (results / "gate.md").read_text()
+    assert suites(results, "canary.xml")["canary"].get("failures") == "0"
+
     with driftline.connect(staging) as store:
         found = json.loads((results / "run.json").read_text())
         name, number = found["dataset"].split("/")[1].split("@")
@@ -135,13 +142,16 @@ def test_the_pipeline_does_not_train_twice_and_refuses_what_is_worse(environment
         assert suites(results, "gate.xml")["gate"].get("failures") != "0"
         refused = step("steps/promote", results, staging, production)
         assert refused.returncode == 1
-        assert 'check "evaluation" of model/late_departure@2 failed' in refused.stderr
+        assert 'check "evaluation" of model/late_departure@3 failed' in refused.stderr
         outcomes = [e.outcome for e in store.evaluations("late_departure")]
-        assert outcomes == ["failed", "identical", "passed"]
+        assert outcomes == ["failed", "passed", "identical", "passed"]
     with driftline.connect(production) as store:
-        (only,) = store.model_versions("late_departure")
-        assert only.aliases == ("candidate", "champion")
-        assert only.origin.datasets[0]["ref"] == found["dataset"]
+        first, second = store.model_versions("late_departure")
+        assert (first.aliases, second.aliases) == ((), ("candidate", "champion"))
+        assert second.origin.datasets[0]["ref"] == found["dataset"]
+        (rollout,) = store.rollouts("late_departure")
+        assert (rollout.champion, rollout.candidate) == (1, 2)
+        assert rollout.phase in ("baking", "promoted")
 
 
 @pytest.fixture(scope="module")
