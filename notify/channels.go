@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/outbound"
 )
 
 // Config is one channel of the server's settings. Type says which other fields it has.
@@ -79,7 +80,7 @@ func open(c Config, log *slog.Logger) (channel, error) {
 		if err != nil {
 			return nil, err
 		}
-		p := poster{client: newClient(c.AllowPrivate), url: target}
+		p := poster{client: outbound.Client(c.AllowPrivate), url: target}
 		switch c.Type {
 		case "slack":
 			return slack{p}, nil

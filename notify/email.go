@@ -15,6 +15,7 @@ import (
 	"strings"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/outbound"
 )
 
 // email sends plain text by SMTP.
@@ -32,7 +33,7 @@ func newEmail(c Config) (*email, error) {
 	if err != nil || host == "" {
 		return nil, driftline.Errorf(driftline.Invalid, "server %q is not host:port", c.Server).WithHint("write it like smtp.example.com:587")
 	}
-	e := &email{config: c, host: host, implicit: port == "465", dialer: newDialer(c.AllowPrivate)}
+	e := &email{config: c, host: host, implicit: port == "465", dialer: outbound.Dialer(c.AllowPrivate)}
 	if e.from, err = mail.ParseAddress(c.From); err != nil {
 		return nil, driftline.Errorf(driftline.Invalid, "from %q is not an address", c.From)
 	}

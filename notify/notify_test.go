@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/internal/outbound"
 	"github.com/driftline/driftline/internal/publicaddr"
 )
 
@@ -83,13 +84,13 @@ func TestAWebhookIsSignedAndTheSameEachTime(t *testing.T) {
 			t.Fatal(err)
 		}
 		r := <-got
-		seconds, _, _ := strings.Cut(strings.TrimPrefix(r.header.Get(SignatureHeader), "t="), ",")
+		seconds, _, _ := strings.Cut(strings.TrimPrefix(r.header.Get(outbound.SignatureHeader), "t="), ",")
 		var unix int64
 		if _, err := fmt.Sscan(seconds, &unix); err != nil {
 			t.Fatal(err)
 		}
-		if want := Sign([]byte("s3cret"), time.Unix(unix, 0), []byte(r.body)); r.header.Get(SignatureHeader) != want {
-			t.Errorf("signature %s, want %s", r.header.Get(SignatureHeader), want)
+		if want := outbound.Sign([]byte("s3cret"), time.Unix(unix, 0), []byte(r.body)); r.header.Get(outbound.SignatureHeader) != want {
+			t.Errorf("signature %s, want %s", r.header.Get(outbound.SignatureHeader), want)
 		}
 		if r.header.Get("Idempotency-Key") != n.ID || strings.Contains(r.body, "s3cret") {
 			t.Errorf("%+v", r)

@@ -3,55 +3,21 @@ package notify
 import (
 	"bytes"
 	"context"
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
-	"net/netip"
 	"net/url"
-	"strconv"
 	"strings"
-	"syscall"
 	"time"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/internal/publicaddr"
+	"github.com/driftline/driftline/internal/outbound"
 )
 
 // mostAnswer is how much of an answer is read, so that the connection ends in order.
 const mostAnswer = 64 << 10
-
-// newClient connects to public addresses only, unless private ones are allowed.
-func newClient(allowPrivate bool) *http.Client {
-	return &http.Client{
-		Transport: &http.Transport{
-			DialContext:       newDialer(allowPrivate).DialContext,
-			DisableKeepAlives: true, // each attempt resolves, and checks, for itself
-		},
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
-	}
-}
-
-var errPrivate = errors.New("the host has an address of this machine or of a private network, which the channel may not reach")
-
-// newDialer checks the very address that it connects to, after the one resolution that the
-// dial makes: a name that is resolved to something else a moment later gains nothing.
-func newDialer(allowPrivate bool) *net.Dialer {
-	return &net.Dialer{Control: func(_, address string, _ syscall.RawConn) error {
-		to, err := netip.ParseAddrPort(address)
-		if err != nil {
-			return errPrivate
-		}
-		if !allowPrivate && !publicaddr.Is(to.Addr()) {
-			return errPrivate
-		}
-		return nil
-	}}
-}
 
 // poster posts bodies to one URL.
 type poster struct {
@@ -101,8 +67,8 @@ func unreachable(err error) error {
 		err = about.Err
 	}
 	switch {
-	case errors.Is(err, errPrivate):
-		return driftline.Errorf(driftline.Permission, "%w", errPrivate).WithHint("set allow_private if it is meant to")
+	case errors.Is(err, outbound.ErrPrivate):
+		return driftline.Errorf(driftline.Permission, "%w", outbound.ErrPrivate).WithHint("set allow_private if it is meant to")
 	case errors.Is(err, context.DeadlineExceeded):
 		return driftline.Errorf(driftline.Deadline, "the receiver did not answer within %s", attemptTime)
 	}
@@ -123,9 +89,6 @@ type webhook struct {
 	secret []byte
 }
 
-// SignatureHeader carries [Sign]'s signature of a webhook's body.
-const SignatureHeader = "Driftline-Signature"
-
 func (w webhook) deliver(ctx context.Context, n *driftline.Notice) error {
 	told := *n
 	told.State, told.Attempts, told.Next, told.Error = "", 0, time.Time{}, "" // the same body each time
@@ -135,20 +98,9 @@ func (w webhook) deliver(ctx context.Context, n *driftline.Notice) error {
 	}
 	header := http.Header{}
 	if len(w.secret) > 0 {
-		header.Set(SignatureHeader, Sign(w.secret, time.Now(), body))
+		header.Set(outbound.SignatureHeader, outbound.Sign(w.secret, time.Now(), body))
 	}
 	return w.send(ctx, n, body, header)
-}
-
-// Sign returns "t=<unix seconds>,v1=<hex>", where the hex digits are the HMAC-SHA256 under
-// the secret of the seconds, a full stop and the body. A receiver computes the same, and
-// refuses a time that is long ago.
-func Sign(secret []byte, now time.Time, body []byte) string {
-	seconds := strconv.FormatInt(now.Unix(), 10)
-	mac := hmac.New(sha256.New, secret)
-	mac.Write([]byte(seconds + "."))
-	mac.Write(body)
-	return "t=" + seconds + ",v1=" + hex.EncodeToString(mac.Sum(nil))
 }
 
 // slack posts a text.
