@@ -1,0 +1,48 @@
+package executor
+
+import (
+	"os/exec"
+	"runtime"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// startGroup starts a program in a process group of its own, which dies with this process, and
+// yields how it ended. memory bounds the address space of each of its processes, 0 does not.
+func startGroup(c *exec.Cmd, memory int64) (ended <-chan error, err error) {
+	c.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGKILL}
+	started, done := make(chan error, 1), make(chan error, 1)
+	go func() {
+		// The signal of a parent's death comes when the thread ends that started the program.
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		if err := c.Start(); err != nil {
+			started <- err
+			return
+		}
+		limit(c.Process.Pid, memory)
+		started <- nil
+		done <- c.Wait()
+	}()
+	return done, <-started
+}
+
+// limit bounds what a process can use. One that has ended already needs no bounds.
+func limit(pid int, memory int64) {
+	_ = unix.Prlimit(pid, unix.RLIMIT_CORE, &unix.Rlimit{}, nil)
+	if memory > 0 {
+		most := uint64(memory)
+		_ = unix.Prlimit(pid, unix.RLIMIT_AS, &unix.Rlimit{Cur: most, Max: most}, nil)
+	}
+}
+
+// signalGroup asks the processes of a program's group to end, or ends them. A group that is
+// gone is as it should be.
+func signalGroup(c *exec.Cmd, now bool) {
+	s := syscall.SIGTERM
+	if now {
+		s = syscall.SIGKILL
+	}
+	_ = syscall.Kill(-c.Process.Pid, s)
+}
