@@ -34,6 +34,12 @@ type TrainingRun struct {
 	// run is about to begin.
 	Data string `json:"data,omitempty"`
 
+	// Dataset is what it was given to train on, made for it and pinned; the zero Ref: none.
+	Dataset Ref `json:"dataset,omitzero"`
+
+	// Sources are how many rows the tables of its policy's data triggers had when it began.
+	Sources map[string]int64 `json:"sources,omitempty"`
+
 	Created   time.Time `json:"created"`
 	NotBefore time.Time `json:"not_before,omitzero"` // of a run that waits
 	Started   time.Time `json:"started,omitzero"`
@@ -45,6 +51,12 @@ type TrainingRun struct {
 
 	Candidate int    `json:"candidate,omitempty"` // the version that it made
 	Reason    string `json:"reason,omitempty"`    // why it failed, or was cancelled or rejected
+
+	// Next is what is done with its candidate, Rollout the rollout that came of it, and Note what
+	// became of it so far, for people.
+	Next    TrainingNext `json:"next,omitempty"`
+	Rollout RolloutID    `json:"rollout,omitempty"`
+	Note    string       `json:"note,omitempty"`
 
 	Failures int `json:"failures,omitempty"` // in a row before it, of a run that succeeded
 
@@ -71,6 +83,17 @@ const (
 	TrainingRejected  TrainingState = "rejected"
 )
 
+// TrainingNext is what is to be done with the candidate of a run that succeeded.
+type TrainingNext string
+
+// What is done, one after the other.
+const (
+	NextEvaluate TrainingNext = "evaluate"
+	NextRollOut  TrainingNext = "roll_out"
+	NextAwait    TrainingNext = "await_rollout"
+	NextDone     TrainingNext = "done"
+)
+
 // Ended reports whether nothing happens any more in a state by itself.
 func (s TrainingState) Ended() bool { return s != TrainingQueued && s != TrainingRunning }
 
@@ -88,6 +111,28 @@ type TrainingResult struct {
 	Candidate int    `json:"candidate,omitempty"` // the version that it registered
 	Rows      int64  `json:"rows,omitempty"`      // that it was trained on
 	Error     string `json:"error,omitempty"`
+
+	// SHA256 is the hash of the file that the candidate is; "" is not compared.
+	SHA256 string `json:"sha256,omitempty"`
+}
+
+// TrainingReport is a result with whose it is: the token of the lease under which the run is
+// executed.
+type TrainingReport struct {
+	Token uint64 `json:"token"`
+	TrainingResult
+}
+
+// TrainingRequest asks for a training run.
+type TrainingRequest struct {
+	Reason string `json:"reason,omitempty"`
+	By     string `json:"by,omitempty"`
+}
+
+// TrainingAnswer is what a request led to. Deduplicated says that the same request came before.
+type TrainingAnswer struct {
+	Run          TrainingRun `json:"run"`
+	Deduplicated bool        `json:"deduplicated"`
 }
 
 // SuppressionReason is why a cause led to no training run.
@@ -135,6 +180,8 @@ type PolicyState struct {
 	Tried   []TriedData  `json:"tried,omitempty"`
 	Trained *TrainedData `json:"trained,omitempty"`
 
+	Champion int `json:"champion,omitempty"` // the version that was champion when somebody last looked
+
 	Triggers   map[string]TriggerState `json:"triggers,omitempty"`   // by name
 	Suppressed []Suppression           `json:"suppressed,omitempty"` // the last of them, the newest last
 }
@@ -165,6 +212,8 @@ type TrainedData struct {
 	Data string     `json:"data"`
 	Time time.Time  `json:"time"` // when it began: rows after it are new
 	Rows int64      `json:"rows,omitempty"`
+
+	Sources map[string]int64 `json:"sources,omitempty"` // rows of the tables of data triggers then
 }
 
 // TriggerState is what a trigger remembers.
@@ -174,6 +223,8 @@ type TriggerState struct {
 	// Disarmed says that it has fired, and does not again until what it saw is over or there
 	// is another champion.
 	Disarmed bool `json:"disarmed,omitempty"`
+
+	Seen []ViewName `json:"seen,omitempty"` // versions of views that are no news
 
 	Windows int       `json:"windows,omitempty"` // that drifted, up to the last one
 	Through time.Time `json:"through,omitzero"`  // the end of the last window

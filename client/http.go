@@ -75,13 +75,20 @@ func decodeJSON(body io.Reader, out any) error {
 
 // send returns the answer of a request that succeeded; the caller closes its body.
 func (c *Client) send(ctx context.Context, method, path, contentType string, body io.Reader) (*http.Response, error) {
+	header := http.Header{}
+	if body != nil {
+		header.Set("Content-Type", contentType)
+	}
+	return c.sendWith(ctx, method, path, header, body)
+}
+
+// sendWith is send with headers of the caller's.
+func (c *Client) sendWith(ctx context.Context, method, path string, header http.Header, body io.Reader) (*http.Response, error) {
 	request, err := http.NewRequestWithContext(ctx, method, c.base+path, body)
 	if err != nil {
 		return nil, driftline.Errorf(driftline.Invalid, "cannot make the request %s %s: %w", method, path, err)
 	}
-	if body != nil {
-		request.Header.Set("Content-Type", contentType)
-	}
+	request.Header = header
 	response, err := c.http.Do(request)
 	if err != nil {
 		return nil, c.unreachable(ctx, err)

@@ -2,7 +2,10 @@ package client
 
 import (
 	"context"
+	"io"
 	"net/http"
+	"net/url"
+	"strconv"
 
 	"github.com/driftline/driftline"
 )
@@ -38,4 +41,91 @@ func (c *Client) DeletePolicy(ctx context.Context, model driftline.ModelName, by
 	}
 	err := c.call(ctx, http.MethodDelete, withQuery(path("policies", string(model)), said(by, reason)), nil, &answer)
 	return answer.Cancelled, err
+}
+
+// Train asks for a training run of a model. The same key is the same request; "" is one of its
+// own.
+func (c *Client) Train(ctx context.Context, model driftline.ModelName, key string, req driftline.TrainingRequest) (*driftline.TrainingAnswer, error) {
+	header := http.Header{"Content-Type": {"application/json"}}
+	if key != "" {
+		header.Set("Idempotency-Key", key)
+	}
+	var answer driftline.TrainingAnswer
+	body, err := encodeJSON(req)
+	if err != nil {
+		return nil, err
+	}
+	response, err := c.sendWith(ctx, http.MethodPost, path("models", string(model), "runs"), header, body)
+	if err != nil {
+		return nil, err
+	}
+	defer closeBody(response.Body)
+	return &answer, decodeJSON(response.Body, &answer)
+}
+
+// Trainings returns training runs of a model (of all if ""), the newest first: limit at most (0:
+// 50).
+func (c *Client) Trainings(ctx context.Context, model driftline.ModelName, limit int) ([]driftline.TrainingRun, error) {
+	var answer struct {
+		Runs []driftline.TrainingRun `json:"runs"`
+	}
+	err := c.call(ctx, http.MethodGet, withQuery(path("training-runs"), ofModel(model, limit)), nil, &answer)
+	return answer.Runs, err
+}
+
+// Suppressions returns causes that led to no training run, the newest first, likewise.
+func (c *Client) Suppressions(ctx context.Context, model driftline.ModelName, limit int) ([]driftline.Suppression, error) {
+	var answer struct {
+		Suppressions []driftline.Suppression `json:"suppressions"`
+	}
+	err := c.call(ctx, http.MethodGet, withQuery(path("trigger-suppressions"), ofModel(model, limit)), nil, &answer)
+	return answer.Suppressions, err
+}
+
+func ofModel(model driftline.ModelName, limit int) url.Values {
+	query := url.Values{}
+	if model != "" {
+		query.Set("model", string(model))
+	}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	return query
+}
+
+// Training returns one training run.
+func (c *Client) Training(ctx context.Context, id driftline.TrainingID) (*driftline.TrainingRun, error) {
+	return get[driftline.TrainingRun](ctx, c, path("training-runs", string(id)))
+}
+
+// CancelTraining ends a training run that has not ended.
+func (c *Client) CancelTraining(ctx context.Context, id driftline.TrainingID, by, reason string) (*driftline.TrainingRun, error) {
+	body := struct {
+		By     string `json:"by,omitempty"`
+		Reason string `json:"reason,omitempty"`
+	}{by, reason}
+	return ask[driftline.TrainingRun](ctx, c, http.MethodPost, path("training-runs", string(id), "cancel"), body)
+}
+
+// ReportTraining says how a training run ended, for the job that executes it. The same report
+// again changes nothing; another one is a Conflict.
+func (c *Client) ReportTraining(ctx context.Context, id driftline.TrainingID, report driftline.TrainingReport) (*driftline.TrainingRun, error) {
+	return ask[driftline.TrainingRun](ctx, c, http.MethodPost, path("training-runs", string(id), "result"), report)
+}
+
+// BeatTraining says that the job which executes a training run is alive.
+func (c *Client) BeatTraining(ctx context.Context, id driftline.TrainingID, token uint64) (*driftline.TrainingRun, error) {
+	body := struct {
+		Token uint64 `json:"token"`
+	}{token}
+	return ask[driftline.TrainingRun](ctx, c, http.MethodPost, path("training-runs", string(id), "heartbeat"), body)
+}
+
+// TrainingLog returns what the command of a training run has written. The caller closes it.
+func (c *Client) TrainingLog(ctx context.Context, id driftline.TrainingID) (io.ReadCloser, error) {
+	response, err := c.send(ctx, http.MethodGet, path("training-runs", string(id), "log"), "", nil)
+	if err != nil {
+		return nil, err
+	}
+	return response.Body, nil
 }

@@ -20,6 +20,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/executor"
 	"github.com/driftline/driftline/notify"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/registry"
@@ -65,6 +66,13 @@ type Options struct {
 	// Restored says that the folder comes from a backup: rollouts that were under way then are
 	// paused, until a person has looked.
 	Restored bool
+	// Jobs starts the jobs that train models; without one commands are refused, and no
+	// secrets are known.
+	Jobs *executor.Executor
+
+	// TriggersEvery is how often policies are looked at; a second. Less than 0 means only by
+	// [Engine.LookAtPolicies].
+	TriggersEvery time.Duration
 
 	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
 	// are the engine's to say.
@@ -100,6 +108,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if opts.CheckEvery == 0 {
 		opts.CheckEvery = time.Hour
+	}
+	if opts.TriggersEvery == 0 {
+		opts.TriggersEvery = time.Second
 	}
 	if opts.MemoryBytes == 0 {
 		opts.MemoryBytes = 4 << 30
@@ -184,8 +195,8 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
 		checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
 		watches:  watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
-		training: training{opened: opts.Now()},
 		rollouts: rollouts{wake: make(chan struct{}, 1)},
+		training: newTraining(opts.Now(), opts.Jobs),
 		outbox:   outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
 	}
 	defer func() {
@@ -237,6 +248,10 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		e.work.Go(func() { e.rolloutLoop(e.background, opts.RolloutEvery) })
 	}
 	e.work.Go(func() { e.heartbeatLoop(e.background) })
+	e.adoptTrainings(e.background)
+	if opts.TriggersEvery > 0 {
+		e.work.Go(func() { e.trainingLoop(e.background, opts.TriggersEvery) })
+	}
 	if err = errors.Join(e.resumeMaterializations(), e.resumeQueued()); err != nil {
 		e.stop()
 		e.work.Wait()
@@ -274,6 +289,9 @@ func (e *Engine) load(ctx context.Context) error {
 		e.cold.add(view.Name) // a crash may have come before its tiles were made
 	}
 	if err := e.loadResults(ctx); err != nil {
+		return err
+	}
+	if err := e.loadTraining(); err != nil {
 		return err
 	}
 	if err := e.cleanUploads(); err != nil {
@@ -406,6 +424,9 @@ func (e *Engine) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 	}
 	if len(defs.Monitors) > 0 {
 		defer e.wakeMonitors()
+	}
+	if len(defs.Policies) > 0 {
+		defer e.policiesChanged()
 	}
 	// The definitions stand, so the client's hanging up must not leave them without tables.
 	whole := context.WithoutCancel(ctx)

@@ -104,6 +104,11 @@ var metaTables = []metaTable{
 	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
 		{"rows", integer}, {"files", integer}}, snapshotRows},
 	{"tags", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, tagRows},
+	{"training_runs", []metaColumn{{"run", text}, {"model", text}, {"policy_version", integer}, {"state", text}, {"trigger", text}, {"cause", text},
+		{"causes", integer}, {"dataset", text}, {"created", instant}, {"started", instant}, {"ended", instant}, {"attempts", integer},
+		{"candidate", integer}, {"rollout", text}, {"reason", text}, {"note", text}}, trainingRunRows},
+	{"trigger_suppressions", []metaColumn{{"model", text}, {"trigger", text}, {"kind", text}, {"time", instant}, {"reason", text},
+		{"detail", text}, {"cause", text}, {"next", instant}}, suppressionRows},
 	{"validation_runs", []metaColumn{{"validation", text}, {"version", integer}, {"run", integer}, {"time", instant}, {"rows", integer},
 		{"checks", integer}, {"failed", integer}, {"warned", integer}}, validationRunRows},
 	{"validations", []metaColumn{{"name", text}, {"version", integer}, {"table", text}, {"checks", integer}, {"last_run", integer},
@@ -524,6 +529,31 @@ func validationRunRows(e *Engine, add func(...any)) error {
 		}
 	}
 	return nil
+}
+
+func trainingRunRows(e *Engine, add func(...any)) error {
+	runs, err := e.Trainings("", math.MaxInt)
+	for _, r := range runs {
+		first := r.Causes[0]
+		add(string(r.ID), string(r.Model), int64(r.Policy), string(r.State), first.Trigger, first.Summary, r.CauseCount, datasetText(r.Dataset), r.Created, r.Started, r.Ended,
+			int64(r.Attempts), int64(r.Candidate), string(r.Rollout), r.Reason, r.Note)
+	}
+	return err
+}
+
+func datasetText(ref driftline.Ref) string {
+	if ref == (driftline.Ref{}) {
+		return ""
+	}
+	return ref.String()
+}
+
+func suppressionRows(e *Engine, add func(...any)) error {
+	all, err := e.Suppressions("", math.MaxInt)
+	for _, s := range all {
+		add(string(s.Model), s.Cause.Trigger, string(s.Cause.Kind), s.Time, string(s.Reason), s.Detail, s.Cause.Summary, s.Next)
+	}
+	return err
 }
 
 func presetRows(e *Engine, add func(...any)) error {

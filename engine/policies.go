@@ -4,18 +4,10 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"time"
 
 	"github.com/driftline/driftline"
-	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/trigger"
 )
-
-// training is what the engine knows of the training of models beside what is stored.
-type training struct {
-	turns  keyedMutex // by model: one decision at a time
-	opened time.Time  // since when triggers could be looked at
-}
 
 // checkPolicies refuses policies that name channels which the server has not. What the
 // registry knows it checks itself.
@@ -86,28 +78,36 @@ func (e *Engine) policyStatus(p *driftline.Policy) (driftline.PolicyStatus, erro
 	return status, nil
 }
 
-// Keys of the training of models, all below kv.ModelTraining:
-//
-//	's' ∥ model              →  JSON of driftline.PolicyState
-const policyStates = 's'
-
-func policyStateKey(model driftline.ModelName) []byte {
-	return append([]byte{kv.ModelTraining, policyStates}, model...)
+// policyState is where the training of a model stands; the state of one of which nothing was
+// written down yet is empty. It is shared: whoever changes it does so in a copy, as package
+// trigger does.
+func (e *Engine) policyState(model driftline.ModelName) (driftline.PolicyState, error) {
+	if state, known := e.training.known(model); known {
+		return state, nil
+	}
+	return driftline.PolicyState{Model: model}, nil
 }
 
-// policyState is where the training of a model stands; the state of one of which nothing was
-// written down yet is empty.
-func (e *Engine) policyState(model driftline.ModelName) (driftline.PolicyState, error) {
-	state := driftline.PolicyState{Model: model}
-	stored, err := e.kv.Get(policyStateKey(model))
-	if err != nil || stored == nil {
-		return state, err
+// loadTraining reads where the training of each model stands.
+func (e *Engine) loadTraining() error {
+	for pair, err := range e.kv.ScanPrefix(trainingKey(policyStates, "")) {
+		if err != nil {
+			return err
+		}
+		var state driftline.PolicyState
+		if err := json.Unmarshal(pair.Value, &state); err != nil {
+			return driftline.Errorf(driftline.DataLoss, "where the training of model %q stands is not readable", pair.Key[2:]).
+				WithHint("restore the data folder from a backup")
+		}
+		e.training.states[state.Model] = state
 	}
-	if err := json.Unmarshal(stored, &state); err != nil {
-		return state, driftline.Errorf(driftline.DataLoss, "where the training of model %q stands is not readable", model).
-			WithRef(driftline.PolicyRef(model, 0)).WithHint("restore the data folder from a backup")
+	for pair, err := range e.kv.ScanPrefix(trainingKey(candidatesDue, "")) {
+		if err != nil {
+			return err
+		}
+		e.training.candidates[driftline.TrainingID(pair.Key[2:])] = true
 	}
-	return state, nil
+	return nil
 }
 
 // DeletePolicy takes a model's policy away: runs that wait are cancelled, and the report of one
@@ -118,17 +118,27 @@ func (e *Engine) DeletePolicy(model driftline.ModelName, by, reason string) ([]d
 	}
 	defer e.end()
 	defer e.training.turns.lock(string(model))()
+	p, err := e.registry.Policy(model)
+	if err != nil {
+		return nil, err
+	}
 	before, err := e.policyState(model)
 	if err != nil {
 		return nil, err
 	}
 	after, cancelled := trigger.Delete(before, e.now().UTC())
+	step := &trainingStep{policy: p, before: before, after: after, action: "policy deleted", by: by}
 	encoded, err := json.Marshal(after)
 	if err != nil {
 		return nil, err
 	}
 	tx := e.registry.Begin()
 	defer tx.Discard()
+	for i := range cancelled {
+		if err := e.addTraining(tx, step, &cancelled[i]); err != nil {
+			return nil, err
+		}
+	}
 	if _, err := tx.DeletePolicy(model, by, reason); err != nil {
 		return nil, err
 	}
@@ -136,5 +146,8 @@ func (e *Engine) DeletePolicy(model driftline.ModelName, by, reason string) ([]d
 	if err := tx.Commit(); err != nil {
 		return nil, err
 	}
+	e.training.know(after)
+	e.training.stopUnwanted(&after)
+	e.policiesChanged()
 	return cancelled, nil
 }

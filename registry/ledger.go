@@ -50,6 +50,8 @@ const (
 	PolicyApplied     Kind = "policy.applied"     // driftline.Policy
 	PolicyDeleted     Kind = "policy.deleted"     // policyDeleted
 	RolloutChanged    Kind = "rollout.changed"    // rolloutChanged
+	TrainingChanged   Kind = "training.changed"   // trainingChanged
+	TriggerSuppressed Kind = "trigger.suppressed" // triggerSuppressed; its Ref is that of the policy
 	ValidationRun     Kind = "validation.run"     // driftline.ValidationRun without the text of its table; its Ref is that of the set
 
 	// Models and their files. The Ref of model.created, changed, renamed, deleted and gated

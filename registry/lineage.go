@@ -171,6 +171,9 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindEvaluation, driftline.KindRun}:      "read predictions of",
 	{driftline.KindEvaluation, driftline.KindView}:     "read predictions of",
 	{driftline.KindEvaluation, driftline.KindArtifact}: "read predictions of",
+	{driftline.KindTraining, driftline.KindPolicy}:     "begun by",
+	{driftline.KindTraining, driftline.KindAlert}:      "caused by",
+	{driftline.KindTraining, driftline.KindDataset}:    "trained on",
 
 	{driftline.KindValidation, driftline.KindView}:     "checks",
 	{driftline.KindValidation, driftline.KindDataset}:  "checks",
@@ -307,6 +310,9 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return s.resolveValidation(ref)
 	case driftline.KindPolicy:
 		return s.resolvePolicy(ref)
+	case driftline.KindTraining:
+		_, err := s.training(driftline.TrainingID(ref.Name))
+		return driftline.TrainingRef(driftline.TrainingID(ref.Name)), err
 	case driftline.KindPreset:
 		return s.resolvePreset(ref)
 	case driftline.KindRollout:
@@ -426,6 +432,8 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.alertFacts(ref)
 	case driftline.KindRollout:
 		return s.rolloutFacts(ref)
+	case driftline.KindTraining:
+		return s.trainingFacts(ref)
 	}
 	return nil
 }

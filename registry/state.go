@@ -41,7 +41,8 @@ type state struct {
 	validated       map[driftline.ValidationName]*driftline.ValidationRun // the last of each
 	policies        map[driftline.ModelName]*policy
 	rollouts        map[driftline.RolloutID]*rolloutRecord
-	rolloutNumbers  map[driftline.ModelName]int // → greatest number given out
+	rolloutNumbers  map[driftline.ModelName]int                     // → greatest number given out
+	trainings       map[driftline.TrainingID]*driftline.TrainingRun // without what people wrote
 
 	modelKeys    map[string]driftline.ModelName // modelKey → the model of it
 	numbered     map[driftline.ModelName]numbering
@@ -82,6 +83,7 @@ func newState() *state {
 		policies:        map[driftline.ModelName]*policy{},
 		rollouts:        map[driftline.RolloutID]*rolloutRecord{},
 		rolloutNumbers:  map[driftline.ModelName]int{},
+		trainings:       map[driftline.TrainingID]*driftline.TrainingRun{},
 
 		evaluated:    map[driftline.EvaluationID]evaluated{},
 		evaluations:  map[driftline.ModelName]int{},
@@ -128,6 +130,7 @@ func (s *state) clone() *state {
 		rolloutNumbers:  maps.Clone(s.rolloutNumbers),
 		evaluated:       maps.Clone(s.evaluated),
 		evaluations:     maps.Clone(s.evaluations),
+		trainings:       maps.Clone(s.trainings),
 
 		modelKeys:    maps.Clone(s.modelKeys),
 		numbered:     maps.Clone(s.numbered),
@@ -199,6 +202,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	PolicyApplied:     foldPolicy,
 	PolicyDeleted:     foldPolicyDeleted,
 	RolloutChanged:    foldRollout,
+	TrainingChanged:   foldTraining,
 
 	LoggedCreated:  foldLoggedCreated,
 	LoggedChanged:  foldLoggedChanged,

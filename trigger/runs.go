@@ -131,7 +131,8 @@ func Finish(p *driftline.Policy, s driftline.PolicyState, id driftline.TrainingI
 		return s, true, nil
 	}
 	run := *s.Active
-	s.Trained = &driftline.TrainedData{Run: run.ID, Data: run.Data, Time: run.Started, Rows: result.Rows}
+	s.Trained = &driftline.TrainedData{Run: run.ID, Data: run.Data, Time: run.Started, Rows: result.Rows, Sources: run.Sources}
+	s.Active.Next = driftline.NextEvaluate
 	end(p, &s, driftline.TrainingSucceeded, "", now)
 	return s, true, nil
 }
@@ -206,6 +207,26 @@ func Promoted(s driftline.PolicyState) driftline.PolicyState {
 		s.Triggers[name] = t
 	}
 	return s
+}
+
+// Cancel ends a run that has not ended, and returns it: nobody wants it any more. What is
+// reported of it later is refused.
+func Cancel(p *driftline.Policy, s driftline.PolicyState, id driftline.TrainingID, reason string, now time.Time) (driftline.PolicyState, *driftline.TrainingRun, error) {
+	s = clone(s)
+	s.Sequence++
+	switch {
+	case s.Active != nil && s.Active.ID == id:
+		run := s.Active
+		end(p, &s, driftline.TrainingCancelled, reason, now)
+		return s, run, nil
+	case s.Queued != nil && s.Queued.ID == id:
+		run := s.Queued
+		run.State, run.Reason, run.Ended = driftline.TrainingCancelled, reason, now
+		s.Queued = nil // it never began: no cooldown follows
+		return s, run, nil
+	}
+	return s, nil, driftline.Errorf(driftline.FailedPrecondition, "training run %s has ended", id).WithRef(driftline.TrainingRef(id)).
+		WithHint("driftline training show %s says how", id)
 }
 
 // Delete ends everything of a policy that is taken away: runs that wait are cancelled, and

@@ -16,6 +16,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/executor"
 	"github.com/driftline/driftline/flight"
 	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/query"
@@ -102,8 +103,12 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	jobs, err := chosen.jobs(a.environ(), httpListener.Addr().String(), flightListener.Addr().String())
+	if err != nil {
+		return err
+	}
 	e, err := engine.Open(ctx, chosen.Data, &engine.Options{
-		Logger: log, Channels: channels, Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
+		Logger: log, Channels: channels, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
 	})
 	if err != nil && ctx.Err() != nil { // it goes on when the folder is opened again

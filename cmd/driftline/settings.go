@@ -40,6 +40,9 @@ type settings struct {
 
 	ModelNetworks []string `koanf:"model-networks"`
 
+	AllowCommands bool   `koanf:"allow-commands"`
+	Training      string `koanf:"training"`
+
 	KeepSnapshots int           `koanf:"keep-snapshots"`
 	KeepAge       time.Duration `koanf:"keep-age"`
 
@@ -74,6 +77,8 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.StringSlice("model-networks", nil, "private network that model servers may be in, such as 10.0.0.0/8 (again for another); this machine and public addresses always may")
 	flags.String("channels", "", "file that says where monitors, policies and rollouts send their notices")
 	flags.Bool("restored", false, "the data folder comes from a backup: rollouts that were under way are paused until somebody resumes them")
+	flags.Bool("allow-commands", false, "let policies train with commands of this machine: whoever may apply one can then do what this user can")
+	flags.String("training", "", "file of secrets and addresses for training jobs")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 

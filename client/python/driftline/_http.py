@@ -33,9 +33,9 @@ class HTTP:
         query = {name: value for name, value in query.items() if value not in (None, "")}
         return self._send("GET", path, params=query).json()
 
-    def post(self, *path: str, body: Any) -> Any:
+    def post(self, *path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
         """Posts JSON and returns JSON."""
-        return self._send("POST", path, json=body).json()
+        return self._send("POST", path, json=body, headers=headers).json()
 
     def put(self, *path: str, body: Any) -> Any:
         """Puts JSON and returns JSON."""

@@ -105,6 +105,28 @@ class RegisteredPolicy:
         text = self._body.get("next")
         return parse_time(text) if text else None
 
+    def train(self, *, key: str = "", reason: str = "", by: str = "") -> dict[str, Any]:
+        """Asks for a training run, and returns it.
+
+        Args:
+            key: The same key is the same request, and has the same run.
+            reason: Why, for whoever reads the history.
+            by: Who asks.
+        """
+        said = {"reason": reason, "by": by}
+        body = {name: value for name, value in said.items() if value}
+        headers = {"Idempotency-Key": key} if key else None
+        return self._http.post("models", self.model, "runs", body=body, headers=headers)["run"]
+
+    def runs(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Returns the model's training runs, the newest first."""
+        return self._http.get("training-runs", model=self.model, limit=limit)["runs"]
+
+    def suppressions(self, limit: int = 50) -> list[dict[str, Any]]:
+        """Returns what triggers saw that led to no run, and why, the newest first."""
+        found = self._http.get("trigger-suppressions", model=self.model, limit=limit)
+        return found["suppressions"]
+
     def versions(self) -> list[Policy]:
         """Returns the definitions that it has had, from the first."""
         found = self._http.get("policies", self.model, "versions")["versions"]

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
 import driftline
 import pytest
+from conftest import NOON, make_world
 from driftline import Policy
+from server_process import running
 
 WEEKLY = {"name": "weekly", "time": {"cron": "0 6 * * 1"}}
 
@@ -37,3 +44,62 @@ def test_a_wrong_policy_names_its_field(store: driftline.FeatureStore) -> None:
     with pytest.raises(driftline.errors.InvalidError, match=r"triggers\[0\].performance.fall"):
         store.apply(Policy(model="p2", triggers=[wrong]))
     assert "p2" not in store.policies()
+
+
+TRAIN = """
+import driftline.training
+
+with driftline.training.job() as job:
+    rows = job.dataset()
+    print("training on", rows.num_rows, "rows with depth", job.parameters["depth"])
+    if job.parameters["depth"] == "0":
+        raise ValueError("a tree needs a depth")
+    version = job.store.register_model(job.model, source="file:/nowhere", tags=job.tags)
+    job.report(version, rows=rows.num_rows)
+    job.report(version, rows=rows.num_rows)
+"""
+
+
+@pytest.fixture(scope="module")
+def school(tmp_path_factory: pytest.TempPathFactory) -> Iterator[driftline.FeatureStore]:
+    """A server that runs commands."""
+    folder = tmp_path_factory.mktemp("school")
+    with running(folder, "--allow-commands") as url, driftline.connect(url) as store:
+        yield store
+
+
+def test_a_job_trains_on_the_dataset_that_it_is_given(
+    school: driftline.FeatureStore, tmp_path: Path
+) -> None:
+    world = make_world(school)
+    spine = {"station": ["a", "b"], "event_timestamp": [NOON, NOON]}
+    school.ingest(world.name, {**spine, "temp": [1.0, 2.0], "count": [1, 2]})
+    school.get_historical_features(spine, features=[world.ref("temp")], save_as="rows").to_arrow()
+    script = tmp_path / "train.py"
+    script.write_text(TRAIN)
+    school.create_model("taught")
+
+    def train(depth: str) -> dict:
+        job = {
+            "command": [sys.executable, str(script)],
+            "dataset": "rows",
+            "parameters": {"depth": depth},
+        }
+        school.apply(Policy(model="taught", training=job))
+        registered = school.policies()["taught"]
+        asked = registered.train(key=f"depth {depth}", reason="test")
+        assert registered.train(key=f"depth {depth}")["id"] == asked["id"]
+        deadline = time.monotonic() + 120
+        while time.monotonic() < deadline:
+            run = registered.runs()[0]
+            if run["state"] not in ("queued", "running"):
+                return run
+            time.sleep(0.2)
+        raise AssertionError(f"it did not end: {run}")
+
+    run = train("6")
+    assert (run["state"], run["candidate"]) == ("succeeded", 1), run
+    assert run["dataset"] == "dataset/rows@2"  # made again for it
+    failed = train("0")
+    assert failed["state"] == "failed"
+    assert failed["reason"] == "ValueError: a tree needs a depth"

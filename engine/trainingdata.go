@@ -1,0 +1,263 @@
+package engine
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/apache/arrow-go/v18/arrow/array"
+
+	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/trigger"
+)
+
+// trainingData names what a run of a policy would be trained on now: its job and dataset, and
+// how far the tables are that the dataset is made from. "" says that nobody can tell.
+func (e *Engine) trainingData(p *driftline.Policy) (string, error) {
+	if p.Training == nil || p.Training.Dataset == "" {
+		return "", nil
+	}
+	d, err := e.registry.Dataset(p.Training.Dataset, 0)
+	if err != nil {
+		return "", nil // it is gone; a run will say so
+	}
+	job, err := json.Marshal(p.Training)
+	if err != nil {
+		return "", err
+	}
+	h := sha256.New()
+	fmt.Fprintf(h, "%d:%s", len(job), job)
+	asked, err := json.Marshal(d.Request)
+	if err != nil {
+		return "", err
+	}
+	fmt.Fprintf(h, "%d:%s", len(asked), asked)
+	for _, view := range e.readBy(d) {
+		written := e.registry.Ingests(view)
+		fmt.Fprintf(h, "%s %d %d;", view, written.Writes, written.Rows)
+	}
+	return hex.EncodeToString(h.Sum(nil)[:16]), nil
+}
+
+// readBy are the views that a dataset is made from now; all of them, if its spine is a SELECT,
+// which may read any.
+func (e *Engine) readBy(d *driftline.Dataset) (views []driftline.ViewName) {
+	if d.Request.Spine != nil && d.Request.Spine.SQL != "" {
+		for _, view := range e.registry.Views() {
+			views = append(views, view.Name)
+		}
+		return views
+	}
+	resolution, err := e.registry.Resolve(d.Request.FeatureSet)
+	if err != nil {
+		return nil
+	}
+	for _, read := range resolution.Reads {
+		views = append(views, read.View.Name)
+	}
+	return views
+}
+
+// makeDataset makes a policy's dataset again from what is known now, as a new version; of an
+// incremental job only with rows of after since.
+func (e *Engine) makeDataset(ctx context.Context, job *driftline.TrainingJob, since time.Time) (driftline.Ref, error) {
+	d, err := e.registry.Dataset(job.Dataset, 0)
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	req := d.Request
+	req.SaveAs = job.Dataset
+	if req.Spine == nil { // it was sent, and is kept with the first version: that has all of its rows
+		req.Spine = &driftline.SpineSource{Dataset: driftline.DatasetRef(job.Dataset, 1)}
+	}
+	if job.Incremental && !since.IsZero() {
+		if req.Spine, err = e.spineAfter(ctx, &req, since); err != nil {
+			return driftline.Ref{}, err
+		}
+	}
+	set, err := e.Historical(ctx, req, driftline.Batches{})
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	for _, err := range set.Batches.All {
+		if err != nil {
+			return driftline.Ref{}, err
+		}
+		break // it is stored before its first rows come
+	}
+	return set.Report().Dataset.Ref(), nil
+}
+
+// spineAfter is a request's spine without the rows up to a time.
+func (e *Engine) spineAfter(ctx context.Context, req *driftline.HistoricalRequest, since time.Time) (*driftline.SpineSource, error) {
+	s := req.Spine
+	if s.Range != nil {
+		after := *s.Range
+		if start := since.Add(time.Microsecond); start.After(after.Start) {
+			after.Start = start
+		}
+		return &driftline.SpineSource{Range: &after}, nil
+	}
+	column := req.EventTimestamp
+	if column == "" {
+		column = driftline.DefaultEventTimestamp
+	}
+	newer := fmt.Sprintf(" WHERE %s > TIMESTAMPTZ '%s'", quoted(column), since.UTC().Format("2006-01-02 15:04:05.999999+00"))
+	if s.SQL != "" {
+		return &driftline.SpineSource{SQL: "SELECT * FROM (" + s.SQL + ") AS spine" + newer}, nil
+	}
+	version, err := versionOf(s.Dataset)
+	if err != nil {
+		return nil, err
+	}
+	d, err := e.registry.Dataset(driftline.DatasetName(s.Dataset.Name), version)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := e.datasetSnapshot(ctx, d)
+	if err != nil {
+		return nil, err
+	}
+	columns := spineColumns(d, snapshot.Schema)
+	for i := range columns {
+		columns[i] = quoted(columns[i])
+	}
+	table := fmt.Sprintf("datasets.%s", quoted(fmt.Sprintf("%s_v%d", d.Name, d.Version)))
+	return &driftline.SpineSource{SQL: "SELECT " + strings.Join(columns, ", ") + " FROM " + table + newer}, nil
+}
+
+// sourceCounts remembers how many rows tables have, so that a table that nobody wrote to is
+// counted once.
+type sourceCounts struct {
+	mu    sync.Mutex
+	known map[string]sourceCount // by Ref
+}
+
+// sourceCount is how many rows a table had, and what it was then.
+type sourceCount struct {
+	at   string
+	rows int64
+}
+
+// countSource returns how many rows a table has, each (keys, time) of a view once, and a name
+// of what it is now.
+func (e *Engine) countSource(ctx context.Context, ref driftline.Ref) (sourceCount, error) {
+	at, text, err := e.sourceState(ref)
+	if err != nil {
+		return sourceCount{}, err
+	}
+	counts := &e.training.counts
+	counts.mu.Lock()
+	known, ok := counts.known[ref.String()]
+	counts.mu.Unlock()
+	if ok && known.at == at {
+		return known, nil
+	}
+	rows, err := e.countRows(ctx, text)
+	if err != nil {
+		return sourceCount{}, err
+	}
+	known = sourceCount{at, rows}
+	counts.mu.Lock()
+	defer counts.mu.Unlock()
+	if counts.known == nil {
+		counts.known = map[string]sourceCount{}
+	}
+	counts.known[ref.String()] = known
+	return known, nil
+}
+
+// sourceState is a name of what a table is now, and the SELECT that counts it.
+func (e *Engine) sourceState(ref driftline.Ref) (at, text string, err error) {
+	if ref.Kind == driftline.KindDataset {
+		version, err := versionOf(ref)
+		if err != nil {
+			return "", "", err
+		}
+		d, err := e.registry.Dataset(driftline.DatasetName(ref.Name), version)
+		if err != nil {
+			return "", "", err
+		}
+		return d.Ref().String(), fmt.Sprintf("SELECT count(*) FROM datasets.%s", quoted(fmt.Sprintf("%s_v%d", d.Name, d.Version))), nil
+	}
+	view, err := e.registry.View(e.registry.Meant(driftline.ViewName(ref.Name)))
+	if err != nil {
+		return "", "", err
+	}
+	var identity []string
+	for _, key := range view.JoinKeys {
+		identity = append(identity, quoted(key.Name))
+	}
+	identity = append(identity, quoted(view.EventTimestamp))
+	written := e.registry.Ingests(view.Name)
+	return fmt.Sprintf("%s %d %d", view.Name, written.Writes, written.Rows),
+		fmt.Sprintf("SELECT count(*) FROM (SELECT DISTINCT %s FROM features.%s)", strings.Join(identity, ", "), quoted(string(view.Name))), nil
+}
+
+// countRows runs a SELECT of one whole number.
+func (e *Engine) countRows(ctx context.Context, text string) (int64, error) {
+	rows, err := e.SQL(ctx, text, nil)
+	if err != nil {
+		return 0, err
+	}
+	for b, err := range rows.All {
+		if err != nil {
+			return 0, err
+		}
+		if column, ok := b.Column(0).(*array.Int64); ok && b.NumRows() == 1 {
+			return column.Value(0), nil
+		}
+	}
+	return 0, driftline.Errorf(driftline.Internal, "a count of rows is no number")
+}
+
+// dataCauses is the growth of a data trigger's table since the last training that succeeded.
+func (e *Engine) dataCauses(ctx context.Context, t *driftline.Trigger, state *driftline.PolicyState) ([]driftline.Cause, error) {
+	source := t.Data.Source
+	var had int64
+	if state.Trained != nil {
+		had = state.Trained.Sources[source.String()]
+	}
+	now, err := e.countSource(ctx, source)
+	if code := driftline.CodeOf(err); code == driftline.NotFound {
+		return nil, nil // nothing was written yet, or it is gone
+	}
+	if err != nil {
+		return nil, err
+	}
+	bucket := now.at + " after " + strconv.FormatInt(had, 10)
+	cause := trigger.Data(t, had, max(0, now.rows-had), bucket, e.now().UTC())
+	if cause == nil {
+		return nil, nil
+	}
+	return []driftline.Cause{*cause}, nil
+}
+
+// sourcesOf counts the tables that the data triggers of a policy look at.
+func (e *Engine) sourcesOf(ctx context.Context, p *driftline.Policy) (map[string]int64, error) {
+	var counted map[string]int64
+	for i := range p.Triggers {
+		if p.Triggers[i].Data == nil {
+			continue
+		}
+		source := p.Triggers[i].Data.Source
+		now, err := e.countSource(ctx, source)
+		if driftline.CodeOf(err) == driftline.NotFound {
+			continue
+		}
+		if err != nil {
+			return nil, err
+		}
+		if counted == nil {
+			counted = map[string]int64{}
+		}
+		counted[source.String()] = now.rows
+	}
+	return counted, nil
+}
