@@ -59,14 +59,15 @@ var mayImport = map[string]struct {
 		"the use cases: the only place where the rooms meet"},
 	"flight":  {[]string{".", "engine", "registry", "internal/flightdata", "internal/ipcverify"}, "an edge: translates a wire into calls of the engine"},
 	"gateway": {[]string{".", "engine", "internal/publicaddr", "routing"}, "an edge: asks other processes in the place of its callers, with pools and circuits that no other room needs"},
-	"web":     {[]string{".", "engine", "gateway", "registry", "report", "storage/blobs", "web/internal/plainjson", "web/mlflow"}, "an edge: translates a wire into calls of the engine"},
+	"web":     {[]string{".", "engine", "gateway", "registry", "report", "storage/blobs", "internal/replay", "web/internal/plainjson", "web/mlflow"}, "an edge: translates a wire into calls of the engine"},
 	"web/mlflow": {[]string{".", "engine", "registry", "web/internal/download", "web/internal/plainjson"},
 		"an edge within the edge: a protocol with JSON rules, errors and limits of its own, mounted by web behind its gates"},
 	"client": {[]string{".", "internal/flightdata"}, "outside: knows the nouns and the wire only, as any client does"},
-	"cmd/driftline": {[]string{".", "client", "engine", "executor", "flight", "gateway", "notify", "pipeline", "pipeline/local", "query", "report", "storage/durable", "web"},
+	"cmd/driftline": {[]string{".", "client", "engine", "executor", "flight", "gateway", "internal/replay", "notify", "pipeline", "pipeline/local", "query", "report", "storage/durable", "web"},
 		"the binary: wires the rooms up and reads flags, environment and settings"},
 	"bench":            {[]string{".", "client", "drift", "drift/detect", "rollout", "routing", "trigger"}, "outside: measures the product as its users meet it"},
-	"internal/testenv": {[]string{".", "engine", "registry"}, "a whole engine in a test's folder"},
+	"internal/replay":  {[]string{"."}, "a clock that stands still: for tests, and for servers that go through the past"},
+	"internal/testenv": {[]string{".", "engine", "internal/replay", "registry"}, "a whole engine in a test's folder"},
 }
 
 // onlyIn are the technologies that live in one room each.

@@ -64,6 +64,21 @@ func (c *Client) SwitchView(ctx context.Context, name driftline.ViewName, versio
 	return done, err
 }
 
+// Clock returns the server's time.
+func (c *Client) Clock(ctx context.Context) (driftline.ClockReading, error) {
+	var reading driftline.ClockReading
+	err := c.call(ctx, http.MethodGet, path("clock"), nil, &reading)
+	return reading, err
+}
+
+// MoveClock lets time pass on a server that goes through the past. On any other one it is a
+// FailedPrecondition.
+func (c *Client) MoveClock(ctx context.Context, to time.Time) (driftline.ClockReading, error) {
+	var reading driftline.ClockReading
+	err := c.call(ctx, http.MethodPut, path("clock"), driftline.ClockMove{To: to}, &reading)
+	return reading, err
+}
+
 // Erase removes everything about one thing: rows of views and of saved datasets, and
 // online values. It cannot be taken back.
 func (c *Client) Erase(ctx context.Context, req driftline.ErasureRequest) (driftline.Erasure, error) {

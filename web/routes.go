@@ -67,6 +67,8 @@ func (s *Server) ownTable() []route {
 		{method: "GET", path: "/health", handle: getAlive},
 		{method: "GET", path: "/api/v1/health", handle: answer(s.getHealth)},
 		{method: "GET", path: "/api/v1/server", handle: answer(s.getServer)},
+		{method: "GET", path: "/api/v1/clock", handle: answer(s.clock)},
+		{method: "PUT", path: "/api/v1/clock", handle: answer(s.moveClock), body: small},
 		{method: "GET", path: "/api/v1/openapi.json", handle: getOpenAPI},
 		{method: "GET", path: "/metrics", handle: s.getMetrics},
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/gateway"
+	"github.com/driftline/driftline/internal/replay"
 )
 
 // Options are the settings of a [Server]. The zero value works.
@@ -28,6 +29,9 @@ type Options struct {
 	// Gateway answers for models. Nil if the server does not; it is the caller's to close, after
 	// the server was shut down.
 	Gateway *gateway.Gateway
+
+	// Replay is the engine's clock if it is one that is moved by requests; nil if not.
+	Replay *replay.Clock
 
 	// Hosts are names, besides loopback ones and the listener's own address,
 	// that requests may be addressed to.

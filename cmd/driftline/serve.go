@@ -19,6 +19,7 @@ import (
 	"github.com/driftline/driftline/executor"
 	"github.com/driftline/driftline/flight"
 	"github.com/driftline/driftline/gateway"
+	"github.com/driftline/driftline/internal/replay"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/web"
 	"github.com/spf13/cobra"
@@ -107,10 +108,18 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	e, err := engine.Open(ctx, chosen.Data, &engine.Options{
+	clock, err := chosen.replayClock()
+	if err != nil {
+		return err
+	}
+	options := &engine.Options{
 		Logger: log, Channels: channels, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
-	})
+	}
+	if clock != nil {
+		options.Now, options.Uptime = clock.Now, clock.Uptime
+	}
+	e, err := engine.Open(ctx, chosen.Data, options)
 	if err != nil && ctx.Err() != nil { // it goes on when the folder is opened again
 		fmt.Fprintln(a.stdout, "Stopped.")
 		return nil
@@ -126,7 +135,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	models := gateway.New(e, &gateway.Options{Logger: log, Version: buildVersion(), Networks: networks})
 	defer models.Close()
 	pace.release()
-	return a.answerUntil(ctx, e, models, log, chosen.Data, httpListener, flightListener)
+	return a.answerUntil(ctx, e, models, clock, log, chosen.Data, httpListener, flightListener)
 }
 
 // sqlOptions make SELECTs run in processes of this program.
@@ -148,15 +157,18 @@ func aboutFolder(folder string, err error) error {
 }
 
 // answerUntil serves both doors until ctx ends or one of them fails.
-func (a *app) answerUntil(ctx context.Context, e *engine.Engine, models *gateway.Gateway, log *slog.Logger, folder string, httpListener, flightListener net.Listener) error {
+func (a *app) answerUntil(ctx context.Context, e *engine.Engine, models *gateway.Gateway, clock *replay.Clock, log *slog.Logger, folder string, httpListener, flightListener net.Listener) error {
 	flightAddress := flightListener.Addr().String()
-	httpServer := web.New(e, &web.Options{Logger: log, Version: buildVersion(), FlightAddress: flightAddress, Gateway: models})
+	httpServer := web.New(e, &web.Options{Logger: log, Version: buildVersion(), FlightAddress: flightAddress, Gateway: models, Replay: clock})
 	flightServer := flight.New(e, &flight.Options{Logger: log, Version: buildVersion(), Register: models.Register})
 	failed := make(chan error, 2)
 	go func() { failed <- httpServer.Serve(httpListener) }()
 	go func() { failed <- flightServer.Serve(flightListener) }()
 
 	fmt.Fprintf(a.stdout, "Driftline %s is serving %s\n", buildVersion(), folder)
+	if clock != nil {
+		fmt.Fprintf(a.stdout, "  It goes through the past. It is %s until driftline clock --to says otherwise.\n", clock.Now().UTC().Format(time.RFC3339))
+	}
 	fmt.Fprintf(a.stdout, "  UI and HTTP API     http://%s\n", httpListener.Addr())
 	fmt.Fprintf(a.stdout, "  Flight, Flight SQL  grpc://%s\n", flightAddress)
 

@@ -144,6 +144,14 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 	}
 }
 
+func TestAReplayNeedsATime(t *testing.T) {
+	t.Chdir(t.TempDir())
+	out := (&shell{}).run([]string{"serve", "--replay", "april"})
+	if !strings.Contains(out, `replay is "april", which is no time`) {
+		t.Errorf("it says %s", out)
+	}
+}
+
 func TestAServerThatKeepsNothingIsRefused(t *testing.T) {
 	t.Chdir(t.TempDir())
 	for _, args := range [][]string{{"--keep-snapshots", "0"}, {"--keep-age", "-1h"}} {

@@ -14,6 +14,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/internal/replay"
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
@@ -37,6 +38,7 @@ type settings struct {
 	OTelEndpoint string   `koanf:"otel-endpoint"`
 	Channels     string   `koanf:"channels"`
 	Restored     bool     `koanf:"restored"`
+	Replay       string   `koanf:"replay"`
 
 	ModelNetworks []string `koanf:"model-networks"`
 
@@ -79,6 +81,7 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.Bool("restored", false, "the data folder comes from a backup: rollouts that were under way are paused until somebody resumes them")
 	flags.Bool("allow-commands", false, "let policies train with commands of this machine: whoever may apply one can then do what this user can")
 	flags.String("training", "", "file of secrets and addresses for training jobs")
+	flags.String("replay", "", "go through the past: the time at which the server's clock stands until driftline clock moves it")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 
@@ -165,6 +168,18 @@ func (s *settings) level() (level slog.Level, err error) {
 	return level, err
 }
 
+// replayClock returns the clock of a server that goes through the past, nil of any other.
+func (s *settings) replayClock() (*replay.Clock, error) {
+	if s.Replay == "" {
+		return nil, nil
+	}
+	now, ok := parseTime(s.Replay)
+	if !ok {
+		return nil, usagef("replay is %q, which is no time; write 2013-04-01T00:00:00Z", s.Replay)
+	}
+	return replay.At(now), nil
+}
+
 func (s *settings) check(k *koanf.Koanf) error {
 	if !k.Exists("log-format") {
 		return nil // not the server
@@ -174,6 +189,9 @@ func (s *settings) check(k *koanf.Koanf) error {
 	}
 	if _, err := s.level(); err != nil {
 		return usagef("log-level is %q, want debug, info, warn or error", s.LogLevel)
+	}
+	if _, err := s.replayClock(); err != nil {
+		return err
 	}
 	if s.KeepSnapshots < 1 || s.KeepAge < 0 {
 		return usagef("keep-snapshots is %d, keep-age %s; want at least 1, and not less than 0", s.KeepSnapshots, s.KeepAge)

@@ -9,7 +9,6 @@ import (
 	"context"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -19,6 +18,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
+	"github.com/driftline/driftline/internal/replay"
 )
 
 // Env is an engine in a folder of the test.
@@ -26,7 +26,7 @@ type Env struct {
 	T      testing.TB
 	Engine *engine.Engine
 	Dir    string
-	Clock  *Clock
+	Clock  *replay.Clock
 	Mem    *memory.CheckedAllocator
 
 	change func(*engine.Options)
@@ -55,7 +55,7 @@ func newIn(t testing.TB, dir string, change func(*engine.Options)) *Env {
 	e := &Env{
 		change: change,
 		T:      t, Dir: dir, Mem: memory.NewCheckedAllocator(memory.DefaultAllocator),
-		Clock: &Clock{now: time.Date(2013, 6, 1, 0, 0, 0, 0, time.UTC)},
+		Clock: replay.At(time.Date(2013, 6, 1, 0, 0, 0, 0, time.UTC)),
 	}
 	t.Cleanup(func() {
 		if err := e.Engine.Close(); err != nil {
@@ -129,39 +129,4 @@ func (e *Env) Ingest(view driftline.ViewName, json string) driftline.IngestResul
 		e.T.Fatalf("ingest: %v", err)
 	}
 	return result
-}
-
-// Clock is a clock that stands still until the test moves it.
-type Clock struct {
-	mu     sync.Mutex
-	now    time.Time
-	passed time.Duration
-}
-
-// Advance lets time pass.
-func (c *Clock) Advance(d time.Duration) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now, c.passed = c.now.Add(d), c.passed+d
-}
-
-// Uptime is how much time has passed, whatever the clock was set to.
-func (c *Clock) Uptime() time.Duration {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.passed
-}
-
-// Now returns the time that was set.
-func (c *Clock) Now() time.Time {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	return c.now
-}
-
-// Set moves the clock.
-func (c *Clock) Set(now time.Time) {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	c.now = now
 }

@@ -51,7 +51,7 @@ from driftline.retrieval import (
 )
 from driftline.rollouts import Rollouts
 from driftline.snapshots import Snapshot, StoredTable
-from driftline.times import format_duration, format_time
+from driftline.times import format_duration, format_time, parse_time
 from driftline.tracking import Run, ref_of, run_spec
 from driftline.types import Type
 from driftline.validation import RegisteredValidation, ValidationReport
@@ -167,6 +167,19 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
             1
         """
         return self._http.put("feature-views", name, "version", body={"version": version})["from"]
+
+    def clock(self, to: datetime | None = None) -> datetime:
+        """Returns the server's time, after it has passed until ``to`` if that is given.
+
+        Only a server that goes through the past (``driftline serve --replay``) can be told:
+        its clock stands still otherwise. Time only goes on.
+
+        Example:
+            >>> store.clock(to=datetime(2013, 4, 2, tzinfo=timezone.utc))
+        """
+        if to is None:
+            return parse_time(self._http.get("clock")["now"])
+        return parse_time(self._http.put("clock", body={"to": format_time(to)})["now"])
 
     def get_feature_service(self, name: str) -> FeatureService:
         """Returns a registered feature service, to ask for its features."""
