@@ -106,6 +106,8 @@ type PredictionTrace struct {
 	SHA256     string            `json:"sha256,omitzero"` // of the model's files
 	Run        Ref               `json:"run,omitzero"`    // that made the model
 	Commit     string            `json:"commit,omitempty"`
+	Rollout    Ref               `json:"rollout,omitzero"` // that dealt the request, if the log has a column rollout
+	Arm        Arm               `json:"arm,omitempty"`    // of that rollout
 
 	Features []TracedFeature `json:"features"`
 	Datasets []TracedDataset `json:"datasets"` // that the run read

@@ -11,6 +11,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/predictions"
 	"github.com/driftline/driftline/registry"
 )
 
@@ -180,6 +181,7 @@ func (t *tracer) missing(err error) error {
 func (t *tracer) follow(ctx context.Context) error {
 	at := t.row.Schema().FieldIndices(t.log.EventTimestamp)[0]
 	t.trace.Time = t.row.Column(at).(*array.Timestamp).Value(0).ToTime(arrow.Microsecond).UTC()
+	t.followRollout()
 	datasets, err := t.followModel()
 	if err != nil {
 		return t.missing(err)
@@ -194,6 +196,14 @@ func (t *tracer) follow(ctx context.Context) error {
 		}
 	}
 	return nil
+}
+
+// followRollout names the rollout that dealt the request, and its arm.
+func (t *tracer) followRollout() {
+	id := driftline.RolloutID(t.trace.Values[predictions.Rollout])
+	if _, err := t.engine.registry.Rollout(id); err == nil {
+		t.trace.Rollout, t.trace.Arm = driftline.RolloutRef(id), driftline.Arm(t.trace.Values[predictions.Arm])
+	}
 }
 
 // followModel finds the model version and its run, and returns the datasets that it was

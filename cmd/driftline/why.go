@@ -52,6 +52,9 @@ func printTrace(w io.Writer, t *driftline.PredictionTrace) error {
 		fmt.Fprintln(w, strings.TrimRight(line, " "))
 	}
 	step(0, "prediction "+t.Prediction, fmt.Sprintf("in %s, made %s", t.Log, stamp(t.Time)))
+	if t.Rollout != (driftline.Ref{}) {
+		step(1, t.Rollout.String(), "dealt the request to its "+string(t.Arm))
+	}
 	if t.Model != (driftline.Ref{}) {
 		step(1, t.Model.String(), aboutModel(t))
 	}
