@@ -142,11 +142,78 @@ type monitorView struct {
 	before     time.Time // only panes that ended before; the zero time: all
 	pane       time.Time // an instant in the pane to show; the zero time: the newest
 	evaluation int       // of that pane; 0: the last
+
+	// Which columns of the pane are listed, and in which order.
+	find    string // in their names
+	verdict driftline.Verdict
+	sort    string // one of columnOrders
+}
+
+// columnOrders are the orders in which columns may be listed; without one it is that of the
+// report, what drifted most first.
+var columnOrders = map[string]func(a, b paneColumn) int{
+	"column": func(a, b paneColumn) int { return cmp.Compare(a.Column, b.Column) },
+	"effect": func(a, b paneColumn) int { return cmp.Compare(b.Effect, a.Effect) },
+	"q":      func(a, b paneColumn) int { return cmp.Compare(orLast(a.QValue), orLast(b.QValue)) },
+}
+
+// orLast puts what has no figure behind all that has.
+func orLast(n driftline.Number) float64 {
+	if n != n {
+		return math.Inf(1)
+	}
+	return float64(n)
+}
+
+var columnVerdicts = []driftline.Verdict{driftline.Drift, driftline.Same, driftline.NotEnoughData, driftline.NotCompared}
+
+// arrange leaves out the columns that are not asked for, and sorts the others.
+func (v monitorView) arrange(columns []paneColumn) []paneColumn {
+	kept := slices.DeleteFunc(columns, func(c paneColumn) bool {
+		return v.verdict != "" && c.Verdict != v.verdict || !strings.Contains(strings.ToLower(c.Column), strings.ToLower(v.find))
+	})
+	if order := columnOrders[v.sort]; order != nil {
+		slices.SortStableFunc(kept, order)
+	}
+	return kept
+}
+
+// orders are links to the orders, by name.
+func (v monitorView) orders() map[string]*heatChoice {
+	links := map[string]*heatChoice{}
+	for name := range columnOrders {
+		one := v
+		one.sort = name
+		if v.sort == name {
+			one.sort = "" // asked for again, it is the report's order
+		}
+		links[name] = &heatChoice{URL: one.url(), Chosen: v.sort == name}
+	}
+	return links
+}
+
+// verdicts are links to the columns with a verdict.
+func (v monitorView) verdicts() []heatChoice {
+	all := v
+	all.verdict = ""
+	links := []heatChoice{{Text: "all", URL: all.url(), Chosen: v.verdict == ""}}
+	for _, verdict := range columnVerdicts {
+		one := v
+		one.verdict = verdict
+		links = append(links, heatChoice{Text: string(verdict), URL: one.url(), Chosen: v.verdict == verdict})
+	}
+	return links
 }
 
 func monitorViewOf(r *http.Request) (monitorView, error) {
 	q := r.URL.Query()
-	v := monitorView{name: monitorOf(r), segment: q.Get("segment")}
+	v := monitorView{name: monitorOf(r), segment: q.Get("segment"), find: q.Get("find"), verdict: driftline.Verdict(q.Get("verdict")), sort: q.Get("sort")}
+	if v.verdict != "" && !slices.Contains(columnVerdicts, v.verdict) {
+		return v, driftline.Errorf(driftline.Invalid, "verdict is %q, which is none", clip(string(v.verdict))).WithHint("choose one of drift, same, not enough data, not compared")
+	}
+	if v.sort != "" && columnOrders[v.sort] == nil {
+		return v, driftline.Errorf(driftline.Invalid, "sort is %q, which is no order", clip(v.sort)).WithHint("choose one of column, effect, q")
+	}
 	var err error
 	for name, at := range map[string]*time.Time{"before": &v.before, "pane": &v.pane} {
 		if text := q.Get(name); text != "" {
@@ -161,11 +228,23 @@ func monitorViewOf(r *http.Request) (monitorView, error) {
 
 // url is the address of the page that shows v.
 func (v monitorView) url() string {
-	values := url.Values{}
-	if v.segment != "" {
-		values.Set("segment", v.segment)
+	address := "/monitors/" + url.PathEscape(string(v.name))
+	if values := v.values(); len(values) > 0 {
+		address += "?" + values.Encode()
 	}
-	anchor := ""
+	if !v.pane.IsZero() {
+		address += "#pane"
+	}
+	return address
+}
+
+func (v monitorView) values() url.Values {
+	values := url.Values{}
+	for name, text := range map[string]string{"segment": v.segment, "find": v.find, "verdict": string(v.verdict), "sort": v.sort} {
+		if text != "" {
+			values.Set(name, text)
+		}
+	}
 	for name, at := range map[string]time.Time{"before": v.before, "pane": v.pane} {
 		if !at.IsZero() {
 			values.Set(name, at.UTC().Format(time.RFC3339))
@@ -174,14 +253,7 @@ func (v monitorView) url() string {
 	if v.evaluation != 0 {
 		values.Set("evaluation", strconv.Itoa(v.evaluation))
 	}
-	if !v.pane.IsZero() {
-		anchor = "#pane"
-	}
-	address := "/monitors/" + url.PathEscape(string(v.name))
-	if len(values) > 0 {
-		address += "?" + values.Encode()
-	}
-	return address + anchor
+	return values
 }
 
 // instantIn is a time that is in a pane and in none that ended before it. Panes may
@@ -437,6 +509,10 @@ type panePart struct {
 	Segments    []paneSegment
 	Worst       []columnSlice
 	Evaluations []heatChoice // if there are several
+	Find        string
+	Asked       map[string]string // what else the address asks for, for a form
+	Verdicts    []heatChoice
+	Listed      int // columns before any is left out
 	LateCounted bool
 	LateRows    int64 // of the last evaluation
 }
@@ -453,7 +529,9 @@ type paneSegment struct {
 func (part *panePart) Several() bool { return len(part.Segments) > 1 }
 
 func newPanePart(view monitorView, found *driftline.PaneReport) *panePart {
-	part := &panePart{MonitorPane: found.Pane, Instant: instantIn(found.Pane.End), Worst: worstOf(&found.Pane)}
+	view.pane = instantIn(found.Pane.End)
+	part := &panePart{MonitorPane: found.Pane, Instant: view.pane, Worst: worstOf(&found.Pane),
+		Find: view.find, Asked: view.asked(), Verdicts: view.verdicts()}
 	for i, one := range found.Reports {
 		if i == 0 {
 			part.Alpha = one.Report.Alpha
@@ -466,9 +544,21 @@ func newPanePart(view monitorView, found *driftline.PaneReport) *panePart {
 			column.URL = columnURL(&found.Pane, one.Segment, c.Column)
 			segment.Columns = append(segment.Columns, column)
 		}
+		part.Listed += len(segment.Columns)
+		segment.Columns, segment.Orders = view.arrange(segment.Columns), view.orders()
 		part.Segments = append(part.Segments, segment)
 	}
 	return part
+}
+
+// asked is what the address asks for besides find.
+func (v monitorView) asked() map[string]string {
+	v.find = ""
+	asked := map[string]string{}
+	for name, values := range v.values() {
+		asked[name] = values[0]
+	}
+	return asked
 }
 
 func (part *panePart) addEvaluations(view monitorView, last int) {
@@ -512,6 +602,7 @@ func newPaneColumn(segment string, c driftline.ColumnDrift, alpha float64) paneC
 type columnTable struct {
 	Segments bool // whether it says of which segment each column is
 	Columns  []paneColumn
+	Orders   map[string]*heatChoice // links that sort it; nil if none does
 }
 
 // intervalBar is an effect with the interval that holds the true one, from 0 to 100.

@@ -172,3 +172,53 @@ func TestTheButtonsOfAnAlert(t *testing.T) {
 		t.Error("a resolved alert has buttons")
 	}
 }
+
+// TestThePanesColumnsAreSortedAndChosenByTheAddress needs no script: each order and choice is a link.
+func TestThePanesColumnsAreSortedAndChosenByTheAddress(t *testing.T) {
+	s := newSite(t)
+	s.watch(t)
+	columns := func(query string) string {
+		_, table, found := strings.Cut(s.mustAsk(t, "GET", "/monitors/wind_hourly"+query, ""), `id="pane"`)
+		if !found {
+			t.Fatalf("%s shows no pane", query)
+		}
+		if _, rest, found := strings.Cut(table, "<h3>Columns</h3>"); found { // behind the slices
+			table = rest
+		}
+		var names []string
+		for _, part := range strings.Split(table, "<code>")[1:] {
+			if name, _, _ := strings.Cut(part, "</code>"); name == "speed" || name == "sky" || name == "runway" {
+				names = append(names, name)
+			}
+		}
+		return strings.Join(names, " ")
+	}
+	all := strings.Fields(columns(""))
+	if len(all) == 0 || all[0] != "speed" {
+		t.Fatalf("the columns are %v, want what drifted first", all)
+	}
+	sorted := strings.Fields(columns("?sort=column"))
+	if len(sorted) != len(all) || sorted[0] == "speed" {
+		t.Errorf("sorted by name they are %v", sorted)
+	}
+	for query, want := range map[string]func(names string) bool{
+		"?sort=effect":              func(names string) bool { return strings.HasPrefix(names, "speed ") },
+		"?sort=q":                   func(names string) bool { return strings.HasPrefix(names, "speed ") },
+		"?find=SPE":                 func(names string) bool { return names != "" && !strings.Contains(names, "sky") },
+		"?find=nothing":             func(names string) bool { return names == "" },
+		"?verdict=drift":            func(names string) bool { return names != "" && !strings.Contains(names, "sky") },
+		"?verdict=same&sort=column": func(names string) bool { return !strings.Contains(names, "speed") },
+	} {
+		if names := columns(query); !want(names) {
+			t.Errorf("%s lists %q", query, names)
+		}
+	}
+	if page := s.mustAsk(t, "GET", "/monitors/wind_hourly?find=%22%3E%3Cb%3E&verdict=drift", ""); strings.Contains(page, `"><b>`) || !strings.Contains(page, `name="verdict" value="drift"`) {
+		t.Error("what was looked for is not kept as it is")
+	}
+	for query, words := range map[string]string{"?sort=size": "no order", "?verdict=bad": "which is none"} {
+		if w := s.ask("GET", "/monitors/wind_hourly"+query, ""); w.Code != http.StatusBadRequest || !strings.Contains(w.Body.String(), words) {
+			t.Errorf("%s: %d %.200s", query, w.Code, w.Body)
+		}
+	}
+}
