@@ -9,6 +9,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/predictions"
 	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
 	"github.com/driftline/driftline/storage/online"
@@ -270,4 +271,17 @@ func (e *Engine) LosePieces(t interface{ Fatal(...any) }) {
 	if err := batch.Commit(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// HoldCommits keeps small writes from being committed until release is called.
+func (e *Engine) HoldCommits() (release func()) {
+	e.pushes.committing.Lock()
+	return e.pushes.committing.Unlock
+}
+
+// LimitPredictions bounds prediction logs that are made from now on.
+func (e *Engine) LimitPredictions(rows int, bytes int64) {
+	e.predictions.mu.Lock()
+	defer e.predictions.mu.Unlock()
+	e.predictions.limits = predictions.Limits{Rows: rows, Bytes: bytes}
 }

@@ -241,7 +241,7 @@ func (m *measurement) groups(ctx context.Context) ([]performanceGroup, error) {
 					g.where = append(g.where, quoted(name)+" IS NULL")
 					continue
 				}
-				g.Of[name] = value.Value(i)
+				g.Of[name] = strings.Clone(value.Value(i)) // the batch is gone soon
 				g.where = append(g.where, by[j]+" = "+quoteText(g.Of[name]))
 			}
 			groups = append(groups, g)

@@ -151,6 +151,7 @@ func (e *Engine) logHalves(ctx context.Context, all bool) {
 func (e *Engine) LogPredictionRows(ctx context.Context, model driftline.ModelName, entity []string, rows driftline.Batches) (*driftline.PredictionReceipt, error) {
 	receipt := &driftline.PredictionReceipt{Model: model, Log: predictions.LogName(model)}
 	named := rows.Schema.HasField(predictions.ID)
+	var before []*predictions.Ticket // of the last batch, which is written while the next one is read
 	for b, err := range rows.All {
 		if err != nil {
 			return nil, err
@@ -159,16 +160,21 @@ func (e *Engine) LogPredictionRows(ctx context.Context, model driftline.ModelNam
 		if err != nil {
 			return nil, driftline.Errorf(driftline.Invalid, "after %d rows: %w", receipt.Predictions, err)
 		}
-		ids, err := e.LogPredictionsDurably(ctx, records)
+		ids := nameAll(records)
+		tickets, err := e.offerAll(ctx, records, true)
+		if err == nil {
+			err = waitForAll(ctx, before)
+		}
 		if err != nil {
 			return nil, err
 		}
+		before = tickets
 		receipt.Predictions += len(ids)
 		if !named {
 			receipt.IDs = append(receipt.IDs, ids...)
 		}
 	}
-	return receipt, nil
+	return receipt, waitForAll(ctx, before)
 }
 
 // LogLabelRows takes in labels as rows, durably: see [predictions.LabelsFromRows] for their columns.

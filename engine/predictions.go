@@ -85,12 +85,7 @@ func (e *Engine) LogPredictionsDurably(ctx context.Context, records []driftline.
 // logNamed gives IDs to the predictions that have none, and logs all.
 func (e *Engine) logNamed(ctx context.Context, records []driftline.PredictionRecord, durably bool) (ids []string, err error) {
 	records = slices.Clone(records)
-	for i := range records {
-		if records[i].ID == "" {
-			records[i].ID = newPredictionID()
-		}
-		ids = append(ids, records[i].ID)
-	}
+	ids = nameAll(records)
 	return ids, e.logPredictions(ctx, records, durably)
 }
 
@@ -103,15 +98,44 @@ func (e *Engine) LogPredictionsOf(ctx context.Context, model driftline.ModelName
 	return receipt, err
 }
 
+// nameAll gives IDs to the records that have none, and returns those of all.
+func nameAll(records []driftline.PredictionRecord) (ids []string) {
+	for i := range records {
+		if records[i].ID == "" {
+			records[i].ID = newPredictionID()
+		}
+		ids = append(ids, records[i].ID)
+	}
+	return ids
+}
+
 func newPredictionID() string { return uuid.Must(uuid.NewV7()).String() }
 
 func (e *Engine) logPredictions(ctx context.Context, records []driftline.PredictionRecord, durably bool) error {
-	for i := range records {
-		if err := checkPrediction(&records[i]); err != nil {
-			return driftline.Errorf(driftline.Invalid, "prediction %d: %w", i, err)
+	tickets, err := e.offerAll(ctx, records, durably)
+	if err != nil {
+		return err
+	}
+	return waitForAll(ctx, tickets)
+}
+
+func waitForAll(ctx context.Context, tickets []*predictions.Ticket) error {
+	for _, t := range tickets {
+		if err := t.Wait(ctx); err != nil {
+			return err
 		}
 	}
-	var tickets []*predictions.Ticket
+	return nil
+}
+
+// offerAll puts records into their logs, and returns what to wait for: nothing, unless durably is
+// set or a log is sync.
+func (e *Engine) offerAll(ctx context.Context, records []driftline.PredictionRecord, durably bool) (tickets []*predictions.Ticket, err error) {
+	for i := range records {
+		if err := checkPrediction(&records[i]); err != nil {
+			return nil, driftline.Errorf(driftline.Invalid, "prediction %d: %w", i, err)
+		}
+	}
 	for len(records) > 0 {
 		model, n := records[0].Model, 1
 		for n < len(records) && records[n].Model == model {
@@ -119,19 +143,14 @@ func (e *Engine) logPredictions(ctx context.Context, records []driftline.Predict
 		}
 		ticket, err := e.offerPredictions(ctx, model, slices.Clone(records[:n]), durably)
 		if err != nil {
-			return err
+			return nil, err
 		}
 		if ticket != nil {
 			tickets = append(tickets, ticket)
 		}
 		records = records[n:]
 	}
-	for _, t := range tickets {
-		if err := t.Wait(ctx); err != nil {
-			return err
-		}
-	}
-	return nil
+	return tickets, nil
 }
 
 // checkPrediction refuses what can be no prediction, whichever log it is for.
@@ -187,7 +206,11 @@ func (e *Engine) offerPredictions(ctx context.Context, model driftline.ModelName
 			log.trimmed.Add(1)
 		}
 	}
-	fresh, ticket, err := log.ring.Offer(ctx, records, config.Overflow, durably || config.Mode == driftline.Sync)
+	overflow := config.Overflow
+	if durably { // who waits for the disk waits for room
+		overflow = driftline.Block
+	}
+	fresh, ticket, err := log.ring.Offer(ctx, records, overflow, durably || config.Mode == driftline.Sync)
 	for i := range fresh {
 		if fresh[i].Dealt() {
 			e.ObserveRollout(model, observation(&fresh[i]))

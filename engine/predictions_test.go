@@ -205,3 +205,62 @@ func TestPredictionsSurvive(t *testing.T) {
 		t.Errorf("a closed engine says %v", err)
 	}
 }
+
+// TestSlowStore: while nothing can be written, whoever serves does not wait, memory is bounded, and
+// afterwards each prediction was logged or is counted as dropped.
+func TestSlowStore(t *testing.T) {
+	env := withModel(t)
+	const most = 2000
+	env.Engine.LimitPredictions(most, 8<<20)
+	logNow(t, env, aPrediction(env, 0)) // the log is there
+	release := env.Engine.HoldCommits()
+	const batches, each = 400, 50
+	for i := range batches {
+		records := make([]driftline.PredictionRecord, each)
+		for j := range records {
+			records[j] = aPrediction(env, 1+i*each+j)
+		}
+		if err := env.Engine.LogPredictions(context.Background(), records); err != nil { // waits for ever if it waits for the store
+			t.Fatal(err)
+		}
+		status, err := env.Engine.PredictionLog("late")
+		if err != nil || status.Counts.Waiting > most || status.Counts.WaitingBytes > 8<<20 {
+			t.Fatalf("%+v, %v", status, err)
+		}
+	}
+	release()
+	logNow(t, env, aPrediction(env, 1+batches*each)) // written after all others
+	status, err := env.Engine.PredictionLog("late")
+	c := status.Counts
+	if err != nil || c.Served != 2+batches*each || c.Waiting != 0 || c.Logged+c.AllDropped() != c.Served || c.Dropped["full"] < batches*each-2*most {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if n := selected(t, env, "SELECT count(*) FROM features.late_predictions"); n != fmt.Sprint(c.Logged) {
+		t.Errorf("%s rows, %d are said to be logged", n, c.Logged)
+	}
+}
+
+// TestInferenceEvents: the halves of an inference find each other, and one that is alone when the
+// engine closes is logged.
+func TestInferenceEvents(t *testing.T) {
+	env := withModel(t)
+	header := func(kind, id string) func(string) string {
+		all := map[string]string{"Content-Type": "application/json", "Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": "s", "Ce-Type": "org.kubeflow.serving.inference." + kind,
+			"Ce-Modelversion": "2"}
+		return func(name string) string { return all[name] }
+	}
+	send := func(kind, id, body string) {
+		t.Helper()
+		if _, err := env.Engine.LogEvents(context.Background(), "late", header(kind, id), []byte(body)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	send("response", "a", `{"predictions": [1]}`)
+	send("request", "a", `{"instances": [{"temp": 1}]}`)
+	send("request", "b", `{"instances": [{"temp": 2}]}`)
+	env.Reopen() // closes it: what waits for its other half is logged without
+	got := selected(t, env, "SELECT prediction_id, model_version, temp, prediction, fault FROM features.late_predictions ORDER BY prediction_id")
+	if want := "a 2 1 1 (null)\nb 2 2 (null) empty"; got != want {
+		t.Errorf("%s\nwant\n%s", got, want)
+	}
+}

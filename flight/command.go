@@ -41,8 +41,8 @@ type putCommand struct {
 	// To is the stores that the rows are for; both if left out. Of op ingest only.
 	To driftline.Target `json:"to"`
 
-	// Marked says that the last message will have an end marker, and that without it
-	// nothing is to be written. Of op ingest only.
+	// Marked says that the last message will have an end marker. Without it nothing is
+	// written by op ingest, and predictions and labels are reported to be not all.
 	Marked bool `json:"marked"`
 
 	// Of ops predictions and labels only, in the place of View: the model, and which columns
@@ -236,8 +236,8 @@ func (c putCommand) checkOfModel() error {
 	switch {
 	case c.Model == "":
 		return driftline.Errorf(driftline.Invalid, "op %s names no model", c.Op).WithHint("set model")
-	case c.View != "" || c.To != "" || c.Marked || c.IdempotencyKey != "":
-		return driftline.Errorf(driftline.Invalid, "op %s has a model and an entity, and nothing else", c.Op).
+	case c.View != "" || c.To != "" || c.IdempotencyKey != "":
+		return driftline.Errorf(driftline.Invalid, "op %s has a model and an entity, and no view, target or key", c.Op).
 			WithHint("predictions and labels may be sent again: they have no idempotency_key, and are no rows of a view")
 	}
 	return nil

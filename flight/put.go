@@ -29,10 +29,10 @@ func (s *service) DoPut(stream flight.FlightService_DoPutServer) error {
 	if command.Op == opPush {
 		return s.push(ctx, command, in, stream)
 	}
+	end.required = command.Marked
 	if command.Model != "" {
 		return s.putOfModel(command, in, stream)
 	}
-	end.required = command.Marked
 	if command.Op == opMetrics {
 		return s.putMetrics(ctx, command, in, stream)
 	}

@@ -34,7 +34,7 @@ var LabelFields = []arrow.Field{
 // LabelsView is the view with a model's labels.
 func LabelsView(model driftline.ModelName, entity driftline.EntityName) driftline.FeatureView {
 	return driftline.FeatureView{
-		Name: LabelsName(model), Entities: []driftline.EntityName{entity}, EventTimestamp: driftline.DefaultEventTimestamp, CreatedTimestamp: Arrived,
+		Name: LabelsName(model), Entities: []driftline.EntityName{entity}, EventTimestamp: driftline.DefaultEventTimestamp, CreatedTimestamp: Arrived, TTL: servedFor,
 		Description: "Labels of predictions of " + string(model) + ", by when they became known", Tags: map[string]string{MadeTag: string(model)},
 		Features: []driftline.Field{
 			field(ID, driftline.String, "whose label it is; null if it is an entity's"),

@@ -298,10 +298,14 @@ func named(model driftline.ModelName, suffix string) driftline.ViewName {
 	return driftline.ViewName(plain + suffix)
 }
 
+// servedFor is how long rows of logs and labels can be read online: they are read by SQL, and the online
+// store should not grow with them for ever.
+const servedFor = driftline.Duration(7 * 24 * time.Hour)
+
 // LogView is the log of a model, with columns for these features and join keys.
 func LogView(model driftline.ModelName, entity driftline.EntityName, fields []driftline.Field) driftline.FeatureView {
 	view := driftline.FeatureView{
-		Name: LogName(model), Entities: []driftline.EntityName{entity}, EventTimestamp: driftline.DefaultEventTimestamp,
+		Name: LogName(model), Entities: []driftline.EntityName{entity}, EventTimestamp: driftline.DefaultEventTimestamp, TTL: servedFor,
 		Predictions: &driftline.PredictionLog{ID: ID, Model: Model, Version: Version},
 		Description: "Predictions of " + string(model) + ", written by the server", Tags: map[string]string{MadeTag: string(model)},
 	}

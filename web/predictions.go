@@ -101,3 +101,11 @@ func (s *Server) modelPerformance(r *http.Request) (*driftline.ModelPerformance,
 	}
 	return s.engine.ModelPerformance(r.Context(), modelOf(r), req)
 }
+
+func (s *Server) askForLabels(r *http.Request) (*driftline.LabelAsk, error) {
+	req, err := readJSON[driftline.LabelRequest](r)
+	if err != nil {
+		return nil, err
+	}
+	return s.engine.AskForLabels(r.Context(), modelOf(r), req)
+}

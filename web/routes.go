@@ -176,6 +176,7 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/models/{model}/predictions", handle: answer(s.logPredictions), body: large},
 		{method: "GET", path: "/api/v1/models/{model}/labels", handle: answer(s.labels), allow: long},
 		{method: "POST", path: "/api/v1/models/{model}/labels", handle: answer(s.logLabels), body: large},
+		{method: "POST", path: "/api/v1/models/{model}/label-requests", handle: answer(s.askForLabels), body: small, allow: long},
 		{method: "POST", path: "/api/v1/models/{model}/performance", handle: answer(s.modelPerformance), body: small, allow: long},
 
 		{method: "POST", path: "/api/v1/check", handle: answer(s.check), body: small, allow: long},
