@@ -94,6 +94,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.SetFlagErrorFunc(func(_ *cobra.Command, err error) error { return usageError{err} })
 	root.PersistentFlags().BoolVar(&a.asJSON, "json", false, "answer as JSON")
 	addClientSettings(root.PersistentFlags())
+	root.AddCommand(a.predictionsCommand(), a.labelCommand(), a.labelsCommand(), a.askLabelsCommand())
 	root.AddCommand(a.serveCommand(), a.initCommand(), a.applyCommand(), a.planCommand(), a.ingestCommand(),
 		a.datasetCommand(), a.historicalCommand(), a.onlineCommand(), a.historyCommand(), a.sqlCommand(), a.driftCommand(), a.validateCommand(), a.validationsCommand(), a.presetsCommand(), a.profileCommand(), a.profilesCommand(), a.detectCommand(), a.performanceCommand(), a.monitorCommand(), a.alertCommand(), a.policyCommand(), a.trainCommand(), a.trainingCommand(),
 		a.experimentsCommand(), a.runsCommand(),

@@ -23,6 +23,9 @@ type performanceFlags struct {
 	reference, window string
 	options           driftline.PerformanceOptions
 	reports           reportFlags
+
+	by      []string          // of a model
+	metrics map[string]string // likewise
 }
 
 func (a *app) performanceCommand() *cobra.Command {
@@ -34,10 +37,12 @@ func (a *app) performanceCommand() *cobra.Command {
 			"far and as estimated without them; whether it fell, and why: other inputs or another relationship, which\n" +
 			"columns, which rows. docs/statistics.md says what is assumed.\n\n" +
 			"A source is a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME, or a SELECT. Local files\n" +
-			"need no server.\n\n" +
+			"need no server. model/NAME is the model's prediction log with the labels that are known by now: its columns are known,\n" +
+			"--task may be left out, and --by and --metric apply.\n\n" +
 			"Exit code: 0 it did not fall, 3 a metric fell, 1 it failed.",
 		Example: "  driftline performance scored.parquet --reference test.parquet --task classification \\\n" +
-			"    --prediction predicted --score probability --label late --time event_timestamp --window 7d --html performance.html",
+			"    --prediction predicted --score probability --label late --time event_timestamp --window 7d --html performance.html\n" +
+			"  driftline performance model/late_departure --by model_version,arm --metric 'cost=sum(CASE WHEN label = 1 AND prediction = 0 THEN 100 ELSE 1 END)'",
 		Args: exactly(1),
 		RunE: func(c *cobra.Command, args []string) error {
 			window, err := driftline.ParseDuration(flags.window)
@@ -45,6 +50,12 @@ func (a *app) performanceCommand() *cobra.Command {
 				return err
 			}
 			flags.options.Window = window
+			if model, ok := strings.CutPrefix(args[0], "model/"); ok {
+				return a.performanceOfModel(c.Context(), driftline.ModelName(model), flags)
+			}
+			if len(flags.by)+len(flags.metrics) > 0 {
+				return usagef("--by and --metric are for model/NAME")
+			}
 			return a.performance(c.Context(), args[0], flags)
 		},
 	}
@@ -59,8 +70,26 @@ func (a *app) performanceCommand() *cobra.Command {
 	command.Flags().StringVar(&flags.window, "window", "1d", "length of a window")
 	command.Flags().StringSliceVar(&options.Inputs, "inputs", nil, "columns that may explain a fall (default: all others)")
 	command.Flags().Float64Var(&options.Alpha, "alpha", 0.05, "one minus the confidence of intervals")
+	command.Flags().StringSliceVar(&flags.by, "by", nil, "of model/NAME: measure apart by these columns, such as model_version or arm")
+	command.Flags().StringToStringVar(&flags.metrics, "metric", nil, "of model/NAME: NAME=AGGREGATE, a metric of one's own in SQL")
 	flags.reports.add(command.Flags())
 	return command
+}
+
+func (a *app) performanceOfModel(ctx context.Context, model driftline.ModelName, flags performanceFlags) error {
+	req := driftline.ModelPerformanceRequest{By: flags.by, Task: flags.options.Task, Group: flags.options.Group,
+		Window: flags.options.Window, Alpha: flags.options.Alpha, Metrics: flags.metrics}
+	if flags.reference != "" {
+		reference, err := parseSource("reference", flags.reference)
+		if err != nil {
+			return err
+		}
+		if reference.file != "" {
+			return usagef("--reference is the local file %s, and the predictions are at the server", reference.file)
+		}
+		req.Reference = reference.server
+	}
+	return a.modelPerformance(ctx, model, req)
 }
 
 func (a *app) performance(ctx context.Context, text string, flags performanceFlags) error {

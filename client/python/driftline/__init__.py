@@ -61,6 +61,7 @@ from driftline.models import AliasChange, Artifact, ModelVersion, RegisteredMode
 from driftline.monitoring import Alert, Monitor, Pane, RegisteredMonitor
 from driftline.performance import PerformanceReport
 from driftline.policies import Policy, RegisteredPolicy
+from driftline.predictions import LabelReceipt, PredictionReceipt
 from driftline.presets import Preset
 from driftline.profiles import Profile
 from driftline.retrieval import (
@@ -170,6 +171,7 @@ __all__ = [
     "IngestResult",
     "InternalError",
     "InvalidError",
+    "LabelReceipt",
     "Lineage",
     "Materialization",
     "Metric",
@@ -185,6 +187,7 @@ __all__ = [
     "PermissionDeniedError",
     "Policy",
     "PredictionLog",
+    "PredictionReceipt",
     "PredictionTrace",
     "Preset",
     "Profile",

@@ -224,20 +224,41 @@ class PredictionLog:
         id: The column that identifies a prediction; the view's only join key by default.
         model: The column that names the registered model.
         version: The column with the model's version.
+        mode: Of predictions that the server writes: ``async`` or ``sync``.
+        overflow: ``drop_oldest``, ``block`` or ``sample``: what gives way when they come
+            faster than they can be written.
+        fields: The features and join keys that may be kept; all if empty.
+        most_bytes: Of an output, and of a record's features; 64 KiB if 0.
     """
 
     id: str = ""
     model: str = "model"
     version: str = "model_version"
+    mode: str = ""
+    overflow: str = ""
+    fields: tuple[str, ...] = ()
+    most_bytes: int = 0
 
     def to_json(self) -> dict[str, Any]:
         """Returns the form that the server reads."""
-        return _filled(id=self.id, model=self.model, version=self.version)
+        return _filled(
+            id=self.id,
+            model=self.model,
+            version=self.version,
+            mode=self.mode,
+            overflow=self.overflow,
+            fields=list(self.fields),
+            most_bytes=self.most_bytes,
+        )
 
     @classmethod
     def from_json(cls, body: Mapping[str, Any]) -> PredictionLog:
         """Reads the server's form."""
-        return cls(**{name: body[name] for name in ("id", "model", "version") if body.get(name)})
+        texts = ("id", "model", "version", "mode", "overflow", "most_bytes")
+        return cls(
+            **{name: body[name] for name in texts if body.get(name)},
+            fields=tuple(body.get("fields") or ()),
+        )
 
 
 @dataclass(frozen=True)

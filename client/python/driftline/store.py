@@ -38,6 +38,7 @@ from driftline.materialization import Materialization
 from driftline.monitoring import Alert, RegisteredMonitor
 from driftline.performance import PerformanceReport
 from driftline.policies import RegisteredPolicy
+from driftline.predictions import LabelReceipt, PredictionReceipt
 from driftline.presets import Preset
 from driftline.profiles import Profile
 from driftline.registry import ModelRegistry
@@ -1218,6 +1219,139 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
         """
         ask = {"prediction": str(prediction), "log": log or None, "rows": rows}
         return PredictionTrace(self._http.get("why", **ask))
+
+    def log_predictions(
+        self, model: str, data: Any, *, entity: Sequence[str] = ()
+    ) -> PredictionReceipt:
+        """Logs predictions of a model; when it returns, they are durable.
+
+        Example:
+            >>> store.log_predictions("late_departure", scored, entity=["flight"]).ids[:1]
+            ['0199a3…']
+
+        Args:
+            model: A registered model.
+            data: Rows, as of :meth:`ingest`. Columns called like those of the log are that
+                (``prediction_id``, ``event_timestamp``, ``model_version``, ``arm``,
+                ``prediction``, ``score``, ``latency_ms``, ``status``, ``fault`` …); all others
+                are features as they were served. Rows without an id get one; sent again with
+                the same id and time they change nothing.
+            entity: The columns that are join keys.
+
+        Raises:
+            NotFoundError: If there is no such model.
+            InvalidError: If a column cannot be what its name says.
+        """
+        command = {"op": "predictions", "model": model, "entity": list(entity)}
+        return PredictionReceipt.from_json(
+            self._flight.put(command, open_source(data), label=f"{model} predictions")
+        )
+
+    def log_labels(self, model: str, data: Any, *, entity: Sequence[str] = ()) -> LabelReceipt:
+        """Says the truth of predictions: late, again, corrected, or before they were logged.
+
+        Example:
+            >>> store.log_labels("late_departure", [{"prediction_id": "p-77", "label": 1}])
+
+        Args:
+            model: A registered model.
+            data: Rows, as of :meth:`ingest`, with ``prediction_id``, or ``prediction_time`` and
+                join keys; ``label`` (a number) or ``label_text``; and, if known,
+                ``event_timestamp`` (when it became known, now by default) and
+                ``labelled_by``. Of several labels of a prediction the one that became
+                known last counts. A null label takes back what was said.
+            entity: The columns that are join keys.
+
+        Raises:
+            NotFoundError: If there is no such model.
+            InvalidError: If a label is from the future, or of nothing.
+        """
+        command = {"op": "labels", "model": model, "entity": list(entity)}
+        return LabelReceipt.from_json(
+            self._flight.put(command, open_source(data), label=f"{model} labels")
+        )
+
+    def prediction_log(self, model: str) -> dict[str, Any]:
+        """Returns how predictions of a model are logged, and what was logged and dropped."""
+        answer: dict[str, Any] = self._http.get("models", model, "predictions")
+        return answer
+
+    def configure_prediction_log(
+        self,
+        model: str,
+        *,
+        mode: str = "",
+        overflow: str = "",
+        fields: Sequence[str] = (),
+        most_bytes: int = 0,
+    ) -> dict[str, Any]:
+        """Says how predictions of a model are logged; what is left out has its default.
+
+        Args:
+            model: A registered model.
+            mode: ``async`` or ``sync``: whether who logs waits until it is durable.
+            overflow: ``drop_oldest``, ``block`` or ``sample``: what gives way when
+                predictions come faster than they can be written.
+            fields: The features and join keys that may be kept; all by default.
+            most_bytes: Of an output, and of a record's features; 64 KiB by default.
+        """
+        body = {"mode": mode, "overflow": overflow, "fields": list(fields)}
+        body["most_bytes"] = most_bytes
+        answer: dict[str, Any] = self._http.put("models", model, "predictions", body=body)
+        return answer
+
+    def labels(self, model: str, since: datetime | None = None) -> dict[str, Any]:
+        """Returns how many predictions have a label so far, and how late labels come."""
+        at = format_time(since) if since is not None else None
+        answer: dict[str, Any] = self._http.get("models", model, "labels", since=at)
+        return answer
+
+    def ask_labels(
+        self, model: str, *, budget: int = 100, by: str = "both", save_as: str = ""
+    ) -> dict[str, Any]:
+        """Chooses predictions that are worth a label, and keeps them as a dataset.
+
+        Example:
+            >>> store.ask_labels("late_departure", budget=200)["dataset"]
+            'dataset/late_departure_to_label@1'
+
+        Args:
+            model: A registered model.
+            budget: How many to ask for at most.
+            by: ``uncertain``, ``drifted`` or ``both``.
+            save_as: The dataset; the model's name and ``_to_label`` by default.
+        """
+        body = {"budget": budget, "by": by, "save_as": save_as}
+        answer: dict[str, Any] = self._http.post("models", model, "label-requests", body=body)
+        return answer
+
+    def model_performance(
+        self,
+        model: str,
+        *,
+        by: Sequence[str] = (),
+        task: str = "",
+        window: timedelta | str | None = None,
+        metrics: Mapping[str, str] | None = None,
+    ) -> dict[str, Any]:
+        """Measures a model by its predictions and the labels that are known by now.
+
+        Example:
+            >>> store.model_performance("late_departure", by=["model_version"])["groups"]
+
+        Args:
+            model: A registered model.
+            by: Columns of the log, such as ``model_version`` or ``arm``: each combination
+                of their values is measured apart.
+            task: ``classification``, ``regression`` or ``ranking``; found out by default.
+            window: How long the windows are; a day by default.
+            metrics: Metrics of one's own: an SQL aggregate by name.
+        """
+        body: dict[str, Any] = {"by": list(by), "task": task, "metrics": dict(metrics or {})}
+        if window is not None:
+            body["window"] = window if isinstance(window, str) else format_duration(window)
+        answer: dict[str, Any] = self._http.post("models", model, "performance", body=body)
+        return answer
 
     def _schema_of(self, view: str) -> pa.Schema:
         """Returns the names and types of a view's features and join keys."""
