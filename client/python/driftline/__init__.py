@@ -16,9 +16,15 @@ from Feast, MLflow and W&B.
 
 from __future__ import annotations
 
+import atexit
+import contextlib
+import sys
 from collections.abc import Iterable, Mapping
+from pathlib import Path
 from typing import Any
 
+from driftline import _origin, offline
+from driftline._background import Companion, Output
 from driftline._online import OnlineStream
 from driftline._push import Pusher
 from driftline.definitions import (
@@ -77,7 +83,7 @@ from driftline.retrieval import (
 from driftline.rollouts import Rollout, RouteDecision
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
-from driftline.tracking import Metric, Run
+from driftline.tracking import Config, Metric, Run, Summary, fork_of, ref_of, run_spec
 from driftline.types import ValueType
 from driftline.validation import (
     CheckResult,
@@ -114,11 +120,27 @@ def init(
     project: str,
     config: Mapping[str, Any] | None = None,
     name: str = "",
-    tags: Mapping[str, Any] | None = None,
+    tags: Mapping[str, Any] | Iterable[str] | None = None,
     store: FeatureStore | None = None,
     inputs: Iterable[Any] | None = None,
+    *,
+    id: str = "",
+    resume: str = "never",
+    fork_from: str = "",
+    mode: str = "online",
+    dir: str | Path = ".",
+    notes: str = "",
+    group: str = "",
+    job_type: str = "",
+    heartbeat: float = 60,
+    system_metrics: float = 15,
+    capture_output: bool = False,
+    save_code: bool = True,
 ) -> Run:
-    """Starts a run.
+    """Starts a run, as W&B's users know it.
+
+    It is also ``driftline.run`` then, and what ``driftline.log`` logs to, until it is
+    finished, which happens at the latest when the process ends.
 
     Example:
         >>> with driftline.init(project="late_departure", config={"depth": 6}) as run:
@@ -133,9 +155,134 @@ def init(
             the one that it would find.
         inputs: What it reads: datasets, training sets, references. If left out, the training
             sets that this process retrieved since the run before, or what that run read.
+        id: An id of your own.
+        resume: What becomes of a run that has this id already: ``allow`` or ``must`` (be
+            there) go on with it, ``never`` is an error.
+        fork_from: A run, and the step until which its params and metrics are taken over:
+            ``late_departure-1?_step=200``.
+        mode: ``online``; ``offline`` writes a folder that ``driftline.sync`` uploads;
+            ``disabled`` keeps nothing.
+        dir: Where ``driftline-offline`` is, the folder of runs that are offline.
+        notes: A text for people.
+        group: What it belongs together with, such as the folds of one validation.
+        job_type: What it does, such as ``train`` or ``evaluate``.
+        heartbeat: Seconds after which a run that stopped breathing is FAILED, as lost; 0
+            for never. A thread breathes.
+        system_metrics: Seconds between two measures of processors, memory, disk, network
+            and GPUs, which are metrics under ``system/``; 0 for none.
+        capture_output: Keeps what the process prints as the artifact ``output.log``.
+        save_code: Keeps program, commit, uncommitted changes and installed packages.
+    """
+    spec: dict[str, Any] = {}
+    marks = {"mlflow.note.content": notes, "group": group, "job_type": job_type}
+    marks = {key: value for key, value in marks.items() if value}
+    if save_code:
+        marks |= _origin.tags()
+    if id:
+        spec["id"] = id
+    if fork_from:
+        spec["fork"] = fork_of(fork_from)
+    if resume not in ("allow", "must", "never"):
+        raise ValueError(f"resume is {resume!r}, want allow, must or never")
+    if mode in ("offline", "disabled"):
+        folder = Path(dir) / offline.FOLDER if mode == "offline" else None
+        spec |= run_spec(project, config, name, tags)
+        spec["tags"] = marks | spec.get("tags", {})
+        if inputs:
+            spec["inputs"] = [ref_of(i) for i in inputs]
+        journal = offline.Journal(spec, folder)
+        return _began(Run(journal, journal.run))
+    if mode != "online":
+        raise ValueError(f"mode is {mode!r}, want online, offline or disabled")
+    if heartbeat:
+        spec["heartbeat"] = f"{max(heartbeat, 1):g}s"
+    store = store or _connected or connect()
+    run = store._begin_run(run_spec(project, config, name, tags) | spec, marks, inputs, resume)
+    run._companion = Companion(
+        store._http.again(),
+        run.id,
+        heartbeat,
+        system_metrics,
+        Output() if capture_output else None,
+        _origin.files if save_code else None,
+    )
+    return _began(run)
+
+
+_active: Run | None = None
+_failed = False  # an exception is ending the process
+
+
+def _began(run: Run) -> Run:
+    global _active
+    if _active is None:
+        atexit.register(_finish_at_exit)
+        sys.excepthook = _noting(sys.excepthook)
+    _active = run
+    return run
+
+
+def _noting(hook: Any) -> Any:
+    def note(*error: Any) -> None:
+        global _failed
+        _failed = True
+        hook(*error)
+
+    return note
+
+
+def _finish_at_exit() -> None:
+    if _active is not None and _active.status == "RUNNING":
+        with contextlib.suppress(Exception):  # the server may be gone before
+            _active.finish("FAILED" if _failed else "FINISHED")
+
+
+def _running() -> Run:
+    if _active is None or _active.status != "RUNNING":
+        raise FailedPreconditionError("no run is active", "call driftline.init first")
+    return _active
+
+
+def log(metrics: Mapping[str, Any], step: int | None = None) -> None:
+    """Logs numbers, figures, images and tables to the active run."""
+    _running().log(metrics, step)
+
+
+def log_artifact(thing: Any, name: str | None = None) -> Artifact:
+    """Keeps a file with the active run."""
+    return _running().log_artifact(thing, name)
+
+
+def define_metric(name: str, summary: str = "last") -> None:
+    """Says what a metric's summary is, see ``Run.define_metric``."""
+    _running().define_metric(name, summary)
+
+
+def finish(status: str | int = "FINISHED") -> None:
+    """Ends the active run, if there is one."""
+    if _active is not None and _active.status == "RUNNING":
+        _active.finish(status)
+
+
+def sync(*folders: str | Path, store: FeatureStore | None = None) -> list[str]:
+    """Uploads runs that were logged with ``mode="offline"``, and returns their ids.
+
+    Args:
+        folders: Folders of runs, or of many; ``driftline-offline`` if left out. A run that is
+            named is uploaded again, and changes nothing; others once.
+        store: The server; as for ``init``.
     """
     store = store or _connected or connect()
-    return store.start_run(project, dict(config or {}), name, dict(tags or {}), inputs)
+    runs = [run for f in folders or (offline.FOLDER,) for run in offline.waiting(Path(f))]
+    return [offline.upload(store, run) for run in runs]
+
+
+def __getattr__(name: str) -> Any:
+    if name == "run":
+        return _active if _active is not None and _active.status == "RUNNING" else None
+    if name in ("config", "summary"):
+        return getattr(_running(), name)
+    raise AttributeError(f"module 'driftline' has no attribute {name!r}")
 
 
 __all__ = [
@@ -149,6 +296,7 @@ __all__ = [
     "CheckResult",
     "ColumnDrift",
     "ColumnStatistics",
+    "Config",
     "ConflictError",
     "DataLossError",
     "Dataset",
@@ -206,6 +354,7 @@ __all__ = [
     "Split",
     "StageChange",
     "StoredTable",
+    "Summary",
     "UnauthenticatedError",
     "UnavailableError",
     "Validation",
@@ -213,6 +362,11 @@ __all__ = [
     "ValidationRun",
     "ValueType",
     "connect",
+    "define_metric",
+    "finish",
     "init",
     "lag",
+    "log",
+    "log_artifact",
+    "sync",
 ]

@@ -28,6 +28,10 @@ class HTTP:
         self.url = url.rstrip("/")
         self._session = requests.Session()
 
+    def again(self) -> HTTP:
+        """Returns another connection to the server, for another thread."""
+        return HTTP(self.url)
+
     def get(self, *path: str, **query: Any) -> Any:
         """Returns the JSON at a path."""
         query = {name: value for name, value in query.items() if value not in (None, "")}

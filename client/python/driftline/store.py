@@ -1128,26 +1128,66 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
             >>> with store.start_run("late_departure", config={"depth": 6}) as run:
             ...     run.log({"auc": 0.71})
         """
-        spec = run_spec(project, config, name, tags)
+        return self._begin_run(run_spec(project, config, name, tags), {}, inputs, "never")
+
+    def _begin_run(
+        self,
+        spec: dict[str, Any],
+        marks: dict[str, str],
+        inputs: Iterable[Any] | None,
+        resume: str,
+    ) -> Run:
+        """Starts a run, or goes on with one; marks are tags that the user did not give."""
+        if marks:
+            spec["tags"] = marks | spec.get("tags", {})
         refs = context.current(self.url) if inputs is None else [ref_of(i) for i in inputs]
-        try:
-            body = self._http.post("runs", body=spec | ({"inputs": refs} if refs else {}))
-        except NotFoundError:
-            if inputs is not None or not refs:
-                raise
-            body = self._http.post("runs", body=spec)  # the data folder is another one since
-        run = Run(self._http, body)
+        body = self._resumed(spec, refs, resume) if resume != "never" else None
+        if body is None:
+            body = self._created(spec, refs, inputs is not None)
+        run = self._run_of(body)
         context.began(self.url, run)
         return run
 
+    def _created(self, spec: dict[str, Any], refs: list[str], asked: bool) -> dict[str, Any]:
+        try:
+            return self._http.post("runs", body=spec | ({"inputs": refs} if refs else {}))
+        except NotFoundError:
+            if asked or not refs:
+                raise
+            return self._http.post("runs", body=spec)  # the data folder is another one since
+
+    def _resumed(self, spec: dict[str, Any], refs: list[str], resume: str) -> dict[str, Any] | None:
+        """Goes on with the run of that id; None if there is none and there need not be."""
+        id = spec.get("id")
+        if not id:
+            raise ValueError("a run is resumed by its id: give id=")
+        try:
+            self._http.patch("runs", id, body={"status": "RUNNING"})
+        except NotFoundError:
+            if resume == "must":
+                raise
+            return None
+        news = {"params": spec.get("params"), "tags": spec.get("tags"), "inputs": refs}
+        return self._http.post("runs", id, "log", body={k: v for k, v in news.items() if v})
+
+    def _run_of(self, body: dict[str, Any]) -> Run:
+        run = Run(self._http, body)
+        run._put_points = self._log_points
+        return run
+
+    def _log_points(self, run: str, points: pa.Table) -> int:
+        """Logs points of the form of offline.POINTS over Flight."""
+        answer = self._flight.put({"op": "metrics", "run": run}, open_source(points), "points")
+        return int(answer["points"])
+
     def run(self, id: str) -> Run:
         """Returns a run."""
-        return Run(self._http, self._http.get("runs", id))
+        return self._run_of(self._http.get("runs", id))
 
     def runs(self, project: str | None = None) -> list[Run]:
         """Returns all runs, or those of one project (experiment)."""
         body = self._http.get("runs", experiment=project)
-        return [Run(self._http, r) for r in body["runs"] or ()]
+        return [self._run_of(r) for r in body["runs"] or ()]
 
     def search_runs(
         self,
@@ -1183,7 +1223,7 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
             "offset": offset,
         }
         body = self._http.post("runs", "search", body=search)
-        return [Run(self._http, r) for r in body["runs"] or ()]
+        return [self._run_of(r) for r in body["runs"] or ()]
 
     # Lineage
 

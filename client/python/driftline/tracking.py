@@ -9,12 +9,13 @@ Example:
 
 from __future__ import annotations
 
+import ast
 import io
 import json
 import math
 import numbers
 import pickle
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -22,6 +23,7 @@ from types import TracebackType
 from typing import Any
 
 from driftline import _html
+from driftline._background import Companion
 from driftline._http import HTTP
 from driftline.models import Artifact, ModelVersion
 from driftline.retrieval import Dataset, RetrievalJob
@@ -59,16 +61,46 @@ class Run:
     status: str
     started: datetime | None
     ended: datetime | None
+    reason: str  # why it ended, if its status does not say so: "lost: …"
     params: dict[str, str]
     metrics: dict[str, float]  # the last value of each
     tags: dict[str, str]
     inputs: list[str]
     artifacts: list[Artifact]
 
-    def __init__(self, http: HTTP, body: Mapping[str, Any]) -> None:
-        self._http = http
-        self._step = 0
+    def __init__(self, http: Any, body: Mapping[str, Any]) -> None:
+        self._http: HTTP = http  # or what stands for a server: offline.Journal
+        self._companion: Companion | None = None
+        self._rules: dict[str, _Rule] = {}
         self._read(body)
+        self._step = int(body.get("last_step", -1)) + 1
+
+    @property
+    def config(self) -> Config:
+        """Its params, nested and with types; setting one logs it.
+
+        Example:
+            >>> run.config.depth, run.config["tree"]["leaves"]
+            (6, 31)
+        """
+        return Config(self)
+
+    @property
+    def summary(self) -> Summary:
+        """The last value of each metric; setting one logs it."""
+        return Summary(self)
+
+    def define_metric(self, name: str, summary: str = "last") -> None:
+        """Says what a metric's summary is, kept as a metric of its own when the run ends.
+
+        Args:
+            name: The metric: ``val/auc``.
+            summary: ``max``, ``min`` or ``mean``, kept as ``val/auc.max``; ``last`` needs none.
+        """
+        if summary not in _RULES:
+            raise ValueError(f"summary is {summary!r}, want one of {', '.join(_RULES)}")
+        if summary != "last":
+            self._rules[name] = _Rule(summary)
 
     @property
     def ref(self) -> str:
@@ -76,22 +108,31 @@ class Run:
         return f"run/{self.id}"
 
     def log(self, metrics: Mapping[str, Any], step: int | None = None) -> None:
-        """Logs numbers.
+        """Logs numbers, and figures, images and tables.
 
         Args:
-            metrics: From name to number; a dict inside is flattened to ``outer/inner``.
+            metrics: From name to number; a dict inside is flattened to ``outer/inner``. A
+                figure, an image or a table becomes an artifact, ``media/NAME_STEP.png`` or
+                ``.parquet``.
             step: Where in the run; counts up from 0 by itself if left out.
         """
         if not isinstance(metrics, Mapping):
             raise TypeError("log wants a dict from name to number, for example {'auc': 0.71}")
-        if step is None:
-            step = self._step
+        step = self._step if step is None else int(step)
+        values = _flatten(metrics)
+        media = {key: values.pop(key) for key in list(values) if _is_media(values[key])}
         points = [
-            {"key": key, "value": _number(key, value), "step": int(step)}
-            for key, value in _flatten(metrics).items()
+            {"key": key, "value": _number(key, value), "step": step}
+            for key, value in values.items()
         ]
-        self._log({"metrics": points})
-        self._step = int(step) + 1
+        if points or not media:
+            self._log({"metrics": points})
+        for key, thing in media.items():
+            self.log_artifact(thing, name=f"media/{key}_{step}.{_ending(thing)}")
+        for point in points:
+            if point["key"] in self._rules:
+                self._rules[point["key"]].add(float(point["value"]))
+        self._step = step + 1
 
     log_metrics = log
 
@@ -155,6 +196,26 @@ class Run:
         """Returns the bytes that the run keeps under a name."""
         return self._http.get_bytes("runs", self.id, "artifacts", path)
 
+    def log_history(self, table: Any, step: str = "step", time: str = "time") -> int:
+        """Logs many points at once, over Arrow Flight: millions a second.
+
+        Args:
+            table: A table with a column for each metric; a null is no point.
+            step: The column that says where in the run; the row's number if there is none.
+            time: The column of times; now if there is none.
+
+        Returns:
+            How many points were logged. Logging them again changes nothing if they have times.
+        """
+        from driftline.offline import points_of
+
+        points = points_of(table, step, time)
+        if self._put_points is None:
+            raise RuntimeError("this run was not made by a store; use log")
+        return self._put_points(self.id, points)
+
+    _put_points: Any = None  # of the store that made it
+
     def metric_history(self, key: str) -> list[Metric]:
         """Returns all points of a metric."""
         body = self._http.get("runs", self.id, "metrics", key)
@@ -163,8 +224,24 @@ class Run:
             for m in body.get("metrics") or ()
         ]
 
-    def finish(self, status: str = "FINISHED") -> None:
-        """Ends the run as FINISHED, FAILED or KILLED."""
+    def finish(self, status: str | int = "FINISHED") -> None:
+        """Ends the run.
+
+        Args:
+            status: FINISHED, FAILED or KILLED, or an exit code: 0 is FINISHED, others FAILED.
+        """
+        if isinstance(status, int):
+            status = "FAILED" if status else "FINISHED"
+        if self._companion is not None:
+            self._companion.stop()
+            self._companion = None
+        points = [
+            {"key": f"{key}.{rule.name}", "value": _number(key, rule.value), "step": self._step}
+            for key, rule in self._rules.items()
+            if rule.count
+        ]
+        if points:
+            self._log({"metrics": points})
         self._read(self._http.post("runs", self.id, "finish", body={"status": status}))
 
     def __enter__(self) -> Run:
@@ -189,7 +266,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         rows = [
-            ("status", self.status),
+            ("status", f"{self.status} ({self.reason})" if self.reason else self.status),
             *((f"param {k}", v) for k, v in self.params.items()),
             *((f"metric {k}", f"{v:.6g}") for k, v in self.metrics.items()),
             *(("input", ref) for ref in self.inputs),
@@ -213,6 +290,7 @@ class Run:
         self.status = body["status"]
         self.started = parse_time(body.get("started"))
         self.ended = parse_time(body.get("ended"))
+        self.reason = body.get("reason", "")
         self.params = dict(body.get("params") or {})
         self.metrics = {k: float(v) for k, v in (body.get("metrics") or {}).items()}
         self.tags = dict(body.get("tags") or {})
@@ -220,11 +298,116 @@ class Run:
         self.artifacts = [Artifact.from_json(a) for a in body.get("artifacts") or ()]
 
 
+class Config(MutableMapping[str, Any]):
+    """What a run was started with, as it was given: nested, and with types.
+
+    The server keeps texts; numbers, booleans and None are read back as what they were. A text
+    that looks like one of them comes back as one.
+    """
+
+    def __init__(self, run: Run) -> None:
+        object.__setattr__(self, "_run", run)
+
+    def as_dict(self) -> dict[str, Any]:
+        """Returns all of it as a dict of its own."""
+        nested: dict[str, Any] = {}
+        for path, text in self._run.params.items():
+            *outer, last = path.split("/")
+            inner = nested
+            for name in outer:
+                inner = inner.setdefault(name, {})
+                if not isinstance(inner, dict):  # "a" beside "a/b"
+                    break
+            if isinstance(inner, dict):
+                inner[last] = _value_of(text)
+        return nested
+
+    def __getitem__(self, key: str) -> Any:
+        return self.as_dict()[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._run.log_params({key: value})
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("a param stays: it is what the run was started with")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.as_dict())
+
+    def __len__(self) -> int:
+        return len(self.as_dict())
+
+    def __getattr__(self, key: str) -> Any:
+        try:
+            return self[key]
+        except KeyError:
+            raise AttributeError(f"the run has no param {key!r}") from None
+
+    def __setattr__(self, key: str, value: Any) -> None:
+        self[key] = value
+
+    def update(self, *values: Any, allow_val_change: bool = False, **more: Any) -> None:
+        """Logs params. A param is set once, so ``allow_val_change`` allows nothing."""
+        self._run.log_params(dict(*values, **more))
+
+    def __repr__(self) -> str:
+        return repr(self.as_dict())
+
+
+class Summary(MutableMapping[str, float]):
+    """The last value of each metric."""
+
+    def __init__(self, run: Run) -> None:
+        self._run = run
+
+    def __getitem__(self, key: str) -> float:
+        return self._run.metrics[key]
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        point = {"key": key, "value": _number(key, value), "step": self._run._step}
+        self._run._log({"metrics": [point]})
+
+    def __delitem__(self, key: str) -> None:
+        raise TypeError("a metric stays: it was measured")
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._run.metrics)
+
+    def __len__(self) -> int:
+        return len(self._run.metrics)
+
+    def __repr__(self) -> str:
+        return repr(dict(self))
+
+
+_RULES = ("last", "max", "min", "mean")
+
+
+class _Rule:
+    """The summary of one metric, value by value."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+        self.count = 0
+        self.value = math.nan
+
+    def add(self, value: float) -> None:
+        if math.isnan(value):
+            return
+        self.count += 1
+        if self.count == 1:
+            self.value = value
+        elif self.name == "mean":
+            self.value += (value - self.value) / self.count
+        else:
+            self.value = (max if self.name == "max" else min)(self.value, value)
+
+
 def run_spec(
     project: str,
     config: Mapping[str, Any] | None,
     name: str,
-    tags: Mapping[str, Any] | None,
+    tags: Mapping[str, Any] | Iterable[str] | None,
 ) -> dict[str, Any]:
     """Returns the server's form of what a run starts with."""
     if not isinstance(project, str) or not project:
@@ -235,8 +418,18 @@ def run_spec(
     if config:
         spec["params"] = _texts("config", config)
     if tags:
+        if not isinstance(tags, (Mapping, str)):
+            tags = {tag: "true" for tag in tags}
         spec["tags"] = _texts("tags", tags)
     return spec
+
+
+def fork_of(text: str) -> dict[str, Any]:
+    """Returns the server's form of ``RUN?_step=200``, as W&B's users write it."""
+    run, _, step = text.partition("?_step=")
+    if not run or not step.lstrip("-").isdigit():
+        raise ValueError(f"fork_from is {text!r}, want RUN?_step=NUMBER: late-1?_step=200")
+    return {"run": run, "step": int(step)}
 
 
 def ref_of(thing: Any) -> str:
@@ -269,6 +462,30 @@ def _texts(where: str, values: Mapping[str, Any]) -> dict[str, str]:
     return {key: str(value) for key, value in _flatten(values).items()}
 
 
+def _value_of(text: str) -> Any:
+    """Returns the number, boolean or list that a text was made from by ``str``, or the text."""
+    if text in ("nan", "inf", "-inf"):
+        return float(text)
+    try:
+        value = ast.literal_eval(text)
+    except (ValueError, SyntaxError, MemoryError, RecursionError):
+        return text
+    return value if str(value) == text else text
+
+
+def _is_media(value: Any) -> bool:
+    """Reports whether it is a figure, an image or a table."""
+    if hasattr(value, "item") and getattr(value, "ndim", 0) == 0:
+        return False
+    if hasattr(value, "savefig") or (hasattr(value, "save") and hasattr(value, "getbands")):
+        return True
+    return hasattr(value, "__arrow_c_stream__") or hasattr(value, "__arrow_c_array__")
+
+
+def _ending(thing: Any) -> str:
+    return "png" if hasattr(thing, "savefig") or hasattr(thing, "getbands") else "parquet"
+
+
 def _number(key: str, value: Any) -> float | str:
     """Returns a number in JSON, where NaN and the infinities are texts."""
     if hasattr(value, "item"):
@@ -289,6 +506,8 @@ def _to_bytes(thing: Any) -> bytes:
     buffer = io.BytesIO()
     if hasattr(thing, "savefig"):
         thing.savefig(buffer, format="png", bbox_inches="tight")
+    elif hasattr(thing, "save") and hasattr(thing, "getbands"):
+        thing.save(buffer, format="png")  # an image of Pillow
     elif isinstance(thing, (dict, list)):
         buffer.write(json.dumps(thing, indent=2, ensure_ascii=False).encode())
     elif hasattr(thing, "__arrow_c_stream__") or hasattr(thing, "__arrow_c_array__"):
