@@ -607,3 +607,51 @@ func damage(t *testing.T, dir, sha256 string) {
 		t.Fatal(err)
 	}
 }
+
+// TestADamagedChampionIsNotReturnedTo is A36: what would be returned to is not what was
+// registered, so the version that is there stays.
+func TestADamagedChampionIsNotReturnedTo(t *testing.T) {
+	r := newRolled(t, 16)
+	s := r.start(2, brisk())
+	r.until(s.ID, driftline.RolloutCanary, 300)
+	if got := r.mustAct(s.ID, driftline.RolloutPromote); got.Phase != driftline.RolloutBaking {
+		t.Fatalf("it is %s", got.Phase)
+	}
+	v, err := r.Engine.Registry().ModelVersion(late, "1")
+	if err != nil {
+		t.Fatal(err)
+	}
+	damage(t, r.Dir, v.Files[0].SHA256)
+	got := r.mustAct(s.ID, driftline.RolloutRollback)
+	if got.Phase != driftline.RolloutRolledBack || !strings.Contains(got.Reason, "left alone") {
+		t.Errorf("it is %s: %s", got.Phase, got.Reason)
+	}
+	if at, _ := r.Engine.Registry().Champion(late); at != 2 || answers(t, r.Env, late, "u") != 2 {
+		t.Errorf("version %d is champion", at)
+	}
+}
+
+func TestAPredictionNamesTheRolloutThatDealtIt(t *testing.T) {
+	r := newRolled(t, 17)
+	s := r.start(2, nil)
+	text := func(names ...string) (fields []driftline.Field) {
+		for _, name := range names {
+			fields = append(fields, driftline.Field{Name: name, Type: driftline.String})
+		}
+		return fields
+	}
+	r.Apply(driftline.Definitions{
+		Entities: []driftline.Entity{{Name: "answer", JoinKeys: text("prediction_id")}},
+		FeatureViews: []driftline.FeatureView{{Name: "answers", Entities: []driftline.EntityName{"answer"}, Predictions: &driftline.PredictionLog{},
+			Features: append(text("model", "rollout", "arm"), driftline.Field{Name: "model_version", Type: driftline.Int64})}},
+	})
+	r.Ingest("answers", `[
+		{"prediction_id": "p-1", "event_timestamp": "2013-05-31T15:00:00Z", "model": "late", "model_version": 2, "rollout": "late-1", "arm": "candidate"},
+		{"prediction_id": "p-2", "event_timestamp": "2013-05-31T15:00:00Z", "model": "late", "model_version": 1, "rollout": "late-9", "arm": "champion"}]`)
+	if trace := why(t, r.Env, "p-1"); trace.Rollout != s.Ref() || trace.Arm != driftline.ArmCandidate {
+		t.Errorf("dealt by %s to %q", trace.Rollout, trace.Arm)
+	}
+	if trace := why(t, r.Env, "p-2"); trace.Rollout != (driftline.Ref{}) {
+		t.Errorf("dealt by %s, which there is not", trace.Rollout)
+	}
+}
