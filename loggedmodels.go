@@ -49,6 +49,11 @@ type LoggedModelSpec struct {
 	Params       map[string]string `json:"params,omitempty"`
 	Tags         map[string]string `json:"tags,omitempty"`
 	By           string            `json:"by,omitempty"`
+
+	// ID and Created are set by whoever brings a model from elsewhere: the id that it has there,
+	// and when it was made, in the past. A random id and now if left out.
+	ID      LoggedModelID `json:"id,omitempty"`
+	Created time.Time     `json:"created,omitzero"`
 }
 
 // LoggedModelChange changes a logged model: what it leaves out stays as it is. A param is

@@ -137,6 +137,11 @@ type ModelSpec struct {
 	Tags        map[string]string `json:"tags,omitempty"`
 	RunLink     string            `json:"run_link,omitempty"`
 	By          string            `json:"by,omitempty"`
+
+	// Version and Created are set by whoever brings a version from elsewhere: its number there,
+	// greater than any here, and when it was made, in the past. The next number and now if left out.
+	Version int       `json:"version,omitempty"`
+	Created time.Time `json:"created,omitzero"`
 }
 
 // AliasMove points an alias at a model version. It is a compare-and-swap if

@@ -31,6 +31,15 @@ const (
 
 	KindLoggedModel RefKind = "logged_model" // logged_model/m-<32 hexadecimal digits>
 
+	KindAlias  RefKind = "alias"  // alias/late_departure:champion
+	KindResult RefKind = "result" // result/weather_daily@417: what a monitor found, by the ledger line that says so
+
+	KindPrediction RefKind = "prediction" // prediction/p-1: an id of a prediction log
+
+	// Of other systems, as they tell of themselves by OpenLineage: the name is namespace/name.
+	KindJob   RefKind = "job"   // job/airflow/daily.orders
+	KindTable RefKind = "table" // table/postgres://db:5432/shop.orders
+
 	// Of the lineage of columns, which follows from definitions.
 	KindFeature RefKind = "feature" // feature/weather:temp
 	KindColumn  RefKind = "column"  // column/datasets.late_departure_v1:temp, column/features.weather:temp
@@ -39,6 +48,7 @@ const (
 var refKinds = []RefKind{
 	KindEntity, KindView, KindService, KindSnapshot, KindFile, KindDataset, KindExperiment, KindRun, KindArtifact, KindModel,
 	KindMonitor, KindAlert, KindPolicy, KindTraining, KindRollout, KindEvaluation, KindLoggedModel, KindFeature, KindColumn, KindValidation, KindPreset,
+	KindJob, KindTable, KindAlias, KindResult, KindPrediction,
 }
 
 // Ref names one thing, everywhere the same way: kind/name, or kind/name@version
@@ -84,6 +94,19 @@ func FileRef(table, hash string) Ref { return Ref{Kind: KindFile, Name: table, V
 
 // ArtifactRef names stored bytes by their hash.
 func ArtifactRef(hash string) Ref { return Ref{Kind: KindArtifact, Name: hash} }
+
+// AliasRef names an alias of a model.
+func AliasRef(m ModelName, a Alias) Ref {
+	return Ref{Kind: KindAlias, Name: string(m) + ":" + string(a)}
+}
+
+// ResultRef names what a monitor found, by the ledger line that says so.
+func ResultRef(m MonitorName, line uint64) Ref {
+	return Ref{Kind: KindResult, Name: string(m), Version: strconv.FormatUint(line, 10)}
+}
+
+// PredictionRef names a prediction by its id in a prediction log.
+func PredictionRef(id string) Ref { return Ref{Kind: KindPrediction, Name: id} }
 
 // LoggedModelRef names a logged model.
 func LoggedModelRef(m LoggedModelID) Ref { return Ref{Kind: KindLoggedModel, Name: string(m)} }
@@ -148,7 +171,7 @@ func ParseRef(s string) (Ref, error) {
 	}
 	if !known {
 		return Ref{}, Unknown("reference kind", RefKind(clip(kind)), refKinds).WithHint(
-			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, evaluation, logged_model, validation, preset, feature, column")
+			"use one of: entity, view, service, snapshot, file, dataset, experiment, run, artifact, model, monitor, alert, policy, training, rollout, evaluation, logged_model, validation, preset, feature, column, job, table, alias, result, prediction")
 	}
 	r := Ref{Kind: RefKind(kind), Name: rest}
 	if i := strings.LastIndexByte(rest, '@'); i >= 0 {

@@ -22,6 +22,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/executor"
 	"github.com/driftline/driftline/notify"
+	"github.com/driftline/driftline/openlineage"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/blobs"
@@ -73,6 +74,9 @@ type Options struct {
 	// TriggersEvery is how often policies are looked at; a second. Less than 0 means only by
 	// [Engine.LookAtPolicies].
 	TriggersEvery time.Duration
+
+	// OpenLineage is where the events of what is recorded are sent; nowhere if nil.
+	OpenLineage *openlineage.Sink
 
 	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
 	// are the engine's to say.
@@ -241,6 +245,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	}
 	e.background, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.flushLoop(e.background) })
+	e.startLineage(e.background, opts.OpenLineage)
 	e.work.Go(func() { e.maintainLoop(e.background) })
 	e.work.Go(func() { e.monitorLoop(e.background) })
 	e.work.Go(func() { e.outboxLoop(e.background) })

@@ -36,6 +36,7 @@ func (s *state) columnEdges() []driftline.LineageEdge {
 			c.addDataset(d)
 		}
 	}
+	c.addTold(s)
 	return c.edges
 }
 
@@ -101,10 +102,36 @@ func (c *columnEdges) addDataset(d *driftline.Dataset) {
 	}
 }
 
+// columnGraph is the lineage of columns, kept until a line changes what it follows from.
+type columnGraph struct {
+	edges    []driftline.LineageEdge
+	up, down map[driftline.Ref][]driftline.LineageEdge // by From, and by To
+}
+
+// columnGraph returns the lineage of columns as of now. The caller holds published.
+func (r *Registry) columnGraph() *columnGraph {
+	if kept := r.columns.Load(); kept != nil {
+		return kept
+	}
+	g := &columnGraph{edges: r.durable.columnEdges(), up: map[driftline.Ref][]driftline.LineageEdge{}, down: map[driftline.Ref][]driftline.LineageEdge{}}
+	for _, e := range g.edges {
+		g.up[e.From] = append(g.up[e.From], e)
+		g.down[e.To] = append(g.down[e.To], e)
+	}
+	r.columns.Store(g) // another reader's is the same: nothing is shown while one reads
+	return g
+}
+
+// changesColumns reports whether lines of a kind change the lineage of columns.
+func changesColumns(kind Kind) bool {
+	return defines(kind) || kind == DatasetSaved || kind == LineageReceived
+}
+
 // ColumnEdges returns every edge between columns, features and what has them.
-func (r *Registry) ColumnEdges() (edges []driftline.LineageEdge) {
-	r.read(func(s *state) { edges = s.columnEdges() })
-	return edges
+func (r *Registry) ColumnEdges() []driftline.LineageEdge {
+	r.published.RLock()
+	defer r.published.RUnlock()
+	return slices.Clone(r.columnGraph().edges)
 }
 
 // columnWalk walks the lineage of columns together with that of things.
@@ -114,13 +141,13 @@ type columnWalk struct {
 	next      map[driftline.Ref][]driftline.LineageEdge // of columns, by the end that is nearer to the root
 }
 
+// newColumnWalk begins a walk. The caller holds published.
 func (r *Registry) newColumnWalk(direction driftline.LineageDirection) *columnWalk {
-	w := &columnWalk{graph: r.graph, direction: direction, next: map[driftline.Ref][]driftline.LineageEdge{}}
-	for _, e := range r.durable.columnEdges() {
-		near, _ := w.ends(e)
-		w.next[near] = append(w.next[near], e)
+	columns := r.columnGraph()
+	if direction == driftline.Down {
+		return &columnWalk{graph: r.graph, direction: direction, next: columns.down}
 	}
-	return w
+	return &columnWalk{graph: r.graph, direction: direction, next: columns.up}
 }
 
 func (w *columnWalk) ends(e driftline.LineageEdge) (near, far driftline.Ref) {
@@ -170,13 +197,14 @@ func isColumn(ref driftline.Ref) bool {
 }
 
 // checkColumn refuses a feature or column that the lineage of columns does not speak of.
-func (s *state) checkColumn(ref driftline.Ref) error {
+func (r *Registry) checkColumn(ref driftline.Ref) error {
+	columns := r.columnGraph()
+	if len(columns.up[ref])+len(columns.down[ref]) > 0 {
+		return nil
+	}
 	var known []string
-	for _, e := range s.columnEdges() {
+	for _, e := range columns.edges {
 		for _, end := range []driftline.Ref{e.From, e.To} {
-			if end == ref {
-				return nil
-			}
 			if end.Kind == ref.Kind {
 				known = append(known, end.Name)
 			}

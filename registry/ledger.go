@@ -54,6 +54,10 @@ const (
 	TriggerSuppressed Kind = "trigger.suppressed" // triggerSuppressed; its Ref is that of the policy
 	ValidationRun     Kind = "validation.run"     // driftline.ValidationRun without the text of its table; its Ref is that of the set
 
+	// What another system said, by OpenLineage: of a job, and, with that job as input, of each
+	// table that it wrote.
+	LineageReceived Kind = "lineage.received" // received
+
 	// Models and their files. The Ref of model.created, changed, renamed, deleted and gated
 	// has no version; renamed is of the old name.
 	ArtifactRemoved Kind = "artifact.removed"      // artifactRemoved; its Ref is whose it was

@@ -3,8 +3,10 @@ package registry
 import (
 	"cmp"
 	"encoding/hex"
+	"encoding/json"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -37,13 +39,83 @@ func (g *graph) add(line *Line) {
 		g.clear(from)
 	}
 	for _, ref := range line.Inputs {
-		to := g.node(ref)
-		if to == from || slices.Contains(g.shorter(from, to)) {
-			continue
-		}
-		g.up[from] = append(g.up[from], to)
-		g.down[to] = append(g.down[to], from)
+		g.connect(from, g.node(ref))
 	}
+	g.addBeside(line, from)
+}
+
+// connect adds an edge that is not there yet.
+func (g *graph) connect(from, to int32) {
+	if to == from || slices.Contains(g.shorter(from, to)) {
+		return
+	}
+	g.up[from] = append(g.up[from], to)
+	g.down[to] = append(g.down[to], from)
+}
+
+// addBeside adds what a line says of things other than its own: where an alias points, what
+// a monitor found.
+func (g *graph) addBeside(line *Line, at int32) {
+	switch line.Kind {
+	case AliasMoved:
+		g.moveAlias(line)
+	case VersionDeleted:
+		g.unpoint(slices.Clone(g.down[at]))
+	case ModelDeleted:
+		g.unpoint(g.aliasesOf(line.Ref.Name))
+	case PaneEvaluated:
+		result := g.node(driftline.ResultRef(driftline.MonitorName(line.Ref.Name), line.Sequence))
+		g.connect(result, at)
+		for _, ref := range line.Inputs {
+			g.connect(result, g.node(ref))
+		}
+	case AlertChanged:
+		if changed, err := body[alertChanged](line); err == nil && changed.Alert.Pane != 0 {
+			g.connect(at, g.node(driftline.ResultRef(changed.Alert.Monitor, changed.Alert.Pane)))
+		}
+	}
+}
+
+// moveAlias makes an alias point where it points now, with what the decision rests on.
+func (g *graph) moveAlias(line *Line) {
+	moved, err := body[aliasMoved](line)
+	if err != nil {
+		return // the fold has refused the line
+	}
+	model := driftline.ModelName(line.Ref.Name)
+	alias := g.node(driftline.AliasRef(model, moved.Alias))
+	g.clear(alias)
+	if moved.To == 0 {
+		return
+	}
+	g.connect(alias, g.node(driftline.ModelRef(model, moved.To)))
+	for _, ref := range moved.Evidence {
+		g.connect(alias, g.node(ref))
+	}
+}
+
+// unpoint takes away the edges of aliases among nodes.
+func (g *graph) unpoint(nodes []int32) {
+	for _, n := range nodes {
+		if g.nodes[n].Kind == driftline.KindAlias {
+			g.clear(n)
+		}
+	}
+}
+
+// aliasesOf are the nodes of a model's aliases.
+func (g *graph) aliasesOf(model string) (found []int32) {
+	for n, ref := range g.nodes {
+		if ref.Kind == driftline.KindAlias && aliasedModel(ref) == driftline.ModelName(model) {
+			found = append(found, int32(n))
+		}
+	}
+	return found
+}
+
+// aliasedModel is the model of the ref of an alias.
+func aliasedModel(ref driftline.Ref) driftline.ModelName {
+	return driftline.ModelName(ref.Name[:max(0, strings.LastIndexByte(ref.Name, ':'))])
 }
 
 // rename gives the versions of a model their new names. The old ones still lead to them.
@@ -51,6 +123,12 @@ func (g *graph) rename(line *Line) {
 	renamed, err := body[modelRenamed](line)
 	if err != nil {
 		return // the fold has refused the line
+	}
+	for _, n := range g.aliasesOf(line.Ref.Name) {
+		ref := g.nodes[n]
+		ref.Name = string(renamed.To) + ref.Name[strings.LastIndexByte(ref.Name, ':'):]
+		g.nodes[n] = ref
+		g.number[ref] = n
 	}
 	for n, ref := range g.nodes {
 		if ref.Kind == driftline.KindModel && ref.Name == line.Ref.Name {
@@ -159,6 +237,14 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindMonitor, driftline.KindDataset}:   "compared with",
 	{driftline.KindMonitor, driftline.KindSnapshot}:  "read snapshot",
 	{driftline.KindAlert, driftline.KindMonitor}:     "raised by",
+	{driftline.KindAlert, driftline.KindResult}:      "raised for",
+	{driftline.KindResult, driftline.KindMonitor}:    "found by",
+	{driftline.KindResult, driftline.KindSnapshot}:   "read snapshot",
+	{driftline.KindResult, driftline.KindView}:       "about",
+	{driftline.KindResult, driftline.KindDataset}:    "compared with",
+	{driftline.KindAlias, driftline.KindModel}:       "points at",
+	{driftline.KindPrediction, driftline.KindModel}:  "made by",
+	{driftline.KindPrediction, driftline.KindView}:   "logged in",
 
 	{driftline.KindMonitor, driftline.KindPreset}: "decided by",
 
@@ -179,6 +265,14 @@ var edgeKinds = map[[2]driftline.RefKind]string{
 	{driftline.KindValidation, driftline.KindDataset}:  "checks",
 	{driftline.KindValidation, driftline.KindSnapshot}: "read snapshot",
 
+	{driftline.KindJob, driftline.KindTable}:     "read",
+	{driftline.KindJob, driftline.KindView}:      "read",
+	{driftline.KindJob, driftline.KindDataset}:   "read",
+	{driftline.KindTable, driftline.KindJob}:     "written by",
+	{driftline.KindView, driftline.KindJob}:      "written by",
+	{driftline.KindDataset, driftline.KindTable}: "made from",
+	{driftline.KindRun, driftline.KindTable}:     "read",
+
 	{driftline.KindModel, driftline.KindModel}:          "copied from",
 	{driftline.KindModel, driftline.KindLoggedModel}:    "registered from",
 	{driftline.KindLoggedModel, driftline.KindRun}:      "logged by",
@@ -192,6 +286,9 @@ func edgeKind(from, to driftline.Ref) string {
 	if word, ok := edgeKinds[[2]driftline.RefKind{from.Kind, to.Kind}]; ok {
 		return word
 	}
+	if from.Kind == driftline.KindAlias {
+		return "decided on"
+	}
 	return "made from"
 }
 
@@ -200,13 +297,8 @@ func edgeKind(from, to driftline.Ref) string {
 // ("") are resolved first: Root is the thing itself. Edges between two nodes that
 // are both depth steps away are not walked.
 func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirection, depth int) (driftline.Lineage, error) {
-	if direction != driftline.Up && direction != driftline.Down {
-		return driftline.Lineage{}, driftline.Errorf(driftline.Invalid, "lineage direction %q is not known", clip(direction)).
-			WithHint("use up or down")
-	}
-	if depth < 0 {
-		return driftline.Lineage{}, driftline.Errorf(driftline.Invalid, "lineage depth %d is negative", depth).
-			WithHint("leave the depth out to go all the way")
+	if err := CheckWalk(direction, depth); err != nil {
+		return driftline.Lineage{}, err
 	}
 	r.published.RLock()
 	defer r.published.RUnlock()
@@ -222,6 +314,17 @@ func (r *Registry) Lineage(ref driftline.Ref, direction driftline.LineageDirecti
 	return driftline.Lineage{Root: root, Nodes: nodes, Edges: edges}, nil
 }
 
+// CheckWalk refuses a direction that is not known and a negative depth.
+func CheckWalk(direction driftline.LineageDirection, depth int) error {
+	if direction != driftline.Up && direction != driftline.Down {
+		return driftline.Errorf(driftline.Invalid, "lineage direction %q is not known", clip(direction)).WithHint("use up or down")
+	}
+	if depth < 0 {
+		return driftline.Errorf(driftline.Invalid, "lineage depth %d is negative", depth).WithHint("leave the depth out to go all the way")
+	}
+	return nil
+}
+
 func (r *Registry) walk(root driftline.Ref, direction driftline.LineageDirection, depth int) ([]driftline.Ref, []driftline.LineageEdge) {
 	if isColumn(root) {
 		return r.newColumnWalk(direction).walk(depth, root)
@@ -235,7 +338,7 @@ func (r *Registry) lineageRoot(ref driftline.Ref) (driftline.Ref, error) {
 		return r.graph.nodes[n], nil // a model may have been renamed
 	}
 	if isColumn(ref) {
-		return ref, r.durable.checkColumn(ref)
+		return ref, r.checkColumn(ref)
 	}
 	root, err := r.durable.resolveRef(ref)
 	if err != nil {
@@ -302,7 +405,11 @@ func (s *state) resolveRef(ref driftline.Ref) (driftline.Ref, error) {
 		return ref, err
 	case driftline.KindSnapshot:
 		return s.resolveSnapshot(ref)
-	case driftline.KindFile, driftline.KindArtifact:
+	case driftline.KindAlias:
+		return s.resolveAlias(ref)
+	case driftline.KindJob, driftline.KindTable:
+		return s.resolveTold(ref)
+	case driftline.KindFile, driftline.KindArtifact, driftline.KindResult:
 		return ref, nil
 	case driftline.KindMonitor:
 		return s.resolveMonitor(ref)
@@ -392,8 +499,11 @@ func (s *state) resolveAll(refs []driftline.Ref) ([]driftline.Ref, error) {
 
 // facts are those of the state and of the index. The caller holds published.
 func (r *Registry) facts(ref driftline.Ref) map[string]string {
-	if ref.Kind == driftline.KindArtifact {
+	switch ref.Kind {
+	case driftline.KindArtifact:
 		return r.artifactFacts(ref.Name)
+	case driftline.KindResult:
+		return r.resultFacts(ref)
 	}
 	return r.durable.facts(ref)
 }
@@ -434,6 +544,10 @@ func (s *state) facts(ref driftline.Ref) map[string]string {
 		return s.rolloutFacts(ref)
 	case driftline.KindTraining:
 		return s.trainingFacts(ref)
+	case driftline.KindAlias:
+		return s.aliasFacts(ref)
+	case driftline.KindJob, driftline.KindTable:
+		return s.toldFacts(ref)
 	}
 	return nil
 }
@@ -600,6 +714,63 @@ func (s *state) modelFacts(ref driftline.Ref) map[string]string {
 		facts["aliases"] = aliasList(version.Aliases)
 	}
 	return facts
+}
+
+// resolveAlias takes the ref of an alias that points somewhere.
+func (s *state) resolveAlias(ref driftline.Ref) (driftline.Ref, error) {
+	m, err := s.model(aliasedModel(ref))
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	alias := driftline.Alias(ref.Name[len(aliasedModel(ref))+1:])
+	if m.aliases[alias] == 0 {
+		return driftline.Ref{}, m.noAlias(alias)
+	}
+	return driftline.AliasRef(m.name, alias), nil
+}
+
+// aliasFacts say where an alias points, since when, and who decided it.
+func (s *state) aliasFacts(ref driftline.Ref) map[string]string {
+	m, err := s.model(aliasedModel(ref))
+	if err != nil {
+		return nil
+	}
+	alias := driftline.Alias(ref.Name[len(aliasedModel(ref))+1:])
+	facts := map[string]string{}
+	for _, move := range m.moves {
+		if move.Alias == alias {
+			facts = map[string]string{"version": strconv.Itoa(move.To), "since": instant(move.Time)}
+			for key, value := range map[string]string{"by": move.By, "reason": clip(move.Reason)} {
+				if value != "" {
+					facts[key] = value
+				}
+			}
+		}
+	}
+	return facts
+}
+
+// resultFacts are read from the ledger line that the result is named after.
+func (r *Registry) resultFacts(ref driftline.Ref) map[string]string {
+	sequence, err := strconv.ParseUint(ref.Version, 10, 64)
+	if err != nil {
+		return nil
+	}
+	stored, err := r.db.Get(lineKey(sequence))
+	if err != nil || len(stored) <= chainBytes {
+		return nil
+	}
+	var line Line
+	if json.Unmarshal(append(stored[:len(stored)-chainBytes:len(stored)-chainBytes], '}'), &line) != nil || line.Kind != PaneEvaluated {
+		return nil
+	}
+	evaluated, err := body[paneEvaluated](&line)
+	if err != nil {
+		return nil
+	}
+	pane := &evaluated.Pane
+	return map[string]string{"outcome": string(pane.Outcome), "from": instant(pane.Start), "to": instant(pane.End),
+		"drifted": strconv.Itoa(pane.Drifted), "compared": strconv.Itoa(pane.Compared), "rows": strconv.FormatInt(pane.Rows, 10)}
 }
 
 func aliasList(aliases []driftline.Alias) string {

@@ -143,8 +143,8 @@ func TestEdgesAsATableAreTheEdgesThatLineageWalks(t *testing.T) {
 			}
 		}
 	}
-	if len(table) != 14 {
-		t.Errorf("%d edges, want 14", len(table))
+	if len(table) != 15 {
+		t.Errorf("%d edges, want 15", len(table))
 	}
 	if !slices.Equal(table, walked) {
 		t.Errorf("table has\n%v\nLineage walks\n%v", table, walked)

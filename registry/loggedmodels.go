@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -21,15 +22,24 @@ func (r *Registry) CreateLoggedModel(spec driftline.LoggedModelSpec) (*driftline
 	if err := checkLoggedModel(&spec); err != nil {
 		return nil, err
 	}
-	var digits [16]byte
-	_, _ = rand.Read(digits[:]) // it cannot fail
-	id := driftline.LoggedModelID("m-" + hex.EncodeToString(digits[:]))
+	id := spec.ID
+	if id == "" {
+		var digits [16]byte
+		_, _ = rand.Read(digits[:]) // it cannot fail
+		id = driftline.LoggedModelID("m-" + hex.EncodeToString(digits[:]))
+	}
 	if spec.Name == "" {
 		spec.Name = "model-" + string(id[2:10])
 	}
 	err := r.write(func(tx *Tx) error {
+		if _, taken := tx.r.head.logged[id]; taken {
+			return driftline.Errorf(driftline.AlreadyExists, "there is a logged model %q", id)
+		}
 		inputs, err := tx.r.head.loggedModelInputs(&spec)
 		if err != nil {
+			return err
+		}
+		if _, err := tx.madeAt(spec.Created); err != nil {
 			return err
 		}
 		_, err = tx.add(LoggedCreated, driftline.LoggedModelRef(id), inputs, loggedModelCreated{spec})
@@ -41,7 +51,12 @@ func (r *Registry) CreateLoggedModel(spec driftline.LoggedModelSpec) (*driftline
 	return r.LoggedModel(id)
 }
 
+var loggedModelID = regexp.MustCompile(`^m-[0-9a-f]{32}$`)
+
 func checkLoggedModel(spec *driftline.LoggedModelSpec) error {
+	if spec.ID != "" && !loggedModelID.MatchString(string(spec.ID)) {
+		return driftline.Errorf(driftline.Invalid, "logged model id %q is not m- and 32 hexadecimal digits", clip(spec.ID))
+	}
 	if len(spec.Name) > mostModelName || strings.ContainsAny(spec.Name, `/:.%"'`) || strings.ContainsFunc(spec.Name, isControl) {
 		return driftline.Errorf(driftline.Invalid, "logged model name %q has one of / : . %% \" ' or is longer than %d bytes", clip(spec.Name), mostModelName).
 			WithHint("use letters, digits, dashes and underscores")
@@ -84,6 +99,9 @@ func foldLoggedCreated(s *state, line *Line) ([]effect, error) {
 		ID: driftline.LoggedModelID(line.Ref.Name), ExperimentID: created.ExperimentID, Name: created.Name, Type: created.Type,
 		Run: created.Run, Status: driftline.LoggedModelPending, Created: line.Time, Updated: line.Time, By: created.By,
 		Params: created.Params, Tags: created.Tags,
+	}
+	if !created.Created.IsZero() {
+		m.Created = created.Created
 	}
 	return []effect{putLoggedModel(m)}, nil
 }

@@ -76,11 +76,44 @@ func (tx *Tx) registerModel(spec driftline.ModelSpec, create bool) (int, error) 
 	if err != nil {
 		return 0, err
 	}
-	version.Model, version.Version = spec.Model, head.numbered[spec.Model].last+1
-	version.Created, version.By = tx.time, cmp.Or(spec.By, version.By)
+	if version.Version, err = tx.versionNumber(&spec); err != nil {
+		return 0, err
+	}
+	if version.Created, err = tx.madeAt(spec.Created); err != nil {
+		return 0, err
+	}
+	version.Model, version.By = spec.Model, cmp.Or(spec.By, version.By)
 	version.Description, version.Tags, version.RunLink = spec.Description, spec.Tags, spec.RunLink
 	_, err = tx.add(ModelRegistered, version.Ref(), inputs, version)
 	return version.Version, err
+}
+
+// versionNumber is the next number of a model, or the greater one that is asked for.
+func (tx *Tx) versionNumber(spec *driftline.ModelSpec) (int, error) {
+	last := tx.r.head.numbered[spec.Model].last
+	switch {
+	case spec.Version == 0:
+		return last + 1, nil
+	case spec.Version < 0 || spec.Version > mostVersion:
+		return 0, named("model", spec.Model, driftline.Errorf(driftline.Invalid, "version %d is asked for", spec.Version).WithHint("versions count from 1 to %d", mostVersion))
+	case spec.Version <= last:
+		return 0, named("model", spec.Model, driftline.Errorf(driftline.AlreadyExists, "version %d is asked for, and %d is the greatest so far", spec.Version, last).
+			WithHint("numbers of versions are never used twice; leave it out for the next one"))
+	}
+	return spec.Version, nil
+}
+
+const mostVersion = 1 << 30
+
+// madeAt is when something from elsewhere was made: now, unless that is said and is past.
+func (tx *Tx) madeAt(said time.Time) (time.Time, error) {
+	if said.IsZero() {
+		return tx.time, nil
+	}
+	if said.After(tx.time) || said.Before(time.Unix(0, 0)) {
+		return said, driftline.Errorf(driftline.Invalid, "it was made at %s, which is not between 1970 and now", said.UTC().Format(time.RFC3339))
+	}
+	return said.UTC().Truncate(time.Microsecond), nil
 }
 
 // versionInputs are what the version was made from, for lineage.

@@ -118,7 +118,7 @@ func TestARenamedModelKeepsEverything(t *testing.T) {
 	}
 	for _, name := range []driftline.ModelName{"delays", "late"} { // lineage understands the old name
 		lineage, err := r.Lineage(driftline.ModelRef(name, 2), driftline.Down, 0)
-		if err != nil || lineage.Root != driftline.ModelRef("delays", 2) || len(lineage.Nodes) != 2 || lineage.Nodes[0].Facts["version"] != "2" {
+		if err != nil || lineage.Root != driftline.ModelRef("delays", 2) || len(lineage.Nodes) != 3 || lineage.Nodes[0].Facts["version"] != "2" { // it, its alias and a run that used it
 			t.Errorf("%s: lineage %+v, %v", name, lineage, err)
 		}
 	}

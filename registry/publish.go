@@ -52,6 +52,9 @@ func (r *Registry) show(c commit) {
 		if defines(c.lines[i].Kind) {
 			r.definitions.Add(1)
 		}
+		if changesColumns(c.lines[i].Kind) {
+			r.columns.Store(nil)
+		}
 		if answers(c.lines[i].Kind) {
 			r.answering.Add(1)
 		}

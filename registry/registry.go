@@ -46,6 +46,8 @@ type Registry struct {
 	// which version answers for a model. They are changed while published is held, and read without.
 	definitions atomic.Uint64
 	answering   atomic.Uint64
+
+	columns atomic.Pointer[columnGraph] // nil until somebody asks; stored while published is held
 }
 
 // Mark is a place in the ledger: a line's number and hash. The zero Mark is the empty ledger.

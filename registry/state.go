@@ -44,6 +44,8 @@ type state struct {
 	rolloutNumbers  map[driftline.ModelName]int                     // → greatest number given out
 	trainings       map[driftline.TrainingID]*driftline.TrainingRun // without what people wrote
 
+	told map[driftline.Ref]*received // jobs and tables of other systems → what was said last
+
 	modelKeys    map[string]driftline.ModelName // modelKey → the model of it
 	numbered     map[driftline.ModelName]numbering
 	versionLines map[uint64]versionPlace          // the line that registered a version → where it is
@@ -85,8 +87,10 @@ func newState() *state {
 		rolloutNumbers:  map[driftline.ModelName]int{},
 		trainings:       map[driftline.TrainingID]*driftline.TrainingRun{},
 
-		evaluated:    map[driftline.EvaluationID]evaluated{},
-		evaluations:  map[driftline.ModelName]int{},
+		evaluated:   map[driftline.EvaluationID]evaluated{},
+		evaluations: map[driftline.ModelName]int{},
+		told:        map[driftline.Ref]*received{},
+
 		modelKeys:    map[string]driftline.ModelName{},
 		numbered:     map[driftline.ModelName]numbering{},
 		versionLines: map[uint64]versionPlace{},
@@ -131,6 +135,8 @@ func (s *state) clone() *state {
 		evaluated:       maps.Clone(s.evaluated),
 		evaluations:     maps.Clone(s.evaluations),
 		trainings:       maps.Clone(s.trainings),
+
+		told: maps.Clone(s.told),
 
 		modelKeys:    maps.Clone(s.modelKeys),
 		numbered:     maps.Clone(s.numbered),
@@ -203,6 +209,8 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	PolicyDeleted:     foldPolicyDeleted,
 	RolloutChanged:    foldRollout,
 	TrainingChanged:   foldTraining,
+
+	LineageReceived: foldReceived,
 
 	LoggedCreated:  foldLoggedCreated,
 	LoggedChanged:  foldLoggedChanged,

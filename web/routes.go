@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/openlineage"
 	"github.com/driftline/driftline/web/mlflow"
 )
 
@@ -183,6 +184,9 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/erasures", handle: answer(s.erase), body: small, allow: long},
 		{method: "POST", path: "/api/v1/sql", handle: s.runSQL, body: small, allow: long},
 		{method: "GET", path: "/api/v1/lineage", handle: answer(s.lineage)},
+		{method: "POST", path: "/api/v1/lineage", handle: answer(s.receiveLineage), body: openlineage.MostBytes},
+		{method: "POST", path: "/api/v1/lineage/batch", handle: answer(s.receiveLineageBatch), body: large},
+		{method: "GET", path: "/api/v1/lineage/events", handle: answer(s.lineageEvents)},
 		{method: "GET", path: "/api/v1/why", handle: answer(s.why), allow: long},
 		{method: "POST", path: "/api/v1/drift", handle: answer(s.drift), body: small, allow: long},
 		{method: "POST", path: "/api/v1/profiles", handle: answer(s.profileTable), body: small, allow: 4 * time.Hour},

@@ -20,6 +20,7 @@ import (
 	"github.com/driftline/driftline/flight"
 	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/internal/replay"
+	"github.com/driftline/driftline/openlineage"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/web"
 	"github.com/spf13/cobra"
@@ -100,6 +101,10 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	sink, err := openlineage.Open(openlineage.Settings{URL: chosen.OpenLineage, Namespace: chosen.OpenLineageNamespace, APIKey: chosen.OpenLineageAPIKey})
+	if err != nil {
+		return err
+	}
 	channels, err := readChannels(chosen.Channels, a.environ(), log)
 	if err != nil {
 		return err
@@ -115,6 +120,8 @@ func (a *app) serve(ctx context.Context) (err error) {
 	options := &engine.Options{
 		Logger: log, Channels: channels, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
+
+		OpenLineage: sink,
 	}
 	if clock != nil {
 		options.Now, options.Uptime = clock.Now, clock.Uptime

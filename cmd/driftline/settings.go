@@ -15,6 +15,7 @@ import (
 	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/internal/replay"
+	"github.com/driftline/driftline/openlineage"
 	"github.com/knadh/koanf/parsers/yaml"
 	"github.com/knadh/koanf/providers/env/v2"
 	"github.com/knadh/koanf/providers/file"
@@ -44,6 +45,10 @@ type settings struct {
 
 	AllowCommands bool   `koanf:"allow-commands"`
 	Training      string `koanf:"training"`
+
+	OpenLineage          string `koanf:"openlineage"`
+	OpenLineageNamespace string `koanf:"openlineage-namespace"`
+	OpenLineageAPIKey    string `koanf:"openlineage-api-key"` // a secret: from the environment only
 
 	KeepSnapshots int           `koanf:"keep-snapshots"`
 	KeepAge       time.Duration `koanf:"keep-age"`
@@ -82,6 +87,8 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.Bool("allow-commands", false, "let policies train with commands of this machine: whoever may apply one can then do what this user can")
 	flags.String("training", "", "file of secrets and addresses for training jobs")
 	flags.String("replay", "", "go through the past: the time at which the server's clock stands until driftline clock moves it")
+	flags.String("openlineage", "", "where OpenLineage events are sent: http://host:port, or file:PATH; a key is read from "+envPrefix+"OPENLINEAGE_API_KEY")
+	flags.String("openlineage-namespace", openlineage.Namespace, "namespace of this server's jobs and tables in them")
 	flags.String("otel-endpoint", "", "host:port of an OTLP collector (gRPC) to send traces to")
 }
 

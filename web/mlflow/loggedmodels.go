@@ -126,6 +126,10 @@ type createLoggedModelRequest struct {
 	SourceRunID  driftline.RunID        `json:"source_run_id"`
 	Params       []pair                 `json:"params"`
 	Tags         []pair                 `json:"tags"`
+
+	// Of whoever brings a model from another server. MLflow's clients send neither.
+	ModelID driftline.LoggedModelID `json:"model_id"`
+	Created *integer                `json:"creation_timestamp_ms"`
 }
 
 func (s *Service) createLoggedModel(ctx context.Context, q *createLoggedModelRequest) (*loggedModelAnswer, error) {
@@ -137,8 +141,13 @@ func (s *Service) createLoggedModel(ctx context.Context, q *createLoggedModelReq
 	if err != nil {
 		return nil, err
 	}
+	created, err := madeAt("creation_timestamp_ms", q.Created)
+	if err != nil {
+		return nil, err
+	}
 	m, err := s.registry.CreateLoggedModel(driftline.LoggedModelSpec{
 		ExperimentID: q.ExperimentID, Name: q.Name, Type: q.ModelType, Run: q.SourceRunID, Params: params, Tags: tags, By: cmp.Or(who(ctx), tags["mlflow.user"]),
+		ID: q.ModelID, Created: created,
 	})
 	return s.answerLogged(m, err)
 }

@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/driftline/driftline"
 )
@@ -128,6 +129,18 @@ type createVersionRequest struct {
 	RunLink     string                  `json:"run_link"`
 	Description string                  `json:"description"`
 	ModelID     driftline.LoggedModelID `json:"model_id"`
+
+	// Of whoever brings a version from another server. MLflow's clients send neither.
+	Version versionNumber `json:"version"`
+	Created *integer      `json:"creation_timestamp"`
+}
+
+// madeAt is when something was made that comes from another server; zero for now.
+func madeAt(field string, at *integer) (time.Time, error) {
+	if at == nil {
+		return time.Time{}, nil
+	}
+	return timeOf(field, *at)
 }
 
 func (s *Service) createVersion(ctx context.Context, q *createVersionRequest) (*versionAnswer, error) {
@@ -135,8 +148,13 @@ func (s *Service) createVersion(ctx context.Context, q *createVersionRequest) (*
 	if err != nil {
 		return nil, err
 	}
+	created, err := madeAt("creation_timestamp", q.Created)
+	if err != nil {
+		return nil, err
+	}
 	v, err := s.engine.RegisterModel(ctx, driftline.ModelSpec{
 		Model: q.Name, Source: q.Source, Run: q.RunID, LoggedModel: q.ModelID, Tags: tags, RunLink: q.RunLink, Description: q.Description, By: who(ctx),
+		Version: int(q.Version), Created: created,
 	}, false)
 	return s.answerVersion(v, about(q.Name, err))
 }
