@@ -27,6 +27,7 @@ type gcPace struct {
 const (
 	leastGarbage = 24 << 20
 	mostGarbage  = 256 << 20
+	leastHeap    = 4 << 20 // that Go sees where less is alive
 	tooSoon      = time.Second / 2
 	tooRare      = 5 * time.Second
 )
@@ -91,7 +92,7 @@ func nextGarbage(allowed, live int64, since time.Duration) int64 {
 }
 
 func percentFor(garbage, live int64) int {
-	return int(max(100*garbage/max(live, 1<<20), 1))
+	return int(max(100*garbage/max(live, leastHeap), 1))
 }
 
 // arm has collected called after the next collection: then nothing refers to the watch.

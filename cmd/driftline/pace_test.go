@@ -28,6 +28,9 @@ func TestGarbageFollowsTheWork(t *testing.T) {
 	if got := percentFor(24*mb, 48*mb); got != 50 {
 		t.Errorf("24 MiB of 48 are %d %%, want 50", got)
 	}
+	if got := percentFor(24*mb, 0); got != 600 {
+		t.Errorf("24 MiB before the first collection are %d %%, want 600: Go takes the heap for 4 MiB", got)
+	}
 }
 
 // Between its start and its end Go's percentage is the pace's, and after it the old one.
