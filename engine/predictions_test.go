@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	"net/http"
 	"os"
 	"slices"
 	"strings"
@@ -245,9 +246,12 @@ func TestSlowStore(t *testing.T) {
 func TestInferenceEvents(t *testing.T) {
 	env := withModel(t)
 	header := func(kind, id string) func(string) string {
-		all := map[string]string{"Content-Type": "application/json", "Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": "s", "Ce-Type": "org.kubeflow.serving.inference." + kind,
-			"Ce-Modelversion": "2"}
-		return func(name string) string { return all[name] }
+		all := http.Header{}
+		for name, value := range map[string]string{"Content-Type": "application/json", "Ce-Specversion": "1.0", "Ce-Id": id, "Ce-Source": "s",
+			"Ce-Type": "org.kubeflow.serving.inference." + kind, "Ce-Modelversion": "2"} {
+			all.Set(name, value)
+		}
+		return all.Get
 	}
 	send := func(kind, id, body string) {
 		t.Helper()
