@@ -6,6 +6,7 @@ package kv
 //	prefix  owner           holds
 //	0x00    kv              the number of the newest commit
 //	'L'     storage/online  layouts of packed rows
+//	'T'     engine          training of models: states of policies, runs, causes, suppressions
 //	'V'     engine          evaluations of candidates
 //	'a'     registry        index of artifacts
 //	'b'     engine          rows held back: written offline only and not online yet
@@ -19,18 +20,17 @@ package kv
 //	'j'     engine          layouts of the ingest log's rows
 //	'k'     engine          idempotency keys and their answers
 //	'm'     registry        metric points of runs
-//	'q'     engine          rollouts: their states, and what waits to be rolled out
 //	'n'     engine          intents: effects decided and not yet done
 //	'o'     storage/online  newest row per entity and view
 //	'p'     engine          profiles of columns
-//	't'     storage/online  tiles: summaries of spans of the history
+//	'q'     engine          rollouts: their states, and what waits to be rolled out
 //	'r'     engine          results of monitors that are not in a file yet
+//	't'     storage/online  tiles: summaries of spans of the history
+//	'u'     engine          uploads in parts
 //	'v'     engine          what checking registered sets of checks found
 //	'w'     engine          panes of monitors, as they were evaluated
-//	'u'     engine          uploads in parts
-//	'v'     engine          checksums of the pieces of artifacts
 //	'x'     engine          outbox: notices of alerts
-//	'T'     engine          training of models: states of policies, runs, causes, suppressions
+//	'y'     engine          checksums of the pieces of artifacts
 //	'z'     engine          materializations
 const (
 	internal byte = 0x00
@@ -60,7 +60,7 @@ const (
 	Rollouts          byte = 'q'
 	Materializations  byte = 'z'
 	Uploads           byte = 'u'
-	ContentPieces     byte = 'v'
+	ContentPieces     byte = 'y'
 	ModelTraining     byte = 'T'
 )
 
