@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"cmp"
 	"context"
 	"math"
 	"slices"
@@ -25,7 +26,7 @@ type prepared struct {
 
 // prepare makes of what was asked what a version is given: the features are looked up if the
 // request brings their keys and not them.
-func (g *Gateway) prepare(ctx context.Context, t *target, asked *wire.Request, id string) (*prepared, error) {
+func (g *Gateway) prepare(ctx context.Context, t *target, asked *wire.Request) (*prepared, error) {
 	p := &prepared{request: asked}
 	if t.features != nil {
 		plan, err := g.engine.PlanOnline(*t.features)
@@ -42,7 +43,7 @@ func (g *Gateway) prepare(ctx context.Context, t *target, asked *wire.Request, i
 		return nil, driftline.Errorf(driftline.Invalid, "no features are known of %s, so entities are no use", t.version.Ref()).WithRef(t.version.Ref()).
 			WithHint("name them: driftline models serve-at … --service NAME, or give the inputs themselves")
 	}
-	p.write(t, id)
+	p.write(t)
 	return p, nil
 }
 
@@ -141,7 +142,7 @@ func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wi
 }
 
 // write makes the body that the version's server gets.
-func (p *prepared) write(t *target, id string) {
+func (p *prepared) write(t *target) {
 	r := p.request
 	server := &t.backend.server
 	if r.Body != "" && r.Protocol == server.Protocol && server.Tensor == "" {
@@ -162,10 +163,7 @@ func (p *prepared) write(t *target, id string) {
 			out.Inputs[i].Name = "input-" + strconv.Itoa(i)
 		}
 	}
-	if id = r.ID; id == "" {
-		id = "0"
-	}
-	p.body = wire.AppendOIP(nil, &out, id)
+	p.body = wire.AppendOIP(nil, &out, cmp.Or(r.ID, "0"))
 }
 
 // matrix puts columns beside one another.

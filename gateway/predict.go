@@ -234,7 +234,7 @@ func (g *Gateway) ask(ctx context.Context, c *call, number int) (o outcome, p *p
 	if err != nil {
 		return ours(err), nil, nil
 	}
-	if p, err = g.prepare(ctx, t, c.request, c.id); err != nil {
+	if p, err = g.prepare(ctx, t, c.request); err != nil {
 		if code := driftline.CodeOf(err); code == driftline.Invalid || code == driftline.Exhausted {
 			return outcome{}, nil, err
 		}
