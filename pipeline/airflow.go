@@ -14,7 +14,10 @@ import (
 func (g *Graph) Airflow(folder string) string {
 	var b strings.Builder
 	p := g.Pipeline
-	fmt.Fprintf(&b, `"""Pipeline %s, written by: driftline export airflow. Change the pipeline and write it again."""
+	fmt.Fprintf(&b, `"""Pipeline %s.
+
+Written by driftline export airflow: change the pipeline and write it again.
+"""
 
 import os
 from datetime import timedelta

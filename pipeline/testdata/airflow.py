@@ -1,4 +1,7 @@
-"""Pipeline flights, written by: driftline export airflow. Change the pipeline and write it again."""
+"""Pipeline flights.
+
+Written by driftline export airflow: change the pipeline and write it again.
+"""
 
 import os
 from datetime import timedelta
