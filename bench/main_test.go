@@ -18,7 +18,7 @@ func TestUnknownSuiteNamesTheKnownOnes(t *testing.T) {
 
 func TestUnknownPartNamesTheKnownOnes(t *testing.T) {
 	err := run(t.Context(), []string{"ingest", "--only", "bulk,bulky"}, new(strings.Builder))
-	if err == nil || !strings.Contains(err.Error(), `no part "bulky"; it has bulk, push1, push64, files`) {
+	if err == nil || !strings.Contains(err.Error(), `no part "bulky"; it has bulk, push1, push64, predictions, files`) {
 		t.Errorf("error is %v", err)
 	}
 }

@@ -138,7 +138,7 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings{Server: "http://127.0.0.1:8816", HTTP: "from-flag:1", Flight: "from-env:1", Data: "from-file", LogFormat: "json", LogLevel: "info",
-		OpenLineageNamespace: "driftline", AllowSource: []string{}, KeepSnapshots: 10, KeepAge: 7 * 24 * time.Hour, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
+		OpenLineageNamespace: "driftline", AllowSource: []string{}, ModelNetworks: []string{}, KeepSnapshots: 10, KeepAge: 7 * 24 * time.Hour, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("settings are\n%+v, want\n%+v", got, want)
 	}
