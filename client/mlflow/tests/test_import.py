@@ -24,7 +24,11 @@ from mlflow.entities import Metric, ViewType
 from server_process import binary, running
 
 NEW = int(mlflow.__version__.split(".")[0]) >= 3
+IMPORTED = "driftline.imported_from"  # the tag of a run that came over
 POINTS = 1200
+pytestmark = pytest.mark.skipif(
+    not NEW, reason="the environment of MLflow 2 has no server to import from"
+)
 PROGRAM = Path(sys.executable).with_name("mlflow")
 
 
@@ -133,7 +137,9 @@ def own(tags: dict[str, str]) -> dict[str, str]:
 
 
 def compare(there: MlflowClient, here: MlflowClient) -> None:
-    theirs, ours = runs(there), runs(here)
+    theirs = runs(there)
+    # other tests log runs here too
+    ours = {id: run for id, run in runs(here).items() if IMPORTED in run.data.tags}
     assert theirs.keys() == ours.keys()
     for id, run in theirs.items():
         copy = ours[id]
