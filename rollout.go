@@ -232,6 +232,16 @@ type Route struct {
 	Fallback bool `json:"fallback,omitempty"` // to the champion where the candidate fails
 }
 
+// Weight returns the percentage of the requests that an arm gets; 0 if the route has it not.
+func (r *Route) Weight(arm Arm) float64 {
+	for _, one := range r.Arms {
+		if one.Arm == arm {
+			return one.Weight
+		}
+	}
+	return 0
+}
+
 // RouteArm is one arm of a route.
 type RouteArm struct {
 	Arm    Arm     `json:"arm"`

@@ -15,7 +15,7 @@ func rolloutRows(e *Engine, add func(...any)) error {
 		r := &all[i]
 		outcome, eValue, _, needs, _ := verdictValues(r.Verdict)
 		add(string(r.ID), string(r.Model), int64(r.Candidate), versionOrNull(r.Champion), versionOrNull(r.Policy), string(r.Phase),
-			int64(r.Stage), candidateShare(&r.Route), int64(r.Sequence), string(r.Cause), r.Reason, r.By, r.Waiting,
+			int64(r.Stage), r.Route.Weight(driftline.ArmCandidate), int64(r.Sequence), string(r.Cause), r.Reason, r.By, r.Waiting,
 			r.Created, r.Entered, r.Ended, outcome, eValue, needs)
 	}
 	return nil
@@ -46,14 +46,4 @@ func verdictValues(v *driftline.RolloutVerdict) (outcome, eValue, threshold, nee
 	}
 	requests = requestValues{v.Requests.Champion, v.Requests.Candidate}
 	return string(v.Outcome), float64(v.EValue), float64(v.Threshold), v.Needs, requests
-}
-
-// candidateShare is the percentage of the requests that the candidate gets.
-func candidateShare(r *driftline.Route) float64 {
-	for _, arm := range r.Arms {
-		if arm.Arm == driftline.ArmCandidate {
-			return arm.Weight
-		}
-	}
-	return 0
 }

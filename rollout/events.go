@@ -109,7 +109,7 @@ func (m *machine) againstEvidence(against bool) error {
 // overrule begins the evidence anew: what somebody has decided against is not held against
 // the candidate again.
 func (m *machine) overrule() {
-	m.Evidence.open(&m.Rollout, candidateWeight(m.Route)/100, m.now)
+	m.Evidence.open(&m.Rollout, m.Route.Weight(driftline.ArmCandidate)/100, m.now)
 	last := len(m.Evidence.Segments) - 1
 	m.Evidence.Segments[last].Route = m.Route.Sequence
 	m.Evidence.From = last

@@ -174,14 +174,14 @@ func (m *machine) enter(phase driftline.RolloutPhase, cause driftline.RolloutCau
 	}
 	t := m.transition(from)
 	m.reroute()
-	t.Weight = candidateWeight(m.Route)
+	t.Weight = m.Route.Weight(driftline.ArmCandidate)
 	m.do(Effect{Kind: EffectRecord, Transition: t})
 }
 
 // transition is the change as the ledger gets it, with the counts that its verdict rests on.
 func (m *machine) transition(from driftline.RolloutPhase) *Transition {
 	t := &Transition{
-		Rollout: m.ID, Sequence: m.Sequence, Time: m.now, From: from, To: m.Phase, Stage: m.Stage, Weight: candidateWeight(m.Route),
+		Rollout: m.ID, Sequence: m.Sequence, Time: m.now, From: from, To: m.Phase, Stage: m.Stage, Weight: m.Route.Weight(driftline.ArmCandidate),
 		Cause: m.Cause, Reason: m.Reason, By: m.By,
 	}
 	if m.Verdict == nil || m.Judged != len(m.Evidence.Segments) {
@@ -302,19 +302,10 @@ func one(arm driftline.Arm, weight float64, version int) driftline.RouteArm {
 	return driftline.RouteArm{Arm: arm, Weight: weight, Versions: []driftline.VersionShare{{Version: version}}}
 }
 
-func candidateWeight(r driftline.Route) float64 {
-	for _, arm := range r.Arms {
-		if arm.Arm == driftline.ArmCandidate {
-			return arm.Weight
-		}
-	}
-	return 0
-}
-
 // beginSegment opens a segment of evidence. In shadow, and with the first share of the
 // candidate, keys are new again: those met before were all the champion's.
 func (m *machine) beginSegment() {
-	share := candidateWeight(m.Route) / 100
+	share := m.Route.Weight(driftline.ArmCandidate) / 100
 	shared := slices.ContainsFunc(m.Evidence.Segments, func(s Segment) bool { return s.Share > 0 })
 	if m.Phase == driftline.RolloutShadow || share > 0 && !shared {
 		m.Evidence.Candidates, m.Evidence.Champions, m.Evidence.Events = Keys{}, Keys{}, nil

@@ -30,18 +30,9 @@ func (s *Server) rolloutsPage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	for _, one := range all {
-		body.Rollouts = append(body.Rollouts, rolloutRow{one, candidateWeight(&one.Route)})
+		body.Rollouts = append(body.Rollouts, rolloutRow{one, one.Route.Weight(driftline.ArmCandidate)})
 	}
 	return s.render(w, "rollouts", page{Title: "Rollouts", Section: "rollouts", Body: body})
-}
-
-func candidateWeight(route *driftline.Route) float64 {
-	for _, arm := range route.Arms {
-		if arm.Arm == driftline.ArmCandidate {
-			return arm.Weight
-		}
-	}
-	return 0
 }
 
 type rolloutPage struct {
@@ -72,7 +63,7 @@ func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	body := rolloutPage{RolloutStatus: status, Link: status.Ref(), Weight: candidateWeight(&status.Route), Deeds: deedsOf(&status),
+	body := rolloutPage{RolloutStatus: status, Link: status.Ref(), Weight: status.Route.Weight(driftline.ArmCandidate), Deeds: deedsOf(&status),
 		CandidateRef: driftline.ModelRef(status.Model, status.Candidate), ChampionRef: driftline.ModelRef(status.Model, status.Champion)}
 	body.Share = drawShare(changes, status.Ended, s.engine.Now())
 	if status.Verdict != nil {

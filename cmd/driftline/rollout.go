@@ -9,7 +9,6 @@ import (
 	"io"
 	"os"
 	"reflect"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -280,11 +279,7 @@ func outcomeOf(v *driftline.RolloutVerdict) string {
 }
 
 func shareOf(route *driftline.Route) string {
-	i := slices.IndexFunc(route.Arms, func(arm driftline.RouteArm) bool { return arm.Arm == driftline.ArmCandidate })
-	if i < 0 {
-		return "0 %"
-	}
-	return strconv.FormatFloat(route.Arms[i].Weight, 'g', -1, 64) + " %"
+	return strconv.FormatFloat(route.Weight(driftline.ArmCandidate), 'g', -1, 64) + " %"
 }
 
 func (a *app) rolloutStatusCommand() *cobra.Command {
