@@ -72,6 +72,7 @@ type DB struct {
 	parserMu sync.Mutex // guards parser
 	parser   *session   // the scratch database that only ever parses; opened at first use
 
+	parses  parses
 	workers *workers // nil if SELECTs run in this process
 }
 

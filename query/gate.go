@@ -52,17 +52,21 @@ func (db *DB) ParseSelect(ctx context.Context, text string) (*Select, error) {
 	if err != nil {
 		return nil, err
 	}
-	var sel *Select
-	if db.workers != nil {
-		sel, err = db.workers.parse(ctx, text)
-	} else {
-		sel, err = db.parse(ctx, text)
+	parsed, known := db.parses.get(text)
+	if !known {
+		if db.workers != nil {
+			parsed, err = db.workers.parse(ctx, text)
+		} else {
+			parsed, err = db.parse(ctx, text)
+		}
+		if err != nil {
+			return nil, err
+		}
+		db.parses.add(text, parsed)
 	}
-	if err != nil {
-		return nil, err
-	}
+	sel := *parsed
 	sel.Explain = explain
-	return sel, nil
+	return &sel, nil
 }
 
 // withoutExplain takes EXPLAIN from the front of text. DuckDB's parser can show only

@@ -3,8 +3,10 @@ package query
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 	"iter"
+	"slices"
 	"strings"
 	"time"
 
@@ -102,6 +104,24 @@ func newSandbox(sel *Select, tables []Table, args []any) (sandbox, error) {
 		box.add(&used[i])
 	}
 	return box, nil
+}
+
+// fingerprint is the same for boxes of one SELECT over the same files, whoever asks and
+// whatever the arguments; "" if rows are loaded, which are never the same.
+func (box sandbox) fingerprint() string {
+	if len(box.loads) > 0 || slices.ContainsFunc(box.setup, func(s step) bool { return s.Load != "" }) {
+		return ""
+	}
+	sum := sha256.New()
+	add := func(part string) { fmt.Fprintf(sum, "%d %s", len(part), part) }
+	add(box.text)
+	for _, s := range box.setup {
+		add(s.SQL)
+	}
+	for _, f := range box.files {
+		add(f)
+	}
+	return string(sum.Sum(nil))
 }
 
 // sandboxed runs a query in this process.

@@ -28,6 +28,10 @@ type worker struct {
 	stderr  *lastLines
 	limits  string // what the kernel keeps it from
 
+	// prepared is the fingerprint of the SELECT that it told the columns of, and whose database
+	// it has kept; "" for none. It is its caller's, and while it is idle the pool's.
+	prepared string
+
 	dead  chan struct{} // closed when it is gone
 	state *os.ProcessState
 	kill  sync.Once
@@ -240,6 +244,40 @@ func (w *worker) watch(ctx context.Context, limit time.Duration) (unwatch func()
 	detach := context.AfterFunc(ctx, func() { w.end(stopped(context.Cause(ctx))) })
 	timer := time.AfterFunc(limit, func() { w.end(stopped(context.DeadlineExceeded)) })
 	return func() { detach(); timer.Stop() }
+}
+
+// yieldAfter lets the process leave the processors to others once it has used that much more of
+// them than now. The function returned ends that, and reports whether it has come to it.
+func (w *worker) yieldAfter(allowed time.Duration, threads int) (yields func() bool) {
+	var mu sync.Mutex
+	var yielded, over bool
+	pid := w.cmd.Process.Pid
+	until := processorTime(pid) + allowed
+	soonest := func(left time.Duration) time.Duration { return max(left/time.Duration(max(threads, 1)), allowed/10) }
+	var timer *time.Timer
+	look := func() {
+		mu.Lock()
+		defer mu.Unlock()
+		if over {
+			return
+		}
+		if left := until - processorTime(pid); left > 0 {
+			timer.Reset(soonest(left))
+			return
+		}
+		yieldProcessors(pid)
+		yielded = true
+	}
+	mu.Lock()
+	defer mu.Unlock()
+	timer = time.AfterFunc(soonest(allowed), look)
+	return func() bool {
+		mu.Lock()
+		defer mu.Unlock()
+		over = true
+		timer.Stop()
+		return yielded
+	}
 }
 
 // lastLines keeps the end of what is written to it.

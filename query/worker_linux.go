@@ -9,6 +9,7 @@ import (
 	"strconv"
 	"strings"
 	"syscall"
+	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
@@ -41,7 +42,6 @@ func onThread(f func()) {
 // needs to start; and TCP. It says what it did. The thread must die afterwards: it
 // cannot be freed again.
 func confineThread(readable []string, program string) string {
-	_ = unix.Setpriority(unix.PRIO_PROCESS, 0, workerNiceness) // of this thread: ingest and serving come first
 	abi, _, errno := unix.Syscall(unix.SYS_LANDLOCK_CREATE_RULESET, 0, 0, unix.LANDLOCK_CREATE_RULESET_VERSION)
 	if errno != 0 || abi < 1 {
 		return "no Landlock"
@@ -94,12 +94,9 @@ func dropCapabilities() {
 	}
 }
 
-// The niceness of a worker, and of one whose query takes long: it then gets a seventh of
-// what another one does.
-const (
-	workerNiceness   = 10
-	yieldingNiceness = 19
-)
+// yieldingNiceness is that of a worker whose query takes long. Beside one process of the
+// niceness that all others have, 0, it gets a seventieth of a processor.
+const yieldingNiceness = 19
 
 // yieldProcessors makes a worker leave the processors to others. Niceness is each thread's
 // own; threads that it starts from now on have that of the one that starts them.
@@ -204,6 +201,17 @@ func processSize(pid int) (size, data uint64, err error) {
 		}
 	}
 	return size, data, nil
+}
+
+// processorTime is what a process has used of the processors, all its threads together; 0 if
+// it is gone.
+func processorTime(pid int) time.Duration {
+	const schedule = 2 // CPUCLOCK_SCHED: of a process by its ID, as clock_getcpuclockid(3) makes it
+	var used unix.Timespec
+	if unix.ClockGettime(int32(^pid<<3|schedule), &used) != nil {
+		return 0
+	}
+	return time.Duration(used.Nano())
 }
 
 // usedCPU is the processor time of this process.

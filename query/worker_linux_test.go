@@ -11,6 +11,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sys/unix"
@@ -90,14 +91,7 @@ func TestALongQueryYields(t *testing.T) {
 		db.workers.mu.Lock()
 		defer db.workers.mu.Unlock()
 		for w := range db.workers.all {
-			threads, err := os.ReadDir(fmt.Sprintf("/proc/%d/task", w.cmd.Process.Pid))
-			yields := err == nil
-			for _, thread := range threads {
-				id, _ := strconv.Atoi(thread.Name())
-				priority, err := unix.Getpriority(unix.PRIO_PROCESS, id) // of the kernel: 20 less the niceness
-				yields = yields && err == nil && priority == 20-yieldingNiceness
-			}
-			if yields {
+			if found := priorities(w); len(found) == 1 && found[20-yieldingNiceness] > 0 {
 				worker = w.cmd.Process.Pid
 				return true
 			}
@@ -118,6 +112,50 @@ func TestALongQueryYields(t *testing.T) {
 	})
 }
 
+// priorities counts the threads of a worker by their priority: of the kernel, 20 less the niceness.
+func priorities(w *worker) map[int]int {
+	counted := map[int]int{}
+	threads, _ := os.ReadDir(fmt.Sprintf("/proc/%d/task", w.cmd.Process.Pid))
+	for _, thread := range threads {
+		id, _ := strconv.Atoi(thread.Name())
+		if priority, err := unix.Getpriority(unix.PRIO_PROCESS, id); err == nil {
+			counted[priority]++
+		}
+	}
+	return counted
+}
+
+// TestAShortQueryDoesNotYield checks that a worker starts as its server runs, and stays so
+// through queries that need little, however long they wait: on a busy machine, one that did
+// not would never be ready.
+func TestAShortQueryDoesNotYield(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1})
+	ours, err := unix.Getpriority(unix.PRIO_PROCESS, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w, release, err := db.workers.acquire(context.Background(), "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer release(false)
+	asServer := func(when string) {
+		if found := priorities(w); len(found) != 1 || found[ours] == 0 {
+			t.Errorf("%s: priorities %v of its threads, want all %d", when, found, ours)
+		}
+	}
+	asServer("started")
+	const allowed = 20 * time.Millisecond
+	used, yields := processorTime(w.cmd.Process.Pid), w.yieldAfter(allowed, 1)
+	time.Sleep(3 * allowed) // in which it waits for a request
+	if used = processorTime(w.cmd.Process.Pid) - used; yields() && used < allowed {
+		t.Errorf("a worker yields that has used %s of the processors", used)
+	}
+	if used < allowed {
+		asServer("after a wait")
+	}
+}
+
 // A query that is over soon enough leaves its worker to the next one, and one that
 // yields does not.
 func TestAWorkerThatYieldedServesNobodyElse(t *testing.T) {
@@ -127,8 +165,12 @@ func TestAWorkerThatYieldedServesNobodyElse(t *testing.T) {
 		t.Fatal(err)
 	}
 	w := a.worker
-	unwatch := a.unwatch
-	a.unwatch = func() { unwatch(); a.yields = true }
+	release := a.release
+	a.release = func(tired bool) {
+		yields := w.yieldAfter(0, 1)
+		until(t, func() bool { return priorities(w)[20-yieldingNiceness] > 0 })
+		release(yields() || tired)
+	}
 	a.rows(a.schema, func(arrow.RecordBatch, error) bool { return true })
 	<-w.dead
 }

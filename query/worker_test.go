@@ -99,6 +99,79 @@ func TestWorkersAnswerAsTheProcessItself(t *testing.T) {
 	}
 }
 
+// TestADescribedSelectKeepsItsDatabase runs a SELECT where it was described, once, and
+// nothing else there: what is told of it is what it answers, and what others ask is not mixed up.
+func TestADescribedSelectKeepsItsDatabase(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1})
+	few, schema := numbers(t, 3)
+	many, _ := numbers(t, 5)
+	over := func(file string) []Table {
+		return []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
+	}
+	sel, err := db.ParseSelect(context.Background(), "select count(*) n from features.numbers")
+	if err != nil {
+		t.Fatal(err)
+	}
+	described := func() *worker {
+		t.Helper()
+		if _, err := db.SelectSchema(context.Background(), sel, over(few)); err != nil {
+			t.Fatal(err)
+		}
+		db.workers.mu.Lock()
+		defer db.workers.mu.Unlock()
+		at := slices.IndexFunc(db.workers.idle, func(w *worker) bool { return w.prepared != "" })
+		if at < 0 {
+			t.Fatal("no worker kept what it prepared")
+		}
+		return db.workers.idle[at]
+	}
+	for _, test := range []struct {
+		sql, file, want string
+		kept            bool // afterwards
+	}{
+		{"select count(*) n from features.numbers", few, "n\n3", false},
+		{"select count(*) n from features.numbers", many, "n\n5", true},
+		{"select 1 a", few, "a\n1", true},
+		{"select nothing from features.numbers", few, "", true},
+	} {
+		w := described()
+		got, err := answer(db, test.sql, over(test.file))
+		if test.want != "" && (err != nil || got != test.want) {
+			t.Errorf("%s: %q, %v, want %q", test.sql, got, err, test.want)
+		}
+		db.workers.mu.Lock()
+		if kept := w.prepared != ""; kept != test.kept {
+			t.Errorf("%s: the database is kept afterwards: %v", test.sql, kept)
+		}
+		db.workers.mu.Unlock()
+	}
+}
+
+// TestTextsAreParsedOnce checks that a text is remembered whole, with its EXPLAIN or without.
+func TestTextsAreParsedOnce(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1})
+	for range 2 {
+		for text, explain := range map[string]bool{"select 1 a": false, "explain select 1 a": true} {
+			sel, err := db.ParseSelect(context.Background(), text)
+			if err != nil || sel.Explain != explain {
+				t.Errorf("%s: %+v, %v", text, sel, err)
+			}
+		}
+		if _, err := db.ParseSelect(context.Background(), "drop table x"); driftline.CodeOf(err) != driftline.Permission {
+			t.Errorf("what is refused once is refused again: %v", err)
+		}
+	}
+	for i := range 3 * mostParses {
+		db.parses.add(fmt.Sprint("select ", i), &Select{})
+	}
+	if n := len(db.parses.young) + len(db.parses.old); n > 2*mostParses {
+		t.Errorf("%d parses are remembered", n)
+	}
+	if _, known := db.parses.get("select 1 a"); known {
+		t.Error("a text that nobody asked for again is remembered for ever")
+	}
+}
+
 // hostile are texts that pass the gate, or would if it had a hole, and what their
 // caller is told. %s is a file that may not be read.
 var hostile = []struct {

@@ -65,7 +65,15 @@ type conversation struct {
 	settings workerSettings
 	db       *DB
 	next     *session // opened ahead, so that a request need not wait for it
+	kept     kept     // of the last request, if that only asked for columns
 	unread   int      // tables of the request that were not read to their end
+}
+
+// kept is a database in which a SELECT was described, which is what a client asks for just
+// before it has it run. It serves that very SELECT over the very same files, and nothing else.
+type kept struct {
+	session     *session
+	fingerprint string
 }
 
 func (c *conversation) serve() error {
@@ -169,15 +177,43 @@ func causes(err error) string {
 // the processor time that the kernel gives it.
 func tired() bool { return usedCPU() > cpuSeconds/2 }
 
+// take returns the database for a request, and whether its tables are there already.
+func (c *conversation) take(r *request) (s *session, prepared bool, err error) {
+	old := c.kept
+	c.kept = kept{}
+	if old.session != nil && old.fingerprint == r.fingerprint() {
+		return old.session, true, nil
+	}
+	if old.session != nil {
+		err = old.session.close()
+	}
+	s, c.next = c.next, nil
+	return s, false, err
+}
+
+// fingerprint is the same for requests of one SELECT over the same files; "" if rows are
+// loaded, which are never the same.
+func (r *request) fingerprint() string {
+	return sandbox{text: r.Text, files: r.Files, setup: r.Setup}.fingerprint()
+}
+
 func (c *conversation) query(ctx context.Context, r *request) error {
-	s := c.next
-	c.next = nil
+	s, prepared, err := c.take(r)
+	if err != nil {
+		return err
+	}
 	for _, step := range r.Setup {
 		if step.Load != "" {
 			c.unread++
 		}
 	}
-	started, err := c.run(ctx, s, r)
+	if !prepared {
+		err = s.prepare(ctx, r.Setup, r.Files, true, c.receiveTable)
+	}
+	started := false
+	if err == nil {
+		started, err = c.run(ctx, s, r)
+	}
 	if drained := c.drain(); drained != nil {
 		return drained
 	}
@@ -190,17 +226,21 @@ func (c *conversation) query(ctx context.Context, r *request) error {
 	if err != nil {
 		return c.fail(err, true)
 	}
-	if err := s.close(); err != nil {
+	if err := writeJSON(c.out, frameEnd, ending{Tired: tired()}); err != nil {
 		return err
 	}
-	return writeJSON(c.out, frameEnd, ending{Tired: tired()})
+	if err := c.out.Flush(); err != nil { // the caller need not wait for what follows
+		return err
+	}
+	if r.SchemaOnly && r.fingerprint() != "" {
+		c.kept = kept{s, r.fingerprint()}
+		return nil
+	}
+	return s.close()
 }
 
 // run answers with rows. Once it has started to, the caller knows the columns.
 func (c *conversation) run(ctx context.Context, s *session, r *request) (started bool, err error) {
-	if err := s.prepare(ctx, r.Setup, r.Files, true, c.receiveTable); err != nil {
-		return false, err
-	}
 	if r.SchemaOnly {
 		schema, err := s.schemaOf(ctx, r.Text, r.args())
 		if err != nil {

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"slices"
 	"sync"
 	"time"
 
@@ -38,9 +39,10 @@ type workers struct {
 
 // waiting is a caller without a worker.
 type waiting struct {
-	inner int          // its allowance
-	given chan *worker // of capacity 1, or
-	fails chan error   // of capacity 1
+	inner  int          // its allowance
+	wanted string       // what a worker should have prepared, if there is one; see [sandbox.fingerprint]
+	given  chan *worker // of capacity 1, or
+	fails  chan error   // of capacity 1
 }
 
 func startWorkers(opts SQLOptions, threads int, mem memory.Allocator) *workers {
@@ -79,9 +81,10 @@ func WithinSelect(ctx context.Context) context.Context {
 }
 
 // acquire returns a worker of the caller's own, and the function that gives it back.
-// It waits until there is one, for as long as a query may take at most.
-func (p *workers) acquire(ctx context.Context) (*worker, func(tired bool), error) {
-	q := &waiting{given: make(chan *worker, 1), fails: make(chan error, 1)}
+// It waits until there is one, for as long as a query may take at most. One that has
+// prepared what is wanted comes first.
+func (p *workers) acquire(ctx context.Context, wanted string) (*worker, func(tired bool), error) {
+	q := &waiting{wanted: wanted, given: make(chan *worker, 1), fails: make(chan error, 1)}
 	if ctx.Value(withinSelect{}) != nil {
 		q.inner = 1
 	}
@@ -103,7 +106,8 @@ func (p *workers) acquire(ctx context.Context) (*worker, func(tired bool), error
 	defer patience.Stop()
 	select {
 	case w := <-q.given:
-		return w, func(tired bool) { p.release(q, w, tired) }, nil
+		patient := w.yieldAfter(yieldAfter, p.threads)
+		return w, func(tired bool) { p.release(q, w, patient() || tired) }, nil
 	case err := <-q.fails:
 		return nil, nil, err
 	case <-ctx.Done():
@@ -151,7 +155,7 @@ func (p *workers) release(q *waiting, w *worker, tired bool) {
 func (p *workers) serve() {
 	kept := p.queue[:0]
 	for _, q := range p.queue {
-		w := p.takeIdle(q.inner)
+		w := p.takeIdle(q)
 		if w == nil {
 			kept = append(kept, q)
 			continue
@@ -163,18 +167,27 @@ func (p *workers) serve() {
 	p.fill()
 }
 
-func (p *workers) takeIdle(inner int) *worker {
-	if p.busy[inner] >= p.opts.Workers {
+// takeIdle takes the worker that has prepared what q wants; or else the one that is idle for
+// the longest time, because it has opened its next database, and has prepared nothing that
+// somebody will soon come for. p.mu is held.
+func (p *workers) takeIdle(q *waiting) *worker {
+	if p.busy[q.inner] >= p.opts.Workers {
 		return nil
 	}
-	for len(p.idle) > 0 {
-		w := p.idle[len(p.idle)-1] // the last one used, whose memory is in the caches
-		p.idle = p.idle[:len(p.idle)-1]
-		if p.all[w] {
-			return w
-		}
+	p.idle = slices.DeleteFunc(p.idle, func(w *worker) bool { return !p.all[w] })
+	if len(p.idle) == 0 {
+		return nil
 	}
-	return nil
+	at := 0
+	if q.wanted != "" {
+		at = slices.IndexFunc(p.idle, func(w *worker) bool { return w.prepared == q.wanted })
+	}
+	if q.wanted == "" || at < 0 {
+		at = max(slices.IndexFunc(p.idle, func(w *worker) bool { return w.prepared == "" }), 0)
+	}
+	w := p.idle[at]
+	p.idle = slices.Delete(p.idle, at, at+1)
+	return w
 }
 
 // fill starts as many processes as will be wanted. p.mu is held.
@@ -264,7 +277,7 @@ func (p *workers) startOne() {
 
 func (p *workers) parse(ctx context.Context, text string) (*Select, error) {
 	return again(func() (*Select, error) {
-		w, release, err := p.acquire(ctx)
+		w, release, err := p.acquire(ctx, "")
 		if err != nil {
 			return nil, err
 		}
@@ -352,14 +365,15 @@ type reply struct {
 	reader   *ipc.Reader
 	schema   *arrow.Schema
 	clock    *budget
-	yields   bool // the worker leaves the processors to others; known once it is not watched
 }
 
-// yieldAfter is how long a query is served as all others are. Then its worker takes the
-// processors only when no other one wants them, because a query that takes long already
-// loses less by a little more than those that take milliseconds. It cannot be raised again
-// without rights that a server need not have, so another worker takes its place afterwards.
-const yieldAfter = 500 * time.Millisecond
+// yieldAfter is the processor time for which a request is served as all others are. Then its
+// worker takes the processors only when no other one wants them, because a query that takes
+// long already loses less by a little more than those that take milliseconds. It is processor
+// time, so that on a busy machine one that needs little is not slowed down for having waited.
+// The worker cannot be raised again without rights that a server need not have, so another one
+// takes its place afterwards.
+const yieldAfter = 250 * time.Millisecond
 
 // ask sends a query and waits for the first message of its answer.
 func (p *workers) ask(ctx context.Context, box sandbox, schemaOnly bool) (*reply, error) {
@@ -367,15 +381,16 @@ func (p *workers) ask(ctx context.Context, box sandbox, schemaOnly bool) (*reply
 }
 
 func (p *workers) askOne(ctx context.Context, box sandbox, schemaOnly bool) (_ *reply, err error) {
-	w, release, err := p.acquire(ctx)
+	fingerprint := box.fingerprint()
+	w, release, err := p.acquire(ctx, fingerprint)
 	if err != nil {
 		return nil, err
 	}
+	w.prepared = "" // only for who comes next
 	a := &reply{pool: p, worker: w, release: release, receiver: &arrowReceiver{r: w.out, mem: p.mem}}
 	detach := context.AfterFunc(ctx, func() { w.end(stopped(ctx.Err())) })
 	a.clock = newBudget(p.opts.Timeout+grace, func() { w.end(stopped(context.DeadlineExceeded)) })
-	yield := time.AfterFunc(yieldAfter, func() { yieldProcessors(w.cmd.Process.Pid) })
-	a.unwatch = func() { detach(); a.clock.stop(); a.yields = !yield.Stop() }
+	a.unwatch = func() { detach(); a.clock.stop() }
 	defer func() {
 		if err != nil {
 			a.give(true)
@@ -389,6 +404,9 @@ func (p *workers) askOne(ctx context.Context, box sandbox, schemaOnly bool) (_ *
 		return nil, a.broken(err)
 	}
 	a.reader, a.schema = reader, reader.Schema()
+	if schemaOnly {
+		w.prepared = fingerprint
+	}
 	return a, nil
 }
 
@@ -441,7 +459,7 @@ func (a *reply) broken(err error) error {
 // finish gives the worker back.
 func (a *reply) finish(tired bool) {
 	a.unwatch()
-	a.release(tired || a.yields)
+	a.release(tired)
 	a.release = func(bool) {}
 }
 
