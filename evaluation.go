@@ -16,6 +16,10 @@ type EvaluationGate struct {
 	// training rows are found by them. The join keys of the dataset's views if empty.
 	Keys []string `json:"keys,omitempty"`
 
+	// Inputs are the columns that the server of a version without a signature is given, in their order, where it is
+	// asked for predictions. If empty, all columns but the keys, the time, the label, the group and the part.
+	Inputs []string `json:"inputs,omitempty"`
+
 	// Delta is by how much the primary metric may be worse than the champion's. The candidate
 	// passes if the interval of the difference, at level Alpha (0.05 if 0), lies above −Delta.
 	// Nil: 0.01.
@@ -121,7 +125,8 @@ type EvaluationRequest struct {
 // PredictionSource says where the predictions of a version for the rows of a dataset are:
 // exactly one of Table and Run is set. Where none is, they are looked for in this order: the
 // file predictions/NAME@VERSION.parquet of the version's run, and predictions.parquet of the
-// version's own files or of its run.
+// version's own files or of its run; and where there is none of them the version's server is asked
+// (see [ModelServer]).
 //
 // Rows are found by the dataset's keys and time where the predictions have both; otherwise
 // there must be as many predictions as rows, in the same order. predictions.parquet, whose name
@@ -178,7 +183,7 @@ func (e *Evaluation) Passed() bool {
 
 // PredictionsUsed says which predictions were measured.
 type PredictionsUsed struct {
-	From  string `json:"from"` // a table, runs:/RUN/path or model/NAME@VERSION/path
+	From  string `json:"from"` // a table, runs:/RUN/path, model/NAME@VERSION/path, or model/NAME@VERSION at URL: its server's
 	Ref   Ref    `json:"ref,omitzero"`
 	Match string `json:"match"` // "keys" or "place": how rows were found
 	Hash  string `json:"hash"`  // of predictions and scores in the order of the dataset's rows

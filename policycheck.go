@@ -208,6 +208,11 @@ func (g *EvaluationGate) Check() error {
 			return Errorf(Invalid, "evaluation.keys: %w", err)
 		}
 	}
+	for _, input := range g.Inputs {
+		if err := CheckColumn(input); err != nil {
+			return Errorf(Invalid, "evaluation.inputs: %w", err)
+		}
+	}
 	for i, s := range g.Segments {
 		if err := required(fmt.Sprintf("evaluation.segments[%d].expression", i), s.Expression); err != nil {
 			return err

@@ -90,12 +90,12 @@ func (e *Engine) evaluateRun(ctx context.Context, p *driftline.Policy, run *drif
 	if p.Evaluation.Dataset == (driftline.Ref{}) {
 		return false, e.noteCandidate(run.ID, driftline.NextRollOut, "", "not evaluated: the policy has no gate")
 	}
-	evaluation, err := e.EvaluateCandidate(ctx, run.Model, run.Candidate)
+	evaluation, err := e.patientlyEvaluate(ctx, run)
 	if err := e.reached(stepCandidateEvaluated); err != nil {
 		return false, err
 	}
 	switch code := driftline.CodeOf(err); {
-	case err != nil && (ctx.Err() != nil || code == driftline.Unavailable || code == driftline.Exhausted || code == driftline.Internal):
+	case err != nil && (ctx.Err() != nil || code == driftline.Exhausted || code == driftline.Internal):
 		return false, err
 	case err != nil:
 		return true, e.rejectRun(run.ID, "it could not be evaluated: "+shownError(err))
@@ -103,6 +103,30 @@ func (e *Engine) evaluateRun(ctx context.Context, p *driftline.Policy, run *drif
 		return false, e.noteCandidate(run.ID, driftline.NextRollOut, "", fmt.Sprintf("its evaluation %s", evaluation.Outcome))
 	}
 	return true, e.rejectRun(run.ID, failedChecks(evaluation))
+}
+
+// How long the model servers of a candidate may take to answer at all, in real time: they load what was made a moment ago.
+const (
+	modelServerPatience  = 15 * time.Minute
+	firstModelServerWait = 100 * time.Millisecond
+	mostModelServerWait  = 10 * time.Second
+)
+
+// patientlyEvaluate evaluates the candidate of a run, again for as long as something is away that may come back.
+func (e *Engine) patientlyEvaluate(ctx context.Context, run *driftline.TrainingRun) (*driftline.Evaluation, error) {
+	began := time.Now()
+	for wait := firstModelServerWait; ; wait = min(2*wait, mostModelServerWait) {
+		found, err := e.EvaluateCandidate(ctx, run.Model, run.Candidate)
+		if driftline.CodeOf(err) != driftline.Unavailable || time.Since(began) > modelServerPatience {
+			return found, err
+		}
+		e.log.Warn("a candidate cannot be evaluated yet", "run", string(run.ID), "error", err)
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(wait):
+		}
+	}
 }
 
 // failedChecks says in a sentence why a candidate gets no traffic.

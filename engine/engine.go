@@ -71,6 +71,10 @@ type Options struct {
 	// secrets are known.
 	Jobs *executor.Executor
 
+	// Score asks model servers, for evaluations of versions that nobody logged predictions of; without it those
+	// cannot be made, and nothing is timed.
+	Score ScoreFunc
+
 	// TriggersEvery is how often policies are looked at; a second. Less than 0 means only by
 	// [Engine.LookAtPolicies].
 	TriggersEvery time.Duration
@@ -170,6 +174,7 @@ type Engine struct {
 	materializations materializations
 	watches          watches
 	training         training
+	score            ScoreFunc // nil: there is nothing that could ask
 	examples         examples
 	results          results
 	outbox           outbox
@@ -200,8 +205,8 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
 		watches:  watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
 		rollouts: rollouts{wake: make(chan struct{}, 1)},
-		training: newTraining(opts.Now(), opts.Jobs),
-		outbox:   outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
+		training: newTraining(opts.Now(), opts.Jobs), score: opts.Score,
+		outbox: outbox{channels: opts.Channels, wake: make(chan struct{}, 1), busy: map[string]bool{}},
 	}
 	defer func() {
 		if err != nil {

@@ -169,8 +169,10 @@ func (v *evaluating) fill(ctx context.Context, rows *evaluatedRows, in *evaluati
 			return err
 		}
 	}
-	in.Trained, err = v.trainedOn(ctx, rows)
-	return err
+	if in.Trained, err = v.trainedOn(ctx, rows); err != nil {
+		return err
+	}
+	return v.timeAnswers(ctx, rows, in)
 }
 
 // candidateSide reads the candidate's files: what is measured is what is there, and not what was once

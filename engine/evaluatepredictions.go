@@ -57,6 +57,9 @@ func (v *evaluating) addPredictions(ctx context.Context, rows *evaluatedRows, si
 	if err != nil {
 		return err
 	}
+	if table == nil {
+		return v.askPredictions(ctx, rows, side, version, place)
+	}
 	defer table.free()
 	used := &driftline.PredictionsUsed{From: table.from, Ref: table.ref}
 	if err := v.matchPredictions(ctx, rows, side, table, source, used); err != nil {
@@ -70,6 +73,7 @@ func (v *evaluating) addPredictions(ctx context.Context, rows *evaluatedRows, si
 	return nil
 }
 
+// openPredictions opens what was asked for, or what was logged; nil if the version's server is to be asked.
 func (v *evaluating) openPredictions(ctx context.Context, rows *evaluatedRows, version *driftline.ModelVersion, source driftline.PredictionSource) (*predictionTable, error) {
 	table := source.Table != driftline.DriftSource{}
 	switch {
@@ -100,7 +104,7 @@ func (v *evaluating) openTable(ctx context.Context, source driftline.DriftSource
 	return found, err
 }
 
-// findPredictions looks where predictions may have been logged.
+// findPredictions looks where predictions may have been logged; nil if nowhere, and a server answers for the version.
 func (v *evaluating) findPredictions(ctx context.Context, rows *evaluatedRows, version *driftline.ModelVersion) (*predictionTable, error) {
 	exact := fmt.Sprintf("predictions/%s@%d.parquet", rows.dataset.Name, rows.dataset.Version)
 	if version.Run != "" {
@@ -118,9 +122,15 @@ func (v *evaluating) findPredictions(ctx context.Context, rows *evaluatedRows, v
 			return v.openUnnamed(ctx, artifact, "runs:/"+string(version.Run)+"/"+predictionsFile, driftline.RunRef(version.Run))
 		}
 	}
+	if v.engine.score != nil && version.Server != nil {
+		return nil, nil
+	}
 	hint := "give them with the request: a dataset, a SELECT, or a Parquet file of a run"
 	if version.Run != "" {
 		hint += fmt.Sprintf("; or log them to run %s as %s", version.Run, exact)
+	}
+	if v.engine.score != nil {
+		hint += fmt.Sprintf("; or say where it answers: driftline models serve-at %s@%d URL", version.Model, version.Version)
 	}
 	return nil, driftline.Errorf(driftline.FailedPrecondition, "there are no predictions of %s for %s", version.Ref(), rows.dataset.Ref()).
 		WithRef(version.Ref()).WithHint("%s", hint)

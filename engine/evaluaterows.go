@@ -16,8 +16,10 @@ import (
 // evaluatedRows are the columns of a frozen dataset that an evaluation is about.
 type evaluatedRows struct {
 	dataset  *driftline.Dataset
-	time     string   // the column; "" if there is none
-	keys     []string // that tell rows apart, with the time
+	table    *checkedTable // that they are read from …
+	where    string        // … and which of it
+	time     string        // the column; "" if there is none
+	keys     []string      // that tell rows apart, with the time
 	fields   []driftline.Field
 	labels   []float64
 	groups   []int
@@ -45,15 +47,14 @@ func (v *evaluating) readDataset(ctx context.Context) (*evaluatedRows, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows := &evaluatedRows{dataset: dataset}
+	rows := &evaluatedRows{dataset: dataset, table: table}
 	if err := v.describe(rows, table.schema); err != nil {
 		return nil, err
 	}
-	where, err := v.partSQL(dataset)
-	if err != nil {
+	if rows.where, err = v.partSQL(dataset); err != nil {
 		return nil, err
 	}
-	return rows, v.readRows(ctx, rows, table, where)
+	return rows, v.readRows(ctx, rows)
 }
 
 // describe finds the columns that are needed.
@@ -137,7 +138,7 @@ func (v *evaluating) partSQL(d *driftline.Dataset) (string, error) {
 func textLiteral(text string) string { return "'" + strings.ReplaceAll(text, "'", "''") + "'" }
 
 // readRows reads all of it by one SELECT, so that row i of one column is row i of the others.
-func (v *evaluating) readRows(ctx context.Context, rows *evaluatedRows, table *checkedTable, where string) error {
+func (v *evaluating) readRows(ctx context.Context, rows *evaluatedRows) error {
 	columns := []string{quoted(v.gate.Label)}
 	if v.gate.Group != "" {
 		columns = append(columns, quoted(v.gate.Group))
@@ -149,7 +150,7 @@ func (v *evaluating) readRows(ctx context.Context, rows *evaluatedRows, table *c
 		columns = append(columns, fmt.Sprintf("CAST((%s\n) AS VARCHAR) AS %q", s.Expression, fmt.Sprintf("%s_%d", segmentColumn, i)))
 		rows.segments = append(rows.segments, evaluation.Segments{Title: s.Title()})
 	}
-	batches, err := table.ask(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM data"+where)
+	batches, err := rows.table.ask(ctx, "SELECT "+strings.Join(columns, ", ")+" FROM data"+rows.where)
 	if err != nil {
 		return err
 	}

@@ -11,8 +11,12 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/engine"
@@ -62,6 +66,11 @@ type schooled struct {
 
 func newSchooled(t *testing.T, triggers ...driftline.Trigger) *schooled {
 	t.Helper()
+	return newSchooledWith(t, nil, triggers...)
+}
+
+func newSchooledWith(t *testing.T, score engine.ScoreFunc, triggers ...driftline.Trigger) *schooled {
+	t.Helper()
 	s := &schooled{t: t, trainer: &trainer{status: 200}}
 	server := httptest.NewServer(s.trainer)
 	t.Cleanup(server.Close)
@@ -69,6 +78,7 @@ func newSchooled(t *testing.T, triggers ...driftline.Trigger) *schooled {
 	s.Env = testenv.NewWith(t, func(o *engine.Options) {
 		o.TriggersEvery = -1
 		o.Jobs = executor.New(executor.Config{Commands: true, AllowPrivate: true})
+		o.Score = score
 	})
 	if _, err := s.Engine.Registry().CreateModel(driftline.RegisteredModelSpec{Name: "late"}); err != nil {
 		t.Fatal(err)
@@ -245,6 +255,58 @@ func TestARunFromRequestToReport(t *testing.T) {
 	champion, err := s.Engine.Registry().ModelVersion("late", "champion")
 	if err != nil || champion.Version != 1 || s.runs()[0].Note != "it is the first champion" {
 		t.Errorf("%+v, %v, %q", champion, err, s.runs()[0].Note)
+	}
+}
+
+// TestACandidateMayTakeTimeToLoad: its server is asked again until it answers, and what it cannot answer for ever
+// is a reason to reject it.
+func TestACandidateMayTakeTimeToLoad(t *testing.T) {
+	var asked atomic.Int64
+	s := newSchooledWith(t, func(_ context.Context, of engine.ScoredVersion, rows arrow.RecordBatch) (*engine.Scores, error) {
+		switch n := asked.Add(1); {
+		case n <= 2:
+			return nil, driftline.Errorf(driftline.Unavailable, "it loads")
+		case of.Version.Version == 2:
+			return nil, driftline.Errorf(driftline.FailedPrecondition, "it answered 500")
+		}
+		return &engine.Scores{Scores: slices.Clone(rows.Column(rows.Schema().FieldIndices("good")[0]).(*array.Float64).Float64Values()),
+			Predictions: make([]float64, rows.NumRows())}, nil
+	})
+	s.Apply(weather)
+	req := weatherRequest()
+	req.SaveAs = "frozen"
+	save(t, s.Env, req, s.Rows(scoredSchema, scoredRows(time.Date(2013, 3, 1, 0, 0, 0, 0, time.UTC), 800)))
+	gate := *frozenGate()
+	gate.Segments = nil
+	s.policy(func(p *driftline.Policy) { p.Evaluation = gate })
+	candidate := func() driftline.TrainingRun {
+		t.Helper()
+		n := len(s.trainer.got())
+		s.mustAsk("")
+		h := s.hooked(n + 1)
+		version := s.version(nil)
+		if _, err := s.Engine.Registry().SetModelServer("late", fmt.Sprint(version), driftline.ModelServerChange{Server: &driftline.ModelServer{URL: "http://127.0.0.1:1"}}); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := s.report(h, driftline.TrainingResult{Succeeded: true, Candidate: version}); err != nil {
+			t.Fatal(err)
+		}
+		for range 4000 {
+			s.look()
+			if run := s.runs()[0]; run.Next == driftline.NextDone {
+				return run
+			}
+			time.Sleep(5 * time.Millisecond)
+		}
+		t.Fatal("nothing becomes of the candidate")
+		return driftline.TrainingRun{}
+	}
+	if run := candidate(); run.Note != "it is the first champion" || asked.Load() < 3 {
+		t.Errorf("%s, %q, %q after %d questions", run.State, run.Reason, run.Note, asked.Load())
+	}
+	run := candidate()
+	if run.State != driftline.TrainingRejected || !strings.Contains(run.Reason, "it could not be evaluated: model/late@2 cannot be evaluated: rows 0 to 255: it answered 500") {
+		t.Errorf("%s, %q", run.State, run.Reason)
 	}
 }
 

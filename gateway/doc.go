@@ -9,6 +9,8 @@
 // It speaks the Open Inference Protocol (version 2, HTTP and gRPC) and that of MLflow's
 // scoring server, on either side.
 //
+// A [Scorer] asks the same servers about rows of a dataset, for evaluations: no route, no log.
+//
 // Invariants:
 //
 //   - Each request that was dealt is one record for each of its rows, whatever became of it, and one

@@ -17,7 +17,7 @@ import (
 )
 
 // TestTheRealMLflow asks a scoring server of the published mlflow package by way of the gateway, in both
-// protocols, and kills it.
+// protocols, and as the evaluation gate does, and kills it.
 func TestTheRealMLflow(t *testing.T) {
 	bin, err := filepath.Abs("../.venv-mlflow/bin")
 	if err != nil {
@@ -63,6 +63,7 @@ func TestTheRealMLflow(t *testing.T) {
 	if w := s.get("/models/late/ping"); w.Code != 200 {
 		t.Errorf("ping: %d %s", w.Code, w.Body)
 	}
+	evaluateMLflow(t, url)
 	stop()
 	if w := s.post(invoke, `{"entities":{"airport":["JFK"]}}`); w.Code != 502 {
 		t.Errorf("of a server that was killed: %d %s", w.Code, w.Body)

@@ -50,7 +50,8 @@ func (a *app) gateCommand() *cobra.Command {
 			"check \"evaluation\" of the version. A first model is held against floors only.\n\n" +
 			"Predictions are a local file (.parquet, .csv, .arrow), dataset/NAME[@VERSION], view/NAME or a SELECT; without one, the\n" +
 			"file predictions/DATASET@VERSION.parquet or predictions.parquet that the version's run logged. They have a column\n" +
-			"\"prediction\" or \"score\", and the dataset's keys and time; or as many rows as the dataset, in its order.\n\n" +
+			"\"prediction\" or \"score\", and the dataset's keys and time; or as many rows as the dataset, in its order. Where there are\n" +
+			"none, the version's server (driftline models serve-at) is asked.\n\n" +
 			"Exit code: 0 the candidate passed, 3 it did not, 1 it could not be evaluated.",
 		Example: "  driftline gate late_departure@3 --junit gate.xml --markdown gate.md\n" +
 			"  driftline gate late_departure@candidate --gate gate.yaml --predictions scored.parquet\n" +

@@ -117,11 +117,17 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
+	networks, err := chosen.modelNetworks()
+	if err != nil {
+		return err
+	}
+	scorer := gateway.NewScorer(networks)
+	defer scorer.Close()
 	options := &engine.Options{
 		Logger: log, Channels: channels, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
 
-		OpenLineage: sink,
+		OpenLineage: sink, Score: scorer.Score,
 	}
 	if clock != nil {
 		options.Now, options.Uptime = clock.Now, clock.Uptime
@@ -135,10 +141,6 @@ func (a *app) serve(ctx context.Context) (err error) {
 		return aboutFolder(chosen.Data, err)
 	}
 	defer func() { err = errors.Join(err, e.Close()) }()
-	networks, err := chosen.modelNetworks()
-	if err != nil {
-		return err
-	}
 	models := gateway.New(e, &gateway.Options{Logger: log, Version: buildVersion(), Networks: networks})
 	defer models.Close()
 	pace.release()

@@ -2,6 +2,7 @@ package wire
 
 import (
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -272,7 +273,7 @@ func (a *Answer) Read(row, rows int) Reading {
 		if len(cells) == 0 {
 			continue
 		}
-		if named := strings.ToLower(t.Name); strings.Contains(named, "prob") || strings.Contains(named, "score") {
+		if t.isScore() {
 			r.score(cells)
 			continue
 		}
@@ -290,6 +291,50 @@ func (a *Answer) Read(row, rows int) Reading {
 		r.Prediction = *r.Score
 	}
 	return r
+}
+
+// Numbers are what an answer says of each of so many rows, for whoever measures it: the prediction, of several classes
+// the place of the greatest and NaN for what is no number, and the score, which is nil unless an output is called a
+// probability or a score, or has numbers for two classes.
+func (a *Answer) Numbers(rows int) (predictions, scores []float64) {
+	graded := slices.ContainsFunc(a.Outputs, func(t Tensor) bool {
+		width := len(t.Cells) / rows
+		return width == 2 || width == 1 && t.isScore()
+	})
+	for row := range rows {
+		r := a.Read(row, rows)
+		predictions = append(predictions, number(r.Prediction))
+		if graded {
+			scores = append(scores, math.NaN())
+			if r.Score != nil {
+				scores[row] = *r.Score
+			}
+		}
+	}
+	return predictions, scores
+}
+
+func number(v any) float64 {
+	switch v := v.(type) {
+	case float64:
+		return v
+	case int64:
+		return float64(v)
+	case int:
+		return float64(v)
+	case bool:
+		if v {
+			return 1
+		}
+		return 0
+	}
+	return math.NaN()
+}
+
+// isScore reports whether an output is called what a probability or a score is.
+func (t *Tensor) isScore() bool {
+	named := strings.ToLower(t.Name)
+	return strings.Contains(named, "prob") || strings.Contains(named, "score")
 }
 
 // row are the cells of one of so many rows; all if nobody knows how many there are.
