@@ -39,6 +39,10 @@ type Trigger struct {
 	Data           *DataTrigger           `json:"data,omitempty"`
 	Drift          *DriftTrigger          `json:"drift,omitempty"`
 	FeatureVersion *FeatureVersionTrigger `json:"feature_version,omitempty"`
+
+	// Since is from when on the policy has a trigger of this name and kind: what happened before
+	// is not its to see. It is filled in by the catalogue, and in no JSON.
+	Since time.Time `json:"-"`
 }
 
 // TriggerKind is what sort of reason a trigger is.

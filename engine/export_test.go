@@ -81,6 +81,9 @@ var ErasureSteps = []string{stepErasureNoted, stepViewLocked, stepViewsErased, s
 // FindingsSteps are those of an erasure that something a monitor found is of.
 var FindingsSteps = []string{stepProfilesForgotten, stepResultsForgotten, stepFindingsForgotten}
 
+// WakeOutbox has notices that are due delivered now, and not at the next round.
+func (e *Engine) WakeOutbox() { e.wakeOutbox() }
+
 // Flush flushes a view's log as a reader does that resolved view some time ago.
 func (e *Engine) Flush(ctx context.Context, view *driftline.FeatureView) error {
 	return e.flush(ctx, view)

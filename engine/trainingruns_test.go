@@ -66,10 +66,10 @@ type schooled struct {
 
 func newSchooled(t *testing.T, triggers ...driftline.Trigger) *schooled {
 	t.Helper()
-	return newSchooledWith(t, nil, triggers...)
+	return newSchooledWith(t, func(*engine.Options) {}, triggers...)
 }
 
-func newSchooledWith(t *testing.T, score engine.ScoreFunc, triggers ...driftline.Trigger) *schooled {
+func newSchooledWith(t *testing.T, change func(*engine.Options), triggers ...driftline.Trigger) *schooled {
 	t.Helper()
 	s := &schooled{t: t, trainer: &trainer{status: 200}}
 	server := httptest.NewServer(s.trainer)
@@ -78,7 +78,7 @@ func newSchooledWith(t *testing.T, score engine.ScoreFunc, triggers ...driftline
 	s.Env = testenv.NewWith(t, func(o *engine.Options) {
 		o.TriggersEvery = -1
 		o.Jobs = executor.New(executor.Config{Commands: true, AllowPrivate: true})
-		o.Score = score
+		change(o)
 	})
 	if _, err := s.Engine.Registry().CreateModel(driftline.RegisteredModelSpec{Name: "late"}); err != nil {
 		t.Fatal(err)
@@ -262,7 +262,7 @@ func TestARunFromRequestToReport(t *testing.T) {
 // is a reason to reject it.
 func TestACandidateMayTakeTimeToLoad(t *testing.T) {
 	var asked atomic.Int64
-	s := newSchooledWith(t, func(_ context.Context, of engine.ScoredVersion, rows arrow.RecordBatch) (*engine.Scores, error) {
+	score := func(_ context.Context, of engine.ScoredVersion, rows arrow.RecordBatch) (*engine.Scores, error) {
 		switch n := asked.Add(1); {
 		case n <= 2:
 			return nil, driftline.Errorf(driftline.Unavailable, "it loads")
@@ -271,7 +271,8 @@ func TestACandidateMayTakeTimeToLoad(t *testing.T) {
 		}
 		return &engine.Scores{Scores: slices.Clone(rows.Column(rows.Schema().FieldIndices("good")[0]).(*array.Float64).Float64Values()),
 			Predictions: make([]float64, rows.NumRows())}, nil
-	})
+	}
+	s := newSchooledWith(t, func(o *engine.Options) { o.Score = score })
 	s.Apply(weather)
 	req := weatherRequest()
 	req.SaveAs = "frozen"

@@ -305,15 +305,23 @@ func (e *Engine) see(ctx context.Context, p *driftline.Policy, t *driftline.Trig
 	return state, nil, nil, nil
 }
 
+// sinceOf is from when on a policy has a trigger.
+func sinceOf(p *driftline.Policy, t *driftline.Trigger) time.Time {
+	if t.Since.After(p.Created) {
+		return t.Since
+	}
+	return p.Created
+}
+
 // alertCauses are the alerts of a trigger's monitor that fire, and were raised since there is
-// the policy.
+// the trigger.
 func (e *Engine) alertCauses(p *driftline.Policy, t *driftline.Trigger) (causes []driftline.Cause) {
 	state, err := e.registry.MonitorState(t.Drift.Monitor)
 	if err != nil || state.Alert == "" {
 		return nil
 	}
 	alert, err := e.registry.Alert(state.Alert)
-	if err != nil || alert.State != driftline.AlertFiring || alert.Raised.Before(p.Created) {
+	if err != nil || alert.State != driftline.AlertFiring || alert.Raised.Before(sinceOf(p, t)) {
 		return nil
 	}
 	if alert.Summary == "" {
@@ -323,11 +331,11 @@ func (e *Engine) alertCauses(p *driftline.Policy, t *driftline.Trigger) (causes 
 }
 
 // driftCauses takes in the panes of a trigger's monitor that closed since the last look, and
-// since there is the policy.
+// since there is the trigger.
 func (e *Engine) driftCauses(ctx context.Context, p *driftline.Policy, t *driftline.Trigger, state driftline.PolicyState) (driftline.PolicyState, []driftline.Cause, error) {
 	through := state.Triggers[t.Name].Through
-	if through.IsZero() {
-		through = p.Created
+	if since := sinceOf(p, t); through.Before(since) {
+		through = since
 	}
 	watched, err := e.registry.MonitorState(t.Drift.Monitor)
 	if err != nil || !watched.Through.After(through) {

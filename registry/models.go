@@ -310,7 +310,8 @@ func foldModelChanged(s *state, line *Line) ([]effect, error) {
 }
 
 // RenameModel gives a model another name. It keeps everything: versions, aliases, files,
-// history and lineage; references to it under the old name stay understood in lineage.
+// history and lineage; references to it under the old name stay understood in lineage. It is a
+// Conflict while the model is rolled out, or has a policy: that one names it.
 func (r *Registry) RenameModel(name, to driftline.ModelName, by string) (*driftline.RegisteredModel, error) {
 	if err := cmp.Or(driftline.CheckModelName(to), checkPerson(by)); err != nil {
 		return nil, err
@@ -320,7 +321,7 @@ func (r *Registry) RenameModel(name, to driftline.ModelName, by string) (*driftl
 		if err != nil || name == to {
 			return err
 		}
-		if err := cmp.Or(tx.r.head.canRename(m, to), tx.r.head.freeOfRollouts(m, 0)); err != nil {
+		if err := cmp.Or(tx.r.head.canRename(m, to), tx.r.head.freeOfRollouts(m, 0), tx.r.head.freeOfPolicy(m)); err != nil {
 			return err
 		}
 		_, err = tx.add(ModelRenamed, driftline.ModelRef(name, 0), nil, modelRenamed{To: to, By: by})
@@ -385,7 +386,8 @@ func foldModelRenamed(s *state, line *Line) ([]effect, error) {
 
 // DeleteModel takes a registered model away, with its versions and aliases. The ledger,
 // the history of its aliases and lineage keep that it was; its name may be registered
-// again, and its versions then count on.
+// again, and its versions then count on. It is a Conflict while the model is rolled out, or has
+// a policy, which would go on to train it.
 func (r *Registry) DeleteModel(name driftline.ModelName, by, reason string) error {
 	if err := cmp.Or(checkPerson(by), checkText("reason", reason)); err != nil {
 		return err
@@ -393,7 +395,7 @@ func (r *Registry) DeleteModel(name driftline.ModelName, by, reason string) erro
 	return r.write(func(tx *Tx) error {
 		m, err := tx.r.head.model(name)
 		if err == nil {
-			err = tx.r.head.freeOfRollouts(m, 0)
+			err = cmp.Or(tx.r.head.freeOfRollouts(m, 0), tx.r.head.freeOfPolicy(m))
 		}
 		if err != nil {
 			return err

@@ -186,7 +186,24 @@ func foldPolicy(s *state, line *Line) ([]effect, error) {
 	if p.Created.IsZero() {
 		p.Created = line.Time
 	}
+	sinceWhen(s.policies[p.Model], p, line.Time)
 	return []effect{putPolicy(p.Model, withPolicy(s.policies[p.Model], p))}, nil
+}
+
+// sinceWhen fills in from when on a policy has its triggers.
+func sinceWhen(old *policy, p *driftline.Policy, now time.Time) {
+	for i := range p.Triggers {
+		t := &p.Triggers[i]
+		t.Since = now
+		if old == nil || old.deleted {
+			continue
+		}
+		for _, before := range newestOf(old.versions).Triggers {
+			if before.Name == t.Name && before.Kind() == t.Kind() {
+				t.Since = before.Since
+			}
+		}
+	}
 }
 
 func putPolicy(model driftline.ModelName, p *policy) effect {
@@ -260,6 +277,16 @@ func (r *Registry) PolicyVersion(model driftline.ModelName, version int) (found 
 			WithRef(driftline.PolicyRef(model, 0)).WithHint("its newest is %d", len(versions))
 	}
 	return versions[version-1], nil
+}
+
+// freeOfPolicy is a Conflict if a model has a policy, which names it and trains it.
+func (s *state) freeOfPolicy(m *model) error {
+	p, err := s.policy(m.name)
+	if err != nil {
+		return nil
+	}
+	return driftline.Errorf(driftline.Conflict, "model %q has a policy, which is of this name and trains it", m.name).WithRef(p.Ref()).
+		WithHint("driftline policy delete %s; it can be applied again under another name", m.name)
 }
 
 func (s *state) policy(model driftline.ModelName) (*driftline.Policy, error) {

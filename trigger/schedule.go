@@ -21,6 +21,7 @@ type clock struct {
 	cron    *calendar.Cron
 	zone    *time.Location
 	catchUp driftline.CatchUp
+	since   time.Time // it asks for nothing from before
 }
 
 // Compile checks a policy, as [driftline.Policy.Check] and cron expressions and zones besides.
@@ -44,7 +45,7 @@ func Compile(p *driftline.Policy) (*Schedule, error) {
 		if err != nil {
 			return nil, err
 		}
-		s.times = append(s.times, clock{p.Triggers[i].Name, cron, zone, t.Completed().CatchUp})
+		s.times = append(s.times, clock{p.Triggers[i].Name, cron, zone, t.Completed().CatchUp, later(p.Created, p.Triggers[i].Since)})
 	}
 	return s, nil
 }
@@ -91,7 +92,7 @@ func (s *Schedule) Due(state driftline.PolicyState, up, now time.Time) ([]Slot, 
 
 // due returns the slots of one trigger, and the time through which it has been dealt with.
 func (c *clock) due(s *Schedule, state *driftline.PolicyState, up, now time.Time) (due []Slot, through time.Time) {
-	from := c.from(s.policy, state)
+	from := c.from(state)
 	missed := up.Add(-1) // the last instant at which nobody looked
 	if missed.After(now) {
 		missed = now
@@ -120,11 +121,8 @@ func (c *clock) due(s *Schedule, state *driftline.PolicyState, up, now time.Time
 }
 
 // from is the instant after which slots have not been dealt with.
-func (c *clock) from(p *driftline.Policy, state *driftline.PolicyState) time.Time {
-	if slot := state.Triggers[c.trigger].Slot; slot.After(p.Created) {
-		return slot
-	}
-	return p.Created
+func (c *clock) from(state *driftline.PolicyState) time.Time {
+	return later(c.since, state.Triggers[c.trigger].Slot)
 }
 
 // last returns the last slot in (from, to], or the zero time. It looks back farther and
@@ -160,7 +158,7 @@ func (s *Schedule) Next(state *driftline.PolicyState, up, now time.Time) time.Ti
 			break
 		}
 		c := &s.times[i]
-		slot := c.cron.Next(c.from(s.policy, state), c.zone)
+		slot := c.cron.Next(c.from(state), c.zone)
 		if c.catchUp == driftline.CatchUpAll && slot.Before(up) {
 			if state.Active != nil || state.Queued != nil {
 				continue // its end will ask again
