@@ -36,6 +36,12 @@ type ModelServer struct {
 	// Concurrency is how many requests the server gets at a time; 64 if 0.
 	Concurrency int `json:"concurrency,omitempty"`
 
+	// MaxBatch joins requests that come at the same time into one of at most so many rows, for
+	// models whose answer to a row does not depend on the others; 0 joins none. BatchDelay is how
+	// long a request waits at most for others, while one is under way; 1 ms if 0.
+	MaxBatch   int      `json:"max_batch,omitempty"`
+	BatchDelay Duration `json:"batch_delay,omitempty"`
+
 	// Tensor makes the columns one input of that name, a matrix of numbers with a row for each
 	// row and a column for each feature in its order. "" gives each column as an input of its own.
 	Tensor string `json:"tensor,omitempty"`
@@ -51,6 +57,9 @@ const (
 	MostModelTimeout        = 10 * time.Minute
 	DefaultModelConcurrency = 64
 	MostModelConcurrency    = 4096
+	MostModelBatch          = 10_000
+	DefaultBatchDelay       = time.Millisecond
+	MostBatchDelay          = 10 * time.Second
 )
 
 // WithDefaults fills in what is left out.
@@ -63,6 +72,9 @@ func (s ModelServer) WithDefaults() ModelServer {
 	}
 	if s.Concurrency == 0 {
 		s.Concurrency = DefaultModelConcurrency
+	}
+	if s.MaxBatch > 0 && s.BatchDelay == 0 {
+		s.BatchDelay = Duration(DefaultBatchDelay)
 	}
 	s.URL = strings.TrimRight(s.URL, "/")
 	return s
@@ -81,6 +93,12 @@ func (s *ModelServer) Check() error {
 		return Errorf(Invalid, "timeout %s is not possible", s.Timeout).WithHint("give more than 0 and at most %s", MostModelTimeout)
 	case s.Concurrency < 0 || s.Concurrency > MostModelConcurrency:
 		return Errorf(Invalid, "concurrency %d is not possible", s.Concurrency).WithHint("give 1 to %d", MostModelConcurrency)
+	case s.MaxBatch < 0 || s.MaxBatch > MostModelBatch:
+		return Errorf(Invalid, "max_batch %d is not possible", s.MaxBatch).WithHint("give 2 to %d rows, or 0 to send each request by itself", MostModelBatch)
+	case s.BatchDelay < 0 || time.Duration(s.BatchDelay) > MostBatchDelay:
+		return Errorf(Invalid, "batch_delay %s is not possible", s.BatchDelay).WithHint("give at most %s", MostBatchDelay)
+	case s.BatchDelay > 0 && s.MaxBatch == 0:
+		return Errorf(Invalid, "batch_delay is given, and max_batch is not").WithHint("say with max_batch how many rows the server may get at once")
 	case s.Protocol == ProtocolMLflow && (s.Name != "" || s.Version != ""):
 		return Errorf(Invalid, "a server of protocol mlflow has one model, and no name for it").WithHint("leave name and version out")
 	}

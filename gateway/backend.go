@@ -1,6 +1,7 @@
 package gateway
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -34,11 +35,15 @@ type backend struct {
 	slots   chan struct{}
 	waiting atomic.Int64
 	breaker breaker
+	batcher *batcher       // nil if requests are not to be joined
 	moved   func(*backend) // its circuit opened or closed
 }
 
 func newBackend(ref driftline.Ref, server driftline.ModelServer, client *http.Client, mostAnswer int64, moved func(*backend)) *backend {
 	b := &backend{ref: ref, server: server, client: client, mostAnswer: mostAnswer, moved: moved, slots: make(chan struct{}, server.Concurrency)}
+	if server.MaxBatch > 1 {
+		b.batcher = &batcher{most: server.MaxBatch, delay: time.Duration(server.BatchDelay)}
+	}
 	b.inferURL = server.URL + "/invocations"
 	if server.Protocol == driftline.ProtocolOIP {
 		b.inferURL = b.modelURL() + "/infer"
@@ -129,7 +134,7 @@ func (b *backend) turn(ctx context.Context, id string, body []byte) (o outcome, 
 }
 
 func (b *backend) send(ctx context.Context, id string, body []byte) (o outcome, reached bool) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.inferURL, strings.NewReader(string(body)))
+	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.inferURL, bytes.NewReader(body))
 	if err != nil {
 		return failed(driftline.FaultOurs, "its address cannot be used"), false
 	}

@@ -20,7 +20,6 @@ import (
 // prepared is a request as one version gets it.
 type prepared struct {
 	request *wire.Request
-	body    []byte
 	keys    []string // names of the columns of the request that features were looked up by; nil for none
 }
 
@@ -43,7 +42,6 @@ func (g *Gateway) prepare(ctx context.Context, t *target, asked *wire.Request) (
 		return nil, driftline.Errorf(driftline.Invalid, "no features are known of %s, so entities are no use", t.version.Ref()).WithRef(t.version.Ref()).
 			WithHint("name them: driftline models serve-at … --service NAME, or give the inputs themselves")
 	}
-	p.write(t)
 	return p, nil
 }
 
@@ -102,17 +100,22 @@ func (g *Gateway) lookUp(ctx context.Context, p *prepared, t *target, plan *engi
 // choose puts together what the model takes: what the request brings comes before what was
 // looked up, so that somebody can ask what would be if.
 func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wire.Request) ([]wire.Tensor, error) {
+	next := 0 // of those looked up, which mostly come in the model's order
 	find := func(name string) *wire.Tensor {
 		if given := asked.Input(name); given != nil {
 			return given
 		}
-		if at := slices.IndexFunc(looked, func(t wire.Tensor) bool { return t.Name == name }); at >= 0 {
-			return &looked[at]
+		if next >= len(looked) || looked[next].Name != name {
+			next = slices.IndexFunc(looked, func(t wire.Tensor) bool { return t.Name == name })
+		}
+		if next++; next > 0 {
+			return &looked[next-1]
 		}
 		return nil
 	}
-	var chosen []wire.Tensor
-	if takes := t.takes(); len(takes) > 0 {
+	takes := t.takes()
+	chosen := make([]wire.Tensor, 0, max(len(takes), len(looked)))
+	if len(takes) > 0 {
 		for _, column := range takes {
 			found := find(column.Name)
 			if found == nil && column.Optional {
@@ -141,21 +144,18 @@ func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wi
 	return chosen, nil
 }
 
-// write makes the body that the version's server gets.
-func (p *prepared) write(t *target) {
-	r := p.request
+// body is what the version's server gets.
+func (t *target) body(r *wire.Request) []byte {
 	server := &t.backend.server
 	if r.Body != "" && r.Protocol == server.Protocol && server.Tensor == "" {
-		p.body = []byte(r.Body)
-		return
+		return []byte(r.Body)
 	}
 	out := *r
 	if server.Tensor != "" || t.signature.Tensors && out.Table {
 		out.Inputs, out.Table = []wire.Tensor{matrix(server.Tensor, r)}, false
 	}
 	if server.Protocol == driftline.ProtocolMLflow {
-		p.body = wire.AppendMLflow(nil, &out)
-		return
+		return wire.AppendMLflow(nil, &out)
 	}
 	for i := range out.Inputs {
 		if out.Inputs[i].Name == "" {
@@ -163,7 +163,7 @@ func (p *prepared) write(t *target) {
 			out.Inputs[i].Name = "input-" + strconv.Itoa(i)
 		}
 	}
-	p.body = wire.AppendOIP(nil, &out, cmp.Or(r.ID, "0"))
+	return wire.AppendOIP(nil, &out, cmp.Or(r.ID, "0"))
 }
 
 // matrix puts columns beside one another.

@@ -128,6 +128,10 @@ func (m *modelServer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		(*instead)(w, r)
 		return
 	}
+	m.answer(w, r, body)
+}
+
+func (m *modelServer) answer(w http.ResponseWriter, r *http.Request, body []byte) {
 	var request struct {
 		ID     string `json:"id"`
 		Inputs []struct {

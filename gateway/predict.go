@@ -240,11 +240,7 @@ func (g *Gateway) ask(ctx context.Context, c *call, number int) (o outcome, p *p
 		}
 		return ours(err), nil, nil
 	}
-	rows := 0
-	if p.request.Table {
-		rows = p.request.Rows
-	}
-	return t.backend.ask(ctx, c.id, p.body, rows, t.signature.Outputs), p, nil
+	return t.ask(ctx, c.id, p.request), p, nil
 }
 
 // ours makes an error of ours a fault.

@@ -34,13 +34,13 @@ func (s *Scorer) Score(ctx context.Context, of engine.ScoredVersion, rows arrow.
 	if err != nil {
 		return nil, err
 	}
-	p := prepared{request: &wire.Request{Protocol: driftline.ProtocolOIP, Inputs: inputs, Table: true, Rows: int(rows.NumRows())}}
-	if p.write(t); len(p.body) > MaxBody {
+	body := t.body(&wire.Request{Protocol: driftline.ProtocolOIP, Inputs: inputs, Table: true, Rows: int(rows.NumRows())})
+	if len(body) > MaxBody {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "%d rows have more than %d MiB, which no model server is sent at once", rows.NumRows(), MaxBody>>20).
 			WithHint("log the predictions, or give the model fewer columns")
 	}
 	began := time.Now()
-	answer, err := t.backend.scored(ctx, p.body, int(rows.NumRows()), of.Signature.Outputs)
+	answer, err := t.backend.scored(ctx, body, int(rows.NumRows()), of.Signature.Outputs)
 	if err != nil {
 		return nil, err
 	}

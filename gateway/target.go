@@ -5,6 +5,7 @@ import (
 	"reflect"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/gateway/internal/wire"
 )
 
 // target is what is known of a version of a model that is served, worked out once for many requests.
@@ -84,6 +85,23 @@ func (g *Gateway) trainedOn(version *driftline.ModelVersion) *driftline.FeatureS
 		return &driftline.FeatureSet{Projections: dataset.Projections, FullFeatureNames: dataset.Request.FullFeatureNames}
 	}
 	return nil
+}
+
+// ask asks the version's server, together with others if it was declared that it may be.
+func (t *target) ask(ctx context.Context, id string, r *wire.Request) outcome {
+	if b := t.backend.batcher; b != nil && r.Rows < b.most && r.Joinable() {
+		return b.ask(ctx, t, id, r)
+	}
+	return t.askAlone(ctx, id, r)
+}
+
+// askAlone asks the version's server for one request.
+func (t *target) askAlone(ctx context.Context, id string, r *wire.Request) outcome {
+	rows := 0
+	if r.Table {
+		rows = r.Rows
+	}
+	return t.backend.ask(ctx, id, t.body(r), rows, t.signature.Outputs)
 }
 
 // takes are the names of the columns that the model is to be given, nil if nobody knows.

@@ -13,7 +13,7 @@ func (a *app) modelsServeAtCommand() *cobra.Command {
 	var who whoFlags
 	var server driftline.ModelServer
 	var protocol, service string
-	var timeout time.Duration
+	var timeout, delay time.Duration
 	var features []string
 	var full bool
 	c := a.tableVerb("serve-at MODEL@VERSION URL", "Declare where a version answers: the server that the gateway forwards to", 2,
@@ -23,6 +23,7 @@ func (a *app) modelsServeAtCommand() *cobra.Command {
 				return err
 			}
 			server.URL, server.Protocol, server.Timeout = args[1], driftline.ModelProtocol(protocol), driftline.Duration(timeout)
+			server.BatchDelay = driftline.Duration(delay)
 			if service != "" || len(features) > 0 {
 				server.Features = &driftline.FeatureSet{Service: driftline.ServiceName(service), Features: features, FullFeatureNames: full}
 			}
@@ -41,6 +42,8 @@ func (a *app) modelsServeAtCommand() *cobra.Command {
 	flags.StringVar(&server.Version, "version", "", "the version that it is asked for (default: the server chooses)")
 	flags.DurationVar(&timeout, "timeout", driftline.DefaultModelTimeout, "how long an answer may take")
 	flags.IntVar(&server.Concurrency, "concurrency", driftline.DefaultModelConcurrency, "how many requests it gets at a time")
+	flags.IntVar(&server.MaxBatch, "max-batch", 0, "join requests that come at the same time, up to so many rows (default: none)")
+	flags.DurationVar(&delay, "batch-delay", 0, "how long a request waits for others while one is under way (default 1ms, with --max-batch)")
 	flags.StringVar(&server.Tensor, "tensor", "", "name of the one input, a matrix, that all columns become (default: an input each)")
 	flags.StringVar(&service, "service", "", "feature service whose features are looked up (default: the training set's features)")
 	flags.StringSliceVar(&features, "features", nil, "or the features, as view:feature")

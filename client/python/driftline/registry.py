@@ -151,6 +151,8 @@ class ModelRegistry:
         name: str = "",
         timeout: str = "",
         concurrency: int = 0,
+        max_batch: int = 0,
+        batch_delay: str = "",
         tensor: str = "",
         service: str = "",
         features: Iterable[str] = (),
@@ -171,6 +173,10 @@ class ModelRegistry:
             name: What an OIP server calls the model; the registered name if left out.
             timeout: How long an answer may take: ``500ms``; 5 seconds if left out.
             concurrency: How many requests the server gets at a time; 64 if 0.
+            max_batch: Requests that come at the same time are joined, up to so many rows, for
+                models whose answer to a row does not depend on the others; none if 0.
+            batch_delay: How long a request waits for others while one is under way: ``1ms`` if
+                left out.
             tensor: The name of one input, a matrix, that all columns become.
             service: The feature service whose features are looked up where a request brings
                 keys; the features of the training set if left out.
@@ -181,7 +187,14 @@ class ModelRegistry:
         path = ("models", model, "versions", str(version), "server")
         if url is None:
             return ModelVersion.from_json(self._http.delete(*path, by=person(), reason=reason))
-        given = {"name": name, "timeout": timeout, "concurrency": concurrency, "tensor": tensor}
+        given = {
+            "name": name,
+            "timeout": timeout,
+            "concurrency": concurrency,
+            "max_batch": max_batch,
+            "batch_delay": batch_delay,
+            "tensor": tensor,
+        }
         server: dict[str, Any] = {"url": url, "protocol": protocol}
         server |= {key: value for key, value in given.items() if value}
         wanted: dict[str, Any] = {"service": service, "features": list(features)}
