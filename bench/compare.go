@@ -23,6 +23,8 @@ type bench struct {
 	binary  string  // built by the first startServer, unless it is given
 	server  *server // that parts share; see shared
 	started int     // servers of peers, for the names of their folders
+
+	trackers map[string]*tracker // MLflow's servers that parts share, by their store
 }
 
 // pick returns quick if the run is quick, else full.

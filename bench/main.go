@@ -95,7 +95,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	var failed []error
 	for _, s := range chosen {
-		b := &bench{root: root, quick: *quick, out: out}
+		b := &bench{root: root, quick: *quick, out: out, trackers: map[string]*tracker{}}
 		if *binary != "" {
 			if b.binary, err = filepath.Abs(*binary); err != nil {
 				return err

@@ -45,14 +45,17 @@ func (b *bench) shared(ctx context.Context) (*server, error) {
 	return b.server, err
 }
 
-// stopShared ends the shared server, if there is one.
-func (b *bench) stopShared() error {
-	if b.server == nil {
-		return nil
+// stopShared ends the servers that parts shared.
+func (b *bench) stopShared() (err error) {
+	for _, t := range b.trackers {
+		err = errors.Join(err, t.peer.stop())
 	}
-	s := b.server
+	clear(b.trackers)
+	if b.server != nil {
+		err = errors.Join(err, b.server.stop())
+	}
 	b.server = nil
-	return s.stop()
+	return err
 }
 
 // startServer builds the binary once per suite and starts it on free ports. The

@@ -41,14 +41,14 @@ type tracker struct {
 	url   string
 	share int // does a part of 1/share of the requests that ours does, since it is slower
 	runs  int // made so far, for their names
+	peer  *peer
 }
 
 // trackingStores are what MLflow's server is run on.
 var trackingStores = []string{"sqlite", "postgresql"}
 
-// withTrackers runs do with ours beside MLflow's server on each store that there is. fill is
-// how many runs each is given first.
-func (b *bench) withTrackers(ctx context.Context, w workload, fill int, do func(ours, theirs *tracker) error) error {
+// withTrackers runs do with ours beside MLflow's server on each store that there is.
+func (b *bench) withTrackers(ctx context.Context, w workload, do func(ours, theirs *tracker) error) error {
 	s, err := b.shared(ctx)
 	if err != nil {
 		return err
@@ -56,32 +56,42 @@ func (b *bench) withTrackers(ctx context.Context, w workload, fill int, do func(
 	ours := &tracker{name: "Driftline", url: s.url, share: 1}
 	var failed []error
 	for _, store := range trackingStores {
-		err := b.withMLflow(ctx, w, store, fill, func(theirs *tracker) error { return do(ours, theirs) })
+		err := b.withMLflow(ctx, w, store, func(theirs *tracker) error { return do(ours, theirs) })
 		failed = append(failed, err)
 	}
 	return errors.Join(failed...)
 }
 
-func (b *bench) withMLflow(ctx context.Context, w workload, store string, fill int, do func(*tracker) error) error {
+// withMLflow runs do with the server of that store that all parts share, since it takes half a
+// minute to start; a peer that is not installed is skipped.
+func (b *bench) withMLflow(ctx context.Context, w workload, store string, do func(*tracker) error) error {
+	if b.trackers[store] == nil {
+		t, err := b.startMLflow(ctx, store, 0)
+		var missing *missingModule
+		if errors.As(err, &missing) {
+			b.skip(w, t.name, missing.Error())
+			return nil
+		}
+		if err != nil {
+			return fmt.Errorf("%s: %w", t.name, err)
+		}
+		b.trackers[store] = t
+	}
+	return do(b.trackers[store])
+}
+
+// startMLflow starts MLflow's server with so many runs. The caller stops its peer.
+func (b *bench) startMLflow(ctx context.Context, store string, runs int) (*tracker, error) {
+	name := "MLflow on " + map[string]string{"sqlite": "SQLite", "postgresql": "PostgreSQL"}[store]
 	port, storePort, err := freePorts()
 	if err != nil {
-		return err
+		return &tracker{name: name}, err
 	}
-	name := "MLflow on " + map[string]string{"sqlite": "SQLite", "postgresql": "PostgreSQL"}[store]
 	b.started++
 	p, err := b.startPeer(ctx, peerSpec{name: name, module: "tracking_mlflow", venv: ".venv-mlflow", config: map[string]any{
-		"folder": filepath.Join(b.dir, fmt.Sprintf("mlflow-%d", b.started)), "store": store, "port": port, "store_port": storePort, "runs": fill,
+		"folder": filepath.Join(b.dir, fmt.Sprintf("mlflow-%d", b.started)), "store": store, "port": port, "store_port": storePort, "runs": runs,
 	}})
-	var missing *missingModule
-	if errors.As(err, &missing) {
-		b.skip(w, name, missing.Error())
-		return nil
-	}
-	if err != nil {
-		return fmt.Errorf("%s: %w", name, err)
-	}
-	err = do(&tracker{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), share: 25})
-	return errors.Join(err, p.stop())
+	return &tracker{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), share: 50, peer: p}, err
 }
 
 // ask sends one request and decodes the answer.
@@ -168,7 +178,7 @@ func trackingLog(ctx context.Context, b *bench) error {
 	n := pick(b, 50, 25_000)
 	w := workload{name: "log-metric, 8 clients", unit: "req/s", goal: atLeast(50)}
 	var slowest []float64
-	err := b.withTrackers(ctx, w, 0, func(ours, theirs *tracker) error {
+	err := b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 		side := func(t *tracker) side {
 			return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 				result, found, err := t.logSingly(ctx, pick(b, n, n/t.share), check)
@@ -214,7 +224,7 @@ func (t *tracker) logSingly(ctx context.Context, n int, check bool) (loadResult,
 func trackingBatch(ctx context.Context, b *bench) error {
 	for _, keys := range []int{10, 1000} {
 		w := workload{name: fmt.Sprintf("log-batch of 1,000: %d keys", keys), unit: "metrics/s", goal: atLeast(60)}
-		err := b.withTrackers(ctx, w, 0, func(ours, theirs *tracker) error {
+		err := b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 			side := func(t *tracker) side {
 				return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 					return t.logBatches(ctx, pick(b, 2, 1000/t.share), keys, check)
@@ -263,7 +273,7 @@ func (t *tracker) logBatches(ctx context.Context, n, keys int, check bool) (meas
 
 func trackingCreate(ctx context.Context, b *bench) error {
 	w := workload{name: "runs/create, 8 clients", unit: "runs/s", goal: atLeast(40)}
-	return b.withTrackers(ctx, w, 0, func(ours, theirs *tracker) error {
+	return b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 		side := func(t *tracker) side {
 			return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 				bodies := make([][]byte, pick(b, 20, 10_000/t.share))
@@ -281,7 +291,7 @@ func trackingCreate(ctx context.Context, b *bench) error {
 func trackingHistory(ctx context.Context, b *bench) error {
 	n := pick(b, 1000, 25_000)
 	w := workload{name: fmt.Sprintf("history of %s points", count(n)), unit: "ms", goal: atLeast(30)}
-	return b.withTrackers(ctx, w, 0, func(ours, theirs *tracker) error {
+	return b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 		side := func(t *tracker) (side, error) {
 			run, err := t.newRun(ctx)
 			for begin := 0; err == nil && begin < n; begin += batchMetrics {
@@ -392,7 +402,7 @@ func trackingArtifacts(ctx context.Context, b *bench) error {
 	}
 	ours := &tracker{name: "Driftline", url: s.url, share: 1}
 	before := s.usage().peakMemory
-	err = b.withMLflow(ctx, workload{name: name}, "sqlite", 0, func(theirs *tracker) error {
+	err = b.withMLflow(ctx, workload{name: name}, "sqlite", func(theirs *tracker) error {
 		up, down := workload{name: name + ", up", unit: "MB/s", goal: atLeast(3), pairs: 3}, workload{name: name + ", down", unit: "MB/s", goal: atLeast(3), pairs: 3}
 		if err := b.compare(ctx, up, ours.upload(size), theirs.upload(size)); err != nil {
 			return err
@@ -536,16 +546,7 @@ func (b *bench) searchRuns(ctx context.Context, s *server, ours *tracker, n int)
 	ours.url = s.url
 	for _, store := range trackingStores {
 		w := workload{name: fmt.Sprintf("searches of %s runs", count(n))}
-		err := b.withMLflow(ctx, w, store, n, func(theirs *tracker) error {
-			for _, q := range trackedSearches {
-				w := workload{name: fmt.Sprintf("search of %s runs, %s", count(n), q.name), unit: "ms"}
-				if err := b.compare(ctx, w, ours.search(q), theirs.search(q)); err != nil {
-					return err
-				}
-			}
-			return nil
-		})
-		if err != nil {
+		if err := b.searchBeside(ctx, w, store, n, ours); err != nil {
 			return err
 		}
 	}
@@ -561,6 +562,26 @@ func (b *bench) searchRuns(ctx context.Context, s *server, ours *tracker, n int)
 		return err
 	}
 	return nil
+}
+
+// searchBeside compares searches with a server of MLflow that has as many runs.
+func (b *bench) searchBeside(ctx context.Context, w workload, store string, n int, ours *tracker) error {
+	theirs, err := b.startMLflow(ctx, store, n)
+	var missing *missingModule
+	if errors.As(err, &missing) {
+		b.skip(w, theirs.name, missing.Error())
+		return nil
+	}
+	if err != nil {
+		return fmt.Errorf("%s: %w", theirs.name, err)
+	}
+	for _, q := range trackedSearches {
+		w := workload{name: fmt.Sprintf("search of %s runs, %s", count(n), q.name), unit: "ms"}
+		if err := b.compare(ctx, w, ours.search(q), theirs.search(q)); err != nil {
+			return errors.Join(err, theirs.peer.stop())
+		}
+	}
+	return theirs.peer.stop()
 }
 
 // mostTable is how long it may take to read all runs with all that they say, in seconds.
