@@ -91,7 +91,7 @@ func (b *bench) startMLflow(ctx context.Context, store string, runs int) (*track
 	p, err := b.startPeer(ctx, peerSpec{name: name, module: "tracking_mlflow", venv: ".venv-mlflow", config: map[string]any{
 		"folder": filepath.Join(b.dir, fmt.Sprintf("mlflow-%d", b.started)), "store": store, "port": port, "store_port": storePort, "runs": runs,
 	}})
-	return &tracker{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), share: 50, peer: p}, err
+	return &tracker{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), share: 40, peer: p}, err
 }
 
 // ask sends one request and decodes the answer.
@@ -175,8 +175,8 @@ func (t *tracker) sumHistory(ctx context.Context, run, key string, n int) (answe
 }
 
 func trackingLog(ctx context.Context, b *bench) error {
-	n := pick(b, 50, 25_000)
-	w := workload{name: "log-metric, 8 clients", unit: "req/s", goal: atLeast(50)}
+	n := pick(b, 50, 15_000)
+	w := workload{name: "log-metric, 8 clients", unit: "req/s", goal: atLeast(50), pairs: 3}
 	var slowest []float64
 	err := b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 		side := func(t *tracker) side {
@@ -223,7 +223,7 @@ func (t *tracker) logSingly(ctx context.Context, n int, check bool) (loadResult,
 
 func trackingBatch(ctx context.Context, b *bench) error {
 	for _, keys := range []int{10, 1000} {
-		w := workload{name: fmt.Sprintf("log-batch of 1,000: %d keys", keys), unit: "metrics/s", goal: atLeast(60)}
+		w := workload{name: fmt.Sprintf("log-batch of 1,000: %d keys", keys), unit: "metrics/s", goal: atLeast(60), pairs: 3}
 		err := b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 			side := func(t *tracker) side {
 				return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
@@ -272,7 +272,7 @@ func (t *tracker) logBatches(ctx context.Context, n, keys int, check bool) (meas
 }
 
 func trackingCreate(ctx context.Context, b *bench) error {
-	w := workload{name: "runs/create, 8 clients", unit: "runs/s", goal: atLeast(40)}
+	w := workload{name: "runs/create, 8 clients", unit: "runs/s", goal: atLeast(40), pairs: 3}
 	return b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
 		side := func(t *tracker) side {
 			return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
