@@ -1,6 +1,7 @@
 package registry
 
 import (
+	"bytes"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -145,8 +146,8 @@ func hashLine(prev Hash, content []byte) Hash {
 	return Hash(h.Sum(nil))
 }
 
-// decodeLine reads a stored line that must be number sequence and follow prev.
-// Damage is a DataLoss error that names the line.
+// decodeLine reads a stored line that must be number sequence and follow prev. Its body is
+// a part of stored. Damage is a DataLoss error that names the line.
 func decodeLine(stored []byte, sequence uint64, prev Hash) (Line, error) {
 	if len(stored) <= chainBytes {
 		return Line{}, damagedLine(sequence, "it is too short")
@@ -212,7 +213,9 @@ func decodeStored(key, value []byte, sequence uint64, prev Hash) (Line, error) {
 	if string(key) != string(lineKey(sequence)) {
 		return Line{}, damagedLine(sequence, "it is missing")
 	}
-	return decodeLine(value, sequence, prev)
+	line, err := decodeLine(value, sequence, prev)
+	line.Body = bytes.Clone(line.Body)
+	return line, err
 }
 
 // hashBefore returns the hash that the line of that sequence follows, as stored

@@ -11,7 +11,7 @@ import (
 
 // readLine reads the JSON of a line, without its last brace. Lines are in the form that
 // [encodeLine] gives them, which is read without looking for any other; what is not plain
-// in it, such as an escape in a reference, is left to encoding/json.
+// in it, such as an escape in a reference, is left to encoding/json. The body is a part of content.
 func readLine(content []byte) (Line, error) {
 	if line, ok := readPlainLine(content); ok {
 		return line, nil
@@ -38,7 +38,7 @@ func readPlainLine(content []byte) (line Line, ok bool) {
 		t.skip(`]`)
 	}
 	if t.has(`,"body":`) {
-		line.Body, t.rest = bytes.Clone(t.rest), nil
+		line.Body, t.rest = t.rest, nil
 	}
 	return line, t.ok && len(t.rest) == 0
 }
@@ -71,17 +71,20 @@ func (t *lineText) number() uint64 {
 }
 
 // text reads a string without escapes.
-func (t *lineText) text() string {
+func (t *lineText) text() string { return string(t.raw()) }
+
+// raw is text where it lies.
+func (t *lineText) raw() []byte {
 	if len(t.rest) == 0 || t.rest[0] != '"' {
 		t.ok = false
-		return ""
+		return nil
 	}
 	end := bytes.IndexByte(t.rest[1:], '"')
 	if end < 0 || bytes.IndexByte(t.rest[1:1+end], '\\') >= 0 {
 		t.ok = false
-		return ""
+		return nil
 	}
-	text := string(t.rest[1 : 1+end])
+	text := t.rest[1 : 1+end]
 	t.rest = t.rest[end+2:]
 	return text
 }
@@ -96,4 +99,41 @@ func (t *lineText) ref() (ref driftline.Ref) {
 	text := t.text()
 	t.ok = t.ok && ref.UnmarshalText([]byte(text)) == nil
 	return ref
+}
+
+// packedLog is a [driftline.RunLog] of params and tags alone, which most are, in the form
+// that runs keep them.
+type packedLog struct{ params, tags pairs }
+
+// readPlainLog reads the body of a RunLogged line, if it is such a log. Going through maps
+// would take most of the time of opening a ledger of many runs.
+func readPlainLog(body []byte, keys *keyTable) (*packedLog, bool) {
+	t, log := lineText{rest: body, ok: true}, &packedLog{}
+	separator := `{`
+	if t.has(`{"params":`) {
+		log.params, separator = t.pairs(keys), `,`
+	}
+	if t.has(separator + `"tags":`) {
+		log.tags = t.pairs(keys)
+	}
+	t.skip(`}`)
+	return log, t.ok && len(t.rest) == 0
+}
+
+// pairs reads an object of strings whose keys are in order, as encoding/json writes maps.
+func (t *lineText) pairs(keys *keyTable) pairs {
+	packed, last := make([]byte, 0, 256), []byte(nil)
+	t.skip(`{`)
+	for more := t.ok; more && t.ok; more = t.has(`,`) {
+		key := t.raw()
+		t.skip(`:`)
+		value := t.raw()
+		t.ok = t.ok && (last == nil || bytes.Compare(last, key) < 0)
+		if t.ok {
+			packed = appendPair(packed, keys.numberOf(key), value)
+		}
+		last = key
+	}
+	t.skip(`}`)
+	return pairs(packed)
 }

@@ -82,7 +82,7 @@ func (p place) append(key []byte) []byte {
 }
 
 // takePlace reads the beginning of bytes that append wrote.
-func takePlace(metric string, stored []byte) (place, error) {
+func takePlace[T string | []byte](metric T, stored []byte) (place, error) {
 	if len(stored) < placeBytes {
 		return place{}, driftline.Errorf(driftline.DataLoss, "a stored point of metric %q is too short", metric)
 	}
@@ -535,6 +535,7 @@ func (r *Registry) setLast(number uint32, points []point) {
 
 // loadPoints reads the table of greatest points, run by run.
 func (r *Registry) loadPoints() error {
+	r.metrics = make([]runMetrics, len(r.head.runs))
 	var run []byte // the beginning of its keys
 	var number uint32
 	var known bool
@@ -556,7 +557,7 @@ func (r *Registry) loadPoints() error {
 		if !known {
 			continue
 		}
-		metric, _, err := kv.TakeString(pair.Key[len(run):])
+		metric, _, err := kv.TakeBytes(pair.Key[len(run):])
 		if err != nil {
 			return err
 		}
@@ -564,7 +565,7 @@ func (r *Registry) loadPoints() error {
 		if err != nil {
 			return err
 		}
-		last = append(last, point{r.keys.number(metric), at})
+		last = append(last, point{r.keys.numberOf(metric), at})
 	}
 	r.setSorted(number, last)
 	return nil

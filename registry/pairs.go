@@ -52,6 +52,17 @@ func (k *keyTable) number(key string) uint32 {
 	return n
 }
 
+// numberOf is number without making a string of a key that is known.
+func (k *keyTable) numberOf(key []byte) uint32 {
+	k.mu.RLock()
+	n, ok := k.numbers[string(key)]
+	k.mu.RUnlock()
+	if !ok {
+		n = k.number(string(key))
+	}
+	return n
+}
+
 // all returns the keys by number. Later keys may be missing.
 func (k *keyTable) all() []string { return *k.texts.Load() }
 
@@ -65,11 +76,15 @@ func (k *keyTable) pack(values map[string]string) pairs {
 	}
 	packed := make([]byte, 0, 16*len(values))
 	for _, key := range slices.Sorted(maps.Keys(values)) {
-		packed = binary.AppendUvarint(packed, uint64(k.number(key)))
-		packed = binary.AppendUvarint(packed, uint64(len(values[key])))
-		packed = append(packed, values[key]...)
+		packed = appendPair(packed, k.number(key), values[key])
 	}
 	return pairs(packed)
+}
+
+func appendPair[T string | []byte](packed []byte, key uint32, value T) []byte {
+	packed = binary.AppendUvarint(packed, uint64(key))
+	packed = binary.AppendUvarint(packed, uint64(len(value)))
+	return append(packed, value...)
 }
 
 // all yields the number of each key and its value.
@@ -136,6 +151,14 @@ func (k *keyTable) merged(p pairs, news map[string]string) pairs {
 	}
 	maps.Copy(values, news)
 	return k.pack(values)
+}
+
+// joined is [keyTable.merged] of what is packed already.
+func (k *keyTable) joined(p, news pairs) pairs {
+	if p == "" {
+		return news
+	}
+	return k.merged(p, k.unpack(news))
 }
 
 // without returns p without some keys.

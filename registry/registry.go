@@ -65,6 +65,7 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 	if options != nil && options.Now != nil {
 		r.now = options.Now
 	}
+	defer db.SpareCache()()
 	artifacts, err := r.replay()
 	if err != nil {
 		return nil, err

@@ -47,6 +47,40 @@ func TestLinesReadAlike(t *testing.T) {
 	}
 }
 
+// What the reader of plain logs takes is what encoding/json takes, packed; the rest it leaves.
+func TestPlainLogsReadAlike(t *testing.T) {
+	keys := newKeyTable()
+	for body, plain := range map[string]bool{
+		`{"params":{"a":"1","b":""}}`:                     true,
+		`{"tags":{"t":"é"}}`:                              true,
+		`{"params":{"a":"1"},"tags":{"a":"2","z":"{\"}}`:  false, // an escape
+		`{"params":{"a":"1"},"tags":{"a":"2","z":"{,}"}}`: true,
+		`{"params":{"b":"1","a":"2"}}`:                    false, // not as it is written
+		`{"params":{"a":"1","a":"2"}}`:                    false,
+		`{"name":"n","params":{"a":"1"}}`:                 false,
+		`{"params":{"a":"1"},"inputs":["view:w"]}`:        false,
+		`{"params":{}}`:                                   false,
+		`{}`:                                              false,
+		`{"params":{"a":"1"}`:                             false,
+		`{"params":{"a":1}}`:                              false,
+	} {
+		log, ok := readPlainLog([]byte(body), keys)
+		if ok != plain {
+			t.Errorf("%s is read the fast way: %v, want %v", body, ok, plain)
+		}
+		if !ok {
+			continue
+		}
+		var want driftline.RunLog
+		if err := json.Unmarshal([]byte(body), &want); err != nil {
+			t.Fatal(err)
+		}
+		if log.params != keys.pack(want.Params) || log.tags != keys.pack(want.Tags) {
+			t.Errorf("%s is read as %q and %q", body, log.params, log.tags)
+		}
+	}
+}
+
 // A ledger of many chunks opens as it was, and damage in any of them is named.
 func TestManyChunksAreReplayedInOrder(t *testing.T) {
 	db, err := kv.Open(t.TempDir(), nil)

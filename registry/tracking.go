@@ -367,15 +367,20 @@ func newParams(run *run, old, given map[string]string) (map[string]string, error
 }
 
 func foldRunLogged(s *state, line *Line) ([]effect, error) {
-	log, err := body[driftline.RunLog](line)
-	if err != nil {
-		return nil, err
-	}
 	old, err := s.run(driftline.RunID(line.Ref.Name))
 	if err != nil {
 		return nil, err
 	}
 	next := *old
+	if log, ok := line.decoded.(*packedLog); ok {
+		next.params = s.keys.joined(old.params, log.params)
+		next.tags = s.keys.joined(old.tags, log.tags)
+		return append(s.addInputs(&next, line.Inputs, &driftline.RunLog{}), putRun(&next)), nil
+	}
+	log, err := body[driftline.RunLog](line)
+	if err != nil {
+		return nil, err
+	}
 	next.params = s.keys.merged(old.params, log.Params)
 	next.tags = s.keys.merged(old.tags, log.Tags)
 	if log.Name != "" {

@@ -47,6 +47,8 @@ type DB struct {
 	batchBytes int
 	lock       *pebble.Lock
 	pebble     *pebble.DB
+	cache      *pebble.Cache
+	cacheBytes int64
 	watermark  *watermark
 
 	// commitMu orders commits: the number of a commit and its place in the log
@@ -135,8 +137,9 @@ func (db *DB) configure(opts *Options) *pebble.Options {
 		o.disk = vfs.Default
 	}
 	db.log, db.batchBytes = o.Logger, o.batchBytes
+	db.cache, db.cacheBytes = pebble.NewCache(o.CacheBytes), o.CacheBytes
 	settings := &pebble.Options{
-		CacheSize:          o.CacheBytes,
+		Cache:              db.cache,
 		EventListener:      db.listener(),
 		FormatMajorVersion: format,
 		FS:                 o.disk,
@@ -301,7 +304,15 @@ func (db *DB) release() error {
 	if db.lock != nil {
 		errs = append(errs, db.lock.Close())
 	}
+	db.cache.Unref()
 	return errors.Join(errs...)
+}
+
+// SpareCache keeps the cache of blocks small until the function that it returns is called:
+// who reads once what nobody will ask for again, as opening a ledger does, would fill it
+// with that.
+func (db *DB) SpareCache() (restore func()) {
+	return db.cache.Reserve(int(db.cacheBytes - db.cacheBytes/16))
 }
 
 // Checkpoint writes a copy of the folder as it is now to dir, which must not
