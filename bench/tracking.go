@@ -26,13 +26,18 @@ import (
 // trackingParts measure MLflow's protocol beside MLflow's own server, both asked by the
 // same program. Ours acknowledges a write when it is on the disk.
 var trackingParts = []part{
-	{name: "log", does: "one metric a request, 8 clients: requests per second, and what the slowest of a hundred waits", run: trackingLog},
-	{name: "batch", does: "1,000 metrics a request: metrics per second", run: trackingBatch},
-	{name: "create", does: "runs/create: runs per second", run: trackingCreate},
-	{name: "history", does: "a metric of 25,000 points", run: trackingHistory},
-	{name: "flight", does: "points of metrics over Arrow Flight: points per second, and all runs as a table", run: trackingFlight},
+	{name: "log", does: "one metric a request, 8 clients: requests per second, and what the slowest of a hundred waits", run: beside("sqlite", trackingLog)},
+	{name: "batch", does: "1,000 metrics a request: metrics per second", run: beside("sqlite", trackingBatch)},
+	{name: "create", does: "runs/create: runs per second", run: beside("sqlite", trackingCreate)},
+	{name: "history", does: "a metric of 25,000 points", run: beside("sqlite", trackingHistory)},
+	{name: "log-pg", does: "log beside MLflow on PostgreSQL", run: beside("postgresql", trackingLog)},
+	{name: "batch-pg", does: "batch beside MLflow on PostgreSQL", run: beside("postgresql", trackingBatch)},
+	{name: "create-pg", does: "create beside MLflow on PostgreSQL", run: beside("postgresql", trackingCreate)},
+	{name: "history-pg", does: "history beside MLflow on PostgreSQL", run: beside("postgresql", trackingHistory)},
+	{name: "flight", does: "points of metrics over Arrow Flight: points per second", run: trackingFlight},
 	{name: "artifacts", does: "an artifact of 1 GB: megabytes per second up and down, and the server's memory", run: trackingArtifacts},
-	{name: "search", does: "100,000 runs × (10 params, 10 metrics, 5 tags): searches, and the server's memory", run: trackingSearch},
+	{name: "search", does: "100,000 runs × (10 params, 10 metrics, 5 tags): searches, all runs as a table, and the server's memory", run: trackingSearch},
+	{name: "search-peers", does: "the same searches beside MLflow's server on each store", run: trackingSearchPeers},
 }
 
 // tracker is a server that speaks MLflow's protocol.
@@ -44,22 +49,22 @@ type tracker struct {
 	peer  *peer
 }
 
-// trackingStores are what MLflow's server is run on.
-var trackingStores = []string{"sqlite", "postgresql"}
+// trackingStores are what MLflow's server is run on, and how its name says it.
+var trackingStores = map[string]string{"sqlite": "SQLite", "postgresql": "PostgreSQL"}
 
-// withTrackers runs do with ours beside MLflow's server on each store that there is.
-func (b *bench) withTrackers(ctx context.Context, w workload, do func(ours, theirs *tracker) error) error {
+// beside runs a part with MLflow's server on one store.
+func beside(store string, run func(context.Context, *bench, string) error) func(context.Context, *bench) error {
+	return func(ctx context.Context, b *bench) error { return run(ctx, b, store) }
+}
+
+// withTrackers runs do with ours beside MLflow's server on a store.
+func (b *bench) withTrackers(ctx context.Context, w workload, store string, do func(ours, theirs *tracker) error) error {
 	s, err := b.shared(ctx)
 	if err != nil {
 		return err
 	}
 	ours := &tracker{name: "Driftline", url: s.url, share: 1}
-	var failed []error
-	for _, store := range trackingStores {
-		err := b.withMLflow(ctx, w, store, func(theirs *tracker) error { return do(ours, theirs) })
-		failed = append(failed, err)
-	}
-	return errors.Join(failed...)
+	return b.withMLflow(ctx, w, store, func(theirs *tracker) error { return do(ours, theirs) })
 }
 
 // withMLflow runs do with the server of that store that all parts share, since it takes half a
@@ -82,7 +87,7 @@ func (b *bench) withMLflow(ctx context.Context, w workload, store string, do fun
 
 // startMLflow starts MLflow's server with so many runs. The caller stops its peer.
 func (b *bench) startMLflow(ctx context.Context, store string, runs int) (*tracker, error) {
-	name := "MLflow on " + map[string]string{"sqlite": "SQLite", "postgresql": "PostgreSQL"}[store]
+	name := "MLflow on " + trackingStores[store]
 	port, storePort, err := freePorts()
 	if err != nil {
 		return &tracker{name: name}, err
@@ -174,11 +179,11 @@ func (t *tracker) sumHistory(ctx context.Context, run, key string, n int) (answe
 	return answer{Rows: int64(len(found.Metrics)), Checksum: fmt.Sprintf("%016x", sum.Sum64())}, nil
 }
 
-func trackingLog(ctx context.Context, b *bench) error {
+func trackingLog(ctx context.Context, b *bench, store string) error {
 	n := pick(b, 50, 15_000)
 	w := workload{name: "log-metric, 8 clients", unit: "req/s", goal: atLeast(50), pairs: 3}
 	var slowest []float64
-	err := b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
+	err := b.withTrackers(ctx, w, store, func(ours, theirs *tracker) error {
 		side := func(t *tracker) side {
 			return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 				result, found, err := t.logSingly(ctx, pick(b, n, n/t.share), check)
@@ -190,7 +195,7 @@ func trackingLog(ctx context.Context, b *bench) error {
 		}
 		return b.compare(ctx, w, side(ours), side(theirs))
 	})
-	if err == nil && len(slowest) > 0 {
+	if err == nil && store == "sqlite" && len(slowest) > 0 {
 		b.keepLimit(workload{name: "log-metric, 8 clients, p99", unit: "ms"}, slowest, 10)
 	}
 	return err
@@ -221,10 +226,10 @@ func (t *tracker) logSingly(ctx context.Context, n int, check bool) (loadResult,
 	return result, found, err
 }
 
-func trackingBatch(ctx context.Context, b *bench) error {
+func trackingBatch(ctx context.Context, b *bench, store string) error {
 	for _, keys := range []int{10, 1000} {
 		w := workload{name: fmt.Sprintf("log-batch of 1,000: %d keys", keys), unit: "metrics/s", goal: atLeast(60), pairs: 3}
-		err := b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
+		err := b.withTrackers(ctx, w, store, func(ours, theirs *tracker) error {
 			side := func(t *tracker) side {
 				return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 					return t.logBatches(ctx, pick(b, 2, 1000/t.share), keys, check)
@@ -271,9 +276,9 @@ func (t *tracker) logBatches(ctx context.Context, n, keys int, check bool) (meas
 	return out, err
 }
 
-func trackingCreate(ctx context.Context, b *bench) error {
+func trackingCreate(ctx context.Context, b *bench, store string) error {
 	w := workload{name: "runs/create, 8 clients", unit: "runs/s", goal: atLeast(40), pairs: 3}
-	return b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
+	return b.withTrackers(ctx, w, store, func(ours, theirs *tracker) error {
 		side := func(t *tracker) side {
 			return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 				bodies := make([][]byte, pick(b, 20, 10_000/t.share))
@@ -288,10 +293,10 @@ func trackingCreate(ctx context.Context, b *bench) error {
 	})
 }
 
-func trackingHistory(ctx context.Context, b *bench) error {
+func trackingHistory(ctx context.Context, b *bench, store string) error {
 	n := pick(b, 1000, 25_000)
 	w := workload{name: fmt.Sprintf("history of %s points", count(n)), unit: "ms", goal: atLeast(30)}
-	return b.withTrackers(ctx, w, func(ours, theirs *tracker) error {
+	return b.withTrackers(ctx, w, store, func(ours, theirs *tracker) error {
 		side := func(t *tracker) (side, error) {
 			run, err := t.newRun(ctx)
 			for begin := 0; err == nil && begin < n; begin += batchMetrics {
@@ -513,6 +518,10 @@ type trackedSearch struct {
 	order  []string
 }
 
+func (q trackedSearch) workload(n int) workload {
+	return workload{name: fmt.Sprintf("search of %s runs, %s", count(n), q.name), unit: "ms"}
+}
+
 var trackedSearches = []trackedSearch{
 	{"newest first", "", nil},
 	{"sorted by a metric", "", []string{"metrics.m3 DESC"}},
@@ -524,60 +533,62 @@ var trackedSearches = []trackedSearch{
 const mostSearch = 100 // ms
 
 func trackingSearch(ctx context.Context, b *bench) error {
+	return b.withFilled(ctx, func(s *server, ours *tracker, n int) error {
+		for _, q := range trackedSearches {
+			if err := b.within(ctx, q.workload(n), ours.search(q), mostSearch); err != nil {
+				return err
+			}
+		}
+		memory := workload{name: fmt.Sprintf("server memory with %s runs", count(n)), unit: "MB", pairs: 1}
+		b.keepLimit(memory, []float64{float64(s.usage().peakMemory) / 1e6}, 200)
+		table := workload{name: fmt.Sprintf("%s runs as a table over Flight", count(n)), unit: "s"}
+		return b.within(ctx, table, allRuns(s, n), mostTable)
+	})
+}
+
+func trackingSearchPeers(ctx context.Context, b *bench) error {
+	return b.withFilled(ctx, func(_ *server, ours *tracker, n int) error {
+		var failed []error
+		for _, store := range []string{"sqlite", "postgresql"} {
+			failed = append(failed, b.searchBeside(ctx, store, n, ours))
+		}
+		return errors.Join(failed...)
+	})
+}
+
+// withFilled runs do with a server that was started over 100,000 runs, so that its memory is
+// that of these runs, and ended and restarted since they were made.
+func (b *bench) withFilled(ctx context.Context, do func(s *server, ours *tracker, n int) error) error {
 	n := pick(b, 200, 100_000)
-	s, err := b.startServer(ctx) // of its own, whose memory is that of these runs
+	s, err := b.startServer(ctx)
 	if err != nil {
 		return err
 	}
-	ours := &tracker{name: "Driftline", url: s.url, share: 1}
-	err = b.searchRuns(ctx, s, ours, n)
-	return errors.Join(err, s.stop())
-}
-
-func (b *bench) searchRuns(ctx context.Context, s *server, ours *tracker, n int) error {
 	start := time.Now()
-	if err := ours.fill(ctx, n); err != nil {
-		return err
+	if err := (&tracker{name: "Driftline", url: s.url}).fill(ctx, n); err != nil {
+		return errors.Join(err, s.stop())
 	}
 	b.progress("%s runs were made and logged in %.1f s", count(n), time.Since(start).Seconds())
 	if err := s.restart(ctx); err != nil {
 		return err
 	}
-	ours.url = s.url
-	for _, store := range trackingStores {
-		w := workload{name: fmt.Sprintf("searches of %s runs", count(n))}
-		if err := b.searchBeside(ctx, w, store, n, ours); err != nil {
-			return err
-		}
-	}
-	memory := workload{name: fmt.Sprintf("server memory with %s runs", count(n)), unit: "MB", pairs: 1}
-	b.keepLimit(memory, []float64{float64(s.usage().peakMemory) / 1e6}, 200)
-	for _, q := range trackedSearches {
-		if err := b.within(ctx, workload{name: fmt.Sprintf("search of %s runs, %s", count(n), q.name), unit: "ms"}, ours.search(q), mostSearch); err != nil {
-			return err
-		}
-	}
-	table := workload{name: fmt.Sprintf("%s runs as a table over Flight", count(n)), unit: "s"}
-	if err := b.within(ctx, table, allRuns(s, n), mostTable); err != nil {
-		return err
-	}
-	return nil
+	err = do(s, &tracker{name: "Driftline", url: s.url, share: 1}, n)
+	return errors.Join(err, s.stop())
 }
 
 // searchBeside compares searches with a server of MLflow that has as many runs.
-func (b *bench) searchBeside(ctx context.Context, w workload, store string, n int, ours *tracker) error {
+func (b *bench) searchBeside(ctx context.Context, store string, n int, ours *tracker) error {
 	theirs, err := b.startMLflow(ctx, store, n)
 	var missing *missingModule
 	if errors.As(err, &missing) {
-		b.skip(w, theirs.name, missing.Error())
+		b.skip(workload{name: fmt.Sprintf("searches of %s runs", count(n))}, theirs.name, missing.Error())
 		return nil
 	}
 	if err != nil {
 		return fmt.Errorf("%s: %w", theirs.name, err)
 	}
 	for _, q := range trackedSearches {
-		w := workload{name: fmt.Sprintf("search of %s runs, %s", count(n), q.name), unit: "ms"}
-		if err := b.compare(ctx, w, ours.search(q), theirs.search(q)); err != nil {
+		if err := b.compare(ctx, q.workload(n), ours.search(q), theirs.search(q)); err != nil {
 			return errors.Join(err, theirs.peer.stop())
 		}
 	}
