@@ -264,3 +264,16 @@ func (c *Client) SigningKey(ctx context.Context) (string, error) {
 	err := c.call(ctx, http.MethodGet, path("bundles", "key"), nil, &answer)
 	return answer.Key, err
 }
+
+// Timeline returns what happened to a model and what was done about it: the last limit events at
+// most (0: 500), since a time in RFC 3339 or a length before the server's now, such as 7d ("": ever).
+func (c *Client) Timeline(ctx context.Context, model driftline.ModelName, since string, limit int) (*driftline.Timeline, error) {
+	query := url.Values{}
+	if since != "" {
+		query.Set("since", since)
+	}
+	if limit > 0 {
+		query.Set("limit", strconv.Itoa(limit))
+	}
+	return get[driftline.Timeline](ctx, c, withQuery(path("models", string(model), "timeline"), query))
+}

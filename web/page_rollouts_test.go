@@ -40,7 +40,7 @@ func newRollouts(t *testing.T) (s *site, id driftline.RolloutID) {
 }
 
 // minute lets a minute pass in which each version fails as often as fails says, of ten requests.
-func (s *site) minute(t *testing.T, requests int, fails map[int]int) {
+func (s *site) minute(t testing.TB, requests int, fails map[int]int) {
 	t.Helper()
 	router, err := s.Engine.Router("late")
 	if err != nil {
@@ -60,7 +60,7 @@ func (s *site) minute(t *testing.T, requests int, fails map[int]int) {
 	}
 }
 
-func (s *site) shows(t *testing.T, path string, wants ...string) {
+func (s *site) shows(t testing.TB, path string, wants ...string) {
 	t.Helper()
 	body := s.mustAsk(t, "GET", path, "", "Accept: text/html")
 	for _, want := range wants {

@@ -60,6 +60,7 @@ func (s *Server) pageTable() []route {
 		get("/runs/{id}", s.runPage),
 		get("/models", s.modelsPage),
 		get("/models/{model}", s.modelPage),
+		get("/models/{model}/timeline", s.timelinePage),
 		get("/models/{model}/versions/{version}", s.versionPage),
 		post("/models/{model}/aliases/{alias}/rollback", s.rollbackForm),
 		get("/follow", s.followPage),

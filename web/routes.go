@@ -140,6 +140,7 @@ func (s *Server) ownTable() []route {
 		{method: "DELETE", path: "/api/v1/models/{model}", handle: answer(s.deleteModel)},
 		{method: "POST", path: "/api/v1/models/{model}/rename", handle: answer(s.renameModel), body: small},
 		{method: "GET", path: "/api/v1/models/{model}/history", handle: answer(s.modelHistory)},
+		{method: "GET", path: "/api/v1/models/{model}/timeline", handle: answer(s.timeline)},
 		{method: "GET", path: "/api/v1/models/{model}/route", handle: answer(s.route)},
 		{method: "POST", path: "/api/v1/models/{model}/rollback", handle: answer(s.rollBackModel), body: small},
 		{method: "GET", path: "/api/v1/rollouts", handle: answer(s.rollouts)},

@@ -109,6 +109,22 @@ class ModelRegistry:
             return ModelVersion.from_json(body["model"])
         return ModelVersion.from_json(self._http.get("models", name, "versions", str(version)))
 
+    def timeline(
+        self, name: str, since: datetime | str = "", *, limit: int = 500
+    ) -> list[dict[str, Any]]:
+        """Returns what happened to a model and what was done about it, the oldest first.
+
+        Each event has ``kind``, ``time``, ``state``, ``text``, ``ref`` and, where something led to
+        it, ``because``.
+
+        Args:
+            name: The model.
+            since: A time, or a length before now such as ``7d``; what was over before is left out.
+            limit: The last so many events, at most 1000.
+        """
+        asked = format_time(since) if isinstance(since, datetime) else since
+        return self._http.get("models", name, "timeline", since=asked, limit=limit)["events"]
+
     def rename_model(self, name: str, to: str) -> RegisteredModel:
         """Gives a model another name; it keeps everything."""
         body = {"to": to, "by": person()}

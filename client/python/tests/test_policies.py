@@ -104,3 +104,20 @@ def test_a_job_trains_on_the_dataset_that_it_is_given(
     failed = train("0")
     assert failed["state"] == "failed"
     assert failed["reason"] == "ValueError: a tree needs a depth"
+
+
+def test_the_time_line_of_a_model(store: driftline.FeatureStore) -> None:
+    store.create_model("p9")
+    version = store.register_model("p9", source="runs:/e-1/model")
+    store.set_alias("p9", version, "champion", reason="the first")
+    line = store.timeline("p9")
+    assert [(e["kind"], e["state"], e["ref"]) for e in line] == [
+        ("version", "registered", "model/p9@1"),
+        ("alias", "moved", "model/p9@1"),
+    ]
+    assert line[1]["text"] == "champion: nowhere → @1: the first"
+    assert store.timeline("p9", "1d", limit=1) == line[1:]
+    later = driftline.times.parse_time(line[1]["time"]).replace(year=9999)
+    assert store.timeline("p9", later) == []
+    with pytest.raises(driftline.errors.InvalidError, match="since"):
+        store.timeline("p9", "soon")
