@@ -192,6 +192,16 @@ func (e *Engine) Labels(ctx context.Context, model driftline.ModelName, since ti
 	return s, e.labelCounts(ctx, joined, where, text, view, s)
 }
 
+// LatestPredictions returns the last predictions of a model, the newest first, each with the label
+// that it has by now: limit at most.
+func (e *Engine) LatestPredictions(ctx context.Context, model driftline.ModelName, limit int) (driftline.Batches, error) {
+	text, view, err := e.joinedText(model)
+	if err != nil {
+		return driftline.Batches{}, err
+	}
+	return e.SQL(ctx, fmt.Sprintf("SELECT * FROM (%s) ORDER BY %s DESC LIMIT %d", text, quoted(view.EventTimestamp), limit), nil)
+}
+
 func (e *Engine) labelDays(ctx context.Context, joined, where string, s *driftline.LabelStatus) error {
 	return e.eachRow(ctx, joined+fmt.Sprintf(` SELECT * FROM (SELECT epoch_us(made) // %d AS d, count(*), count(*) FILTER (labelled) FROM j%s
 		GROUP BY d ORDER BY d DESC LIMIT %d) ORDER BY d`, day.Microseconds(), where, mostLabelDays), func(v []int64) {

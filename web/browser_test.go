@@ -30,7 +30,9 @@ func TestPagesInABrowser(t *testing.T) {
 // everything.
 func TestTheLoopInABrowser(t *testing.T) {
 	browser := findBrowser(t)
-	newWholeLoop(t).browse(t, browser, loopPages)
+	l := newWholeLoop(t)
+	l.answer(t)
+	l.browse(t, browser, slices.Concat(loopPages, policyPages))
 }
 
 func findBrowser(t *testing.T) string {

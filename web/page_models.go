@@ -47,6 +47,7 @@ type modelPage struct {
 	Moves    []driftline.AliasChange // the newest first
 	Staged   []driftline.StageChange
 	Logs     []driftline.ViewName // where its predictions may be
+	Policy   bool                 // it has one
 
 	Evaluations []evaluationRow // the last, the newest first
 }
@@ -104,6 +105,8 @@ func (s *Server) modelPage(w http.ResponseWriter, r *http.Request) error {
 			body.Logs = append(body.Logs, v.Name)
 		}
 	}
+	_, err = reg.Policy(found.Name)
+	body.Policy = err == nil
 	if body.Evaluations, err = s.evaluationRows(found.Name); err != nil {
 		return err
 	}

@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -266,7 +267,7 @@ func cellText(column arrow.Array, i int) string {
 	if column.IsNull(i) {
 		return ""
 	}
-	text := column.ValueStr(i)
+	text := strings.Clone(column.ValueStr(i)) // it may lie in the batch, which is gone when the page is drawn
 	if c, ok := column.(*array.Timestamp); ok {
 		text = stampText(c.Value(i).ToTime(c.DataType().(*arrow.TimestampType).Unit))
 	}

@@ -61,6 +61,7 @@ func (s *Server) pageTable() []route {
 		get("/models", s.modelsPage),
 		get("/models/{model}", s.modelPage),
 		get("/models/{model}/timeline", s.timelinePage),
+		{method: "GET", path: "/models/{model}/predictions", handle: s.predictionsPage, page: true, allow: long},
 		get("/models/{model}/versions/{version}", s.versionPage),
 		post("/models/{model}/aliases/{alias}/rollback", s.rollbackForm),
 		get("/follow", s.followPage),
@@ -77,6 +78,12 @@ func (s *Server) pageTable() []route {
 		get("/validations", s.validationsPage),
 		get("/validations/{name}", s.validationPage),
 		post("/validations/{name}/run", s.checkNow),
+		get("/policies", s.policiesPage),
+		get("/policies/{model}", s.policyPage),
+		post("/policies/{model}/train", s.trainForm),
+		get("/training-runs", s.trainingsPage),
+		get("/training-runs/{id}", s.trainingPage),
+		post("/training-runs/{id}/cancel", s.cancelForm),
 		get("/rollouts", s.rolloutsPage),
 		get("/rollouts/{rollout}", s.rolloutPage),
 		post("/rollouts/{rollout}/{action}", s.rolloutForm),
@@ -180,6 +187,8 @@ var pageFuncs = template.FuncMap{
 	"refURL":   refURL,
 	"refText":  refText,
 	"join":     strings.Join,
+	"plain":    func(word any) string { return plainWord(fmt.Sprint(word)) },
+	"span":     func(d driftline.Duration) string { return d.Short() },
 	"segment":  url.PathEscape,
 	"query":    url.QueryEscape,
 	"short":    shortText,
@@ -367,6 +376,12 @@ func refURL(ref driftline.Ref) string {
 		return "/alerts/" + name
 	case ref.Kind == driftline.KindRollout:
 		return "/rollouts/" + name
+	case ref.Kind == driftline.KindPolicy:
+		return "/policies/" + name
+	case ref.Kind == driftline.KindTraining:
+		return "/training-runs/" + name
+	case ref.Kind == driftline.KindPrediction:
+		return "/why?prediction=" + url.QueryEscape(ref.Name)
 	case ref.Kind == driftline.KindValidation:
 		return "/validations/" + name
 	case ref.Kind == driftline.KindEvaluation:

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"encoding/json"
 	"fmt"
 	"io"
 	"slices"
@@ -11,8 +10,8 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
+	"github.com/driftline/driftline/report"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 )
 
 func (a *app) policyCommand() *cobra.Command {
@@ -122,7 +121,7 @@ func (a *app) policyShowCommand() *cobra.Command {
 }
 
 func printPolicy(w io.Writer, status *driftline.PolicyStatus) error {
-	text, err := policyYAML(&status.Policy)
+	text, err := report.PolicyYAML(&status.Policy)
 	if err != nil {
 		return err
 	}
@@ -134,32 +133,6 @@ func printPolicy(w io.Writer, status *driftline.PolicyStatus) error {
 		fmt.Fprintf(w, "no run begins before %s\n", stamp(status.Eligible))
 	}
 	return printSuppressions(w, status.State.Suppressed)
-}
-
-// policyYAML is a policy as it is written in a file.
-func policyYAML(p *driftline.Policy) (string, error) {
-	plain := *p
-	plain.Version = 0
-	text, err := json.Marshal(plain)
-	if err != nil {
-		return "", err
-	}
-	var node yaml.Node // of JSON, which is YAML: it keeps the order of the fields
-	if err := yaml.Unmarshal(text, &node); err != nil {
-		return "", err
-	}
-	document := without(node.Content[0], "created")
-	blockStyle(document)
-	out, err := yaml.Marshal(document)
-	return "kind: policy\n" + string(out), err
-}
-
-// blockStyle writes a node over lines.
-func blockStyle(n *yaml.Node) {
-	n.Style = 0
-	for _, child := range n.Content {
-		blockStyle(child)
-	}
 }
 
 func printSuppressions(w io.Writer, all []driftline.Suppression) error {
