@@ -269,22 +269,27 @@ func (r *Registry) UntagExperiment(id driftline.ExperimentID, key string) (*drif
 
 // changeExperiment appends what decide returns, and nothing if it returns nil.
 func (r *Registry) changeExperiment(id driftline.ExperimentID, decide func(*state, *experiment) (*experimentChanged, error)) (*driftline.Experiment, error) {
-	err := r.write(func(tx *Tx) error {
-		e, err := tx.r.head.experiment(id)
-		if err != nil {
-			return err
-		}
-		change, err := decide(tx.r.head, e)
-		if err != nil || change == nil {
-			return err
-		}
-		_, err = tx.add(ExperimentChanged, e.ref(), nil, change)
-		return err
-	})
-	if err != nil {
+	find := func(s *state) (*experiment, error) { return s.experiment(id) }
+	if err := changeRecord(r, ExperimentChanged, find, decide); err != nil {
 		return nil, err
 	}
 	return r.Experiment(id)
+}
+
+// changeRecord appends what decide returns about a record, and nothing if it returns nil.
+func changeRecord[R interface{ ref() driftline.Ref }, C any](r *Registry, kind Kind, find func(*state) (R, error), decide func(*state, R) (*C, error)) error {
+	return r.write(func(tx *Tx) error {
+		record, err := find(tx.r.head)
+		if err != nil {
+			return err
+		}
+		change, err := decide(tx.r.head, record)
+		if err != nil || change == nil {
+			return err
+		}
+		_, err = tx.add(kind, record.ref(), nil, change)
+		return err
+	})
 }
 
 func foldExperimentChange(s *state, line *Line) ([]effect, error) {

@@ -261,10 +261,7 @@ func monitorDifferences(old, now *driftline.Monitor) driftline.Change {
 	d.text("description", old.Description, now.Description)
 	d.text("owner", old.Owner, now.Owner)
 	d.tags(old.Tags, now.Tags)
-	if len(d) == 0 {
-		return d.change(old.Ref())
-	}
-	return d.change(now.Ref())
+	return d.version(old.Ref(), now.Ref())
 }
 
 func timeText(t time.Time) string {

@@ -458,6 +458,14 @@ func (d differences) change(ref driftline.Ref) driftline.Change {
 	return driftline.Change{Action: driftline.ChangeUpdate, Ref: ref, Fields: d}
 }
 
+// version is change of what gets another version, now, if anything differs from old.
+func (d differences) version(old, now driftline.Ref) driftline.Change {
+	if len(d) == 0 {
+		return d.change(old)
+	}
+	return d.change(now)
+}
+
 func entityList(names []driftline.EntityName) string {
 	words := make([]string, len(names))
 	for i, n := range names {

@@ -156,10 +156,7 @@ func policyDifferences(old, now *driftline.Policy) driftline.Change {
 	d.text("description", old.Description, now.Description)
 	d.text("owner", old.Owner, now.Owner)
 	d.tags(old.Tags, now.Tags)
-	if len(d) == 0 {
-		return d.change(old.Ref())
-	}
-	return d.change(now.Ref())
+	return d.version(old.Ref(), now.Ref())
 }
 
 // triggers compares triggers one by one, by their names.

@@ -445,8 +445,8 @@ func (r *Registry) ChangeRun(id driftline.RunID, change driftline.RunChange) (*d
 	if err := checkTime("end time", change.Ended); err != nil {
 		return nil, err
 	}
-	run, err := r.changeRun(id, func(run *run, deleted bool) (*runChanged, error) {
-		if deleted {
+	run, err := r.changeRun(id, func(s *state, run *run) (*runChanged, error) {
+		if s.isDeleted(run) {
 			return nil, notActive(run)
 		}
 		if change.Status == run.status.Value() {
@@ -480,7 +480,7 @@ func (r *Registry) RestoreRun(id driftline.RunID) (*driftline.Run, error) {
 }
 
 func (r *Registry) setDeleted(id driftline.RunID, deleted bool) (*driftline.Run, error) {
-	return r.changeRun(id, func(run *run, _ bool) (*runChanged, error) {
+	return r.changeRun(id, func(_ *state, run *run) (*runChanged, error) {
 		if run.deleted == deleted {
 			return nil, nil
 		}
@@ -490,8 +490,8 @@ func (r *Registry) setDeleted(id driftline.RunID, deleted bool) (*driftline.Run,
 
 // UntagRun removes a tag of a run.
 func (r *Registry) UntagRun(id driftline.RunID, key string) (*driftline.Run, error) {
-	return r.changeRun(id, func(run *run, deleted bool) (*runChanged, error) {
-		if deleted {
+	return r.changeRun(id, func(s *state, run *run) (*runChanged, error) {
+		if s.isDeleted(run) {
 			return nil, notActive(run)
 		}
 		if number, ok := r.keys.find(key); ok {
@@ -504,20 +504,9 @@ func (r *Registry) UntagRun(id driftline.RunID, key string) (*driftline.Run, err
 }
 
 // changeRun appends what decide returns, and nothing if it returns nil.
-func (r *Registry) changeRun(id driftline.RunID, decide func(run *run, deleted bool) (*runChanged, error)) (*driftline.Run, error) {
-	err := r.write(func(tx *Tx) error {
-		run, err := tx.r.head.run(id)
-		if err != nil {
-			return err
-		}
-		change, err := decide(run, tx.r.head.isDeleted(run))
-		if err != nil || change == nil {
-			return err
-		}
-		_, err = tx.add(RunChanged, run.ref(), nil, change)
-		return err
-	})
-	if err != nil {
+func (r *Registry) changeRun(id driftline.RunID, decide func(*state, *run) (*runChanged, error)) (*driftline.Run, error) {
+	find := func(s *state) (*run, error) { return s.run(id) }
+	if err := changeRecord(r, RunChanged, find, decide); err != nil {
 		return nil, err
 	}
 	return r.Run(id)

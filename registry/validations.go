@@ -75,10 +75,7 @@ func validationDifferences(old, now *driftline.Validation) driftline.Change {
 	d.text("description", old.Description, now.Description)
 	d.text("owner", old.Owner, now.Owner)
 	d.tags(old.Tags, now.Tags)
-	if len(d) == 0 {
-		return d.change(old.Ref())
-	}
-	return d.change(now.Ref())
+	return d.version(old.Ref(), now.Ref())
 }
 
 // checks compares checks by what they say; those that are gone come first.

@@ -174,6 +174,19 @@ func (a *app) withServer(ctx context.Context, f func(*client.Client) error) erro
 	return errors.Join(f(c), c.Close())
 }
 
+// listing is the run of a command that lists all of a kind. In JSON they are under name.
+func listing[T any](a *app, name string, ask func(*client.Client, context.Context) ([]T, error), print func(io.Writer, []T) error) func(*cobra.Command, []string) error {
+	return func(c *cobra.Command, _ []string) error {
+		return a.withServer(c.Context(), func(server *client.Client) error {
+			all, err := ask(server, c.Context())
+			if err != nil {
+				return err
+			}
+			return a.answer(map[string]any{name: all}, func(w io.Writer) error { return print(w, all) })
+		})
+	}
+}
+
 // answer prints value as JSON if that was asked for, and by human otherwise.
 func (a *app) answer(value any, human func(w io.Writer) error) error {
 	if !a.asJSON {

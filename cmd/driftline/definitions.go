@@ -105,6 +105,34 @@ func (d *definitionFiles) readFile(path string) error {
 
 var yamlLine = regexp.MustCompile(`^yaml: (line \d+: )?`)
 
+// readValue reads and checks the one value that a YAML or JSON file holds, in the field
+// inner if there is one. Errors call the value what it is. A file without anything in it
+// holds the zero value.
+func readValue[T any](path, what, inner string, check func(*T) error) (*T, error) {
+	content, err := os.ReadFile(path)
+	if err != nil {
+		return nil, cannotRead(path, err)
+	}
+	var document yaml.Node
+	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&document); err != nil && !errors.Is(err, io.EOF) {
+		return nil, malformed(path, content, err)
+	}
+	value := new(T)
+	if len(document.Content) > 0 {
+		root, reader := document.Content[0], &nodeReader{path: path}
+		if found := field(root, inner); inner != "" && found != nil {
+			root = found
+		}
+		if err := reader.read(root, reflect.ValueOf(value).Elem(), what); err != nil {
+			return nil, err
+		}
+	}
+	if err := check(value); err != nil {
+		return nil, inFile(path, err)
+	}
+	return value, nil
+}
+
 // malformed gives the YAML library's complaint the form file:line: message.
 func malformed(path string, content []byte, err error) error {
 	text := yamlLine.ReplaceAllString(err.Error(), "")

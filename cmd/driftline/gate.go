@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,13 +8,11 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"strconv"
 	"strings"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
@@ -147,26 +144,7 @@ func printEvaluation(w io.Writer, found *driftline.Evaluation) error {
 
 // readGate reads a gate: a file of one, or the evaluation of a file that has more.
 func readGate(path string) (*driftline.EvaluationGate, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, cannotRead(path, err)
-	}
-	var document yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&document); err != nil {
-		return nil, malformed(path, content, err)
-	}
-	root := document.Content[0]
-	if inner := field(root, "evaluation"); inner != nil {
-		root = inner
-	}
-	gate, reader := &driftline.EvaluationGate{}, &nodeReader{path: path}
-	if err := reader.read(root, reflect.ValueOf(gate).Elem(), "the gate"); err != nil {
-		return nil, err
-	}
-	if err := gate.Check(); err != nil {
-		return nil, inFile(path, err)
-	}
-	return gate, nil
+	return readValue(path, "the gate", "evaluation", (*driftline.EvaluationGate).Check)
 }
 
 // predictions says where predictions are; nil if nothing was said. A local file is logged to a

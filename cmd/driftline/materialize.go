@@ -91,15 +91,7 @@ func (a *app) materialize(ctx context.Context, req driftline.MaterializationRequ
 func (a *app) materializeListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the jobs, the newest first", Example: "  driftline materialize list --json", Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				jobs, err := server.Materializations(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"materializations": jobs}, func(w io.Writer) error { return printMaterializations(w, jobs...) })
-			})
-		},
+		RunE: listing(a, "materializations", (*client.Client).Materializations, func(w io.Writer, jobs []driftline.Materialization) error { return printMaterializations(w, jobs...) }),
 	}
 }
 

@@ -32,15 +32,7 @@ func (a *app) monitorCommand() *cobra.Command {
 func (a *app) monitorListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the monitors and where they stand", Example: "  driftline monitor list --json", Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				all, err := server.Monitors(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"monitors": all}, func(w io.Writer) error { return printMonitors(w, all...) })
-			})
-		},
+		RunE: listing(a, "monitors", (*client.Client).Monitors, func(w io.Writer, all []driftline.MonitorStatus) error { return printMonitors(w, all...) }),
 	}
 }
 

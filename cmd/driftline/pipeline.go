@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"cmp"
 	"context"
 	"errors"
@@ -9,14 +8,12 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"reflect"
 	"runtime"
 	"strconv"
 	"sync"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
@@ -66,24 +63,12 @@ func (a *app) runCommand() *cobra.Command {
 }
 
 // readPipeline reads and plans the pipeline of a file.
-func readPipeline(path string) (*pipeline.Graph, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, cannotRead(path, err)
-	}
-	var document yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&document); err != nil {
-		return nil, malformed(path, content, err)
-	}
-	read, reader := &pipeline.Pipeline{}, &nodeReader{path: path}
-	if err := reader.read(document.Content[0], reflect.ValueOf(read).Elem(), "the pipeline"); err != nil {
-		return nil, err
-	}
-	graph, err := pipeline.Plan(read)
-	if err != nil {
-		return nil, inFile(path, err)
-	}
-	return graph, nil
+func readPipeline(path string) (graph *pipeline.Graph, err error) {
+	_, err = readValue(path, "the pipeline", "", func(p *pipeline.Pipeline) (err error) {
+		graph, err = pipeline.Plan(p)
+		return err
+	})
+	return graph, err
 }
 
 func (a *app) runPipeline(ctx context.Context, path string, flags runFlags) error {

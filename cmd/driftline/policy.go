@@ -31,15 +31,7 @@ func (a *app) policyCommand() *cobra.Command {
 func (a *app) policyListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the policies and where they stand", Example: "  driftline policy list --json", Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				all, err := server.Policies(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"policies": all}, func(w io.Writer) error { return printPolicies(w, all) })
-			})
-		},
+		RunE: listing(a, "policies", (*client.Client).Policies, printPolicies),
 	}
 }
 

@@ -32,15 +32,7 @@ func (a *app) predictionsListCommand() *cobra.Command {
 		Use:   "list",
 		Short: "List the logs that were written since the server started: served = logged + dropped + waiting",
 		Args:  exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				logs, err := server.PredictionLogs(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"logs": logs}, func(w io.Writer) error { return printLogs(w, logs) })
-			})
-		},
+		RunE:  listing(a, "logs", (*client.Client).PredictionLogs, printLogs),
 	}
 }
 

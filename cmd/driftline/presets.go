@@ -28,15 +28,7 @@ func (a *app) presetsCommand() *cobra.Command {
 func (a *app) presetsListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the presets that are registered", Example: "  driftline presets list --json", Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				all, err := server.Presets(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"presets": all}, func(w io.Writer) error { return printPresets(w, all) })
-			})
-		},
+		RunE: listing(a, "presets", (*client.Client).Presets, printPresets),
 	}
 }
 

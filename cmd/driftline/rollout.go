@@ -1,20 +1,16 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"reflect"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/spf13/cobra"
-	"go.yaml.in/yaml/v3"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
@@ -74,25 +70,7 @@ func rolloutNamed(ctx context.Context, server *client.Client, name string) (*dri
 
 // readPlan reads a plan of a rollout from YAML or JSON.
 func readPlan(path string) (*driftline.RolloutPlan, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, cannotRead(path, err)
-	}
-	var document yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		return nil, malformed(path, content, err)
-	}
-	plan := &driftline.RolloutPlan{}
-	if len(document.Content) > 0 {
-		reader := &nodeReader{path: path}
-		if err := reader.read(document.Content[0], reflect.ValueOf(plan).Elem(), "the file"); err != nil {
-			return nil, err
-		}
-	}
-	if err := plan.Check(); err != nil {
-		return nil, inFile(path, err)
-	}
-	return plan, nil
+	return readValue(path, "the file", "", (*driftline.RolloutPlan).Check)
 }
 
 // rolloutStartFlags are what driftline rollout start was asked.

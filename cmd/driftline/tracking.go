@@ -185,15 +185,7 @@ func (a *app) experimentsCommand() *cobra.Command {
 		Use:   "experiments",
 		Short: "List experiments",
 		Args:  atMost(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				experiments, err := server.Experiments(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"experiments": experiments}, func(w io.Writer) error { return printExperiments(w, experiments) })
-			})
-		},
+		RunE:  listing(a, "experiments", (*client.Client).Experiments, printExperiments),
 	}
 }
 

@@ -1,14 +1,11 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
-	"os"
-	"reflect"
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/memory"
@@ -171,25 +168,7 @@ func (a *app) suggest(ctx context.Context, text string) error {
 
 // readChecks reads a YAML file of checks.
 func readChecks(path string) (*driftline.Validation, error) {
-	content, err := os.ReadFile(path)
-	if err != nil {
-		return nil, cannotRead(path, err)
-	}
-	var document yaml.Node
-	if err := yaml.NewDecoder(bytes.NewReader(content)).Decode(&document); err != nil && !errors.Is(err, io.EOF) {
-		return nil, malformed(path, content, err)
-	}
-	checks := &driftline.Validation{}
-	if len(document.Content) > 0 {
-		reader := &nodeReader{path: path}
-		if err := reader.read(document.Content[0], reflect.ValueOf(checks).Elem(), "the file"); err != nil {
-			return nil, err
-		}
-	}
-	if err := checks.Validate(); err != nil {
-		return nil, inFile(path, err)
-	}
-	return checks, nil
+	return readValue(path, "the file", "", (*driftline.Validation).Validate)
 }
 
 // writeChecks writes checks as a person would, one a line.

@@ -28,15 +28,7 @@ func (a *app) validationsCommand() *cobra.Command {
 func (a *app) validationsListCommand() *cobra.Command {
 	return &cobra.Command{
 		Use: "list", Short: "List the sets of checks and how they went last", Example: "  driftline validations list --json", Args: exactly(0),
-		RunE: func(c *cobra.Command, _ []string) error {
-			return a.withServer(c.Context(), func(server *client.Client) error {
-				all, err := server.Validations(c.Context())
-				if err != nil {
-					return err
-				}
-				return a.answer(map[string]any{"validations": all}, func(w io.Writer) error { return printValidations(w, all) })
-			})
-		},
+		RunE: listing(a, "validations", (*client.Client).Validations, printValidations),
 	}
 }
 
