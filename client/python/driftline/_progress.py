@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import sys
 import time
-from types import TracebackType
 from typing import Any
+
+from driftline._closing import Closing
 
 _PATIENCE = 1.0  # seconds before anything is shown
 _PERIOD = 0.2  # seconds between two looks
 
 
-class Progress:
+class Progress(Closing):
     """Counts rows and shows them once the stream has taken a second.
 
     Example:
@@ -35,15 +36,8 @@ class Progress:
         self._next = time.monotonic() + _PERIOD
         self._screen.show(self._line())
 
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """Shows the last line, if any was shown."""
         if self._screen is not None:
             self._screen.close(self._line())
 
