@@ -51,7 +51,7 @@ func (a *app) runsCommand() *cobra.Command {
 	flags.BoolVar(&search.Deleted, "deleted", false, "deleted runs in place of the others")
 	flags.IntVar(&search.Limit, "limit", 1000, "at most so many")
 	flags.IntVar(&search.Offset, "offset", 0, "skip so many first")
-	command.AddCommand(a.deleteRunCommand(), a.restoreRunCommand(), a.cleanUpRunsCommand())
+	command.AddCommand(a.uploadCommand(), a.deleteRunCommand(), a.restoreRunCommand(), a.cleanUpRunsCommand())
 	return command
 }
 
