@@ -143,6 +143,8 @@ func (t *translator) events(line *registry.Line) []openlineage.Event {
 		return t.registered(line)
 	case registry.ViewMaterialized:
 		return t.materialized(line)
+	case registry.TrainingChanged:
+		return t.trained(line)
 	}
 	return nil
 }
@@ -327,10 +329,59 @@ func (t *translator) runEnded(line *registry.Line) []openlineage.Event {
 		return nil
 	}
 	if said.Status == driftline.RunFailed {
-		e.Run.SetError("the run says that it failed")
+		e.Run.SetError(t.whyFailed(line))
 	}
 	return []openlineage.Event{e}
 }
+
+// whyFailed is why a run failed, as far as the server knows it.
+func (t *translator) whyFailed(line *registry.Line) string {
+	run, err := t.engine.registry.Run(driftline.RunID(line.Ref.Name))
+	if err != nil || run.Reason == "" {
+		return "the run says that it failed"
+	}
+	return run.Reason
+}
+
+// endOfTraining says what the ends of a policy's training run are. A version that is rejected
+// later was made all the same.
+var endOfTraining = map[driftline.TrainingState]openlineage.EventType{
+	driftline.TrainingSucceeded: openlineage.Complete, driftline.TrainingFailed: openlineage.Fail,
+	driftline.TrainingTimedOut: openlineage.Fail, driftline.TrainingCancelled: openlineage.Abort,
+}
+
+// trained tells of a policy's training run: that it began, what it was given to train on, and how it ended.
+func (t *translator) trained(line *registry.Line) []openlineage.Event {
+	change, err := registry.TrainingStep(line)
+	if err != nil {
+		return nil
+	}
+	run := &change.Run
+	kind := endOfTraining[run.State]
+	switch {
+	case change.Follows:
+		return nil
+	case run.State == driftline.TrainingRunning && change.Action == string(driftline.TrainingRunning) && run.Attempts <= 1:
+		kind = openlineage.Start
+	case run.State == driftline.TrainingRunning:
+		kind = openlineage.Running
+	case kind == "":
+		return nil
+	}
+	e := openlineage.RunEvent(kind, line.Time, openlineage.RunID(line.Ref.String()), t.namespace, "training."+string(run.Model), "TRAINING")
+	e.Inputs = t.inputs(line.Inputs, "")
+	switch kind {
+	case openlineage.Complete:
+		if out, ok := t.table(driftline.ModelRef(run.Model, run.Candidate)); ok && run.Candidate > 0 {
+			e.Outputs = []openlineage.Dataset{out}
+		}
+	case openlineage.Fail:
+		e.Run.SetError("the training job " + failedTraining[run.State]) // why may quote values, and is shown by its page
+	}
+	return []openlineage.Event{e}
+}
+
+var failedTraining = map[driftline.TrainingState]string{driftline.TrainingFailed: "failed", driftline.TrainingTimedOut: "did not end in time"}
 
 // registered tells of a model version as an output of the run that made it, which has ended by then.
 func (t *translator) registered(line *registry.Line) []openlineage.Event {

@@ -176,3 +176,42 @@ func TestEventsOfOtherSystemsJoinOurLineage(t *testing.T) {
 		t.Errorf("what we said ourselves: %t, %v", recorded, err)
 	}
 }
+
+// What a policy trains is told of from its start to its end, once, whatever becomes of the version.
+func TestTrainingRunsAreToldOfInOpenLineage(t *testing.T) {
+	s := newSchooled(t)
+	s.succeed()
+	failed := s.mustAsk("")
+	if _, err := s.report(s.hooked(2), driftline.TrainingResult{Error: "no space on 10.0.0.7"}); err != nil {
+		t.Fatal(err)
+	}
+	s.until(failed.ID, driftline.TrainingFailed)
+	cancelled := s.mustAsk("")
+	if _, err := s.Engine.CancelTraining(cancelled.ID, "ann", "not now"); err != nil {
+		t.Fatal(err)
+	}
+	events, _, err := s.Engine.LineageEvents(context.Background(), 0, 10_000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var told []string
+	runs := map[string]bool{}
+	for i := range events {
+		if events[i].Job.Name != "training.late" {
+			continue
+		}
+		told = append(told, inOneLine(&events[i]))
+		runs[events[i].Run.ID] = true
+		if text, _ := json.Marshal(events[i]); strings.Contains(string(text), "10.0.0.7") {
+			t.Errorf("an event tells what the job wrote: %s", text)
+		}
+	}
+	want := []string{
+		"START training.late", "COMPLETE training.late >models.late",
+		"START training.late", "FAIL training.late",
+		"ABORT training.late",
+	}
+	if !slices.Equal(told, want) || len(runs) != 3 {
+		t.Errorf("of %d runs is told\n%s\nwant\n%s", len(runs), strings.Join(told, "\n"), strings.Join(want, "\n"))
+	}
+}

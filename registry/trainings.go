@@ -36,6 +36,28 @@ func (tx *Tx) AddTraining(action, by string, run driftline.TrainingRun) (Line, e
 	return tx.add(TrainingChanged, run.Ref(), distinct(inputs), trainingChanged{action, by, run})
 }
 
+// TrainingChange is what a line says of a training run. Follows is set once it is about what
+// becomes of the version that the run made, and not about the run.
+type TrainingChange struct {
+	Action  string
+	Run     driftline.TrainingRun
+	Follows bool
+}
+
+// TrainingStep reads a TrainingChanged line.
+func TrainingStep(line *Line) (TrainingChange, error) {
+	changed, err := body[trainingChanged](line)
+	if err != nil {
+		return TrainingChange{}, err
+	}
+	switch changed.Action {
+	case "champion", string(driftline.TrainingRejected), string(driftline.NextEvaluate), string(driftline.NextRollOut),
+		string(driftline.NextAwait), string(driftline.NextDone):
+		return TrainingChange{changed.Action, changed.Run, true}, nil
+	}
+	return TrainingChange{changed.Action, changed.Run, false}, nil
+}
+
 func plainCauses(causes []driftline.Cause) []driftline.Cause {
 	plain := slices.Clone(causes)
 	for i := range plain {
