@@ -178,6 +178,12 @@ const MostHistory = 10_000
 // KeepsHistory reports whether rows of the view are kept online besides the newest.
 func (v *FeatureView) KeepsHistory() bool { return v.History != nil || len(v.Aggregations) > 0 }
 
+// ServedOnline reports whether rows of the view go to the online store. Those of a prediction log
+// do not: each is of an entity of its own, by whose ID nobody serves, and a store that is made to
+// find the newest row of an entity has nothing to do but to keep all. A log that keeps a history, or
+// has aggregations, is served.
+func (v *FeatureView) ServedOnline() bool { return v.Predictions == nil || v.KeepsHistory() }
+
 // BatchSource is a table that somebody else writes and that is read in place, where
 // the server can see it. Its rows are in training sets and SQL, never online, and
 // the pins of a dataset name its files by size and time of change, not by content.

@@ -28,7 +28,7 @@ var ingestParts = []part{
 		return b.pushes(ctx, 64, pick(b, 200, 20_000))
 	}},
 	{name: "predictions", does: "rows of a prediction log, durable: a logger that posts an event each", run: func(ctx context.Context, b *bench) error {
-		return b.predictions(ctx, pick(b, 2_000, 500_000))
+		return b.predictions(ctx, pick(b, 2_000, 100_000))
 	}},
 	{name: "files", does: "how many files 10,000 pushes of one row leave", run: ingestFiles},
 }

@@ -222,6 +222,8 @@ func checkServed(resolved []registry.Resolved) error {
 			what, hint = "has labels, which are known only afterwards", "ask for it in training sets, and leave it out here"
 		case r.View.Source != nil:
 			what, hint = "reads its rows in place and is in training sets and SQL only", "ingest the rows into a view without a source to serve them"
+		case !r.View.ServedOnline():
+			what, hint = "is a prediction log, which is in training sets and SQL only", "driftline why prediction/ID shows one, and SELECT … FROM features."+string(r.View.Name)+" any number"
 		case r.Projection.Lag > 0:
 			what, hint = "is asked for with a lag of "+r.Projection.Lag.String(), "leave the lag out, or ask for the values at an earlier time"
 		default:

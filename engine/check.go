@@ -146,6 +146,8 @@ func (e *Engine) notChecked(view *driftline.FeatureView) string {
 		return "its rows are read in place from files of somebody else, and not served online"
 	case view.Horizon > 0:
 		return "labels are not served online"
+	case !view.ServedOnline():
+		return "a prediction log is not served online"
 	case e.checkHealthy(view.Name) != nil:
 		return "it is damaged"
 	}

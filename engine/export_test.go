@@ -3,10 +3,12 @@ package engine
 import (
 	"context"
 	"errors"
+	"math/rand/v2"
 	"slices"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/predictions"
@@ -287,4 +289,27 @@ func (e *Engine) LimitPredictions(rows int, bytes int64) {
 	e.predictions.mu.Lock()
 	defer e.predictions.mu.Unlock()
 	e.predictions.limits = predictions.Limits{Rows: rows, Bytes: bytes}
+}
+
+// OnlineEntities is how many entities of a view are online, of ten that are looked for.
+func (e *Engine) OnlineEntities(name driftline.ViewName) (int, error) {
+	view, err := e.registry.View(name)
+	if err != nil {
+		return 0, err
+	}
+	near := make([]arrow.Array, len(view.JoinKeys))
+	for i, k := range view.JoinKeys {
+		near[i] = array.NewBuilder(e.mem, k.Type.Arrow()).NewArray()
+		defer near[i].Release()
+	}
+	keys, err := e.online.Sample(e.mem, view, near, 10, rand.New(rand.NewPCG(1, 1)))
+	defer func() {
+		for _, k := range keys {
+			k.Release()
+		}
+	}()
+	if err != nil || len(keys) == 0 {
+		return 0, err
+	}
+	return keys[0].Len(), nil
 }

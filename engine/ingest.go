@@ -113,6 +113,9 @@ func checkTarget(view *driftline.FeatureView, target driftline.Target) error {
 	switch {
 	case target == driftline.BothStores:
 		return nil
+	case !view.ServedOnline():
+		return driftline.Errorf(driftline.FailedPrecondition, "view %q is a prediction log, which is not served online", view.Name).
+			WithRef(driftline.ViewRef(view.Name)).WithHint("leave the target out")
 	case view.KeepsHistory():
 		return driftline.Errorf(driftline.FailedPrecondition, "view %q keeps a history or has aggregations, so its rows are written to both stores", view.Name).
 			WithRef(driftline.ViewRef(view.Name)).WithHint("leave the target out: an aggregate that has not all events is another value")
@@ -360,7 +363,7 @@ func (w *write) writeBulk(ctx context.Context, head []arrow.RecordBatch, next fu
 	newest := &newestRows{view: w.view}
 	defer newest.release()
 	keep := newest.keep
-	if w.target == driftline.OfflineOnly {
+	if w.target == driftline.OfflineOnly || !w.view.ServedOnline() {
 		keep = nil
 	}
 	files, err := e.offline.StageNewest(ctx, table, all, orderOf(w.view), keep)

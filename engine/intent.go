@@ -256,8 +256,11 @@ const (
 	onlineBytes = 64 << 20 // far below what kv refuses, because the files are committed
 )
 
-// mergeOnline merges rows of the view's stored schema into the online store.
+// mergeOnline merges rows of the view's stored schema into the online store, if they are served there.
 func (e *Engine) mergeOnline(view *driftline.FeatureView, rows driftline.Batches) error {
+	if !view.ServedOnline() {
+		return nil
+	}
 	return e.mergeChunks(rows, func(b *kv.Batch, part arrow.RecordBatch, sequences []int64) error {
 		return e.online.Put(b, view, part, sequences)
 	})

@@ -143,6 +143,10 @@ func checkMaterialized(view *driftline.FeatureView) error {
 		return driftline.Errorf(driftline.FailedPrecondition, "view %q has labels, which are not served online", view.Name).
 			WithRef(driftline.ViewRef(view.Name)).WithHint("leave it out")
 	}
+	if !view.ServedOnline() {
+		return driftline.Errorf(driftline.FailedPrecondition, "view %q is a prediction log, which is not served online", view.Name).
+			WithRef(driftline.ViewRef(view.Name)).WithHint("leave it out")
+	}
 	return checkWritable(view)
 }
 

@@ -311,7 +311,7 @@ func (v *writtenView) conformer(e *Engine, input *arrow.Schema) (*conformer, err
 func (e *Engine) encodePush(view *writtenView, target driftline.Target, rows []arrow.RecordBatch) (*push, error) {
 	p := &push{view: view, target: target, events: eventSpan{math.MaxInt64, math.MinInt64}}
 	var err error
-	if target != driftline.OfflineOnly {
+	if target != driftline.OfflineOnly && view.view.ServedOnline() {
 		if p.online, err = e.online.Encode(view.view, target); err != nil {
 			return nil, err
 		}
