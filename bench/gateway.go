@@ -20,7 +20,13 @@ import (
 // gatewayParts measure predictions by way of the gateway. Callers, server and model server
 // share the machine.
 var gatewayParts = []part{
-	{name: "requests", does: "predictions with 50 features looked up and logged, beside asking the model server itself and a bare reverse proxy", run: gatewayRequests},
+	{name: "requests", does: "predictions with 50 features looked up and logged, beside asking the model server itself and a bare reverse proxy",
+		run: func(ctx context.Context, b *bench) error {
+			return gatewayRequests(ctx, b, gatewayWorkload{rows: 1}, gatewayWorkload{rows: 8})
+		}},
+	{name: "joined", does: "the same, of one row, with requests joined for the model server", run: func(ctx context.Context, b *bench) error {
+		return gatewayRequests(ctx, b, gatewayWorkload{rows: 1, maxBatch: 32})
+	}},
 }
 
 // Goals of the issue "The loop closes".
@@ -38,22 +44,28 @@ const (
 const (
 	gatewayModel    = driftline.ModelName("bench")
 	gatewayFeatures = 50
-	gatewayPace     = 300 // requests/s at which latencies are compared
+	gatewayPairs    = 3
 )
 
-// gatewayWorkload is requests of so many rows.
-type gatewayWorkload struct {
-	rows, requests, saturated int
-}
+// gatewayPaces are requests/s at which latencies are compared.
+var gatewayPaces = []int{300, 2000}
+
+// gatewayWorkload is requests of so many rows, of which as many as maxBatch says are joined for
+// the model server.
+type gatewayWorkload struct{ rows, maxBatch int }
 
 func (w gatewayWorkload) name() string {
+	name := fmt.Sprintf("%d rows × %d features", w.rows, gatewayFeatures)
 	if w.rows == 1 {
-		return fmt.Sprintf("1 row × %d features", gatewayFeatures)
+		name = fmt.Sprintf("1 row × %d features", gatewayFeatures)
 	}
-	return fmt.Sprintf("%d rows × %d features", w.rows, gatewayFeatures)
+	if w.maxBatch > 0 {
+		name += fmt.Sprintf(", joined up to %d", w.maxBatch)
+	}
+	return name
 }
 
-func gatewayRequests(ctx context.Context, b *bench) (err error) {
+func gatewayRequests(ctx context.Context, b *bench, workloads ...gatewayWorkload) (err error) {
 	s, entities, err := b.servedOnline(ctx)
 	if err != nil {
 		return err
@@ -68,10 +80,10 @@ func gatewayRequests(ctx context.Context, b *bench) (err error) {
 		return err
 	}
 	defer func() { err = errors.Join(err, stopProxy()) }()
-	if err := serveModelAt(ctx, s, model); err != nil {
-		return err
-	}
-	for _, w := range []gatewayWorkload{{1, pick(b, 20, 3000), pick(b, 50, 60_000)}, {8, pick(b, 20, 1000), pick(b, 20, 15_000)}} {
+	for _, w := range workloads {
+		if err := serveModelAt(ctx, s, model, w.maxBatch); err != nil {
+			return err
+		}
 		if err := b.compareGateway(ctx, w, s, entities, model, proxy); err != nil {
 			return fmt.Errorf("%s: %w", w.name(), err)
 		}
@@ -80,14 +92,14 @@ func gatewayRequests(ctx context.Context, b *bench) (err error) {
 }
 
 // serveModelAt registers a model of which the features are looked up, and says where it is.
-func serveModelAt(ctx context.Context, s *server, at string) error {
+func serveModelAt(ctx context.Context, s *server, at string, maxBatch int) error {
 	version, err := s.client.RegisterModel(ctx, driftline.ModelSpec{Model: gatewayModel, Source: "s3://bench/model"})
 	if err != nil {
 		return err
 	}
 	number := strconv.Itoa(version.Version)
 	if _, err := s.client.SetModelServer(ctx, gatewayModel, number, driftline.ModelServerChange{Server: &driftline.ModelServer{
-		URL: at, Tensor: "x", Features: &driftline.FeatureSet{Features: byFeatures(gatewayFeatures).Features}}}); err != nil {
+		URL: at, Tensor: "x", MaxBatch: maxBatch, Features: &driftline.FeatureSet{Features: byFeatures(gatewayFeatures).Features}}}); err != nil {
 		return err
 	}
 	_, err = s.client.MoveAlias(ctx, gatewayModel, driftline.AliasChampion, driftline.AliasMove{Version: version.Version})
@@ -108,55 +120,75 @@ func (b *bench) compareGateway(ctx context.Context, w gatewayWorkload, s *server
 	if err := samePredictions(ctx, direct, through); err != nil {
 		return err
 	}
-	var added, proxyAdded []float64
-	for range b.pairs() {
-		var p99 [3]float64
-		for i, load := range []onlineLoad{direct, through, proxied} {
-			load.connections, load.every = pacedConnections, time.Second/gatewayPace
-			result, err := load.runPlain(ctx)
-			if err != nil {
-				return err
-			}
-			p99[i] = result.percentile(99)
+	for _, pace := range gatewayPaces {
+		if err := b.paceGateway(ctx, w, pace, direct, through, proxied); err != nil {
+			return err
 		}
-		added, proxyAdded = append(added, p99[1]-p99[0]), append(proxyAdded, p99[2]-p99[0])
-		b.progress("%s at %d requests/s: p99 %.3f ms of the model server, %.3f by way of the gateway, %.3f of the proxy", w.name(), gatewayPace, p99[0], p99[1], p99[2])
 	}
-	b.keepLimit(workload{name: fmt.Sprintf("%s, %d/s paced, p99 that the gateway adds", w.name(), gatewayPace), unit: "ms"}, added, gatewayAdded)
-	b.keep(summarize(workload{name: fmt.Sprintf("%s, %d/s paced, p99 that is added", w.name(), gatewayPace), unit: "ms", uncompared: true},
-		"httputil.ReverseProxy, no look-up, no log", added, proxyAdded))
 	return b.saturateGateway(ctx, w, s, through, proxied)
 }
 
+// bareProxy is the floor: what it costs to pass a request on with Go's own HTTP server and client.
+const bareProxy = "httputil.ReverseProxy, no look-up, no log"
+
+// paceGateway measures what the gateway and the proxy add to the latency of the model server.
+func (b *bench) paceGateway(ctx context.Context, w gatewayWorkload, pace int, direct, through, proxied onlineLoad) error {
+	percentiles := []int{50, 99}
+	var ours, proxys [2][]float64
+	for range min(b.pairs(), gatewayPairs) {
+		var of [3]loadResult
+		for i, load := range []onlineLoad{direct, through, proxied} {
+			var err error
+			if of[i], err = load.at(pace, true).runPlain(ctx); err != nil {
+				return err
+			}
+		}
+		for i, p := range percentiles {
+			alone, ourself, proxy := of[0].percentile(p), of[1].percentile(p), of[2].percentile(p)
+			ours[i], proxys[i] = append(ours[i], ourself-alone), append(proxys[i], proxy-alone)
+			b.progress("%s at %d requests/s: p%d %.3f ms of the model server, %.3f by way of the gateway, %.3f of the proxy", w.name(), pace, p, alone, ourself, proxy)
+		}
+	}
+	for i, p := range percentiles {
+		name := fmt.Sprintf("%s, %d/s paced, p%d that is added", w.name(), pace, p)
+		if p == 99 {
+			b.keepLimit(workload{name: name, unit: "ms"}, ours[i], gatewayAdded)
+		}
+		b.keep(summarize(workload{name: name, unit: "ms", uncompared: true}, bareProxy, ours[i], proxys[i]))
+	}
+	return nil
+}
+
 func (b *bench) saturateGateway(ctx context.Context, w gatewayWorkload, s *server, through, proxied onlineLoad) error {
+	saturated := pick(b, 50, 40_000/w.rows)
 	var ours, theirs []float64
-	for range b.pairs() {
+	for range min(b.pairs(), gatewayPairs) {
 		for _, side := range []struct {
 			load   onlineLoad
 			values *[]float64
 		}{{through, &ours}, {proxied, &theirs}} {
 			load := side.load
 			load.connections, load.bodies = 2*pacedConnections, nil
-			for i := range w.saturated {
+			for i := range saturated {
 				load.bodies = append(load.bodies, side.load.bodies[i%len(side.load.bodies)])
 			}
 			cpu, started := s.usage().cpu, time.Now()
 			if _, err := load.runPlain(ctx); err != nil {
 				return err
 			}
-			*side.values = append(*side.values, float64(w.rows*w.saturated)/time.Since(started).Seconds())
+			*side.values = append(*side.values, float64(w.rows*saturated)/time.Since(started).Seconds())
 			b.progress("%s: %.0f predictions/s, %.0f µs of the server's CPU a request", load.url, (*side.values)[len(*side.values)-1],
-				float64((s.usage().cpu-cpu).Microseconds())/float64(w.saturated))
+				float64((s.usage().cpu-cpu).Microseconds())/float64(saturated))
 		}
 	}
 	b.keepLimit(workload{name: w.name() + ", saturation", unit: "predictions/s"}, ours, gatewayRate)
-	b.keep(summarize(workload{name: w.name() + ", saturation", unit: "predictions/s", uncompared: true}, "httputil.ReverseProxy, no look-up, no log", ours, theirs))
+	b.keep(summarize(workload{name: w.name() + ", saturation", unit: "predictions/s", uncompared: true}, bareProxy, ours, theirs))
 	return nil
 }
 
 // loads makes the requests: with keys, and with the values that the server has for them.
 func (w gatewayWorkload) loads(ctx context.Context, s *server, entities int) (direct, through onlineLoad, err error) {
-	asked := onlineWorkload{entities: w.rows, features: gatewayFeatures, requests: w.requests}.load(s.url, entities, byFeatures)
+	asked := onlineWorkload{entities: w.rows, features: gatewayFeatures, requests: pick(s.b, 20, slices.Max(gatewayPaces)*pacedSeconds)}.load(s.url, entities, byFeatures)
 	known, err := asked.run(ctx, true)
 	if err != nil {
 		return direct, through, err
