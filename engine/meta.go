@@ -421,13 +421,17 @@ func runDatasetRows(e *Engine, add func(...any)) error {
 }
 
 func runRows(e *Engine, add func(...any)) error {
-	return eachRun(e, func(r *driftline.Run) {
+	for r, err := range e.registry.EachBareRun("") {
+		if err != nil {
+			return err
+		}
 		var fork, step any
 		if r.Fork != nil {
 			fork, step = string(r.Fork.Run), r.Fork.Step
 		}
 		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended, string(r.ExperimentID), r.User, stage(r.Deleted), r.Reason, fork, step)
-	})
+	}
+	return nil
 }
 
 func checkRows(e *Engine, add func(...any)) error {

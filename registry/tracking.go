@@ -598,6 +598,16 @@ func (r *Registry) Runs(experiment driftline.ExperimentName) ([]driftline.Run, e
 
 // EachRun yields the runs of an experiment, or all for "", newest first, deleted ones too.
 func (r *Registry) EachRun(experiment driftline.ExperimentName) iter.Seq2[*driftline.Run, error] {
+	return r.eachRun(experiment, r.copyRun)
+}
+
+// EachBareRun is [Registry.EachRun] of what a run is by itself: without params, metrics, tags, inputs and
+// datasets, whose copies are nearly all of what the other costs.
+func (r *Registry) EachBareRun(experiment driftline.ExperimentName) iter.Seq2[*driftline.Run, error] {
+	return r.eachRun(experiment, r.bareRun)
+}
+
+func (r *Registry) eachRun(experiment driftline.ExperimentName, copyOf func(*run) *driftline.Run) iter.Seq2[*driftline.Run, error] {
 	return func(yield func(*driftline.Run, error) bool) {
 		runs, err := r.newestFirst(experiment)
 		if err != nil {
@@ -606,7 +616,7 @@ func (r *Registry) EachRun(experiment driftline.ExperimentName) iter.Seq2[*drift
 		}
 		for _, run := range runs {
 			r.published.RLock()
-			copied := r.copyRun(run)
+			copied := copyOf(run)
 			r.published.RUnlock()
 			if !yield(copied, nil) {
 				return
@@ -640,31 +650,36 @@ func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 
 // copyRun returns a copy with metrics and without artifacts. The caller holds published.
 func (r *Registry) copyRun(run *run) *driftline.Run {
-	more := run.extra()
-	out := &driftline.Run{
-		ID: run.id, Experiment: r.durable.experiments[run.experiment.Value()].name, ExperimentID: run.experiment.Value(),
-		Name: run.name, User: run.user.Value(), Status: run.status.Value(), Reason: more.reason, Heartbeat: more.heartbeat, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
-		Params: r.keys.unpack(run.params), Tags: r.keys.unpack(run.tags),
-		Inputs:      slices.Clone(more.inputs),
-		ModelInputs: slices.Clone(more.modelInputs), ModelOutputs: slices.Clone(more.modelOutputs),
-	}
-	if more.fork != nil {
-		fork := *more.fork
-		out.Fork = &fork
-	}
+	more, out := run.extra(), r.bareRun(run)
+	out.Params, out.Tags, out.Inputs = r.keys.unpack(run.params), r.keys.unpack(run.tags), slices.Clone(more.inputs)
+	out.ModelInputs, out.ModelOutputs = slices.Clone(more.modelInputs), slices.Clone(more.modelOutputs)
 	out.Last, out.Metrics = r.keys.lastPoints(r.lastOf(run))
 	for _, m := range out.Last {
 		if !strings.HasPrefix(m.Key, driftline.SystemMetrics) {
 			out.LastStep = max(out.LastStep, m.Step)
 		}
 	}
-	if run.ended != 0 {
-		out.Ended = time.UnixMicro(run.ended).UTC()
-	}
 	for _, use := range more.datasets {
 		dataset := *use.dataset
 		dataset.Tags = maps.Clone(use.tags)
 		out.Datasets = append(out.Datasets, dataset)
+	}
+	return out
+}
+
+// bareRun is what a run is by itself. The caller holds published.
+func (r *Registry) bareRun(run *run) *driftline.Run {
+	more := run.extra()
+	out := &driftline.Run{
+		ID: run.id, Experiment: r.durable.experiments[run.experiment.Value()].name, ExperimentID: run.experiment.Value(),
+		Name: run.name, User: run.user.Value(), Status: run.status.Value(), Reason: more.reason, Heartbeat: more.heartbeat, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
+	}
+	if more.fork != nil {
+		fork := *more.fork
+		out.Fork = &fork
+	}
+	if run.ended != 0 {
+		out.Ended = time.UnixMicro(run.ended).UTC()
 	}
 	return out
 }

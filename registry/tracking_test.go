@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -359,5 +360,31 @@ func TestRunsRefuseWhatTheyCannotKeep(t *testing.T) {
 	wantError(t, err, driftline.NotFound, "xxx…")
 	if len(err.Error()) > 400 {
 		t.Errorf("the error has %d bytes", len(err.Error()))
+	}
+}
+
+// TestABareRunIsARunWithoutWhatItLogged compares each field of the two.
+func TestABareRunIsARunWithoutWhatItLogged(t *testing.T) {
+	r := open(t)
+	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e", ID: "a", Name: "first", User: "ann", Tags: map[string]string{"k": "v"}}))
+	must(t)(r.LogRun("a", driftline.RunLog{Params: map[string]string{"depth": "3"}, Metrics: []driftline.Metric{{Key: "loss", Step: 2, Value: 1, Time: time.UnixMilli(5)}}}))
+	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e", ID: "b"}))
+	var want []*driftline.Run
+	for run, err := range r.EachRun("") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		run.Params, run.Tags, run.Inputs, run.ModelInputs, run.ModelOutputs, run.Last, run.Metrics, run.LastStep, run.Datasets = nil, nil, nil, nil, nil, nil, nil, 0, nil
+		want = append(want, run)
+	}
+	var got []*driftline.Run
+	for run, err := range r.EachBareRun("") {
+		if err != nil {
+			t.Fatal(err)
+		}
+		got = append(got, run)
+	}
+	if len(got) != 2 || !reflect.DeepEqual(got, want) {
+		t.Errorf("%+v, want %+v", got, want)
 	}
 }
