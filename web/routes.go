@@ -239,6 +239,7 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/alerts/{id}/acknowledge", handle: answer(changeAlert(s.engine.AcknowledgeAlert)), body: small},
 		{method: "POST", path: "/api/v1/alerts/{id}/snooze", handle: answer(changeAlert(s.engine.SnoozeAlert)), body: small},
 		{method: "POST", path: "/api/v1/alerts/{id}/resolve", handle: answer(changeAlert(s.engine.ResolveAlert)), body: small},
+		{method: "GET", path: "/api/v1/events", handle: s.getEvents},
 		{method: "GET", path: "/api/v1/notices", handle: answer(s.notices)},
 		{method: "POST", path: "/api/v1/notices/{id}/retry", handle: answer(s.retryNotice), body: small},
 

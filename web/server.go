@@ -7,6 +7,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/driftline/driftline/engine"
@@ -58,11 +60,14 @@ type Server struct {
 	pages     *pages
 	handler   http.Handler
 	http      *http.Server
+
+	streams  atomic.Int64  // of events, under way
+	stopping chan struct{} // closed when the server is to shut down: streams would never end
 }
 
 // New makes a server over e. Nil options are the zero Options.
 func New(e *engine.Engine, opts *Options) *Server {
-	s := &Server{engine: e}
+	s := &Server{engine: e, stopping: make(chan struct{})}
 	if opts != nil {
 		s.options = *opts
 	}
@@ -89,6 +94,7 @@ func New(e *engine.Engine, opts *Options) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ErrorLog:          slog.NewLogLogger(s.log.Handler(), slog.LevelDebug),
 	}
+	s.http.RegisterOnShutdown(sync.OnceFunc(func() { close(s.stopping) }))
 	return s
 }
 

@@ -96,6 +96,14 @@ class HTTP:
         finally:
             part.unlink(missing_ok=True)
 
+    def stream(self, *path: str, last: int | None, **query: Any) -> requests.Response:
+        """Returns a stream of events, of those after ``last``; the caller closes it."""
+        headers = {"Accept": "text/event-stream"}
+        if last is not None:
+            headers["Last-Event-ID"] = str(last)
+        query = {name: value for name, value in query.items() if value}
+        return self._send("GET", path, params=query, headers=headers, stream=True)
+
     def post_text(self, *path: str, body: Any, **query: str) -> str:
         """Posts JSON and returns text."""
         answer = self._send("POST", path, json=body, params=query)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import base64
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
 
-from driftline import context
+from driftline import context, events
 from driftline._closing import Closing
 from driftline._flight import Flight
 from driftline._http import HTTP
@@ -361,6 +361,37 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
         """Returns the policies and where they stand, by model."""
         found = [RegisteredPolicy(self._http, p) for p in self._http.get("policies")["policies"]]
         return {policy.model: policy for policy in found}
+
+    def events(
+        self,
+        *,
+        after: int | None = None,
+        model: str = "",
+        kinds: Sequence[str] = (),
+        follow: bool = True,
+    ) -> Iterator[dict[str, Any]]:
+        """Yields what happens to monitors, policies, training runs, rollouts and models.
+
+        Each event has ``seq``, ``time``, ``kind``, ``ref``, ``state`` and ``text``. A connection
+        that breaks is made again, and nothing is missed.
+
+        Args:
+            after: The ``seq`` of the last event that is known; without it, what happens from now
+                on, or, if not followed, all that happened.
+            model: Only of this model, and of the monitors that see it.
+            kinds: Only of these kinds, or of what stands before their dot, such as ``alert``.
+            follow: Whether to wait for what is still to come.
+        """
+        if follow:
+            yield from events.follow(self._http, after, model, kinds)
+            return
+        place = after or 0
+        while True:
+            page = self._http.get("events", after=place, model=model, kind=list(kinds))
+            yield from page["events"]
+            if page["next"] == place:
+                return
+            place = page["next"]
 
     def alerts(self, monitor: str = "", state: str = "") -> list[Alert]:
         """Returns alerts, the newest first.

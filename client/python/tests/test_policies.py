@@ -121,3 +121,22 @@ def test_the_time_line_of_a_model(store: driftline.FeatureStore) -> None:
     assert store.timeline("p9", later) == []
     with pytest.raises(driftline.errors.InvalidError, match="since"):
         store.timeline("p9", "soon")
+
+
+def test_events_are_followed_from_a_place(store: driftline.FeatureStore) -> None:
+    store.create_model("p10")
+    first = store.register_model("p10", source="runs:/e-1/model")
+    store.set_alias("p10", first, "champion")
+    known = list(store.events(model="p10", follow=False))
+    assert [(e["kind"], e["state"]) for e in known] == [
+        ("model.registered", "registered"),
+        ("alias.moved", "moved"),
+    ]
+    following = store.events(model="p10", kinds=["alias"], after=known[0]["seq"])
+    assert next(following) == known[1]
+    second = store.register_model("p10", source="runs:/e-1/model")
+    store.set_alias("p10", second, "champion")
+    assert next(following)["text"] == "model p10: alias champion goes from version 1 to version 2"
+    following.close()
+    with pytest.raises(driftline.errors.NotFoundError, match="kind of event"):
+        next(store.events(kinds=["miracle"]))
