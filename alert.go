@@ -31,12 +31,54 @@ type Alert struct {
 	Comment        string    `json:"comment,omitempty"` // the last that somebody made
 	SnoozedUntil   time.Time `json:"snoozed_until,omitzero"`
 
+	// Remedies are what could be done about it now; only one alert that fires has them, and no list.
+	Remedies []Remedy `json:"remedies,omitempty"`
+
 	// Channels are those that were told that it was raised, and will be told of its end.
 	Channels []string `json:"channels,omitempty"`
 }
 
 // Ref names the alert.
 func (a *Alert) Ref() Ref { return AlertRef(a.ID) }
+
+// Remedy is something that could be done about an alert as things are: what could not be done is
+// not among the remedies.
+type Remedy struct {
+	Action  RemedyAction `json:"action"`
+	Model   ModelName    `json:"model,omitempty"` // that it is done to; "" if it is to the monitor or the alert
+	Text    string       `json:"text"`            // in a sentence, for people
+	Command string       `json:"command"`         // that does it
+}
+
+// RemedyAction is what is done about an alert.
+type RemedyAction string
+
+// The actions.
+const (
+	RemedyRetrain     RemedyAction = "retrain"      // the model, as its policy says
+	RemedyRollBack    RemedyAction = "roll_back"    // the model, to the champion before
+	RemedyLabel       RemedyAction = "label"        // ask for labels of the model's predictions since the drift
+	RemedyReReference RemedyAction = "re_reference" // compare with the rows that drifted from now on, and end the alert
+	RemedySnooze      RemedyAction = "snooze"       // keep quiet about it for a day
+	RemedyIgnore      RemedyAction = "ignore"       // end the alert; the next drift begins another
+)
+
+// RemedyActions lists all of them.
+var RemedyActions = []RemedyAction{RemedyRetrain, RemedyRollBack, RemedyLabel, RemedyReReference, RemedySnooze, RemedyIgnore}
+
+// RemedyRequest says who does what about an alert.
+type RemedyRequest struct {
+	Model  ModelName `json:"model,omitempty"` // needed only where several could be meant
+	By     string    `json:"by,omitempty"`
+	Reason string    `json:"reason,omitempty"`
+}
+
+// RemedyDone is what came of a remedy.
+type RemedyDone struct {
+	Remedy Remedy `json:"remedy"`
+	Ref    Ref    `json:"ref"`  // what it led to: a training run, a model's version, a dataset, a monitor or the alert
+	Text   string `json:"text"` // in a sentence, for people
+}
 
 // AlertState says whether an alert's episode goes on.
 type AlertState string

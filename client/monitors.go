@@ -171,6 +171,11 @@ func (c *Client) ResolveAlert(ctx context.Context, id driftline.AlertID, change 
 	return ask[driftline.Alert](ctx, c, http.MethodPost, path("alerts", string(id), "resolve"), change)
 }
 
+// DoRemedy does what could be done about an alert: one of its Remedies.
+func (c *Client) DoRemedy(ctx context.Context, id driftline.AlertID, action driftline.RemedyAction, request driftline.RemedyRequest) (*driftline.RemedyDone, error) {
+	return ask[driftline.RemedyDone](ctx, c, http.MethodPost, path("alerts", string(id), "remedies", string(action)), request)
+}
+
 // AlertNotices returns what was told of an alert, and to whom; without an alert, of all.
 func (c *Client) AlertNotices(ctx context.Context, id driftline.AlertID) ([]driftline.Notice, error) {
 	var answer struct {

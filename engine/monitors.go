@@ -539,13 +539,17 @@ func (e *Engine) Alerts(of driftline.MonitorName, state driftline.AlertState) ([
 	return alerts, nil
 }
 
-// Alert returns one alert.
+// Alert returns one alert, with what could be done about it.
 func (e *Engine) Alert(id driftline.AlertID) (driftline.Alert, error) {
 	alert, err := e.registry.Alert(id)
 	if err != nil {
 		return alert, err
 	}
-	return alert, e.describe(&alert)
+	if err := e.describe(&alert); err != nil {
+		return alert, err
+	}
+	alert.Remedies, err = e.remediesOf(&alert)
+	return alert, err
 }
 
 // describe fills in what the ledger does not keep: it is in the pane.

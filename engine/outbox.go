@@ -255,7 +255,7 @@ func (e *Engine) deliverAll(ctx context.Context, channel string, notices []store
 
 // deliver makes one attempt and writes down what came of it.
 func (e *Engine) deliver(ctx context.Context, n *storedNotice) (delivered bool, err error) {
-	failure := e.outbox.channels.Deliver(ctx, &n.Notice)
+	failure := e.outbox.channels.Deliver(ctx, e.withRemedies(&n.Notice))
 	if ctx.Err() != nil {
 		return false, ctx.Err() // it is tried again when the folder is opened
 	}
@@ -276,6 +276,19 @@ func (e *Engine) deliver(ctx context.Context, n *storedNotice) (delivered bool, 
 		return false, e.storeNotice(n)
 	}
 	return failure == nil, e.settleNotice(n)
+}
+
+// withRemedies adds to a notice of an alert what could be done about it as things are now.
+func (e *Engine) withRemedies(n *driftline.Notice) *driftline.Notice {
+	if n.Happening != nil || n.Kind != driftline.AlertFiring {
+		return n
+	}
+	now := *n
+	var err error
+	if now.Alert.Remedies, err = e.remediesOf(&now.Alert); err != nil {
+		e.log.Warn("a notice does not say what could be done", "notice", n.ID, "error", err)
+	}
+	return &now
 }
 
 // settleNotice notes that a notice was delivered or given up, in the ledger too.

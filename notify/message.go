@@ -45,6 +45,12 @@ func lines(n *driftline.Notice) []string {
 		}
 		out = append(out, "resolved "+stamp(a.Resolved)+by)
 	}
+	if len(a.Remedies) > 0 {
+		out = append(out, "", "What could be done:")
+	}
+	for _, r := range a.Remedies {
+		out = append(out, fmt.Sprintf("  %s: %s", r.Text, r.Command))
+	}
 	if n.Monitor.Description != "" {
 		out = append(out, "", n.Monitor.Description)
 	}

@@ -362,7 +362,7 @@ func (tx *Tx) ChangeMonitor(action string, now driftline.MonitorState) error {
 
 // ChangeAlert records what became of an alert, with the monitor as input.
 func (tx *Tx) ChangeAlert(action string, alert driftline.Alert) (Line, error) {
-	alert.Summary, alert.Columns, alert.Slices = "", nil, nil
+	alert.Summary, alert.Columns, alert.Slices, alert.Remedies = "", nil, nil, nil
 	inputs := []driftline.Ref{driftline.MonitorRef(alert.Monitor, alert.Version)}
 	return tx.add(AlertChanged, alert.Ref(), inputs, alertChanged{action, alert})
 }

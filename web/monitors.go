@@ -207,6 +207,15 @@ func (s *Server) retryNotice(r *http.Request) (driftline.Notice, error) {
 	return s.engine.RetryNotice(r.PathValue("id"))
 }
 
+// doRemedy does one of the remedies of an alert.
+func (s *Server) doRemedy(r *http.Request) (driftline.RemedyDone, error) {
+	request, err := readJSON[driftline.RemedyRequest](r)
+	if err != nil {
+		return driftline.RemedyDone{}, err
+	}
+	return s.engine.DoRemedy(r.Context(), alertOf(r), driftline.RemedyAction(r.PathValue("action")), request)
+}
+
 // changeAlert makes a route of something that a person does to an alert.
 func changeAlert(do func(driftline.AlertID, driftline.AlertChange) (driftline.Alert, error)) func(*http.Request) (driftline.Alert, error) {
 	return func(r *http.Request) (driftline.Alert, error) {

@@ -130,6 +130,20 @@ func knownEffect(c paneColumn) float64 {
 	return math.Inf(-1)
 }
 
+// remedyForm is the button of what could be done about an alert. It leads to what came of it.
+func (s *Server) remedyForm(w http.ResponseWriter, r *http.Request) error {
+	if err := r.ParseForm(); err != nil {
+		return unfit("the form cannot be read")
+	}
+	request := driftline.RemedyRequest{Model: driftline.ModelName(r.PostForm.Get("model")), By: r.PostForm.Get("by"), Reason: r.PostForm.Get("reason")}
+	done, err := s.engine.DoRemedy(r.Context(), alertOf(r), driftline.RemedyAction(r.PathValue("action")), request)
+	if err != nil {
+		return err
+	}
+	http.Redirect(w, r, refURL(done.Ref), http.StatusSeeOther)
+	return nil
+}
+
 // alertForm makes the route of a button: what a person does to an alert, and then its page.
 // Fields are those of an [driftline.AlertChange], and "for", the length of a snooze.
 func (s *Server) alertForm(do func(driftline.AlertID, driftline.AlertChange) (driftline.Alert, error)) func(http.ResponseWriter, *http.Request) error {

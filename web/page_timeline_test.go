@@ -27,6 +27,7 @@ type loop struct {
 	*site
 	hooks chan driftline.TrainingReport // of each run that the job was asked for, its token
 	job   string                        // where the training job is asked for
+	told  string                        // the file of the channel ops
 }
 
 // newLoop is a site with a model that has a champion, a policy with a job, and nothing to do yet.
@@ -42,7 +43,8 @@ func newLoop(t testing.TB) *loop {
 	}))
 	t.Cleanup(trainer.Close)
 	l.job = trainer.URL
-	channels, err := notify.Open(map[string]notify.Config{"ops": {Type: "file", Path: filepath.Join(t.TempDir(), "ops.jsonl")}}, nil)
+	l.told = filepath.Join(t.TempDir(), "ops.jsonl")
+	channels, err := notify.Open(map[string]notify.Config{"ops": {Type: "file", Path: l.told}}, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -87,6 +89,7 @@ func (l *loop) drift(t testing.TB) {
 		l.Ingest("wind", windOf(hour, 400, shift))
 	}
 	monitors := strings.TrimSuffix(strings.TrimSpace(watched), "}")
+	monitors = strings.Replace(monitors, `"of": 2}`, `"of": 2, "channels": ["ops"]}`, 1)
 	l.mustAsk(t, "POST", "/api/v1/apply", monitors+`, "policies": [`+fmt.Sprintf(loopPolicy, l.job)+`]}`)
 	l.mustAsk(t, "POST", "/api/v1/monitors/wind_hourly/run", "{}")
 }

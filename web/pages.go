@@ -74,6 +74,7 @@ func (s *Server) pageTable() []route {
 		post("/alerts/{id}/acknowledge", s.alertForm(s.engine.AcknowledgeAlert)),
 		post("/alerts/{id}/snooze", s.alertForm(s.engine.SnoozeAlert)),
 		post("/alerts/{id}/resolve", s.alertForm(s.engine.ResolveAlert)),
+		{method: "POST", path: "/alerts/{id}/remedies/{action}", handle: s.remedyForm, page: true, body: small, allow: long},
 		{method: "GET", path: "/performance", handle: s.performancePage, page: true, allow: long},
 		get("/validations", s.validationsPage),
 		get("/validations/{name}", s.validationPage),

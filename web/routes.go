@@ -235,6 +235,7 @@ func (s *Server) ownTable() []route {
 		{method: "POST", path: "/api/v1/monitors/{name}/snooze", handle: answer(s.snoozeMonitor), body: small},
 		{method: "GET", path: "/api/v1/alerts", handle: answer(s.alerts)},
 		{method: "GET", path: "/api/v1/alerts/{id}", handle: answer(s.alert)},
+		{method: "POST", path: "/api/v1/alerts/{id}/remedies/{action}", handle: answer(s.doRemedy), body: small, allow: long},
 		{method: "GET", path: "/api/v1/alerts/{id}/notices", handle: answer(s.alertNotices)},
 		{method: "POST", path: "/api/v1/alerts/{id}/acknowledge", handle: answer(changeAlert(s.engine.AcknowledgeAlert)), body: small},
 		{method: "POST", path: "/api/v1/alerts/{id}/snooze", handle: answer(changeAlert(s.engine.SnoozeAlert)), body: small},

@@ -342,7 +342,7 @@ func (a *app) alertCommand() *cobra.Command {
 		Example: "  driftline alert list\n  driftline alert ack weather_daily-3 --by ann", Args: exactly(0),
 		RunE: func(c *cobra.Command, _ []string) error { return c.Help() },
 	}
-	command.AddCommand(a.alertListCommand(), a.alertShowCommand(),
+	command.AddCommand(a.alertListCommand(), a.alertShowCommand(), a.alertDoCommand(),
 		a.alertDeedCommand("ack", "Say that somebody looks after an alert: nobody else is told of it", false, (*client.Client).AcknowledgeAlert),
 		a.alertDeedCommand("snooze", "Keep quiet about an alert; if it still drifts after, it is told again", true, (*client.Client).SnoozeAlert),
 		a.alertDeedCommand("resolve", "End an alert by hand; the next drift begins another", false, (*client.Client).ResolveAlert))
@@ -418,14 +418,48 @@ func printAlert(w io.Writer, alert *driftline.Alert, notices []driftline.Notice)
 		}
 		fmt.Fprintf(w, "  %s%s: effect %s, q %s\n", printable(c.Column), where, figure(c.Effect), figure(c.QValue))
 	}
-	if len(notices) == 0 {
-		return nil
+	if err := printRemedies(w, alert.Remedies); err != nil || len(notices) == 0 {
+		return err
 	}
 	t := newTable("notice", "tells", "state", ">attempts", "error")
 	for _, n := range notices {
 		t.add(n.ID, string(n.Kind), string(n.State), fmt.Sprint(n.Attempts), orDash(printable(n.Error)))
 	}
 	return t.print(w)
+}
+
+func printRemedies(w io.Writer, remedies []driftline.Remedy) error {
+	if len(remedies) == 0 {
+		return nil
+	}
+	fmt.Fprintln(w)
+	t := newTable("what could be done", "command")
+	for _, r := range remedies {
+		t.add(printable(r.Text), printable(r.Command))
+	}
+	return t.print(w)
+}
+
+// alertDoCommand does what alert show says could be done.
+func (a *app) alertDoCommand() *cobra.Command {
+	var who whoFlags
+	var model string
+	c := a.tableVerb("do ALERT ACTION", "Do what could be done about an alert: retrain, roll_back, label, re_reference, snooze or ignore", 2,
+		func(ctx context.Context, server *client.Client, args []string) error {
+			request := driftline.RemedyRequest{Model: driftline.ModelName(model), By: who.by, Reason: who.reason}
+			done, err := server.DoRemedy(ctx, driftline.AlertID(args[0]), driftline.RemedyAction(args[1]), request)
+			if err != nil {
+				return err
+			}
+			return a.answer(done, func(w io.Writer) error {
+				_, err := fmt.Fprintf(w, "%s: %s\n", done.Ref, printable(done.Text))
+				return err
+			})
+		})
+	c.Example = "  driftline alert show weather_daily-3\n  driftline alert do weather_daily-3 retrain --model late_departure"
+	c.Flags().StringVar(&model, "model", "", "whose; needed where it could be of several")
+	who.add(c)
+	return c
 }
 
 func (a *app) alertDeedCommand(verb, short string, snooze bool, do func(*client.Client, context.Context, driftline.AlertID, driftline.AlertChange) (*driftline.Alert, error)) *cobra.Command {

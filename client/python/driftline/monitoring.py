@@ -358,6 +358,25 @@ class Alert:
         """Where they changed more than elsewhere, the worst first."""
         return list(self.details.get("slices") or ())
 
+    @property
+    def remedies(self) -> list[dict[str, Any]]:
+        """What could be done about it: ``action``, ``model``, ``text`` and ``command`` of each."""
+        return list(self._http.get("alerts", self.id).get("remedies") or ())
+
+    def do(self, action: str, *, model: str = "", by: str = "", reason: str = "") -> dict[str, Any]:
+        """Does one of its remedies, and returns what came of it: ``ref`` and ``text``.
+
+        Args:
+            action: ``retrain``, ``roll_back``, ``label``, ``re_reference``, ``snooze``, ``ignore``.
+            model: Whose; needed only where it could be of several models.
+            by: Who does it.
+            reason: Why; that of the alert if left out.
+        """
+        body = {"model": model, "by": by, "reason": reason}
+        done = self._http.post("alerts", self.id, "remedies", action, body=body)
+        self.details = dict(self._http.get("alerts", self.id))
+        return done
+
     def acknowledge(self, by: str = "", comment: str = "") -> Alert:
         """Says that somebody looks after it: nobody else is told of it."""
         return self._change("acknowledge", {"by": by, "comment": comment})
