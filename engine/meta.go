@@ -68,7 +68,7 @@ var metaTables = []metaTable{
 	{"lineage_edges", []metaColumn{{"from_ref", text}, {"to_ref", text}, {"kind", text}}, lineageRows},
 	{"materializations", []metaColumn{{"id", text}, {"views", text}, {"start_ts", instant}, {"end_ts", instant}, {"state", text},
 		{"rows", integer}, {"total", integer}, {"started", instant}, {"ended", instant}, {"error", text}}, materializationRows},
-	{"metrics", []metaColumn{{"run_id", text}, {"key", text}, {"value", float}, {"step", integer}, {"time", instant}}, metricRows},
+	{"metrics", metricColumns, nil},
 	{"logged_models", loggedModelColumns, loggedModelRows},
 	{"model_checks", modelCheckColumns, modelCheckRows},
 	{"model_tags", []metaColumn{{"model", text}, {"version", integer}, {"key", text}, {"value", text}}, modelTagRows},
@@ -80,7 +80,7 @@ var metaTables = []metaTable{
 	{"monitors", []metaColumn{{"name", text}, {"version", integer}, {"source", text}, {"window_length", text}, {"cron", text}, {"time_zone", text},
 		{"phase", text}, {"alert", text}, {"panes", integer}, {"through", instant}, {"paused", text}, {"snoozed_until", instant}, {"created", instant}}, monitorRows},
 	{"on_demand_features", []metaColumn{{"view", text}, {"name", text}, {"type", text}, {"expression", text}, {"description", text}}, onDemandFeatureRows},
-	{"params", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, paramRows},
+	{"params", tagColumns, nil},
 	{"profile_columns", []metaColumn{{"source", text}, {"pane_start", instant}, {"pane_end", instant}, {"column", text}, {"type", text}, {"kind", text},
 		{"rows", integer}, {"nulls", integer}, {"nan", integer}, {"negative_infinite", integer}, {"positive_infinite", integer}, {"min", float}, {"max", float},
 		{"mean", float}, {"std_dev", float}, {"median_low", float}, {"median_high", float}, {"most_frequent", text}, {"most_frequent_rows", integer}}, profileColumnRows},
@@ -96,14 +96,12 @@ var metaTables = []metaTable{
 	{"rollouts", []metaColumn{{"id", text}, {"model", text}, {"candidate", integer}, {"champion", integer}, {"policy", integer}, {"phase", text},
 		{"stage", integer}, {"weight", float}, {"sequence", integer}, {"cause", text}, {"reason", text}, {"by", text}, {"waiting", text},
 		{"created", instant}, {"entered", instant}, {"ended", instant}, {"outcome", text}, {"e_value", float}, {"needs", integer}}, rolloutRows},
-	{"runs", []metaColumn{{"run_id", text}, {"experiment", text}, {"name", text}, {"status", text},
-		{"started", instant}, {"ended", instant}, {"experiment_id", text}, {"user", text}, {"lifecycle_stage", text},
-		{"reason", text}, {"forked_from", text}, {"forked_at_step", integer}}, runRows},
+	{"runs", runColumns, nil},
 	{"stage_history", stageHistoryColumns, stageHistoryRows},
 	{"snapshot_tags", []metaColumn{{"table", text}, {"tag", text}, {"snapshot_id", integer}}, snapshotTagRows},
 	{"snapshots", []metaColumn{{"table", text}, {"snapshot_id", integer}, {"parent_id", integer}, {"committed", instant},
 		{"rows", integer}, {"files", integer}}, snapshotRows},
-	{"tags", []metaColumn{{"run_id", text}, {"key", text}, {"value", text}}, tagRows},
+	{"tags", tagColumns, nil},
 	{"training_runs", []metaColumn{{"run", text}, {"model", text}, {"policy_version", integer}, {"state", text}, {"trigger", text}, {"cause", text},
 		{"causes", integer}, {"dataset", text}, {"created", instant}, {"started", instant}, {"ended", instant}, {"attempts", integer},
 		{"candidate", integer}, {"rollout", text}, {"reason", text}, {"note", text}}, trainingRunRows},
@@ -119,7 +117,7 @@ var metaTables = []metaTable{
 }
 
 // The results of monitors are a stored table, and are read as such, see [Engine.resultsRows];
-// the points of metrics are too many for one batch, see [Engine.points].
+// what may have millions of rows is in [streamedTables].
 // The tables about tables are added here, because they are among what they list.
 func init() {
 	metaTables = append(metaTables,
@@ -149,6 +147,9 @@ func (m metaTable) schema() *arrow.Schema {
 
 // read yields the table's rows as they are when the range begins, in one batch.
 func (m metaTable) read(e *Engine) driftline.Batches {
+	if fill := streamedTables[m.name]; fill != nil {
+		return m.stream(e, fill)
+	}
 	schema := m.schema()
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		b := array.NewRecordBuilder(e.mem, schema)
@@ -365,26 +366,6 @@ func lineageRows(e *Engine, add func(...any)) error {
 	return nil
 }
 
-func metricRows(e *Engine, add func(...any)) error {
-	return eachRun(e, func(r *driftline.Run) {
-		for _, m := range r.Last {
-			add(string(r.ID), m.Key, float64(m.Value), m.Step, m.Time)
-		}
-	})
-}
-
-func paramRows(e *Engine, add func(...any)) error {
-	return eachRun(e, func(r *driftline.Run) {
-		addPairs(string(r.ID), r.Params, add)
-	})
-}
-
-func tagRows(e *Engine, add func(...any)) error {
-	return eachRun(e, func(r *driftline.Run) {
-		addPairs(string(r.ID), r.Tags, add)
-	})
-}
-
 func addPairs(of string, pairs map[string]string, add func(...any)) {
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
 		add(of, key, pairs[key])
@@ -418,20 +399,6 @@ func runDatasetRows(e *Engine, add func(...any)) error {
 			add(string(r.ID), d.Name, d.Digest, d.Tags["mlflow.data.context"], d.SourceType, d.Source, d.Schema, d.Profile)
 		}
 	})
-}
-
-func runRows(e *Engine, add func(...any)) error {
-	for r, err := range e.registry.EachBareRun("") {
-		if err != nil {
-			return err
-		}
-		var fork, step any
-		if r.Fork != nil {
-			fork, step = string(r.Fork.Run), r.Fork.Step
-		}
-		add(string(r.ID), string(r.Experiment), r.Name, string(r.Status), r.Started, r.Ended, string(r.ExperimentID), r.User, stage(r.Deleted), r.Reason, fork, step)
-	}
-	return nil
 }
 
 func checkRows(e *Engine, add func(...any)) error {

@@ -193,9 +193,6 @@ func (e *Engine) metaTable(ctx context.Context, name query.TableName) (query.Tab
 	if strings.EqualFold(name.Name, resultsTableName) {
 		return e.resultsRows(ctx)
 	}
-	if strings.EqualFold(name.Name, pointsTableName) {
-		return query.Table{Batches: e.points}, nil
-	}
 	for _, m := range metaTables {
 		if strings.EqualFold(m.name, name.Name) {
 			return query.Table{Batches: func() driftline.Batches { return m.read(e) }}, nil
