@@ -47,7 +47,8 @@ type Registry struct {
 	definitions atomic.Uint64
 	answering   atomic.Uint64
 
-	columns atomic.Pointer[columnGraph] // nil until somebody asks; stored while published is held
+	searched candidateLists
+	columns  atomic.Pointer[columnGraph] // nil until somebody asks; stored while published is held
 }
 
 // Mark is a place in the ledger: a line's number and hash. The zero Mark is the empty ledger.

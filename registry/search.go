@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"slices"
 	"strconv"
+	"sync"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry/filter"
@@ -66,7 +67,9 @@ func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Searc
 	}
 	top := filter.NewTop(search.Offset+search.Limit, compareRuns(order))
 	row := &runRow{}
-	for _, candidate := range r.candidates(experiments, search.Stage) {
+	candidates := r.candidates(experiments, search.Stage)
+	defer r.searched.give(candidates)
+	for _, candidate := range *candidates {
 		row.candidate = candidate
 		if !wanted.Match(row) {
 			continue
@@ -83,7 +86,9 @@ func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Searc
 // RunKeys returns the keys that the runs of some experiments have.
 func (r *Registry) RunKeys(experiments []driftline.ExperimentID, stage Stage) driftline.RunKeys {
 	var params, metrics, tags keyCounts
-	for _, c := range r.candidates(experiments, stage) {
+	candidates := r.candidates(experiments, stage)
+	defer r.searched.give(candidates)
+	for _, c := range *candidates {
 		for key := range c.run.params.all() {
 			params.count(key)
 		}
@@ -138,7 +143,8 @@ type candidate struct {
 }
 
 // candidates returns the runs of experiments as of now.
-func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) []candidate {
+// The caller gives the list back.
+func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) *[]candidate {
 	r.published.RLock()
 	defer r.published.RUnlock()
 	total, seen := 0, map[driftline.ExperimentID]bool{}
@@ -148,7 +154,8 @@ func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) []candi
 			total += len(e.runs)
 		}
 	}
-	found := make([]candidate, 0, total)
+	list := r.searched.take(total)
+	found := *list
 	for id := range seen {
 		e := r.durable.experiments[id]
 		for _, number := range slices.Backward(e.runs) { // the newest first, as they are mostly wanted
@@ -157,7 +164,29 @@ func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) []candi
 			}
 		}
 	}
-	return found
+	*list = found
+	return list
+}
+
+// candidateLists are lists of candidates that are used again: of a hundred thousand runs one
+// has six megabytes, and searches that follow each other would let the heap grow by many.
+type candidateLists struct{ pool sync.Pool }
+
+// take returns an empty list with room for n.
+func (l *candidateLists) take(n int) *[]candidate {
+	list, ok := l.pool.Get().(*[]candidate)
+	if !ok {
+		list = new([]candidate)
+	}
+	*list = slices.Grow(*list, n)
+	return list
+}
+
+// give takes a list back, and holds nothing that was in it.
+func (l *candidateLists) give(list *[]candidate) {
+	clear(*list)
+	*list = (*list)[:0]
+	l.pool.Put(list)
 }
 
 // foundRun is a run that was found, with what it is ordered by first.
