@@ -258,6 +258,11 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		e.work.Go(func() { e.rolloutLoop(e.background, opts.RolloutEvery) })
 	}
 	e.work.Go(func() { e.heartbeatLoop(e.background) })
+	if err = e.endRemains(); err != nil {
+		e.stop()
+		e.work.Wait()
+		return e, err
+	}
 	e.adoptTrainings(e.background)
 	if opts.TriggersEvery > 0 {
 		e.work.Go(func() { e.trainingLoop(e.background, opts.TriggersEvery) })

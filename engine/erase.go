@@ -23,7 +23,8 @@ import (
 )
 
 // Erase removes everything about one thing: its rows from the ingest log and from every
-// file of every view of the entity, its online rows and their history, the rows of the
+// file of every view of the entity, its online rows and their history, the predictions that were
+// made for it and their labels, the rows of the
 // saved datasets that such views were joined to, the profiles of all of these, and from what
 // monitors found in them the names of categories and segments, and the ends of ranges, that no
 // other row has. Older
@@ -124,10 +125,13 @@ func (e *Engine) erase(ctx context.Context, note erasureNote, key []byte) (drift
 	}}
 	for _, view := range e.registry.Views() {
 		if view.Source == nil && target.isIn(&view) {
-			if err := run.view(ctx, &view); err != nil {
+			if err := run.view(ctx, &view, target.rowsOf(&view)); err != nil {
 				return driftline.Erasure{}, err
 			}
 		}
+	}
+	if err := run.predictions(ctx); err != nil {
+		return driftline.Erasure{}, err
 	}
 	if err := e.reached(stepViewsErased); err != nil {
 		return driftline.Erasure{}, err
@@ -288,8 +292,8 @@ type erasing struct {
 	amended   []driftline.Dataset // datasets without the rows
 }
 
-// view erases from the log, the files and the online rows of one view.
-func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
+// view erases from the log, the files and the online rows of one view what the finder finds.
+func (r *erasing) view(ctx context.Context, view *driftline.FeatureView, f finder) error {
 	e, table := r.engine, viewTable(view.Name)
 	if err := e.flush(ctx, view); err != nil {
 		return err
@@ -298,8 +302,10 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	if err := e.reached(stepViewLocked); err != nil {
 		return err
 	}
-	if err := r.onlineOnly(ctx, view); err != nil {
-		return err
+	if r.target.isIn(view) {
+		if err := r.onlineOnly(ctx, view); err != nil {
+			return err
+		}
 	}
 	snapshots, err := e.offline.Snapshots(ctx, table)
 	if err != nil || len(snapshots) == 0 {
@@ -307,7 +313,7 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	}
 	current := snapshots[len(snapshots)-1]
 	hit := map[string]bool{} // hash → whether the file has the target's rows
-	next, err := r.rewrite(ctx, view, current, hit)
+	next, err := r.rewrite(ctx, view, f, current, hit)
 	if err != nil {
 		return err
 	}
@@ -323,7 +329,7 @@ func (r *erasing) view(ctx context.Context, view *driftline.FeatureView) error {
 	if err := e.addLogToHistory(ctx, view, written); err != nil {
 		return err
 	}
-	if err := r.look(ctx, snapshots, hit); err != nil {
+	if err := r.look(ctx, f, snapshots, hit); err != nil {
 		return err
 	}
 	return r.giveUp(ctx, table, hit, next)
@@ -340,18 +346,18 @@ func (r *erasing) rewrites(table driftline.Ref) error {
 
 // rewrite replaces the files of the current snapshot that have the target's rows by
 // files without them, and removes the online rows of all entities that those were of.
-func (r *erasing) rewrite(ctx context.Context, view *driftline.FeatureView, current offline.Snapshot, hit map[string]bool) (offline.Snapshot, error) {
+func (r *erasing) rewrite(ctx context.Context, view *driftline.FeatureView, find finder, current offline.Snapshot, hit map[string]bool) (offline.Snapshot, error) {
 	e := r.engine
 	done := driftline.ErasedTable{Table: current.Table.String()}
 	online := onlineErasure{view: view, seen: map[string]bool{}}
 	var old, staged []offline.File
 	for _, f := range current.Files {
-		files, rows, err := e.offline.Erase(ctx, f, orderOf(view), view.KeyNames(), func(keys arrow.RecordBatch) ([]bool, error) {
-			theirs, err := r.target.matches(ctx, keys, r.target.placesIn(keys.Schema()))
+		files, rows, err := e.offline.Erase(ctx, f, orderOf(view), find.columns, func(shown arrow.RecordBatch) ([]bool, error) {
+			theirs, err := find.matches(ctx, shown)
 			if err != nil {
 				return nil, err
 			}
-			return theirs, online.remove(e, keys, theirs)
+			return theirs, online.remove(e, shown, find.keys, theirs)
 		})
 		if err != nil {
 			return current, errors.Join(err, e.offline.Discard(staged))
@@ -402,21 +408,22 @@ type onlineErasure struct {
 	seen map[string]bool // entities, by their keys
 }
 
-func (o *onlineErasure) remove(e *Engine, keys arrow.RecordBatch, theirs []bool) error {
+// remove takes out the entities of some rows, whose first columns are the view's keys.
+func (o *onlineErasure) remove(e *Engine, rows arrow.RecordBatch, keys int, theirs []bool) error {
 	b := e.kv.NewBatch()
 	defer b.Close()
 	for row, erase := range theirs {
 		if !erase {
 			continue
 		}
-		one := keys.NewSlice(int64(row), int64(row)+1)
+		one := rows.NewSlice(int64(row), int64(row)+1)
 		name := ""
-		for _, key := range one.Columns() {
+		for _, key := range one.Columns()[:keys] {
 			name += strconv.Quote(key.ValueStr(0))
 		}
 		if !o.seen[name] {
 			o.seen[name] = true
-			e.online.Delete(b, o.view, one.Columns(), 1)
+			e.online.Delete(b, o.view, one.Columns()[:keys], 1)
 		}
 		one.Release()
 	}
@@ -439,7 +446,7 @@ func (r *erasing) onlineOnly(ctx context.Context, view *driftline.FeatureView) e
 		if err != nil {
 			return err
 		}
-		if err := online.remove(e, keys, theirs); err != nil {
+		if err := online.remove(e, keys, int(keys.NumCols()), theirs); err != nil {
 			return err
 		}
 	}
@@ -448,11 +455,7 @@ func (r *erasing) onlineOnly(ctx context.Context, view *driftline.FeatureView) e
 }
 
 // look finds the files of older snapshots that have the target's rows.
-func (r *erasing) look(ctx context.Context, snapshots []offline.Snapshot, hit map[string]bool) error {
-	var names []string
-	for _, k := range r.target.keys {
-		names = append(names, k.Name)
-	}
+func (r *erasing) look(ctx context.Context, find finder, snapshots []offline.Snapshot, hit map[string]bool) error {
 	for _, s := range snapshots {
 		for _, f := range s.Files {
 			if _, known := hit[f.Hash]; known {
@@ -460,7 +463,7 @@ func (r *erasing) look(ctx context.Context, snapshots []offline.Snapshot, hit ma
 			}
 			part := s
 			part.Files = []offline.File{f}
-			has, err := r.has(ctx, part, names)
+			has, err := r.hasRows(ctx, part, find)
 			if err != nil {
 				return err
 			}

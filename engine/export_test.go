@@ -77,6 +77,11 @@ var Steps = []string{stepStaged, stepIntended, stepCommitted, stepOnline}
 // RolloutSteps are the steps of a rollout at which a crash is tried.
 var RolloutSteps = []string{stepRolloutCounted, stepRolloutDecided, stepRolloutRecorded, stepAliasDecided, stepAliasRecorded}
 
+// TrainingSteps are the steps of a training run and of what becomes of its candidate at which a crash is
+// tried.
+var TrainingSteps = []string{stepCauseSeen, stepTrainingRecorded, stepTrainingClaimed, stepTrainingStarted, stepTrainingReported,
+	stepCandidateEvaluated, stepCandidateRolledOut, stepTrainingStopped}
+
 // ErasureSteps are the steps of an erasure at which a crash is tried.
 var ErasureSteps = []string{stepErasureNoted, stepViewLocked, stepViewsErased, stepDatasetsErased, stepProfilesForgotten, stepFindingsForgotten}
 

@@ -107,6 +107,12 @@ func (e *Engine) loadTraining() error {
 		}
 		e.training.candidates[driftline.TrainingID(pair.Key[2:])] = true
 	}
+	for pair, err := range e.kv.ScanPrefix(trainingKey(stopsDue, "")) {
+		if err != nil {
+			return err
+		}
+		e.training.stops[driftline.TrainingID(pair.Key[2:])] = true
+	}
 	return nil
 }
 
@@ -147,6 +153,7 @@ func (e *Engine) DeletePolicy(model driftline.ModelName, by, reason string) ([]d
 		return nil, err
 	}
 	e.training.know(after)
+	e.rememberStops(cancelled)
 	e.training.stopUnwanted(&after)
 	e.policiesChanged()
 	return cancelled, nil

@@ -59,7 +59,7 @@ func selected(t *testing.T, env *testenv.Env, text string) string {
 		for i := range int(b.NumRows()) {
 			var cells []string
 			for _, c := range b.Columns() {
-				cells = append(cells, c.ValueStr(i))
+				cells = append(cells, strings.Clone(c.ValueStr(i))) // the batch is gone soon
 			}
 			lines = append(lines, strings.Join(cells, " "))
 		}

@@ -263,6 +263,15 @@ func (e *Engine) TrainingLog(id driftline.TrainingID) ([]byte, error) {
 	return text, nil
 }
 
+// endRemains ends the processes that training commands have left behind when the server was killed.
+func (e *Engine) endRemains() error {
+	ended, err := executor.EndRemains(filepath.Join(e.dir, "training"))
+	if ended > 0 {
+		e.log.Warn("processes of training commands outlived the server, and were ended", "processes", ended)
+	}
+	return err
+}
+
 // adoptTrainings takes up the runs that were under way when the server last stopped. A command
 // ended with it, and gets another attempt; what runs elsewhere goes on under its lease, and is
 // handed over again under the same name.

@@ -33,12 +33,14 @@ const (
 //	'f' ∥ fingerprint                        →  ID of the run that the cause led to
 //	'n' ∥ line of the ledger (uint64)        →  JSON of driftline.Suppression
 //	'c' ∥ ID of a run                        →  nothing: its candidate is to be seen to
+//	'k' ∥ ID of a run                        →  nothing: another system is to stop its job
 const (
 	policyStates  = 's'
 	trainingRuns  = 'r'
 	fingerprints  = 'f'
 	suppressions  = 'n'
 	candidatesDue = 'c'
+	stopsDue      = 'k'
 )
 
 func trainingKey(kind byte, rest string) []byte {
@@ -78,6 +80,7 @@ type trainingStep struct {
 	also          []driftline.TrainingRun         // that changed, and that the state has no more
 	remember      map[string]driftline.TrainingID // fingerprints of causes, and the runs they led to
 	suppressed    []driftline.Suppression
+	stopped       driftline.TrainingID // whose job another system was told to stop
 }
 
 // recordTraining writes a step down: the state, the runs that it changed, the causes it is
@@ -89,7 +92,8 @@ func (e *Engine) recordTraining(step *trainingStep) error {
 	}
 	tx := e.registry.Begin()
 	defer tx.Discard()
-	for _, run := range changedRuns(step) {
+	changed := changedRuns(step)
+	for _, run := range changed {
 		if err := e.addTraining(tx, step, &run); err != nil {
 			return err
 		}
@@ -111,6 +115,7 @@ func (e *Engine) recordTraining(step *trainingStep) error {
 		return err
 	}
 	e.training.know(step.after)
+	e.rememberStops(changed)
 	e.wakeOutbox()
 	return e.reached(stepTrainingRecorded)
 }
@@ -171,12 +176,21 @@ func (e *Engine) addTraining(tx *registry.Tx, step *trainingStep, run *driftline
 	case driftline.NextDone:
 		tx.Batch().Delete(trainingKey(candidatesDue, string(run.ID)))
 	}
+	switch {
+	case step.stopped == run.ID:
+		tx.Batch().Delete(trainingKey(stopsDue, string(run.ID)))
+	case e.mustStop(run):
+		tx.Batch().Set(trainingKey(stopsDue, string(run.ID)), nil)
+	}
 	return nil
 }
 
 // tells is what a step tells of a run, and "" if it tells nothing: its state is the news, and not
 // what it waits for.
 func tells(step *trainingStep, run *driftline.TrainingRun) (driftline.PolicyEvent, string) {
+	if step.stopped == run.ID {
+		return "", ""
+	}
 	for _, old := range []*driftline.TrainingRun{step.before.Active, step.before.Queued, step.before.Last} {
 		if old != nil && old.ID == run.ID && old.State == run.State {
 			return "", ""
@@ -411,7 +425,8 @@ func (e *Engine) Suppressions(model driftline.ModelName, limit int) ([]driftline
 	return all[:min(limit, len(all))], nil
 }
 
-// CancelTraining ends a run that has not ended; the process group of a command is ended too.
+// CancelTraining ends a run that has not ended, and what executes it: the processes of a command, the
+// DAG run of Airflow, the Job of Kubernetes. A webhook's receiver is not told: what it reports is refused.
 func (e *Engine) CancelTraining(id driftline.TrainingID, by, reason string) (driftline.TrainingRun, error) {
 	return e.changeTraining(id, func(p *driftline.Policy, s driftline.PolicyState, now time.Time) (*trainingStep, error) {
 		after, run, err := trigger.Cancel(p, s, id, cmp.Or(reason, "somebody cancelled it"), now)

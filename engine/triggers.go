@@ -34,6 +34,7 @@ type training struct {
 	dirty      map[driftline.ModelName]bool // whose state changed since the agenda was told
 	running    map[driftline.TrainingID]*execution
 	candidates map[driftline.TrainingID]bool // of runs that succeeded, which are to be seen to
+	stops      map[driftline.TrainingID]bool // jobs that other systems are to stop; false while one is told
 	looked     map[string]time.Time          // when something was looked at that is dear to look at
 	champions  uint64                        // the ledger's end when champions were last looked for
 }
@@ -47,7 +48,7 @@ func newTraining(opened time.Time, jobs *executor.Executor) training {
 		agenda:    trigger.NewAgenda(opened),
 		schedules: map[driftline.ModelName]*trigger.Schedule{}, states: map[driftline.ModelName]driftline.PolicyState{},
 		dirty: map[driftline.ModelName]bool{}, running: map[driftline.TrainingID]*execution{},
-		candidates: map[driftline.TrainingID]bool{}, looked: map[string]time.Time{},
+		candidates: map[driftline.TrainingID]bool{}, stops: map[driftline.TrainingID]bool{}, looked: map[string]time.Time{},
 	}
 }
 
@@ -107,6 +108,7 @@ func (e *Engine) LookAtPolicies(ctx context.Context) {
 		e.logged(ctx, s.Policy().Model, e.look(ctx, s))
 	}
 	e.seeToCandidates(ctx)
+	e.seeToStops()
 	for _, model := range e.duePolicies(e.now()) { // what was just decided may begin at once
 		if ctx.Err() != nil {
 			return

@@ -35,7 +35,12 @@ func (x *Executor) command(ctx context.Context, job *Job, told map[string]string
 	}
 	defer log.Close() // what it could not write is of no more use
 	c := exec.Command(job.Spec.Command[0], job.Spec.Command[1:]...)
-	c.Dir, c.Env = x.config.Folder, environ(told)
+	processes, marks := newMark(), job.Log+marksSuffix
+	if err := processes.write(marks); err != nil {
+		return Failed, "", err
+	}
+	defer os.Remove(marks) // what it is for is over; if it stays, nothing has the mark any more
+	c.Dir, c.Env = x.config.Folder, append(environ(told), processes.environ())
 	if c.Dir == "" {
 		c.Dir = filepath.Dir(job.Log)
 	}
@@ -45,7 +50,14 @@ func (x *Executor) command(ctx context.Context, job *Job, told map[string]string
 		return Failed, "", driftline.Errorf(driftline.FailedPrecondition, "command %q cannot be started: %w", job.Spec.Command[0], withoutPath(err)).
 			WithHint("commands begin in the folder that the settings name, with the PATH of the server")
 	}
+	processes.begun(c.Process.Pid)
+	if err := processes.write(marks); err != nil {
+		signalGroup(c, true)
+		<-ended
+		return Failed, "", err
+	}
 	err = awaitGroup(ctx, c, ended)
+	processes.end()
 	switch {
 	case ctx.Err() != nil:
 		return Failed, "it was stopped", ctx.Err()

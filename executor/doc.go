@@ -17,5 +17,7 @@
 //   - A host is resolved once for each request, and the address that is connected to must be a
 //     public one unless the settings allow others. Redirects are not followed.
 //   - A command begins with an environment of its own: nothing of the server's but what a
-//     program needs to start. When it ends, or is ended, nothing of its process group is left.
+//     program needs to start. When it ends, or is ended, nothing that it has started is left, in
+//     whatever group; after a server was killed, nothing is left from when the next one begins.
+//     Only a process that leaves both its group and its environment gets away.
 package executor

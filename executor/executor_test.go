@@ -21,7 +21,12 @@ import (
 	"github.com/driftline/driftline/internal/outbound"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) {
+	if folder := os.Getenv("EXECUTOR_TEST_SERVER"); folder != "" {
+		serveOneCommand(folder)
+	}
+	goleak.VerifyTestMain(m)
+}
 
 func jobOf(t *testing.T, spec driftline.TrainingJob) *Job {
 	t.Helper()
@@ -125,16 +130,16 @@ type other struct {
 }
 
 type received struct {
-	method, path string
-	header       http.Header
-	body         string
+	method, path, query string
+	header              http.Header
+	body                string
 }
 
 func (o *other) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.requests = append(o.requests, received{r.Method, r.URL.EscapedPath(), r.Header, string(body)})
+	o.requests = append(o.requests, received{r.Method, r.URL.EscapedPath(), r.URL.RawQuery, r.Header, string(body)})
 	answer := o.answers[0]
 	if len(o.answers) > 1 {
 		o.answers = o.answers[1:]

@@ -67,7 +67,7 @@ func (x *Executor) kubernetes(ctx context.Context, job *Job, told map[string]str
 			WithHint("say kubernetes: {url: …, token: …} in the file that driftline serve --training reads")
 	}
 	m := jobManifest(job, told)
-	jobs := strings.TrimRight(x.config.Kubernetes.URL, "/") + "/apis/batch/v1/namespaces/" + url.PathEscape(m.Metadata.Namespace) + "/jobs"
+	jobs := x.jobsOf(job.Spec.Kubernetes)
 	header := bearer(x.config.Kubernetes.Token)
 	got, err := x.send(ctx, request{method: http.MethodPost, url: jobs, key: string(job.Run), what: "Kubernetes", header: header, body: m})
 	if err != nil {
@@ -77,6 +77,11 @@ func (x *Executor) kubernetes(ctx context.Context, job *Job, told map[string]str
 		return Failed, "", kubernetesError(got)
 	}
 	return x.watchJob(ctx, job, jobs+"/"+m.Metadata.Name, header)
+}
+
+// jobsOf is the address of the Jobs of a namespace.
+func (x *Executor) jobsOf(k *driftline.KubernetesJob) string {
+	return strings.TrimRight(x.config.Kubernetes.URL, "/") + "/apis/batch/v1/namespaces/" + url.PathEscape(cmp.Or(k.Namespace, "default")) + "/jobs"
 }
 
 func jobManifest(job *Job, told map[string]string) *manifest {

@@ -27,9 +27,9 @@ type victim struct {
 	url string
 }
 
-func startVictim(t *testing.T, data string) *victim {
+func startVictim(t *testing.T, data string, flags ...string) *victim {
 	t.Helper()
-	v := &victim{cmd: exec.Command(os.Args[0])}
+	v := &victim{cmd: exec.Command(os.Args[0], flags...)}
 	v.cmd.Env = append(os.Environ(), asServer+"="+data)
 	v.cmd.Stderr = os.Stderr
 	out, err := v.cmd.StdoutPipe()

@@ -33,6 +33,7 @@ func TestMain(m *testing.M) {
 		if channels := os.Getenv(asServerChannels); channels != "" {
 			args = append(args, "--channels", channels)
 		}
+		args = append(args, os.Args[1:]...)
 		os.Exit(a.run(context.Background(), args))
 	}
 	goleak.VerifyTestMain(m)
