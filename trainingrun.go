@@ -220,6 +220,11 @@ type TrainedData struct {
 type TriggerState struct {
 	Slot time.Time `json:"slot,omitzero"` // the last time of its cron that was dealt with
 
+	// Fewest is how many rows the table of a data trigger had at least since the run Counted began: rows
+	// that go do not hide those that come.
+	Fewest  int64      `json:"fewest,omitempty"`
+	Counted TrainingID `json:"counted,omitempty"`
+
 	// Disarmed says that it has fired, and does not again until what it saw is over or there
 	// is another champion.
 	Disarmed bool `json:"disarmed,omitempty"`

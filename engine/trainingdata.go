@@ -6,6 +6,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"fmt"
+	"maps"
 	"strconv"
 	"strings"
 	"sync"
@@ -142,6 +143,7 @@ type sourceCounts struct {
 // sourceCount is how many rows a table had, and what it was then.
 type sourceCount struct {
 	at   string
+	kept string // the snapshot, which changes too where rows go
 	rows int64
 }
 
@@ -152,18 +154,22 @@ func (e *Engine) countSource(ctx context.Context, ref driftline.Ref) (sourceCoun
 	if err != nil {
 		return sourceCount{}, err
 	}
+	kept := ""
+	if ref.Kind != driftline.KindDataset {
+		kept = fmt.Sprint(e.heads.of(e.registry.Meant(driftline.ViewName(ref.Name))).snapshot.ID)
+	}
 	counts := &e.training.counts
 	counts.mu.Lock()
 	known, ok := counts.known[ref.String()]
 	counts.mu.Unlock()
-	if ok && known.at == at {
+	if ok && known.at == at && known.kept == kept {
 		return known, nil
 	}
 	rows, err := e.countRows(ctx, text)
 	if err != nil {
 		return sourceCount{}, err
 	}
-	known = sourceCount{at, rows}
+	known = sourceCount{at, kept, rows}
 	counts.mu.Lock()
 	defer counts.mu.Unlock()
 	if counts.known == nil {
@@ -217,26 +223,37 @@ func (e *Engine) countRows(ctx context.Context, text string) (int64, error) {
 	return 0, driftline.Errorf(driftline.Internal, "a count of rows is no number")
 }
 
-// dataCauses is the growth of a data trigger's table since the last training that succeeded.
-func (e *Engine) dataCauses(ctx context.Context, t *driftline.Trigger, state *driftline.PolicyState) ([]driftline.Cause, error) {
+// dataCauses is the growth of a data trigger's table since the last training that succeeded, from the fewest
+// rows that it had since then: of a table whose old rows go, the new ones are seen all the same.
+func (e *Engine) dataCauses(ctx context.Context, t *driftline.Trigger, state driftline.PolicyState) (driftline.PolicyState, []driftline.Cause, error) {
 	source := t.Data.Source
 	var had int64
+	var since driftline.TrainingID
 	if state.Trained != nil {
-		had = state.Trained.Sources[source.String()]
+		had, since = state.Trained.Sources[source.String()], state.Trained.Run
 	}
 	now, err := e.countSource(ctx, source)
 	if code := driftline.CodeOf(err); code == driftline.NotFound {
-		return nil, nil // nothing was written yet, or it is gone
+		return state, nil, nil // nothing was written yet, or it is gone
 	}
 	if err != nil {
-		return nil, err
+		return state, nil, err
+	}
+	seen := state.Triggers[t.Name]
+	if least := min(had, now.rows); seen.Counted != since || least < seen.Fewest {
+		seen.Counted, seen.Fewest = since, least
+		state.Triggers = maps.Clone(state.Triggers)
+		if state.Triggers == nil {
+			state.Triggers = map[string]driftline.TriggerState{}
+		}
+		state.Triggers[t.Name] = seen
 	}
 	bucket := now.at + " after " + strconv.FormatInt(had, 10)
-	cause := trigger.Data(t, had, max(0, now.rows-had), bucket, e.now().UTC())
+	cause := trigger.Data(t, had, now.rows-seen.Fewest, bucket, e.now().UTC())
 	if cause == nil {
-		return nil, nil
+		return state, nil, nil
 	}
-	return []driftline.Cause{*cause}, nil
+	return state, []driftline.Cause{*cause}, nil
 }
 
 // sourcesOf counts the tables that the data triggers of a policy look at.

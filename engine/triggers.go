@@ -282,7 +282,7 @@ func (e *Engine) look(ctx context.Context, s *trigger.Schedule) error {
 
 // sameTrigger reports whether a look has left what a trigger remembers as it was: most looks do.
 func sameTrigger(a, b driftline.TriggerState) bool {
-	return a.Disarmed == b.Disarmed && a.Windows == b.Windows && a.Through.Equal(b.Through) &&
+	return a.Disarmed == b.Disarmed && a.Windows == b.Windows && a.Through.Equal(b.Through) && a.Fewest == b.Fewest && a.Counted == b.Counted &&
 		len(a.Seen) == len(b.Seen) && len(a.Metrics) == len(b.Metrics) && a.Dropped == b.Dropped
 }
 
@@ -299,8 +299,8 @@ func (e *Engine) see(ctx context.Context, p *driftline.Policy, t *driftline.Trig
 		after, causes = e.versionCauses(t, state)
 		return after, causes, nil, nil
 	case driftline.TriggerData:
-		causes, err = e.dataCauses(ctx, t, &state)
-		return state, causes, nil, err
+		after, causes, err = e.dataCauses(ctx, t, state)
+		return after, causes, nil, err
 	case driftline.TriggerPerformance:
 		return e.performanceCauses(ctx, p, t, state)
 	}

@@ -109,6 +109,35 @@ func TestATableThatGrowsTrains(t *testing.T) {
 	}
 }
 
+// A11: rows that go do not hide those that come, also over a restart.
+func TestATableThatLosesRowsGrowsAllTheSame(t *testing.T) {
+	s := newSchooled(t)
+	s.withReadings()
+	s.Ingest("weather", strings.ReplaceAll(hourOf(6, 2000, 0), "JFK", "LGA"))
+	s.policy(func(p *driftline.Policy) {
+		zero := driftline.Duration(0)
+		p.Pacing.Cooldown = &zero
+		p.Triggers = []driftline.Trigger{{Name: "grew", Data: &driftline.DataTrigger{Source: driftline.ViewRef("weather"), Rows: 1000}}}
+	})
+	h := s.hooked(1)
+	if _, err := s.report(h, driftline.TrainingResult{Succeeded: true, Candidate: s.version(nil)}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := s.Engine.Erase(context.Background(), driftline.ErasureRequest{Entity: "airport", Keys: map[string]string{"origin": "LGA"}}); err != nil {
+		t.Fatal(err)
+	}
+	s.look()
+	s.Reopen()
+	s.Ingest("weather", hourOf(7, 999, 0))
+	if s.look(); len(s.runs()) != 1 {
+		t.Fatalf("999 rows have come: %+v", s.runs())
+	}
+	s.Ingest("weather", hourOf(8, 1, 0))
+	if s.look(); len(s.runs()) != 2 {
+		t.Errorf("1000 rows have come, and 1000 went before: %+v", s.runs())
+	}
+}
+
 func TestANewVersionOfAViewTrains(t *testing.T) {
 	s := newSchooled(t)
 	s.withReadings()
