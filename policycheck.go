@@ -6,6 +6,7 @@ import (
 	"maps"
 	"math"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -273,12 +274,60 @@ func (p RolloutPlan) Check() error {
 	if p.Baseline > 4096 {
 		return Errorf(Invalid, "rollout.baseline is %d requests, want at most 4096", p.Baseline)
 	}
-	for _, check := range []func() error{p.checkShadow, p.checkStages, p.checkBake, p.checkGuards, p.checkComparison} {
+	for _, check := range []func() error{p.checkShadow, p.checkStages, p.checkBake, p.checkGuards, p.checkComparison, p.checkMixture} {
 		if err := check(); err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+func (p *RolloutPlan) checkMixture() error {
+	m := p.Mixture
+	if m == nil {
+		return nil
+	}
+	const most = 8
+	if len(m.With) == 0 {
+		return missing("rollout.mixture.with").WithHint("name the versions that share the arm, or leave the mixture out")
+	}
+	if len(m.With) > most {
+		return Errorf(Invalid, "rollout.mixture.with has %d items, want at most %d", len(m.With), most)
+	}
+	if err := oneOf("rollout.mixture.kind", m.Kind, MixtureAverage, MixtureChoose); err != nil {
+		return err
+	}
+	sum := 0
+	for i, v := range m.With {
+		field := fmt.Sprintf("rollout.mixture.with[%d]", i)
+		if err := firstError(atLeast(field+".version", v.Version, 0), percent(field+".share", v.Share, 100)); err != nil {
+			return err
+		}
+		sum += Hundredths(v.Share)
+	}
+	if sum >= 10_000 {
+		return Errorf(Invalid, "rollout.mixture.with leaves the candidate nothing: the shares add up to %g", float64(sum)/100)
+	}
+	return m.checkReweighing()
+}
+
+func (m *MixturePlan) checkReweighing() error {
+	r := m.Reweigh
+	switch {
+	case r == nil:
+		return nil
+	case m.Kind != MixtureChoose:
+		return Errorf(Invalid, "rollout.mixture.reweigh needs kind: choose").
+			WithHint("of an average the log has one answer, and none of each version's own")
+	case !slices.Contains(ReweighingLosses, r.Loss):
+		return Errorf(Invalid, "rollout.mixture.reweigh.loss is %q, want one of %s", clip(r.Loss), strings.Join(ReweighingLosses, ", "))
+	}
+	return firstError(
+		atLeast("rollout.mixture.reweigh.window", int64(r.Window), 0),
+		atLeast("rollout.mixture.reweigh.minimum_labels", r.MinimumLabels, 0),
+		within("rollout.mixture.reweigh.rate", r.Rate, 0, 1e6),
+		within("rollout.mixture.reweigh.return", r.Return, 0, 1),
+	)
 }
 
 func (p *RolloutPlan) checkShadow() error {

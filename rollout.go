@@ -38,6 +38,42 @@ type RolloutPlan struct {
 	// Fallback answers with the champion where the candidate fails; true if nil. What fell
 	// back counts as the candidate's error all the same.
 	Fallback *bool `json:"fallback,omitempty"`
+
+	// Mixture has other versions share the candidate's arm; nil: it answers alone.
+	Mixture *MixturePlan `json:"mixture,omitempty"`
+}
+
+// MixturePlan makes of the candidate's arm a weighted mixture of what is recent and what is old. It is judged,
+// promoted and rolled back as one, under the name of the candidate.
+type MixturePlan struct {
+	// With are the others and their shares of the arm; version 0 is the champion that the rollout
+	// begins beside. The candidate has the rest.
+	With []VersionShare `json:"with"`
+	Kind Mixture        `json:"kind,omitempty"` // average if left out
+
+	Reweigh *Reweighing `json:"reweigh,omitempty"` // nil: the shares stay as they are
+}
+
+// Reweighing estimates the shares of a mixture anew whenever a window of labelled predictions has closed:
+// those of versions with a greater loss shrink. It needs answers of each version of its own, so the
+// mixture must choose one for each key.
+type Reweighing struct {
+	Loss string `json:"loss"` // one of [ReweighingLosses]
+
+	Window        Duration `json:"window,omitempty"`         // a day if 0
+	MinimumLabels int64    `json:"minimum_labels,omitempty"` // of a version in a window; with fewer it counts as the best one does; 50 if 0
+	Rate          float64  `json:"rate,omitempty"`           // weights fall by exp(−Rate·loss) in each window; 10 if 0
+	Return        float64  `json:"return,omitempty"`         // the part that goes to all alike, so that a version can come back; 0.05 if 0
+}
+
+// ReweighingLosses are the losses that shares can be estimated from, as metrics of package drift/estimate.
+var ReweighingLosses = []string{"brier", "log_loss", "mae", "rmse"}
+
+// Completed returns it with its defaults filled in.
+func (r Reweighing) Completed() Reweighing {
+	r.Window, r.MinimumLabels = orElse(r.Window, Duration(24*time.Hour)), orElse(r.MinimumLabels, 50)
+	r.Rate, r.Return = orElse(r.Rate, 10), orElse(r.Return, 0.05)
+	return r
 }
 
 // ShadowStage mirrors requests to the candidate.
@@ -328,6 +364,9 @@ type Rollout struct {
 	Route    Route        `json:"route"`
 	Moved    bool         `json:"moved,omitempty"` // the champion's alias is at the candidate
 
+	Mixture   []VersionShare `json:"mixture,omitempty"`  // the versions of the candidate's arm and their shares by now, if they are several
+	Reweighed time.Time      `json:"reweighed,omitzero"` // the end of the last window that these were estimated from
+
 	Created time.Time `json:"created"`
 	Entered time.Time `json:"entered"`           // the phase or the stage
 	Ended   time.Time `json:"ended,omitzero"`    // the rollout
@@ -368,9 +407,10 @@ const (
 	CauseForced       RolloutCause = "forced"  // somebody said so against the evidence
 	CauseApplied      RolloutCause = "applied" // an effect was
 	CauseSuperseded   RolloutCause = "superseded"
-	CauseBrokenModel  RolloutCause = "broken"   // the candidate cannot be loaded, or its circuit opened
-	CauseConflict     RolloutCause = "conflict" // the champion was changed by somebody else
-	CauseRestored     RolloutCause = "restored" // from a backup
+	CauseBrokenModel  RolloutCause = "broken"    // the candidate cannot be loaded, or its circuit opened
+	CauseConflict     RolloutCause = "conflict"  // the champion was changed by somebody else
+	CauseRestored     RolloutCause = "restored"  // from a backup
+	CauseReweighed    RolloutCause = "reweighed" // the shares of its mixture were estimated anew
 )
 
 // VerdictOutcome is what the evidence says of a candidate.

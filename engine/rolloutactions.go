@@ -48,6 +48,9 @@ func (e *Engine) checkRequest(request *driftline.RolloutRequest) error {
 	}
 	request.Version = strconv.Itoa(version.Version)
 	e.followPolicy(request)
+	if err := e.checkMixture(request); err != nil {
+		return err
+	}
 	for _, rule := range request.Notices {
 		for _, channel := range rule.Channels {
 			if err := e.outbox.channels.Check(channel); err != nil {
@@ -61,6 +64,22 @@ func (e *Engine) checkRequest(request *driftline.RolloutRequest) error {
 		}
 	}
 	return errors.Join(request.Plan.Check(), registry.CheckWords(request.By, request.Reason))
+}
+
+// checkMixture refuses a mixture with versions that there are not.
+func (e *Engine) checkMixture(request *driftline.RolloutRequest) error {
+	if request.Plan.Mixture == nil {
+		return nil
+	}
+	for _, other := range request.Plan.Mixture.With {
+		if other.Version < 1 {
+			continue // the champion, or nothing that the plan's own check lets pass
+		}
+		if _, err := e.registry.ModelVersion(request.Model, strconv.Itoa(other.Version)); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // followPolicy fills in what a request leaves out, by the policy of the model.

@@ -282,6 +282,9 @@ func (e *Engine) tendOnce(ctx context.Context, l *liveRollout) error {
 	if err := e.applyOpen(ctx, l); err != nil {
 		return err
 	}
+	if err := e.reweigh(ctx, l); err != nil && ctx.Err() == nil {
+		e.log.Error("the shares of a mixture stay as they are; they are estimated again", "rollout", string(l.id), "error", err)
+	}
 	return e.startQueued(l.model)
 }
 

@@ -36,9 +36,13 @@ func (e *Engine) Router(model driftline.ModelName) (*routing.Router, error) {
 	if err != nil {
 		return nil, err
 	}
-	router, err := routing.New(driftline.Route{Model: model, Arms: []driftline.RouteArm{
+	route := driftline.Route{Model: model, Arms: []driftline.RouteArm{
 		{Arm: driftline.ArmChampion, Weight: 100, Versions: []driftline.VersionShare{{Version: version}}},
-	}})
+	}}
+	if mixture := e.mixtureOf(model, version); mixture != nil {
+		route = *mixture
+	}
+	router, err := routing.New(route)
 	if err != nil {
 		return nil, err
 	}

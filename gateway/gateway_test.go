@@ -362,6 +362,49 @@ func TestMixtures(t *testing.T) {
 	}
 }
 
+// TestAMixtureInALiveRollout: the candidate's arm is shared by two versions, which are averaged, or of which
+// each key has its own, by their shares.
+func TestAMixtureInALiveRollout(t *testing.T) {
+	for _, kind := range []driftline.Mixture{driftline.MixtureAverage, driftline.MixtureChoose} {
+		t.Run(string(kind), func(t *testing.T) {
+			s := newStand(t, nil)
+			status := s.roll(&driftline.RolloutPlan{Stages: []driftline.CanaryStage{{Weight: 50}},
+				Mixture: &driftline.MixturePlan{Kind: kind, With: []driftline.VersionShare{{Share: 25}}}})
+			if len(status.Mixture) != 2 || status.Mixture[0] != (driftline.VersionShare{Version: 2, Share: 75}) {
+				t.Fatalf("%+v", status.Mixture)
+			}
+			const requests = 800
+			router, said := s.router(), map[float64]int{}
+			for i := range requests {
+				key := fmt.Sprint("user-", i)
+				w := s.post("/models/late/invocations", `{"dataframe_records":[{"airport":"JFK"}]}`, "X-Driftline-Key: "+key)
+				if want := router.Decide(key); w.Code != 200 || w.Header().Get("x-arm") != string(want.Arm) || w.Header().Get("x-model-version") != strconv.Itoa(want.Version) {
+					t.Fatalf("%d %v, want %+v", w.Code, w.Header(), want)
+				}
+				if w.Header().Get("x-arm") == string(driftline.ArmCandidate) {
+					var answer struct{ Predictions []float64 }
+					if err := json.Unmarshal(w.Body.Bytes(), &answer); err != nil || len(answer.Predictions) != 1 {
+						t.Fatalf("%s: %v", w.Body, err)
+					}
+					said[answer.Predictions[0]]++
+				}
+			}
+			want := map[float64]float64{1750.465: requests / 2}
+			if kind == driftline.MixtureChoose {
+				want = map[float64]float64{2000.465: requests * 3 / 8, 1000.465: requests / 8}
+			}
+			if len(said) != len(want) {
+				t.Errorf("it said %v, want %v", said, want)
+			}
+			for answer, n := range want {
+				if math.Abs(float64(said[answer])-n) > 5*math.Sqrt(n) {
+					t.Errorf("it said %v, want %v", said, want)
+				}
+			}
+		})
+	}
+}
+
 // A caller that hangs up does not end the model's work, which is logged with its whole latency.
 func TestACallerThatHangsUp(t *testing.T) {
 	s := newStand(t, nil)

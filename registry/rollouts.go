@@ -149,7 +149,7 @@ func (s *state) freeOfRollouts(m *model, version int) error {
 		if one.Model != m.name {
 			continue
 		}
-		if !one.Phase.Ended() && (version == 0 || version == one.Candidate || version == one.Champion) {
+		if !one.Phase.Ended() && (version == 0 || version == one.Champion || answersIn(one, version)) {
 			return inUse(m, version, one, "it is under way").WithHint("wait for it, or abort it: driftline rollout abort %s", one.ID)
 		}
 		if last == nil || one.Sequence > last.Sequence {
@@ -159,11 +159,16 @@ func (s *state) freeOfRollouts(m *model, version int) error {
 	if version == 0 || last == nil || last.Phase != driftline.RolloutPromoted || m.aliases[driftline.AliasChampion] != last.Candidate {
 		return nil
 	}
-	if version != last.Candidate && version != last.Champion {
+	if version != last.Champion && !answersIn(last, version) {
 		return nil
 	}
 	return inUse(m, version, last, fmt.Sprintf("it made version %d champion, and can be taken back", last.Candidate)).
 		WithHint("point the alias %s at another version first, or roll one out", driftline.AliasChampion)
+}
+
+// answersIn reports whether a version has the candidate's arm, or a share of it.
+func answersIn(r *rolloutRecord, version int) bool {
+	return version == r.Candidate || slices.ContainsFunc(r.Mixture, func(s driftline.VersionShare) bool { return s.Version == version })
 }
 
 func inUse(m *model, version int, by *rolloutRecord, why string) *driftline.Error {

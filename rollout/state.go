@@ -109,6 +109,10 @@ func Start(spec Spec, now time.Time) (State, []Effect, error) {
 		ID: spec.ID, Model: spec.Model, Candidate: spec.Candidate, Champion: spec.Champion, Policy: spec.Policy,
 		Plan: spec.Plan.Completed(), Created: now, Entered: now, Sequence: spec.After,
 	}
+	var err error
+	if s.Mixture, err = mixed(&spec); err != nil {
+		return State{}, nil, err
+	}
 	m := machine{State: s, now: now}
 	m.enter(driftline.RolloutPending, driftline.CauseBegun, reasonOr(spec.Reason, "a candidate is there"), spec.By)
 	m.await(Effect{Kind: EffectLoad, Version: spec.Candidate})

@@ -32,6 +32,7 @@ const (
 	Newer    EventKind = "newer"    // there is a newer candidate, which takes this one's place
 	Moved    EventKind = "moved"    // the champion's alias is at Version, by somebody else
 	Restored EventKind = "restored" // the state comes from a backup
+	Reweigh  EventKind = "reweigh"  // the shares of a mixture were estimated anew, on the sequence Expect
 )
 
 // Event is something that happened to a rollout.
@@ -47,6 +48,10 @@ type Event struct {
 
 	Effect  string `json:"effect,omitempty"`  // the ID of what was applied or refused
 	Version int    `json:"version,omitempty"` // that the alias is at, or that is newer
+
+	// Shares are those of a mixture, estimated from a window that ended at Through.
+	Shares  []driftline.VersionShare `json:"shares,omitempty"`
+	Through time.Time                `json:"through,omitzero"`
 
 	// Elapsed is how long, by a clock that nobody sets, it is since the last tick; 0 for the
 	// first one of a process.
@@ -136,6 +141,8 @@ func (m *machine) take(e *Event) error {
 		return m.approve(e)
 	case Newer:
 		return m.supersede(e)
+	case Reweigh:
+		return m.reweigh(e)
 	}
 	m.notify(e)
 	return nil
@@ -282,11 +289,11 @@ func (m *machine) routed(weight, mirror float64, to driftline.Arm) driftline.Rou
 		if weight < 100 {
 			return driftline.Route{Model: m.Model} // there is nobody to answer yet
 		}
-		r.Arms = []driftline.RouteArm{one(driftline.ArmCandidate, 100, m.Candidate)}
+		r.Arms = []driftline.RouteArm{m.candidateArm(driftline.ArmCandidate, 100)}
 		return r
 	}
 	rest := float64(10_000-driftline.Hundredths(weight)) / 100
-	r.Arms = []driftline.RouteArm{one(driftline.ArmChampion, rest, m.Champion), one(driftline.ArmCandidate, weight, m.Candidate)}
+	r.Arms = []driftline.RouteArm{one(driftline.ArmChampion, rest, m.Champion), m.candidateArm(driftline.ArmCandidate, weight)}
 	return r
 }
 
@@ -294,6 +301,9 @@ func (m *machine) routed(weight, mirror float64, to driftline.Arm) driftline.Rou
 func (m *machine) alone(version int) driftline.Route {
 	if version == 0 {
 		return driftline.Route{Model: m.Model}
+	}
+	if version == m.Candidate && len(m.Mixture) > 0 { // dealt as it was when it was tested
+		return driftline.Route{Model: m.Model, Salt: string(m.ID), Arms: []driftline.RouteArm{m.candidateArm(driftline.ArmChampion, 100)}}
 	}
 	return driftline.Route{Model: m.Model, Arms: []driftline.RouteArm{one(driftline.ArmChampion, 100, version)}}
 }
