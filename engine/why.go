@@ -3,6 +3,7 @@ package engine
 import (
 	"context"
 	"fmt"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -341,7 +342,20 @@ func (t *tracer) features(ctx context.Context, d *driftline.Dataset, then *regis
 			}
 		}
 	}
+	t.trace.Features = withoutRepeats(t.trace.Features, first)
 	return nil
+}
+
+// withoutRepeats leaves out what features from a place on say that those before said: most datasets of a run have
+// the same features.
+func withoutRepeats(features []driftline.TracedFeature, from int) []driftline.TracedFeature {
+	kept := features[:from]
+	for _, f := range features[from:] {
+		if !slices.ContainsFunc(features[:from], func(g driftline.TracedFeature) bool { return reflect.DeepEqual(f, g) }) {
+			kept = append(kept, f)
+		}
+	}
+	return kept
 }
 
 // addServed adds a feature with the value that the log has for it.

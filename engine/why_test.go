@@ -145,6 +145,30 @@ func TestAPredictionLeadsToTheRowsItsModelWasTrainedOn(t *testing.T) {
 	}
 }
 
+// TestFeaturesOfSeveralDatasetsAreToldOnce: a model that learned from two sets with the same features was served them once.
+func TestFeaturesOfSeveralDatasetsAreToldOnce(t *testing.T) {
+	env, first, _ := trainedOn(t, -1, 0)
+	req := features("weather:temp", "weather:wind")
+	req.Spine, req.SaveAs = &driftline.SpineSource{SQL: "SELECT airport, event_timestamp, late FROM datasets.delays LIMIT 500"}, "since"
+	second := save(t, env, req, driftline.Batches{})
+	reg := env.Engine.Registry()
+	run, err := reg.CreateRun(driftline.RunSpec{Experiment: "delays", Inputs: []driftline.Ref{first.Ref(), second.Ref()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := env.Engine.PutArtifact(t.Context(), run.ID, "model.bin", strings.NewReader("other weights")); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := reg.RegisterModel(driftline.ModelSpec{Model: "delay", Run: run.ID, Artifact: "model.bin"}); err != nil {
+		t.Fatal(err)
+	}
+	env.Ingest("delay_predictions", `[{"prediction_id": "p-4", "event_timestamp": "2013-05-31T15:00:00Z", "model": "delay", "model_version": 2, "airport": "A17", "temp": 317, "delay": 1}]`)
+	trace := why(t, env, "p-4")
+	if len(trace.Datasets) != 2 || len(trace.Features) != 2 || trace.Features[0].Name != "temp" || trace.Features[1].Name != "wind" || trace.Features[0].Source == nil {
+		t.Errorf("%d datasets, features %+v", len(trace.Datasets), trace.Features)
+	}
+}
+
 func TestOneChangedRowChangesTheTrace(t *testing.T) {
 	const changed = 17 // the first hour of A17
 	before, was, _ := trainedOn(t, -1, 0)
