@@ -2,6 +2,7 @@
 #
 #   make demo     the main job on real flights, then says what to open
 #   make run      a server over the demo's data folder
+#   make run-loop one over that of its second half, in which a model lived from April to August 2013
 #   make test     all tests, Go and Python
 #   make lint     gofmt, vet, staticcheck, govulncheck, actionlint, ruff, the import test
 #   make bench SUITE=pit|online|ingest|flight|sql|tracking|drift|drift-concept|rollout|profile
@@ -131,6 +132,10 @@ test: build venv feast mlflow drift-peers jdbc
 .PHONY: run
 run: build
 	$(BIN) serve --data build/demo/data
+
+.PHONY: run-loop
+run-loop: build
+	$(BIN) serve --data build/demo/loop/data --replay 2013-09-01T00:00:00Z
 
 # --- checks ---------------------------------------------------------------------
 

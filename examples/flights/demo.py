@@ -1,5 +1,6 @@
 """Runs the whole story on the flights of 2013: a fresh server, definitions, ingest,
-a training set, a model, online reads, drift, monitors and lineage, time travel and a rebuild.
+a training set, a model, online reads, drift, monitors and lineage, time travel and a rebuild;
+and then the loop: five months in which the model serves, drifts, learns again and is replaced.
 
     python examples/flights/demo.py --bin bin/driftline --out build/demo
 
@@ -7,17 +8,20 @@ Everything it makes is under --out. The server runs on free ports while the demo
 """
 
 import argparse
-import itertools
-import json
 import os
 import pathlib
 import shutil
-import signal
-import subprocess
 import sys
 import time
 
+from server import Server, relative, run
+from words import in_words
+
 HERE = pathlib.Path(__file__).parent
+sys.path.append(str(HERE.parent / "loop"))
+
+from loop import live  # noqa: E402
+
 MONITORS = HERE.parent / "monitors"
 NARROW = 72
 MONITOR_SECONDS = 120
@@ -37,13 +41,6 @@ FOUND = """SELECT strftime(pane_start, '%Y-%m') AS month, pane_start, monitor, "
     ORDER BY pane_start, effect DESC"""
 EPISODES = """SELECT id, severity, strftime(from_ts, '%Y-%m') AS since, panes AS months, state
     FROM meta.alerts WHERE year(from_ts) = 2013 ORDER BY from_ts, id"""
-# A column that fell, and one that rose, in words.
-IN_WORDS = {
-    "temp": ("colder", "warmer"),
-    "dewp": ("drier air", "moister air"),
-    "wind_gust": ("weaker gusts", "stronger gusts"),
-    "dep_delay": ("flights leave more punctually", "flights leave later"),
-}
 
 
 def main() -> int:
@@ -101,8 +98,15 @@ def main() -> int:
         headline("9. Where does the model come from?")
         server.cli("lineage", "model/late_departure@1")
 
-        headline("10. What there is now")
-        summary(server, out, started)
+        counted = count(server)
+
+    headline("10. The loop: the model serves from April to August, in minutes")
+    print("A second server goes through the past: driftline serve --replay. Days pass as fast as")
+    print("they can be lived through; dates on the left are those of its clock.\n", flush=True)
+    live(args.bin.resolve(), out / "loop")
+
+    headline("11. What there is now")
+    summary(counted, out, started)
     return 0
 
 
@@ -141,21 +145,6 @@ def wait_for_panes(server: "Server", count: int) -> None:
         time.sleep(0.2)
 
 
-def in_words(row: dict) -> str:
-    """Says which way a column went, by the means of its histograms."""
-    histogram = json.loads(row["details"])["histogram"]
-    edges = histogram["edges"]
-    middles = [(low + high) / 2 for low, high in itertools.pairwise(edges)]
-
-    def mean(side: str) -> float:
-        counts = histogram[side]
-        return sum(m * n for m, n in zip(middles, counts, strict=True)) / sum(counts)
-
-    name = row["column"]
-    fell, rose = IN_WORDS.get(name, (f"{name} lower", f"{name} higher"))
-    return f"{rose if mean('current') > mean('reference') else fell} ({row['effect']:.2f})"
-
-
 def most_drifted(found: list[dict]) -> dict:
     """Returns a row of the pane of which most columns drifted, and those the most."""
     panes: dict[tuple, list[dict]] = {}
@@ -170,8 +159,9 @@ def most_drifted(found: list[dict]) -> dict:
     )[0]
 
 
-def summary(server: "Server", out: pathlib.Path, started: float) -> None:
-    counted = server.rows(
+def count(server: Server) -> dict:
+    """Returns how much the first server has."""
+    return server.rows(
         """SELECT (SELECT count(*) FROM features.weather) AS weather,
                       (SELECT count(*) FROM features.carrier_performance) AS landings,
                       (SELECT count(*) FROM features.departures) AS departures,
@@ -179,6 +169,10 @@ def summary(server: "Server", out: pathlib.Path, started: float) -> None:
                       (SELECT max(rows) FROM meta.datasets) AS training_rows,
                       (SELECT max(value) FROM meta.metrics WHERE key = 'auc') AS auc"""
     )[0]
+
+
+def summary(counted: dict, out: pathlib.Path, started: float) -> None:
+    """Says how much there is, and what to open next."""
     rows = sum(counted[view] for view in ("weather", "landings", "departures", "planes"))
     auc = counted["auc"]
     print(f"feature rows      {rows:>12,}")
@@ -189,66 +183,26 @@ def summary(server: "Server", out: pathlib.Path, started: float) -> None:
     print(f"notebook          {relative(out / 'flights.html')}")
     print(f"drift report      {relative(out / 'drift.html')}")
     print(f"month of most     {relative(out / 'most_drifted_month.html')}")
+    print(f"who was told      {relative(out / 'loop' / 'notices.jsonl')}")
     print()
-    print("next: `make run`, then open")
+    print("next: `make run-loop`, then open")
+    print("  http://127.0.0.1:8816/models/late_departure/timeline        all that happened to it")
+    print(
+        "  http://127.0.0.1:8816/models/late_departure                 versions, gates, who serves"
+    )
+    print(
+        "  http://127.0.0.1:8816/rollouts                              the canaries, with verdicts"
+    )
+    print(
+        "  http://127.0.0.1:8816/monitors/late_served                  what drifted, week by week"
+    )
+    print(
+        "  http://127.0.0.1:8816/lineage?ref=model/late_departure@2    what the new one is made of"
+    )
+    print("or `make run`, for what came before")
     print("  http://127.0.0.1:8816/                                      the catalogue")
     print("  http://127.0.0.1:8816/datasets/late_departure/1             the training set")
-    print("  http://127.0.0.1:8816/models                                the champion")
-    print("  http://127.0.0.1:8816/lineage?ref=model/late_departure@1    its lineage")
     print("and `bin/driftline sql` for a shell over all of it: \\d lists the tables")
-
-
-class Server:
-    """A `driftline serve` on free ports, stopped cleanly at the end."""
-
-    def __init__(self, binary: pathlib.Path, out: pathlib.Path):
-        self.binary, self.out = binary, out
-
-    def __enter__(self) -> "Server":
-        self.log = open(self.out / "server.log", "w")
-        channels = self.out / "channels.yaml"
-        notices = json.dumps(str(self.out / "notices.jsonl"))
-        channels.write_text(f"channels:\n  ops: {{type: file, path: {notices}}}\n")
-        command = [self.binary, "serve", "--data", self.out / "data", "--channels", channels]
-        command += ["--http", "127.0.0.1:0", "--flight", "127.0.0.1:0"]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=self.log, text=True)
-        lines = []
-        while not any("grpc://" in line for line in lines):
-            line = self.process.stdout.readline()
-            if not line:
-                raise SystemExit(
-                    f"the server did not start; see {relative(self.out / 'server.log')}"
-                )
-            lines.append(line.rstrip())
-        self.banner = "\n".join(lines)
-        self.url = next(word for word in self.banner.split() if word.startswith("http://"))
-        return self
-
-    def __exit__(self, *_) -> None:
-        self.process.send_signal(signal.SIGTERM)
-        status = self.process.wait(timeout=60)
-        self.log.close()
-        if status != 0:
-            raise SystemExit(f"the server stopped with exit code {status}")
-
-    def cli(self, *words: str, expect: tuple[int, ...] = (0,)) -> int:
-        shown = " ".join(f'"{w}"' if " " in w else w for w in map(short, words))
-        print(f"$ driftline {shown}", flush=True)
-        return run([self.binary, *words, "--server", self.url], expect=expect)
-
-    def rows(self, sql: str) -> list[dict]:
-        return json.loads(self.output("sql", "--json", sql))
-
-    def output(self, *words: str) -> str:
-        command = [self.binary, *words, "--server", self.url]
-        return subprocess.run(command, check=True, capture_output=True, text=True).stdout
-
-
-def run(command: list, env: dict | None = None, expect: tuple[int, ...] = (0,)) -> int:
-    status = subprocess.run([str(c) for c in command], env=env).returncode
-    if status not in expect:
-        raise SystemExit(f"{pathlib.Path(command[0]).name} ended with exit code {status}")
-    return status
 
 
 def headline(text: str) -> None:
@@ -258,14 +212,6 @@ def headline(text: str) -> None:
         else f"\n{text}\n{'─' * NARROW}",
         flush=True,
     )
-
-
-def short(word: str) -> str:
-    return relative(pathlib.Path(word)) if word.startswith("/") else word
-
-
-def relative(path: pathlib.Path) -> str:
-    return os.path.relpath(path)
 
 
 def parse_args() -> argparse.Namespace:
