@@ -49,6 +49,10 @@ func TestModelServersThatCannotBe(t *testing.T) {
 		{driftline.ModelServer{URL: "http://h", Timeout: -1}, "timeout"},
 		{driftline.ModelServer{URL: "http://h", Timeout: driftline.Duration(time.Hour)}, "timeout 1h0m0s is not possible"},
 		{driftline.ModelServer{URL: "http://h", Concurrency: -1}, "concurrency -1"},
+		{driftline.ModelServer{URL: "http://h", MaxBatch: -1}, "max_batch -1"},
+		{driftline.ModelServer{URL: "http://h", MaxBatch: driftline.MostModelBatch + 1}, "max_batch 10001"},
+		{driftline.ModelServer{URL: "http://h", MaxBatch: 8, BatchDelay: driftline.Duration(time.Minute)}, "batch_delay 1m0s"},
+		{driftline.ModelServer{URL: "http://h", BatchDelay: driftline.Duration(time.Millisecond)}, "max_batch is not"},
 		{driftline.ModelServer{URL: "http://h", Name: "a\nb"}, "name of the model"},
 		{driftline.ModelServer{URL: "http://h", Protocol: driftline.ProtocolMLflow, Name: "late"}, "has one model"},
 	} {
