@@ -72,7 +72,8 @@ type triggerRow struct {
 	Note  string
 	Last  *driftline.Cause // nil if it never saw anything; Led says what came of it
 	Led   string
-	Line  string // of an SVG polyline: the metric of a performance trigger
+	Run   driftline.TrainingID // that it led to; "" if to none
+	Line  string               // of an SVG polyline: the metric of a performance trigger
 }
 
 // Listed on the page of a policy.
@@ -146,7 +147,7 @@ func newTriggerRow(status *driftline.PolicyStatus, t *driftline.Trigger, runs []
 	case driftline.TriggerFeatureVersion:
 		row.What, row.Link = "a view of "+string(t.FeatureVersion.Service)+" has a new version", "/services/"+url.PathEscape(string(t.FeatureVersion.Service))
 	}
-	row.Last, row.Led = lastHeard(t.Name, runs, suppressed)
+	row.Last, row.Run, row.Led = lastHeard(t.Name, runs, suppressed)
 	return row
 }
 
@@ -172,21 +173,21 @@ func dataText(d *driftline.DataTrigger) string {
 	return fmt.Sprintf("%s has %s more", d.Source, strings.Join(ways, " or "))
 }
 
-// lastHeard is the newest cause that a trigger gave, and what it led to.
-func lastHeard(trigger string, runs []driftline.TrainingRun, suppressed []driftline.Suppression) (last *driftline.Cause, led string) {
+// lastHeard is the newest cause that a trigger gave, and what it led to: a run, or why to none.
+func lastHeard(trigger string, runs []driftline.TrainingRun, suppressed []driftline.Suppression) (last *driftline.Cause, run driftline.TrainingID, led string) {
 	for i := range runs {
 		for j := range runs[i].Causes {
 			if c := &runs[i].Causes[j]; c.Trigger == trigger && (last == nil || c.Time.After(last.Time)) {
-				last, led = c, string(runs[i].ID)
+				last, run = c, runs[i].ID
 			}
 		}
 	}
 	for i := range suppressed {
 		if c := &suppressed[i].Cause; c.Trigger == trigger && (last == nil || c.Time.After(last.Time)) {
-			last, led = c, plainWord(suppressed[i].Reason)
+			last, run, led = c, "", plainWord(suppressed[i].Reason)
 		}
 	}
-	return last, led
+	return last, run, led
 }
 
 // metricLine draws the windows of a metric in the viewBox of a sparkline.

@@ -31,6 +31,7 @@ func (l *loop) answer(t testing.TB) {
 // what it must show.
 var policyPages = []struct{ path, want string }{
 	{"/models/late", `<a class="button" href="/policies/late">Policy</a>`},
+	{"/alerts/wind_hourly-1", `>Take as normal</button>`},
 	{"/policies", `<a href="/policies/late">late</a>`},
 	{"/policies", `<span class="mark mark-waiting">waiting</span>`},
 	{"/policies/late", `<a href="/monitors/wind_hourly">the alert of wind_hourly</a>`},

@@ -59,7 +59,7 @@ func TestWhatCouldBeDoneAboutAnAlertIsDone(t *testing.T) {
 	if got := actionsOf(l.alert(t)); !slices.Contains(got, driftline.RemedyRollBack) || !slices.Contains(got, driftline.RemedyLabel) {
 		t.Errorf("after a second champion the remedies are %v", got)
 	}
-	l.shows(t, "/alerts/wind_hourly-1", `<button>Retrain</button>`, `<button>Roll back</button>`, `<code class="under">driftline alert do wind_hourly-1 roll_back --model late</code>`)
+	l.shows(t, "/alerts/wind_hourly-1", `/remedies/retrain" name="model" value="late">Retrain</button>`, `value="late">Roll back</button>`, `<code class="under">driftline alert do wind_hourly-1 roll_back --model late</code>`)
 
 	for range 2 { // the same alert asks for one run
 		if status, to := l.press("retrain", "late"); status != http.StatusSeeOther || to != "/training-runs/late-1" {

@@ -141,6 +141,9 @@ def test_an_alert_of_the_past_is_recorded_and_nobody_is_told(watched, notices):
     assert alert.columns[0]["column"] == "temp"
     assert not notices.exists() or "daily-1" not in notices.read_text()
     assert watched.alerts(monitor="daily", state="firing") == []
+    assert alert.remedies == []
+    with pytest.raises(driftline.errors.FailedPreconditionError, match="is over"):
+        alert.do("ignore", by="ann")
 
 
 def test_pause_snooze_and_resume(watched):
@@ -181,11 +184,15 @@ def test_a_pane_that_drifts_now_is_told_to_the_file(store, notices):
     (told,) = _lines_of(notices, "each_second-1", 1)
     assert told["kind"] == "firing"
     assert told["alert"]["columns"][0]["column"] == "temp"
+    could = ["re_reference", "snooze", "ignore"]
+    assert [r["action"] for r in told["alert"]["remedies"]] == could
 
     (alert,) = store.alerts(monitor="each_second", state="firing")
     assert alert.acknowledge(by="ann", comment="I see").details["acknowledged_by"] == "ann"
     store.monitors()["each_second"].pause()
-    assert alert.resolve(by="ann").state == "resolved"
+    assert [r["action"] for r in alert.remedies] == could
+    assert alert.do("ignore", by="ann")["ref"] == "alert/each_second-1"
+    assert (alert.state, alert.details["resolved_by"]) == ("resolved", "ann")
     kinds = [told["kind"] for told in _lines_of(notices, "each_second-1", 2)]
     assert kinds == ["firing", "resolved"]
 
