@@ -113,8 +113,14 @@ func TestTimelines(t *testing.T) {
 	for i := range same.Windows {
 		same.Windows[i].Metrics[0].Measured, same.Windows[i].Metrics[0].Estimated = around(0, 0), nil
 	}
-	if text := fmt.Sprintf("%+v", *report.ViewPerformance(same).Metrics[0].Line); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
+	same.Metrics = same.Metrics[2:]
+	same.Metrics[0].Before = around(0, 0)
+	flat := report.ViewPerformance(same).Metrics[0].Line
+	if text := fmt.Sprintf("%+v", *flat); strings.Contains(text, "NaN") || strings.Contains(text, "Inf") {
 		t.Errorf("a flat line: %s", text)
+	}
+	if flat.Top != "0.5" || flat.Bottom != "−0.5" {
+		t.Errorf("a flat line of zeros is drawn from %s to %s", flat.Bottom, flat.Top)
 	}
 	none := &driftline.PerformanceReport{Task: "regression", Metrics: []driftline.PerformanceChange{{Metric: "mae", First: driftline.Number(math.NaN())}}}
 	if page := written(t, report.PerformanceHTML, none); !strings.Contains(page, "Too few labels to tell") {

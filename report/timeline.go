@@ -1,6 +1,7 @@
 package report
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"strings"
@@ -123,7 +124,7 @@ func rangeOf(points []point, before *driftline.Interval) (low, high float64) {
 	}
 	room := high - low
 	if room == 0 {
-		room = max(math.Abs(high)/10, 1e-9)
+		room = cmp.Or(math.Abs(high)/10, 1) // all values are one: of zeros nothing says a scale
 	}
 	lowest, highest := low, high
 	for _, p := range points {
