@@ -270,7 +270,11 @@ func TestAnErasureNamesTheModelsThatSawTheRows(t *testing.T) {
 	if len(done.Affects) != 1 || done.Affects[0].String() != "model/delay@1 (@champion)" {
 		t.Errorf("affects %v", done.Affects)
 	}
-	trace := why(t, env, "p-1")
+	if _, err := env.Engine.Why(context.Background(), driftline.PredictionQuery{Prediction: "p-1"}); driftline.CodeOf(err) != driftline.NotFound {
+		t.Errorf("a prediction of who was erased: %v", err)
+	}
+	env.Ingest("delay_predictions", `[{"prediction_id": "p-4", "event_timestamp": "2013-06-30T15:00:00Z", "model": "delay", "model_version": 1, "airport": "A17", "temp": 3.5, "delay": 2}]`)
+	trace := why(t, env, "p-4")
 	if len(trace.Datasets) != 1 || trace.Datasets[0].SameEntity != 0 || len(trace.Notes) == 0 {
 		t.Errorf("after the erasure: %+v", trace)
 	}

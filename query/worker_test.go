@@ -117,6 +117,11 @@ func TestADescribedSelectKeepsItsDatabase(t *testing.T) {
 		if _, err := db.SelectSchema(context.Background(), sel, over(few)); err != nil {
 			t.Fatal(err)
 		}
+		until(t, func() bool { // one that prepared, and one for all others
+			db.workers.mu.Lock()
+			defer db.workers.mu.Unlock()
+			return len(db.workers.idle) == 2
+		})
 		db.workers.mu.Lock()
 		defer db.workers.mu.Unlock()
 		at := slices.IndexFunc(db.workers.idle, func(w *worker) bool { return w.prepared != "" })

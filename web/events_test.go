@@ -8,8 +8,10 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
@@ -121,8 +123,25 @@ func TestAStreamOfEventsMissesNothing(t *testing.T) {
 	}
 }
 
+// settled waits until every notice has left: each is an event of its own then.
+func (l *loop) settled(t *testing.T) {
+	t.Helper()
+	for range 2000 {
+		notices, err := l.Engine.Notices("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(notices, func(n driftline.Notice) bool { return n.State == driftline.NoticePending }) {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatal("there are notices that never leave")
+}
+
 func TestEventsAsPages(t *testing.T) {
 	l := newWholeLoop(t)
+	l.settled(t)
 	var page struct {
 		Events []driftline.Event `json:"events"`
 		Next   uint64            `json:"next"`
