@@ -49,19 +49,25 @@ func (e *Engine) seeToCandidates(ctx context.Context) {
 	}
 }
 
-// seeToCandidate takes the candidate of a run one step further. What cannot be done now is tried
-// again at the next look.
+// seeToCandidate takes the candidate of a run one step further.
 func (e *Engine) seeToCandidate(ctx context.Context, id driftline.TrainingID) {
-	done, err := e.nextOfCandidate(ctx, id)
+	e.seeToRun(ctx, id, e.training.candidates, e.nextOfCandidate, "a candidate is not seen to; it is again")
+}
+
+// seeToRun takes one step with a run, which leaves waiting when it is done. What cannot be done now is tried
+// again at the next look.
+func (e *Engine) seeToRun(ctx context.Context, id driftline.TrainingID, waiting map[driftline.TrainingID]bool,
+	step func(context.Context, driftline.TrainingID) (done bool, err error), failed string) {
+	done, err := step(ctx, id)
 	if err != nil && ctx.Err() == nil {
-		e.log.Error("a candidate is not seen to; it is again", "run", string(id), "error", err)
+		e.log.Error(failed, "run", string(id), "error", err)
 	}
 	e.training.mu.Lock()
 	defer e.training.mu.Unlock()
 	if done {
-		delete(e.training.candidates, id)
+		delete(waiting, id)
 	} else {
-		e.training.candidates[id] = true
+		waiting[id] = true
 	}
 }
 

@@ -60,20 +60,9 @@ func (e *Engine) seeToStops() {
 	}
 }
 
-// seeToStop tells another system once, and writes down what came of it. What cannot be done now is tried
-// again.
+// seeToStop tells another system once, and writes down what came of it.
 func (e *Engine) seeToStop(ctx context.Context, id driftline.TrainingID) {
-	done, err := e.stopTraining(ctx, id)
-	if err != nil && ctx.Err() == nil {
-		e.log.Error("a job that nobody wants goes on elsewhere; it is stopped again", "run", string(id), "error", err)
-	}
-	e.training.mu.Lock()
-	defer e.training.mu.Unlock()
-	if done {
-		delete(e.training.stops, id)
-	} else {
-		e.training.stops[id] = true
-	}
+	e.seeToRun(ctx, id, e.training.stops, e.stopTraining, "a job that nobody wants goes on elsewhere; it is stopped again")
 }
 
 func (e *Engine) stopTraining(ctx context.Context, id driftline.TrainingID) (done bool, err error) {
