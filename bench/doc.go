@@ -49,6 +49,7 @@
 // [bench.compare] for each workload and peer. Parts that run together share one server
 // and its tables, see [bench.shared] and [server.fillOnce]. Tables are made in a stream:
 // 100M rows need as much memory as one batch. Peers are Python classes in peers/, driven by
-// lines of JSON over stdin and stdout (see [peer]). Results go to results/SUITE.json:
-// a run replaces the rows of the parts that it had. Quick runs keep none.
+// lines of JSON over stdin and stdout (see [peer]). Results go to results/SUITE.json,
+// a table for each machine: a run replaces the rows of the parts that it had, wherever those
+// were measured before, and leaves the rest where it was. Quick runs keep none.
 package main

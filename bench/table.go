@@ -15,7 +15,8 @@ import (
 	"strings"
 )
 
-// suiteResults is the file results/SUITE.json.
+// suiteResults is what was found on one machine. The file results/SUITE.json is a list of
+// them: a part stands under the machine where it ran last.
 type suiteResults struct {
 	Machine machine `json:"machine"`
 	Rows    []row   `json:"rows"`
@@ -89,28 +90,42 @@ func yesNo(b bool) string {
 	return "NO"
 }
 
-// mergeResults puts the rows of a run in place of what its parts had before. Rows of
-// other parts stay if the suite still has them and they are of the same machine.
-func mergeResults(before, now suiteResults, s suite, ran []string) suiteResults {
-	merged := suiteResults{Machine: now.Machine}
-	if before.Machine.same(now.Machine) {
-		merged.Machine.Peers = maps.Clone(before.Machine.Peers)
-		maps.Copy(merged.Machine.Peers, now.Machine.Peers)
-	} else {
-		before.Rows = nil
-	}
-	for _, p := range s.parts {
-		from := before.Rows
-		if slices.Contains(ran, p.name) {
-			from = now.Rows
+// mergeResults puts the rows of a run in place of what its parts had before, on whatever
+// machine. Rows of other parts stay if the suite still has them.
+func mergeResults(before []suiteResults, now suiteResults, s suite, ran []string) []suiteResults {
+	var merged []suiteResults
+	for _, b := range before {
+		if b.Machine.same(now.Machine) {
+			peers := map[string]string{}
+			maps.Copy(peers, b.Machine.Peers)
+			maps.Copy(peers, now.Machine.Peers)
+			now.Machine.Peers = peers
+			now.Rows = append(b.without(ran).Rows, now.Rows...)
+		} else if b = b.without(ran).inOrder(s); len(b.Rows) > 0 {
+			merged = append(merged, b)
 		}
-		for _, r := range from {
-			if r.Part == p.name {
-				merged.Rows = append(merged.Rows, r)
+	}
+	return append(merged, now.inOrder(s))
+}
+
+// without is the results but for those of some parts.
+func (r suiteResults) without(parts []string) suiteResults {
+	r.Rows = slices.DeleteFunc(slices.Clone(r.Rows), func(r row) bool { return slices.Contains(parts, r.Part) })
+	return r
+}
+
+// inOrder is the results of the parts of a suite, in its order.
+func (r suiteResults) inOrder(s suite) suiteResults {
+	var rows []row
+	for _, p := range s.parts {
+		for _, found := range r.Rows {
+			if found.Part == p.name {
+				rows = append(rows, found)
 			}
 		}
 	}
-	return merged
+	r.Rows = rows
+	return r
 }
 
 // keepResults merges what parts found into the file of their suite.
@@ -123,10 +138,7 @@ func keepResults(folder string, s suite, now suiteResults, ran []string) error {
 }
 
 // writeResults replaces the file of the suite.
-func writeResults(folder, suite string, results suiteResults) error {
-	if results.Rows == nil {
-		results.Rows = []row{}
-	}
+func writeResults(folder, suite string, results []suiteResults) error {
 	text, err := json.MarshalIndent(results, "", "  ")
 	if err != nil {
 		return fmt.Errorf("results of %s: %w", suite, err)
@@ -137,8 +149,8 @@ func writeResults(folder, suite string, results suiteResults) error {
 	return os.WriteFile(filepath.Join(folder, suite+".json"), append(text, '\n'), 0o644)
 }
 
-func readResults(folder, suite string) (suiteResults, error) {
-	var results suiteResults
+func readResults(folder, suite string) ([]suiteResults, error) {
+	var results []suiteResults
 	text, err := os.ReadFile(filepath.Join(folder, suite+".json"))
 	if err != nil {
 		return results, err
@@ -186,16 +198,24 @@ func writeReport(out io.Writer, folder string, suites []suite) error {
 		if err != nil {
 			return err
 		}
-		if _, err := io.WriteString(out, markdown(s.name, results)); err != nil {
+		if _, err := io.WriteString(out, "### "+s.name+"\n\n"+markdown(results)); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-func markdown(suite string, results suiteResults) string {
+func markdown(tables []suiteResults) string {
 	var text strings.Builder
-	fmt.Fprintf(&text, "### %s\n\n%s\n\n", suite, results.Machine.summary()+loads(results.Rows))
+	for _, t := range tables {
+		text.WriteString(t.markdown())
+	}
+	return text.String()
+}
+
+func (results suiteResults) markdown() string {
+	var text strings.Builder
+	fmt.Fprintf(&text, "%s\n\n", results.Machine.summary()+loads(results.Rows))
 	text.WriteString("| workload | peer | unit | ours | theirs | ratio | goal | same answer |\n")
 	text.WriteString("|---|---|---|--:|--:|--:|--:|---|\n")
 	for _, r := range results.Rows {
