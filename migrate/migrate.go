@@ -422,20 +422,20 @@ func countIn(there, here []pair) (n int64) {
 	return n
 }
 
-// finishRun gives a run its end, if it has one, and marks it as copied.
+// finishRun gives a run its end, if it has one, and then marks it as copied: the mark is the
+// last write, so that a copy that was stopped before it is taken up again.
 func (m *Migration) finishRun(ctx context.Context, r *run) error {
 	if r.Info.Status == "RUNNING" || r.Info.Status == "SCHEDULED" {
 		return nil // what it still logs is copied the next time
-	}
-	mark := pair{doneTag, time.Now().UTC().Format(time.RFC3339)}
-	if err := m.logBatch(ctx, r.Info.ID, "tags", []pair{mark}); err != nil {
-		return err
 	}
 	end := map[string]any{"run_id": r.Info.ID, "status": r.Info.Status}
 	if r.Info.End != 0 {
 		end["end_time"] = int64(r.Info.End)
 	}
-	return m.To.call(ctx, http.MethodPost, api+"runs/update", nil, end, nil)
+	if err := m.To.call(ctx, http.MethodPost, api+"runs/update", nil, end, nil); err != nil {
+		return err
+	}
+	return m.logBatch(ctx, r.Info.ID, "tags", []pair{m.done()})
 }
 
 // deleteWhatWas deletes here what is deleted there, after everything that needs it.
