@@ -47,8 +47,10 @@ type part struct {
 	run  func(context.Context, *bench) error
 }
 
-// selves are the servers that this binary can be, so that a part has one in a process of its own.
-var selves = map[string]func(io.Reader, io.Writer) error{floorCommand: serveFloor, modelCommand: serveModel, proxyCommand: serveProxy}
+// selves are the servers, and the caller, that this binary can be, so that a part has one in a process of its own.
+var selves = map[string]func(io.Reader, io.Writer) error{
+	floorCommand: serveFloor, modelCommand: serveModel, proxyCommand: serveProxy, attackCommand: attackServer,
+}
 
 func main() {
 	if len(os.Args) == 2 && selves[os.Args[1]] != nil {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"net/http"
 	"slices"
 	"strings"
@@ -12,6 +13,7 @@ import (
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/client"
 )
 
 // sqlParts measure a user's SELECT: what it takes beside DuckDB in process, and what
@@ -219,23 +221,41 @@ func (c caller) run(ctx context.Context, _ bool) (measured, error) {
 	return measured{value: result.percentile(99)}, nil
 }
 
-// underAttack is a run of the caller while the attacker asks without a pause. What the
-// attacker is answered does not matter here; tests of the product look at that.
+// underAttack is a run of the caller while an attacker asks without a pause, from a process of
+// its own as the server's callers have. What the attacker is answered does not matter here;
+// tests of the product look at that.
 func (s *server) underAttack(ctx context.Context, a attack, c caller) (measured, error) {
-	attacking, end := context.WithCancel(ctx)
-	var attacker sync.WaitGroup
-	attacker.Go(func() {
-		for attacking.Err() == nil {
-			_ = s.drain(attacking, a.query)
-		}
-	})
-	m, err := c.run(ctx, false)
-	end()
-	attacker.Wait()
+	_, stop, err := s.b.startSelf(ctx, s.url+"\n"+a.query, attackCommand)
 	if err != nil {
+		return measured{}, err
+	}
+	m, err := c.run(ctx, false)
+	if err = errors.Join(err, stop()); err != nil {
 		err = fmt.Errorf("under an attack on %s: %w", a.name, err)
 	}
 	return m, err
+}
+
+// attackCommand makes the bench's own binary an attacker.
+const attackCommand = "__attack"
+
+// attackServer reads the address of a server and a query, and asks until it is killed.
+func attackServer(in io.Reader, out io.Writer) error {
+	told, err := io.ReadAll(in)
+	if err != nil {
+		return err
+	}
+	url, query, _ := strings.Cut(string(told), "\n")
+	c, err := client.Dial(context.Background(), url)
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintln(out, "attacking"); err != nil {
+		return err
+	}
+	for {
+		_ = (&server{client: c}).drain(context.Background(), query)
+	}
 }
 
 // drain receives an answer of any size, a batch at a time.
