@@ -551,6 +551,7 @@ func (c *comparison) decide(levels drift.Levels) {
 	if !math.IsNaN(float64(c.MissingQValue)) {
 		c.decideMissing(levels)
 	}
+	c.explainTooFew()
 	c.Note = strings.Join(c.notes, "; ")
 }
 
@@ -572,6 +573,13 @@ func (c *comparison) decideValues(levels drift.Levels) {
 	c.Verdict = driftline.Verdict(levels.Decide(float64(c.QValue), effect, float64(c.Detectable)))
 	if c.Verdict == driftline.Drift && (float64(c.PValue) > levels.Alpha || float64(c.Effect) < levels.Margin) {
 		c.explain()
+	}
+}
+
+// explainTooFew says what there are too few rows for.
+func (c *comparison) explainTooFew() {
+	if c.Verdict == driftline.NotEnoughData && !math.IsNaN(float64(c.Detectable)) {
+		c.note("too few rows to see an effect below %.2g", float64(c.Detectable))
 	}
 }
 
