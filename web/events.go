@@ -23,6 +23,9 @@ const (
 	eventWrite  = 30 * time.Second
 )
 
+// streamPace is how often a stream says that it is alive, and how long a reader may take.
+type streamPace struct{ beat, write time.Duration }
+
 // eventList is a stretch of the ledger as events.
 type eventList struct {
 	Events []driftline.Event `json:"events"`
@@ -98,7 +101,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, after uint
 	w.Header().Set("Content-Type", "text/event-stream")
 	w.Header().Set("Cache-Control", "no-store")
 	send := func(text []byte) error {
-		_ = control.SetWriteDeadline(time.Now().Add(eventWrite))
+		_ = control.SetWriteDeadline(time.Now().Add(s.pace.write))
 		if _, err := w.Write(text); err != nil {
 			return err
 		}
@@ -109,7 +112,7 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, after uint
 	text, said := fmt.Appendf(nil, "retry: 1000\nid: %d\n\n", after), time.Now()
 	for {
 		text = appendEvents(text, events)
-		if len(text) == 0 && time.Since(said) >= beatEvery {
+		if len(text) == 0 && time.Since(said) >= s.pace.beat {
 			text = fmt.Appendf(nil, ": nothing new\nid: %d\n\n", after)
 		}
 		if len(text) > 0 {

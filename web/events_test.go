@@ -15,6 +15,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
+	"github.com/driftline/driftline/web"
 )
 
 // eventStream is a stream of events that a test reads.
@@ -120,6 +121,104 @@ func TestAStreamOfEventsMissesNothing(t *testing.T) {
 	stop()
 	if rest, err := io.ReadAll(stream.reader); err != nil || strings.Contains(string(rest), "data:") {
 		t.Errorf("the stream ended with %q, %v", rest, err)
+	}
+}
+
+func TestAStreamSaysThatItIsAlive(t *testing.T) {
+	s := newSite(t)
+	s.server.SetStreamPace(time.Millisecond, time.Minute)
+	address, stop := s.listenAndServe(t)
+	defer stop()
+	stream := s.follow(t, address, "", "")
+	comments := 0
+	for place := ""; comments < 2; {
+		line, err := stream.reader.ReadString('\n')
+		if err != nil {
+			t.Fatal(err)
+		}
+		switch name, value, _ := strings.Cut(strings.TrimSpace(line), ": "); {
+		case name == "" && value != "":
+			comments++
+		case name == "id" && place != "" && value != place:
+			t.Errorf("nothing happened, and the place went from %s to %s", place, value)
+		case name == "id":
+			place = value
+		case name == "data":
+			t.Errorf("nothing happened, and there is %s", line)
+		}
+	}
+}
+
+func TestStreamsAreBounded(t *testing.T) {
+	s := newSite(t)
+	address, stop := s.listenAndServe(t)
+	defer stop()
+	streams := make([]*eventStream, web.MostStreams)
+	for i := range streams {
+		streams[i] = s.follow(t, address, "", "")
+	}
+	w := s.ask("GET", "/api/v1/events", "", "Accept: text/event-stream")
+	if w.Code != http.StatusTooManyRequests || !strings.Contains(w.Body.String(), "256 streams") || !strings.Contains(w.Body.String(), "read them as JSON") {
+		t.Errorf("one more: status %d, %s", w.Code, w.Body)
+	}
+	if w := s.ask("GET", "/api/v1/events", ""); w.Code != http.StatusOK {
+		t.Errorf("as JSON: status %d, %s", w.Code, w.Body)
+	}
+	streams[0].body.Close()
+	s.streamsFall(t, web.MostStreams-1)
+	s.follow(t, address, "", "")
+}
+
+// streamsFall waits until there are so many streams.
+func (s *site) streamsFall(t *testing.T, to int64) {
+	t.Helper()
+	for range 2000 {
+		if s.server.Streams() == to {
+			return
+		}
+		time.Sleep(5 * time.Millisecond)
+	}
+	t.Fatalf("there are %d streams, want %d", s.server.Streams(), to)
+}
+
+// pipes is a listener whose connections hold nothing: what is not read is not written.
+type pipes struct{ dialed chan net.Conn }
+
+func (p pipes) Accept() (net.Conn, error) {
+	if c, ok := <-p.dialed; ok {
+		return c, nil
+	}
+	return nil, net.ErrClosed
+}
+func (p pipes) Close() error { close(p.dialed); return nil }
+func (pipes) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
+
+// A reader who does not read is cut off after a while, and holds nothing until then.
+func TestASlowReaderOfEventsIsCutOff(t *testing.T) {
+	s := newSite(t)
+	s.server.SetStreamPace(time.Hour, 50*time.Millisecond)
+	listener := pipes{make(chan net.Conn)}
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(listener) }()
+	here, there := net.Pipe()
+	defer here.Close()
+	listener.dialed <- there
+	if _, err := io.WriteString(here, "GET /api/v1/events HTTP/1.1\r\nHost: 127.0.0.1:1\r\nAccept: text/event-stream\r\n\r\n"); err != nil {
+		t.Fatal(err)
+	}
+	// The first byte is read, so the stream is under way; then nothing is.
+	if _, err := here.Read(make([]byte, 1)); err != nil {
+		t.Fatal(err)
+	}
+	s.streamsFall(t, 0)
+	if rest, err := io.ReadAll(here); err != nil || strings.Contains(string(rest), "id:") {
+		t.Errorf("after it was cut off it reads %q, %v", rest, err)
+	}
+	if err := s.server.Shutdown(t.Context()); err != nil {
+		t.Error(err)
+	}
+	if err := <-served; err != nil {
+		t.Error(err)
 	}
 }
 

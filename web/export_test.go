@@ -1,6 +1,9 @@
 package web
 
-import "strings"
+import (
+	"strings"
+	"time"
+)
 
 // Routes lists the routes of our own API as OpenAPI writes them.
 func (s *Server) Routes() []string {
@@ -24,3 +27,13 @@ var WindowText = windowText
 
 // ColumnValue is how a page shows an end of a column.
 var ColumnValue = columnValue
+
+// MostStreams bounds the streams of events of a server.
+const MostStreams = mostStreams
+
+// SetStreamPace makes streams of events say more often that they are alive, and lets readers
+// take less time. It is called before the server serves.
+func (s *Server) SetStreamPace(beat, write time.Duration) { s.pace = streamPace{beat, write} }
+
+// Streams is how many streams of events are under way.
+func (s *Server) Streams() int64 { return s.streams.Load() }

@@ -62,12 +62,13 @@ type Server struct {
 	http      *http.Server
 
 	streams  atomic.Int64  // of events, under way
+	pace     streamPace    // of each of them
 	stopping chan struct{} // closed when the server is to shut down: streams would never end
 }
 
 // New makes a server over e. Nil options are the zero Options.
 func New(e *engine.Engine, opts *Options) *Server {
-	s := &Server{engine: e, stopping: make(chan struct{})}
+	s := &Server{engine: e, stopping: make(chan struct{}), pace: streamPace{beat: beatEvery, write: eventWrite}}
 	if opts != nil {
 		s.options = *opts
 	}
