@@ -53,6 +53,10 @@ type Monitor struct {
 
 	Alert AlertRule `json:"alert,omitzero"`
 
+	// KeepProfiles is of how many panes, the newest ones, the profile is kept, so that they can
+	// be compared when their rows are gone; [UsualKeptProfiles] if 0.
+	KeepProfiles int `json:"keep_profiles,omitempty"`
+
 	Disabled    bool              `json:"disabled,omitempty"` // panes are not evaluated; those missed are once it is enabled
 	Description string            `json:"description,omitempty"`
 	Owner       string            `json:"owner,omitempty"`
@@ -173,6 +177,13 @@ const (
 	Info     Severity = "info"
 	Warning  Severity = "warning"
 	Critical Severity = "critical"
+)
+
+// UsualKeptProfiles is of how many panes a monitor keeps the profile if it does not say it, and
+// MostKeptProfiles the most that it may say: a column of many values takes some 30 KB.
+const (
+	UsualKeptProfiles = 1_000
+	MostKeptProfiles  = 100_000
 )
 
 // MostHysteresis bounds the panes that an [AlertRule] speaks of.

@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"slices"
 	"time"
@@ -10,10 +11,6 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/monitor"
 )
-
-// mostPaneProfiles is how many panes of a monitor keep their profiles, the newest ones. A
-// profile of a column of many values takes some 30 KB.
-const mostPaneProfiles = 1000
 
 // monitorProfiles is the source of the profiles of a monitor's panes.
 func monitorProfiles(name driftline.MonitorName) string { return "monitor/" + string(name) }
@@ -81,19 +78,19 @@ func (e *Engine) keepPaneProfile(ctx context.Context, m *driftline.Monitor, p mo
 	if _, err := e.storePane(ctx, req, current, &reference, origins); err != nil {
 		return err
 	}
-	return e.thinPaneProfiles(req.Source)
+	return e.thinPaneProfiles(req.Source, cmp.Or(m.KeepProfiles, driftline.UsualKeptProfiles))
 }
 
-// thinPaneProfiles forgets the oldest panes of a monitor beyond [mostPaneProfiles].
-func (e *Engine) thinPaneProfiles(source string) error {
+// thinPaneProfiles forgets the oldest panes of a source but for some.
+func (e *Engine) thinPaneProfiles(source string, keep int) error {
 	defer e.profileSources.lock(source)()
 	records, err := e.profilePanes(driftline.ProfileWindow{Source: source})
-	if err != nil || len(records) <= mostPaneProfiles {
+	if err != nil || len(records) <= keep {
 		return err
 	}
 	w := e.newProfileWriter(source)
 	defer func() { _ = w.close() }()
-	for _, record := range records[:len(records)-mostPaneProfiles] {
+	for _, record := range records[:len(records)-keep] {
 		w.replace(spanOf(record.Start, record.End))
 	}
 	return w.commit()

@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -97,5 +98,34 @@ func TestAPaneThatIsEvaluatedAgainIsProfiledAgain(t *testing.T) {
 	p, err := env.Engine.ProfileOf(t.Context(), hourWindow(2))
 	if err != nil || p.Rows != 500 || p.Panes != 1 {
 		t.Errorf("%+v, %v", p, err)
+	}
+}
+
+// A monitor keeps the profiles of as many panes as it says, the newest ones.
+func TestAMonitorKeepsAsManyProfilesAsItSays(t *testing.T) {
+	env, _ := newWatched(t)
+	m := watchHourly()
+	m.KeepProfiles = 2
+	env.Clock.Set(watchedDay.Add(2 * time.Hour))
+	env.Apply(driftline.Definitions{Monitors: []driftline.Monitor{m}})
+	kept := func() (hours []int) {
+		t.Helper()
+		panes, err := env.Engine.Profiles(t.Context(), driftline.ProfileWindow{Source: "monitor/hourly"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, p := range panes {
+			hours = append(hours, p.Start.Hour())
+		}
+		return hours
+	}
+	run(t, env, watchedDay.Add(6*time.Hour+10*time.Minute))
+	if got := kept(); !slices.Equal(got, []int{4, 5}) {
+		t.Errorf("of four panes the profiles of hours %v are kept", got)
+	}
+	m.KeepProfiles = driftline.MostKeptProfiles + 1
+	_, err := env.Engine.Apply(t.Context(), driftline.Definitions{Monitors: []driftline.Monitor{m}})
+	if driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), "keep_profiles is 100001, want 1 to 100000 panes") {
+		t.Errorf("%v", err)
 	}
 }

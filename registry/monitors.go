@@ -216,6 +216,9 @@ func checkSegments(m *driftline.Monitor) error {
 func checkAlarms(m *driftline.Monitor) error {
 	rule := m.Alert
 	switch {
+	case m.KeepProfiles < 0 || m.KeepProfiles > driftline.MostKeptProfiles:
+		return driftline.Errorf(driftline.Invalid, "keep_profiles is %d, want 1 to %d panes", m.KeepProfiles, driftline.MostKeptProfiles).
+			WithHint("leave it out for %d", driftline.UsualKeptProfiles)
 	case rule.Drifted < 0 || rule.Of < 0 || rule.Clear < 0 || max(rule.Drifted, rule.Of, rule.Clear) > driftline.MostHysteresis:
 		return driftline.Errorf(driftline.Invalid, "alert.drifted, of and clear must be from 0 to %d", driftline.MostHysteresis)
 	case rule.Of != 0 && rule.Drifted > rule.Of:
@@ -257,11 +260,20 @@ func monitorDifferences(old, now *driftline.Monitor) driftline.Change {
 	d.value("tests", old.Tests, now.Tests)
 	d.value("budget", old.Budget, now.Budget)
 	d.value("alert", old.Alert, now.Alert)
+	d.text("keep_profiles", countText(old.KeepProfiles), countText(now.KeepProfiles))
 	d.text("disabled", strconv.FormatBool(old.Disabled), strconv.FormatBool(now.Disabled))
 	d.text("description", old.Description, now.Description)
 	d.text("owner", old.Owner, now.Owner)
 	d.tags(old.Tags, now.Tags)
 	return d.version(old.Ref(), now.Ref())
+}
+
+// countText is a count of which 0 says that it is left out.
+func countText(n int) string {
+	if n == 0 {
+		return ""
+	}
+	return strconv.Itoa(n)
 }
 
 func timeText(t time.Time) string {

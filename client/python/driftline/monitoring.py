@@ -55,6 +55,7 @@ class Monitor:
         clear: After how many panes in a row without drift an alert ends.
         severity: ``info``, ``warning`` or ``critical``.
         channels: Who is told, by names of the server's settings.
+        keep_profiles: Of how many panes, the newest ones, the profile is kept; 0 for 1,000.
         disabled: Whether no panes are evaluated.
         description: For people.
         owner: Whom to ask.
@@ -82,6 +83,7 @@ class Monitor:
     clear: int = 0
     severity: str = ""
     channels: Sequence[str] = ()
+    keep_profiles: int = 0
     disabled: bool = False
     description: str = ""
     owner: str = ""
@@ -121,6 +123,7 @@ class Monitor:
                     "channels": list(self.channels),
                 }
             ),
+            "keep_profiles": self.keep_profiles,
             "disabled": self.disabled,
             "description": self.description,
             "owner": self.owner,
@@ -163,6 +166,7 @@ class Monitor:
             clear=alert.get("clear", 0),
             severity=alert.get("severity", ""),
             channels=tuple(alert.get("channels") or ()),
+            keep_profiles=body.get("keep_profiles", 0),
             disabled=body.get("disabled", False),
             description=body.get("description", ""),
             owner=body.get("owner", ""),

@@ -71,6 +71,7 @@ def daily(readings: World) -> Monitor:
         segments={"where": "station"},
         tests={"margin": 0.3},
         channels=("ops",),
+        keep_profiles=500,
         owner="ann",
     )
 
@@ -221,6 +222,7 @@ def _lines_of(path: Path, alert: str, count: int) -> list[dict]:
         ({"end": FIRST}, "end"),
         ({"early": "1d"}, "early"),
         ({"slices": {"conditions": 9}}, "conditions"),
+        ({"keep_profiles": -1}, "keep_profiles"),
         ({"budget": (1, "30d"), "tests": {"preset": "evidently"}}, "budget"),
     ],
 )
