@@ -64,7 +64,7 @@ func allocate(mem memory.Allocator, bytes int) *memory.Buffer {
 }
 
 // pages calls each for every page of the rows, with the part of them that it holds.
-func (r *Reader) pages(from, to int, each func(p *Page, at, first, n int)) error {
+func (r *Reader) pages(from, to int, each func(p *Page, at, first, n int) error) error {
 	for row := from; row < to; {
 		p, err := r.find(row, to)
 		if err != nil {
@@ -72,7 +72,9 @@ func (r *Reader) pages(from, to int, each func(p *Page, at, first, n int)) error
 		}
 		first := row - p.First
 		n := min(p.Rows-first, to-row)
-		each(p, row-from, first, n)
+		if err := each(p, row-from, first, n); err != nil {
+			return err
+		}
 		row += n
 	}
 	return nil
@@ -111,9 +113,9 @@ func (r *Reader) copyFixed(mem memory.Allocator, from, to int) (arrow.Array, err
 	values, valid := allocate(mem, (to-from)*r.width), validity{mem: mem, rows: to - from}
 	defer values.Release()
 	defer valid.release()
-	err := r.pages(from, to, func(p *Page, at, first, n int) {
-		p.copyValues(values.Bytes()[at*r.width:], first, n)
+	err := r.pages(from, to, func(p *Page, at, first, n int) error {
 		valid.add(p, at, first, n)
+		return r.copyPage(values.Bytes()[at*r.width:], first, n)
 	})
 	if err != nil {
 		return nil, err
@@ -125,11 +127,12 @@ func (r *Reader) copyBooleans(mem memory.Allocator, from, to int) (arrow.Array, 
 	values, valid := allocate(mem, (to-from+7)/8), validity{mem: mem, rows: to - from}
 	defer values.Release()
 	defer valid.release()
-	err := r.pages(from, to, func(p *Page, at, first, n int) {
+	err := r.pages(from, to, func(p *Page, at, first, n int) error {
 		for i := range n {
 			bitutil.SetBitTo(values.Bytes(), at+i, p.Values[first+i] != 0)
 		}
 		valid.add(p, at, first, n)
+		return nil
 	})
 	if err != nil {
 		return nil, err
@@ -150,7 +153,7 @@ func (r *Reader) copyText(mem memory.Allocator, from, to int) (arrow.Array, erro
 	total := int64(0)
 	var text []byte
 	ends[0] = 0
-	err := r.pages(from, to, func(p *Page, at, first, n int) {
+	err := r.pages(from, to, func(p *Page, at, first, n int) error {
 		for i := range n {
 			if !p.Null(first + i) {
 				text = append(text, p.Bytes(first+i)...)
@@ -159,6 +162,7 @@ func (r *Reader) copyText(mem memory.Allocator, from, to int) (arrow.Array, erro
 			ends[at+i+1] = int32(total)
 		}
 		valid.add(p, at, first, n)
+		return nil
 	})
 	if err != nil {
 		return nil, err

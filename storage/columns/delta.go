@@ -17,34 +17,46 @@ type deltas struct {
 	widths       []byte // of the miniblocks of the block that are not read yet
 	miniblocks   int
 	least        uint64
-	last         uint64
+
+	packed []byte // the miniblock at hand, and nine bytes more, so that each number may be read as nine
+	have   int    // how many bytes of packed were stored
+	bits   int    // of a number in it
+	bit    int    // where in it the next number begins
+	left   int    // numbers in it that are not read yet
+	last   uint64
 }
 
 // decodeDeltas decodes n numbers into out, which has room for them, little endian.
 func decodeDeltas(out, data []byte, n, width int) error {
-	if n == 0 {
-		return nil
-	}
-	d := deltas{data: data, width: width}
-	if err := d.begin(n); err != nil {
+	d, err := newDeltas(data, n, width)
+	if err != nil {
 		return err
 	}
-	var first [8]byte
-	binary.LittleEndian.PutUint64(first[:], d.last)
-	copy(out, first[:width])
-	for done := 1; done < n; {
-		if len(d.widths) == 0 {
-			if err := d.block(); err != nil {
+	return d.read(out[:n*width])
+}
+
+// newDeltas begins to decode n numbers.
+func newDeltas(data []byte, n, width int) (deltas, error) {
+	d := deltas{data: data, width: width}
+	if n == 0 {
+		return d, nil
+	}
+	return d, d.begin(n)
+}
+
+// read decodes the next numbers, as many as out has room for.
+func (d *deltas) read(out []byte) error {
+	for len(out) > 0 {
+		if d.left == 0 {
+			if err := d.nextMiniblock(); err != nil {
 				return err
 			}
 		}
-		bits := int(d.widths[0])
-		d.widths = d.widths[1:]
-		now := min(d.perMiniblock, n-done)
-		if err := d.miniblock(out[done*width:(done+now)*width], bits); err != nil {
+		n := min(d.left, len(out)/d.width)
+		if err := d.numbers(out[:n*d.width]); err != nil {
 			return err
 		}
-		done += now
+		out = out[n*d.width:]
 	}
 	return nil
 }
@@ -63,8 +75,9 @@ func (d *deltas) begin(n int) error {
 		return errDamaged
 	}
 	d.miniblocks, d.perMiniblock = int(miniblocks), int(block/miniblocks)
+	// The first number is read as a miniblock of its own, of one number and no bits.
 	first, err := d.varint()
-	d.last = zigzag(first)
+	d.least, d.left, d.packed = zigzag(first), 1, make([]byte, 9)
 	return err
 }
 
@@ -79,34 +92,60 @@ func (d *deltas) block() error {
 	return nil
 }
 
-// miniblock decodes numbers of so many bits, as many as out has room for.
-func (d *deltas) miniblock(out []byte, bits int) error {
-	if bits > 64 {
+// nextMiniblock begins the next miniblock. The last one may have fewer bytes than all of
+// its numbers take.
+func (d *deltas) nextMiniblock() error {
+	if len(d.widths) == 0 {
+		if err := d.block(); err != nil {
+			return err
+		}
+	}
+	d.bits, d.bit, d.left = int(d.widths[0]), 0, d.perMiniblock
+	d.widths = d.widths[1:]
+	if d.bits > 64 {
 		return errDamaged
 	}
-	n := len(out) / d.width
-	if (n*bits+7)/8 > len(d.data) {
+	d.packed, d.have = d.data, len(d.data)
+	bytes := d.perMiniblock * d.bits / 8
+	if d.have < bytes+9 {
+		d.packed = append(make([]byte, 0, d.have+9), d.data...)[:d.have+9]
+	}
+	d.data = d.data[min(bytes, d.have):]
+	return nil
+}
+
+// numbers decodes numbers of the miniblock at hand.
+func (d *deltas) numbers(out []byte) error {
+	n, bits, bit := len(out)/d.width, d.bits, d.bit
+	end := bit + n*bits
+	if (end+7)/8 > d.have {
 		return errDamaged
 	}
-	packed := d.data
-	d.data = d.data[min(d.perMiniblock*bits/8, len(d.data)):]
-	if len(packed) < (n*bits+7)/8+9 { // so that every number may be read as nine bytes
-		packed = append(make([]byte, 0, len(packed)+9), packed...)[:len(packed)+9]
+	d.left, d.bit = d.left-n, end
+	last, least, packed, mask := d.last, d.least, d.packed, uint64(1)<<bits-1
+	if d.width == 8 && bits <= 56 {
+		to := values64(out)
+		for i := range to {
+			last += least + binary.LittleEndian.Uint64(packed[bit>>3:])>>(bit&7)&mask
+			to[i] = last
+			bit += bits
+		}
+		d.last = last
+		return nil
 	}
-	last, mask := d.last, uint64(1)<<bits-1
 	for i := range n {
-		bit := i * bits
 		from, shift := packed[bit>>3:], bit&7
 		delta := binary.LittleEndian.Uint64(from) >> shift
 		if bits > 56 {
 			delta |= uint64(from[8]) << (64 - shift)
 		}
-		last += d.least + delta&mask
+		last += least + delta&mask
 		if d.width == 8 {
 			binary.LittleEndian.PutUint64(out[8*i:], last)
 		} else {
 			binary.LittleEndian.PutUint32(out[4*i:], uint32(last))
 		}
+		bit += bits
 	}
 	d.last = last
 	return nil

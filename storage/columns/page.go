@@ -31,7 +31,8 @@ type Page struct {
 
 	InPlace bool // Values lies in the mapping of the file: nothing was copied
 
-	dense bool // Values has no places for nulls yet: only what is present, side by side
+	dense  bool // Values has no places for nulls yet: only what is present, side by side
+	packed bool // Values is not there yet: numbers that are stored as differences, none of them null
 }
 
 // Span is a part of a text.
@@ -74,11 +75,18 @@ type Reader struct {
 	Unmapped bool
 	raw      []byte // of a page
 
+	Nulls *Nulls // of columns that are read side by side; nil if this one is read alone
+
 	words    dictionary
 	hasWords bool
 
 	places bool    // text is to be left as places in the dictionary, where it is that
 	spots  []int32 // the memory of places
+
+	// Of a packed page: its bytes, and what decodes them in order, up to a row of it.
+	differences []byte
+	deltas      deltas
+	decoded     int
 
 	plain  []byte // a decompressed page
 	spread []byte // values that could not be left in place
@@ -133,6 +141,9 @@ func (r *Reader) Page(row int) (*Page, error) { return r.PageOf(row, row+1) }
 // rows before to.
 func (r *Reader) PageOf(from, to int) (*Page, error) {
 	p, err := r.find(from, to)
+	if err == nil && p.packed {
+		err = r.unpack()
+	}
 	if err != nil || !p.dense {
 		return p, err
 	}
@@ -294,6 +305,20 @@ func (r *Reader) readLevels(levels []byte) (present int, err error) {
 	if !r.leaf.nullable {
 		return r.page.Rows, nil
 	}
+	if r.Nulls.same(levels, r.page.Rows) {
+		r.valid = append(r.valid[:0], r.Nulls.valid...)
+		r.page.Valid = r.valid
+		return r.Nulls.present, nil
+	}
+	present, err = r.decodeLevels(levels)
+	if err == nil && r.page.Valid != nil {
+		r.Nulls.keep(levels, &r.page, present)
+	}
+	return present, err
+}
+
+// decodeLevels is readLevels of a column that can be null.
+func (r *Reader) decodeLevels(levels []byte) (present int, err error) {
 	h := hybrid{data: levels, width: 1}
 	for at, n := 0, 0; at < r.page.Rows; at += n {
 		piece, level, packed, err := h.next()
@@ -378,14 +403,53 @@ func (r *Reader) readPlain(values []byte, present int) error {
 	return nil
 }
 
-// readDeltas reads whole numbers that are stored as differences.
-func (r *Reader) readDeltas(values []byte, present int) error {
+// readDeltas reads whole numbers that are stored as differences. Those of a page without
+// nulls are decoded when it is known where they are wanted.
+func (r *Reader) readDeltas(values []byte, present int) (err error) {
+	if present == r.page.Rows {
+		r.page.packed, r.differences, r.decoded = true, values, 0
+		r.deltas, err = newDeltas(values, present, r.width)
+		return err
+	}
 	r.spread = sized(r.spread, r.page.Rows*r.width)
 	if err := decodeDeltas(r.spread, values, present, r.width); err != nil {
 		return err
 	}
 	r.page.Values = r.spread
 	spreadValues(&r.page, r.spread)
+	return nil
+}
+
+// unpack decodes all numbers of a packed page.
+func (r *Reader) unpack() error {
+	r.spread = sized(r.spread, r.page.Rows*r.width)
+	if err := decodeDeltas(r.spread, r.differences, r.page.Rows, r.width); err != nil {
+		r.page = Page{}
+		return damaged(err)
+	}
+	r.page.Values, r.page.packed = r.spread, false
+	return nil
+}
+
+// copyPage copies n values of the page at hand, from first on. Those of a packed page that
+// are asked for in order are decoded to where they are wanted.
+func (r *Reader) copyPage(to []byte, first, n int) error {
+	if !r.page.packed {
+		r.page.copyValues(to, first, n)
+		return nil
+	}
+	if first != r.decoded {
+		if err := r.unpack(); err != nil {
+			return err
+		}
+		r.page.copyValues(to, first, n)
+		return nil
+	}
+	if err := r.deltas.read(to[:n*r.width]); err != nil {
+		r.page = Page{}
+		return damaged(err)
+	}
+	r.decoded += n
 	return nil
 }
 

@@ -32,12 +32,13 @@ func (r *Reader) Words(mem memory.Allocator, from, to int) (arrow.Array, error) 
 	defer values.Release()
 	defer valid.release()
 	at, plain := arrow.Int32Traits.CastFromBytes(values.Bytes()), false
-	err = r.pages(from, to, func(p *Page, row, first, n int) {
+	err = r.pages(from, to, func(p *Page, row, first, n int) error {
 		if plain = plain || p.Places == nil; plain {
-			return
+			return nil
 		}
 		copy(at[row:], p.Places[first:first+n])
 		valid.add(p, row, first, n)
+		return nil
 	})
 	if err != nil || plain {
 		return nil, err

@@ -15,6 +15,7 @@ type mappedReader struct {
 	conformer conformer
 	file      *columns.File
 	again     *columns.Recycler // memory of columns of fixed width
+	nulls     columns.Nulls
 	wanted    []mappedColumn
 	group     int // the row group that is read
 	row       int // in it: the next
@@ -57,7 +58,7 @@ func (s *Store) mapFile(ctx context.Context, f File, of *reading) (rowReader, er
 		if !ok {
 			leaf = -1
 		}
-		r.wanted[i].leaf, r.wanted[i].typ = leaf, field.Type
+		r.wanted[i].leaf, r.wanted[i].typ, r.wanted[i].reader.Nulls = leaf, field.Type, &r.nulls
 	}
 	return r, nil
 }

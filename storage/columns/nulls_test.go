@@ -1,0 +1,93 @@
+package columns
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
+	"github.com/apache/arrow-go/v18/arrow/memory"
+	"github.com/apache/arrow-go/v18/parquet"
+)
+
+// Columns that are read side by side, as those of a dataset are: two views, each with
+// features that are null in the same rows, and whole numbers that are stored as differences.
+func TestArraysOfColumnsSideBySide(t *testing.T) {
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "key", Type: arrow.PrimitiveTypes.Int64},
+		{Name: "a1", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
+		{Name: "a2", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
+		{Name: "b1", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
+		{Name: "label", Type: arrow.PrimitiveTypes.Int32, Nullable: true},
+		{Name: "b2", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
+		{Name: "a3", Type: arrow.PrimitiveTypes.Float64, Nullable: true},
+	}, nil)
+	rng := rand.New(rand.NewPCG(7, 7))
+	b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer b.Release()
+	for row := range 4000 {
+		a, label := rng.IntN(4) > 0, rng.IntN(300) > 0
+		for i, present := range []bool{true, a, a, rng.IntN(9) > 0 || row < 1500, label, row%7 > 0, a} {
+			switch f := b.Field(i).(type) {
+			case *array.Int64Builder:
+				f.Append(int64(row * 3))
+			case *array.Int32Builder:
+				f.AppendValues([]int32{rng.Int32N(5)}, []bool{present})
+			case *array.Float64Builder:
+				f.AppendValues([]float64{rng.Float64()}, []bool{present})
+			}
+		}
+	}
+	rows := b.NewRecordBatch()
+	defer rows.Release()
+	for name, layout := range map[string][]parquet.WriterProperty{
+		"plain":  {parquet.WithDictionaryDefault(false)},
+		"deltas": {parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("key", parquet.Encodings.DeltaBinaryPacked), parquet.WithEncodingFor("label", parquet.Encodings.DeltaBinaryPacked)},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f, err := Open(writeFile(t, rows, layout...))
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			for _, unmapped := range []bool{false, true} {
+				readSideBySide(t, f, rows, unmapped, rng)
+			}
+		})
+	}
+}
+
+// readSideBySide compares one stretch after the other, with some left out.
+func readSideBySide(t *testing.T, f *File, rows arrow.RecordBatch, unmapped bool, rng *rand.Rand) {
+	mem := memory.NewCheckedAllocator(memory.DefaultAllocator)
+	defer mem.AssertSize(t, 0)
+	var nulls Nulls
+	readers := make([]Reader, rows.NumCols())
+	for g, first := 0, 0; g < f.Groups(); g++ {
+		for i := range readers {
+			readers[i].Nulls, readers[i].Unmapped = &nulls, unmapped
+			if err := readers[i].Open(f, g, leafOf(t, f, rows.ColumnName(i))); err != nil {
+				t.Fatal(err)
+			}
+		}
+		for from := 0; from < f.Rows(g); {
+			to := min(from+1+rng.IntN(300), f.Rows(g))
+			for i := range readers {
+				got, err := readers[i].Array(mem, from, to)
+				if err != nil {
+					t.Fatal(err)
+				}
+				want := array.NewSlice(rows.Column(i), int64(first+from), int64(first+to))
+				if !array.Equal(got, want) {
+					t.Errorf("column %q, rows %d to %d of group %d:\n%v\nwant\n%v", rows.ColumnName(i), from, to, g, got, want)
+				}
+				got.Release()
+				want.Release()
+			}
+			if from = to; rng.IntN(5) == 0 {
+				from += rng.IntN(100)
+			}
+		}
+		first += f.Rows(g)
+	}
+}
