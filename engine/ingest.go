@@ -48,7 +48,8 @@ func (e *Engine) Ingest(ctx context.Context, name driftline.ViewName, idempotenc
 // they are materialized. Rows that are written online only are served at once and are
 // never in a training set: they are marked, and a row of the same time that is written to
 // both stores later takes their place. Such a write is at most 100,000 rows. Views that keep a
-// history or have aggregations take writes to both stores only.
+// history or have aggregations take none: what they serve comes from many rows, all of which
+// a training set has to have.
 func (e *Engine) IngestTo(ctx context.Context, name driftline.ViewName, target driftline.Target, idempotencyKey string, rows driftline.Batches) (driftline.IngestResult, error) {
 	target, err := driftline.ParseTarget(string(target))
 	if err != nil {
@@ -116,9 +117,9 @@ func checkTarget(view *driftline.FeatureView, target driftline.Target) error {
 	case !view.ServedOnline():
 		return driftline.Errorf(driftline.FailedPrecondition, "view %q is a prediction log, which is not served online", view.Name).
 			WithRef(driftline.ViewRef(view.Name)).WithHint("leave the target out")
-	case view.KeepsHistory():
-		return driftline.Errorf(driftline.FailedPrecondition, "view %q keeps a history or has aggregations, so its rows are written to both stores", view.Name).
-			WithRef(driftline.ViewRef(view.Name)).WithHint("leave the target out: an aggregate that has not all events is another value")
+	case target == driftline.OnlineOnly && view.KeepsHistory():
+		return driftline.Errorf(driftline.FailedPrecondition, "view %q keeps a history or has aggregations, so none of its rows are online only", view.Name).
+			WithRef(driftline.ViewRef(view.Name)).WithHint("leave the target out, or write the rows offline and materialize them: a value of many rows that no training set has all of cannot be trained on")
 	case target == driftline.OnlineOnly && view.Horizon > 0:
 		return driftline.Errorf(driftline.FailedPrecondition, "view %q has labels, which are not served online", view.Name).
 			WithRef(driftline.ViewRef(view.Name)).WithHint("write them to the offline store, or leave the target out")

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/array"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/internal/testenv"
@@ -657,28 +658,117 @@ func TestACancelledRebuildIsAnsweredOfflineUntilUpkeep(t *testing.T) {
 	}
 }
 
-// An aggregate of some of the events is another value, so the events of a view that derives
-// such, or keeps a history, are in both stores or in none.
-func TestOneStoreWritesAreRefusedWhereValuesComeFromManyRows(t *testing.T) {
+// manyRowed are a view that keeps a history and one with an aggregation, whose window has all
+// rows of the tests.
+func manyRowed(env *testenv.Env) {
 	history, aggregations := targeted("h"), targeted("a")
-	history.FeatureViews[0].History = &driftline.History{Last: 2}
+	history.FeatureViews[0].History = &driftline.History{Last: 5}
 	aggregations.FeatureViews[0].Aggregations = []driftline.Aggregation{{
-		Column: "value", Function: driftline.Sum, Windows: []driftline.Duration{driftline.Duration(time.Hour)},
+		Column: "value", Function: driftline.Sum, Windows: []driftline.Duration{driftline.Duration(1000 * 24 * time.Hour)},
 	}}
-	env := testenv.New(t)
 	env.Apply(history)
 	env.Apply(aggregations)
+}
+
+// Rows of the online store alone would be part of values that no training set can have.
+func TestOnlineOnlyWritesAreRefusedWhereValuesComeFromManyRows(t *testing.T) {
+	env := testenv.New(t)
+	manyRowed(env)
 	for _, view := range []driftline.ViewName{"h", "a"} {
-		for _, target := range []driftline.Target{driftline.OnlineOnly, driftline.OfflineOnly} {
-			_, err := ingestTo(env, view, target, "", row("A", 1, 1))
-			var refused *driftline.Error
-			if !errors.As(err, &refused) || refused.Code != driftline.FailedPrecondition || refused.Hint == "" || refused.Ref != driftline.ViewRef(view).String() {
-				t.Errorf("%s to %s: %v", view, target, err)
-			}
+		_, err := ingestTo(env, view, driftline.OnlineOnly, "", row("A", 1, 1))
+		var refused *driftline.Error
+		if !errors.As(err, &refused) || refused.Code != driftline.FailedPrecondition || refused.Hint == "" || refused.Ref != driftline.ViewRef(view).String() {
+			t.Errorf("%s: %v", view, err)
 		}
 		if got := served(t, env, view, "A"); got != "(null)" {
 			t.Errorf("%s serves %s, want nothing to be written", view, got)
 		}
-		mustIngestTo(env, view, driftline.BothStores, row("A", 1, 1))
+	}
+}
+
+// Events that are written offline only are in training sets, and change no aggregate and no
+// history that is served until they are materialized, whatever happens meanwhile.
+func TestABackfillChangesNoServedValueUntilItIsMaterialized(t *testing.T) {
+	for _, small := range []int64{100, 0} { // 0: by the bulk path
+		t.Run(fmt.Sprint("small=", small), func(t *testing.T) {
+			env := testenv.New(t)
+			manyRowed(env)
+			env.Engine.SetSmallRows(small)
+			for _, view := range []driftline.ViewName{"h", "a"} {
+				mustIngestTo(env, view, driftline.BothStores, row("A", 3, 1), row("B", 3, 2))
+				served(t, env, view, "A", "B") // what reads keep is of before
+				mustIngestTo(env, view, driftline.OfflineOnly, row("A", 1, 10), row("A", 2, 100), row("C", 1, 1000))
+				mustIngestTo(env, view, driftline.BothStores, row("B", 4, 20))
+			}
+			check := func(when, aggregates, rows string) {
+				t.Helper()
+				if got := served(t, env, "a", "A", "B", "C"); got != aggregates {
+					t.Errorf("%s: served %s, want %s", when, got, aggregates)
+				}
+				if got, want := trained(t, env, "a", "A", "B", "C"), "111 22 1000"; got != want {
+					t.Errorf("%s: trained on %s, want %s", when, got, want)
+				}
+				if got := historyValues(t, env, "h", "A"); got != rows {
+					t.Errorf("%s: the history has %s, want %s", when, got, rows)
+				}
+			}
+			check("written", "1 22 (null)", "1")
+			for _, view := range []driftline.ViewName{"h", "a"} {
+				flushLog(env, view)
+			}
+			check("flushed", "1 22 (null)", "1")
+			env.Reopen()
+			check("opened again", "1 22 (null)", "1")
+			for _, view := range []driftline.ViewName{"h", "a"} {
+				rebuildView(env, view)
+			}
+			check("rebuilt", "1 22 (null)", "1")
+			for _, view := range []driftline.ViewName{"h", "a"} {
+				if job := materialize(env, view, 0, 1); job.Rows != 2 {
+					t.Errorf("%s: %d rows were materialized", view, job.Rows)
+				}
+			}
+			check("materialized in part", "11 22 1000", "1 10")
+			for _, view := range []driftline.ViewName{"h", "a"} {
+				materialize(env, view, incremental, ever)
+			}
+			check("materialized", "111 22 1000", "1 100 10")
+			for _, view := range []driftline.ViewName{"h", "a"} {
+				report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Views: []driftline.ViewName{view}})
+				if err != nil || report.Differences() != 0 || report.Views[0].OneStore != 0 || report.Views[0].Values == 0 {
+					t.Errorf("%s: the check found %+v, %v", view, report, err)
+				}
+			}
+		})
+	}
+}
+
+// historyValues are the values of an entity's history, newest first.
+func historyValues(t *testing.T, env *testenv.Env, view driftline.ViewName, key string) string {
+	t.Helper()
+	schema := arrow.NewSchema([]arrow.Field{{Name: "origin", Type: arrow.BinaryTypes.String}}, nil)
+	entities, _, err := array.RecordFromJSON(env.Mem, schema, strings.NewReader(fmt.Sprintf(`[{"origin": %q}]`, key)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer entities.Release()
+	found, err := env.Engine.History(context.Background(), driftline.HistoryRequest{View: view, At: minuteTime(ever)}, entities)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer found.Release()
+	return strings.Join(lastColumn(t, driftline.BatchesOf(found.Schema(), found)), " ")
+}
+
+// rebuildView makes the online rows of a view anew.
+func rebuildView(env *testenv.Env, view driftline.ViewName) {
+	env.T.Helper()
+	ctx := context.Background()
+	job, err := env.Engine.Materialize(ctx, driftline.MaterializationRequest{Views: []driftline.ViewName{view}, Rebuild: true})
+	if err == nil {
+		_, err = env.Engine.Materialized(ctx, job.ID)
+	}
+	if err != nil {
+		env.T.Fatal(err)
 	}
 }

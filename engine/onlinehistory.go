@@ -94,13 +94,14 @@ func (e *Engine) buildHistory(ctx context.Context, view *driftline.FeatureView, 
 	return e.online.EndHistory(view, online.Complete)
 }
 
-// addHistory adds the rows of files to a view's history, if it keeps one.
+// addHistory adds the rows of files that are not held back to a view's history, if it
+// keeps one.
 func (e *Engine) addHistory(ctx context.Context, view *driftline.FeatureView, files offline.Snapshot) error {
 	if !view.KeepsHistory() || len(files.Files) == 0 {
 		return nil
 	}
 	defer e.cold.add(view.Name)
-	return e.extendHistory(view, e.readAs(ctx, files, view, view.StoredSchema()))
+	return e.extendHistory(view, e.served(ctx, view, e.readAs(ctx, files, view, view.StoredSchema())))
 }
 
 // addLogToHistory adds the rows of log entries to a view's history, if it keeps one.
