@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strconv"
 	"strings"
 	"time"
@@ -133,6 +134,20 @@ func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request, after uint
 			return nil // the stream ends, and the peer comes back to an error
 		}
 	}
+}
+
+// followed is the stream of what happens to a model ("": to any) from now on, for a page that is
+// read again when it does. It is to be asked for before what the page shows is read, so that nothing
+// falls between the two.
+func (s *Server) followed(model driftline.ModelName, kinds ...string) string {
+	query := url.Values{"after": {strconv.FormatUint(s.engine.NewestEvent(), 10)}}
+	if model != "" {
+		query.Set("model", string(model))
+	}
+	if len(kinds) > 0 {
+		query["kind"] = kinds
+	}
+	return "/api/v1/events?" + query.Encode()
 }
 
 func appendEvents(text []byte, events []driftline.Event) []byte {

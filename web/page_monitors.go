@@ -28,6 +28,7 @@ type monitorRow struct {
 }
 
 func (s *Server) monitorsPage(w http.ResponseWriter, r *http.Request) error {
+	follows := s.followed("", "monitor", "pane", "alert")
 	all, err := s.engine.Monitors()
 	if err != nil {
 		return err
@@ -45,7 +46,7 @@ func (s *Server) monitorsPage(w http.ResponseWriter, r *http.Request) error {
 		}
 		rows = append(rows, row)
 	}
-	return s.render(w, "monitors", page{Title: "Monitors", Section: "monitors", Body: rows})
+	return s.render(w, "monitors", page{Title: "Monitors", Section: "monitors", Follows: follows, Body: rows})
 }
 
 // standing is a monitor's state in a word.
@@ -265,6 +266,7 @@ func (s *Server) monitorPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	follows := s.followed("", "monitor", "pane", "alert")
 	status, err := s.engine.Monitor(view.name)
 	if err != nil {
 		return err
@@ -289,7 +291,7 @@ func (s *Server) monitorPage(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	return s.render(w, "monitor", page{Title: string(view.name), Section: "monitors", Body: body})
+	return s.render(w, "monitor", page{Title: string(view.name), Section: "monitors", Follows: follows, Body: body})
 }
 
 // addPanes draws panes, the oldest first, and shows the chosen one.

@@ -22,6 +22,7 @@ type policyRow struct {
 }
 
 func (s *Server) policiesPage(w http.ResponseWriter, _ *http.Request) error {
+	follows := s.followed("", "policy", "trigger", "training")
 	all, err := s.engine.Policies()
 	if err != nil {
 		return err
@@ -34,7 +35,7 @@ func (s *Server) policiesPage(w http.ResponseWriter, _ *http.Request) error {
 		}
 		rows = append(rows, row)
 	}
-	return s.render(w, "policies", page{Title: "Policies", Section: "policies", Body: rows})
+	return s.render(w, "policies", page{Title: "Policies", Section: "policies", Follows: follows, Body: rows})
 }
 
 // policyStanding is in a word what a policy is at.
@@ -83,6 +84,7 @@ const (
 )
 
 func (s *Server) policyPage(w http.ResponseWriter, r *http.Request) error {
+	follows := s.followed("", "policy", "trigger", "training")
 	status, err := s.engine.Policy(modelOf(r))
 	if err != nil {
 		return err
@@ -110,7 +112,7 @@ func (s *Server) policyPage(w http.ResponseWriter, r *http.Request) error {
 	if body.YAML, err = report.PolicyYAML(&status.Policy); err != nil {
 		return err
 	}
-	return s.render(w, "policy", page{Title: "Policy of " + string(status.Policy.Model), Section: "policies", Body: body})
+	return s.render(w, "policy", page{Title: "Policy of " + string(status.Policy.Model), Section: "policies", Follows: follows, Body: body})
 }
 
 func newTriggerRow(status *driftline.PolicyStatus, t *driftline.Trigger, runs []driftline.TrainingRun, suppressed []driftline.Suppression) triggerRow {
@@ -252,11 +254,12 @@ func (s *Server) trainingsPage(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
+	follows := s.followed(model, "training")
 	runs, err := s.engine.Trainings(model, shownRuns)
 	if err != nil {
 		return err
 	}
-	return s.render(w, "trainings", page{Title: "Training runs", Section: "policies", Body: trainingsPage{model, s.trainingRows(runs)}})
+	return s.render(w, "trainings", page{Title: "Training runs", Section: "policies", Follows: follows, Body: trainingsPage{model, s.trainingRows(runs)}})
 }
 
 type trainingPage struct {
@@ -270,6 +273,7 @@ type trainingPage struct {
 }
 
 func (s *Server) trainingPage(w http.ResponseWriter, r *http.Request) error {
+	follows := s.followed("", "training", "model")
 	run, err := s.engine.Training(trainingOf(r))
 	if err != nil {
 		return err
@@ -290,7 +294,7 @@ func (s *Server) trainingPage(w http.ResponseWriter, r *http.Request) error {
 	if body.Log, body.LogCut, err = s.logTail(run.ID); err != nil {
 		return err
 	}
-	return s.render(w, "training", page{Title: string(run.ID), Section: "policies", Body: &body})
+	return s.render(w, "training", page{Title: string(run.ID), Section: "policies", Follows: follows, Body: &body})
 }
 
 // mostLogTail is how many bytes of the end of a log a page shows.

@@ -25,6 +25,7 @@ type rolloutsPage struct {
 
 func (s *Server) rolloutsPage(w http.ResponseWriter, r *http.Request) error {
 	body := rolloutsPage{Model: driftline.ModelName(r.URL.Query().Get("model"))}
+	follows := s.followed(body.Model, "rollout")
 	all, err := s.engine.Rollouts(body.Model)
 	if err != nil {
 		return err
@@ -32,7 +33,7 @@ func (s *Server) rolloutsPage(w http.ResponseWriter, r *http.Request) error {
 	for _, one := range all {
 		body.Rollouts = append(body.Rollouts, rolloutRow{one, one.Route.Weight(driftline.ArmCandidate)})
 	}
-	return s.render(w, "rollouts", page{Title: "Rollouts", Section: "rollouts", Body: body})
+	return s.render(w, "rollouts", page{Title: "Rollouts", Section: "rollouts", Follows: follows, Body: body})
 }
 
 type rolloutPage struct {
@@ -55,6 +56,7 @@ type rolloutDeed struct {
 
 func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) error {
 	id := rolloutOf(r)
+	follows := s.followed("", "rollout")
 	status, err := s.engine.RolloutStatus(id)
 	if err != nil {
 		return err
@@ -72,7 +74,7 @@ func (s *Server) rolloutPage(w http.ResponseWriter, r *http.Request) error {
 	for i := range changes {
 		body.Changes = append(body.Changes, changes[len(changes)-1-i])
 	}
-	return s.render(w, "rollout", page{Title: string(id), Section: "rollouts", Body: &body})
+	return s.render(w, "rollout", page{Title: string(id), Section: "rollouts", Follows: follows, Body: &body})
 }
 
 // deedsOf are the actions that a rollout's phase allows. Whether the evidence does is for

@@ -28,6 +28,7 @@ type timelineRow struct {
 var timelineSpans = []struct{ text, since string }{{"all", ""}, {"last day", "1d"}, {"last week", "7d"}, {"last month", "1mo"}, {"last quarter", "3mo"}}
 
 func (s *Server) timelinePage(w http.ResponseWriter, r *http.Request) error {
+	follows := s.followed(modelOf(r))
 	line, err := s.timeline(r)
 	if err != nil {
 		return err
@@ -52,7 +53,7 @@ func (s *Server) timelinePage(w http.ResponseWriter, r *http.Request) error {
 			body.Rows = append(body.Rows, timelineRow{event, eventURL(&event), plainWord(event.State)})
 		}
 	}
-	return s.render(w, "timeline", page{Title: "Time line of " + string(line.Model), Section: "models", Body: body})
+	return s.render(w, "timeline", page{Title: "Time line of " + string(line.Model), Section: "models", Follows: follows, Body: body})
 }
 
 func timelineURL(model driftline.ModelName, since string, kind driftline.TimelineKind) string {

@@ -38,6 +38,7 @@ type page struct {
 	Section string // the entry of the navigation that is lit
 	Assets  string
 	Script  string // a static file that the page runs; "" for none
+	Follows string // the stream of events after which the page is read again; "" for none
 	Now     time.Time
 	Body    any
 }
@@ -143,8 +144,11 @@ func (p *pages) render(w http.ResponseWriter, status int, name string, content p
 	head.Set("Content-Type", "text/html; charset=utf-8")
 	head.Set("Content-Length", strconv.Itoa(body.Len()))
 	policy := "default-src 'none'; style-src 'self'; img-src 'self'; form-action 'self'; base-uri 'none'; frame-ancestors 'none'"
-	if content.Script != "" {
+	if content.Script != "" || content.Follows != "" {
 		policy += "; script-src 'self'"
+	}
+	if content.Follows != "" {
+		policy += "; connect-src 'self'"
 	}
 	head.Set("Content-Security-Policy", policy)
 	head.Set("Referrer-Policy", "same-origin")
@@ -175,30 +179,31 @@ func getStatic(w http.ResponseWriter, r *http.Request) error {
 }
 
 var pageFuncs = template.FuncMap{
-	"count":    countText,
-	"size":     sizeText,
-	"ago":      agoText,
-	"stamp":    stampText,
-	"age":      ageText,
-	"percent":  report.Percent,
-	"number":   numberText,
-	"share":    func(n driftline.Number) float64 { return float64(n) },
-	"points":   pointsText,
-	"metric":   metricText,
-	"refURL":   refURL,
-	"refText":  refText,
-	"join":     strings.Join,
-	"plain":    func(word any) string { return plainWord(fmt.Sprint(word)) },
-	"span":     func(d driftline.Duration) string { return d.Short() },
-	"segment":  url.PathEscape,
-	"query":    url.QueryEscape,
-	"short":    shortText,
-	"dashed":   dashed,
-	"window":   windowText,
-	"words":    strings.Fields,
-	"instant":  func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
-	"artifact": artifactURL,
-	"dict":     dict,
+	"count":      countText,
+	"size":       sizeText,
+	"ago":        agoText,
+	"stamp":      stampText,
+	"age":        ageText,
+	"percent":    report.Percent,
+	"number":     numberText,
+	"share":      func(n driftline.Number) float64 { return float64(n) },
+	"points":     pointsText,
+	"metric":     metricText,
+	"refURL":     refURL,
+	"refText":    refText,
+	"join":       strings.Join,
+	"eventKinds": func() string { return strings.Join(driftline.EventKinds, " ") },
+	"plain":      func(word any) string { return plainWord(fmt.Sprint(word)) },
+	"span":       func(d driftline.Duration) string { return d.Short() },
+	"segment":    url.PathEscape,
+	"query":      url.QueryEscape,
+	"short":      shortText,
+	"dashed":     dashed,
+	"window":     windowText,
+	"words":      strings.Fields,
+	"instant":    func(t time.Time) string { return t.UTC().Format(time.RFC3339) },
+	"artifact":   artifactURL,
+	"dict":       dict,
 
 	"modelFile": func(model driftline.ModelName, version int, file string) string {
 		return fmt.Sprintf("/api/v1/models/%s/versions/%d/artifacts/%s", url.PathEscape(string(model)), version, escapedPath(file))

@@ -106,8 +106,8 @@ var stockedPages = []struct{ path, want string }{
 	{"/why?prediction=p-%3Cb%3E", `<strong>differs</strong>`},
 }
 
-// ownScript is the one script that there is, of the first page.
-var ownScript = regexp.MustCompile(`<script src="/static/follow\.js\?v=[0-9a-f]+"></script>`)
+// ownScript is a script of the server's own: of the first page, or of pages that follow events.
+var ownScript = regexp.MustCompile(`<script src="/static/(follow\.js\?v=[0-9a-f]+"|live\.js\?v=[0-9a-f]+" defer)></script>`)
 
 func TestPagesShowWhatThereIs(t *testing.T) {
 	s := newSite(t)

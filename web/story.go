@@ -18,9 +18,10 @@ import (
 //	rollouts      │         ▂▄▆█          as high as the candidate's share
 //	champion      │ @1 ───────────│ @2 ──
 type storyline struct {
-	Width, Height, Left int
-	Lanes               []*storyLane
-	Ticks               []storyTick
+	Width, Height int
+	Left, Right   int // of the width, what the names of the lanes take, which stay when the rest is scrolled, and the rest
+	Lanes         []*storyLane
+	Ticks         []storyTick
 }
 
 // storyLane is one row of the picture.
@@ -52,7 +53,8 @@ const (
 	storyWidth  = 1000
 	storyLeft   = 148 // where time begins
 	storyRight  = 14
-	storyTop    = 28 // of the first lane: the times are above it
+	storyNames  = storyLeft - 12 // a dot at the beginning of time is drawn beside the names, not below
+	storyTop    = 28             // of the first lane: the times are above it
 	laneHeight  = 42
 	laneInner   = 26 // what a lane's shapes may take of it
 	leastBox    = 4  // so that what took a second can be seen, and met with a pointer
@@ -65,7 +67,7 @@ func drawStory(line *driftline.Timeline) *storyline {
 	if len(line.Events) == 0 {
 		return nil
 	}
-	p := &storyPainter{from: line.Events[0].Time, to: line.Until, picture: &storyline{Width: storyWidth, Left: storyLeft}}
+	p := &storyPainter{from: line.Events[0].Time, to: line.Until, picture: &storyline{Width: storyWidth, Left: storyNames, Right: storyWidth - storyNames}}
 	if line.Since.After(p.from) {
 		p.from = line.Since
 	}
@@ -82,6 +84,8 @@ func drawStory(line *driftline.Timeline) *storyline {
 		tick := storyTick{X: p.x(at.time), Anchor: "middle", Text: at.text}
 		if tick.X > storyWidth-storyRight-36 {
 			tick.Anchor = "end"
+		} else if tick.X < storyLeft+36 {
+			tick.Anchor = "start"
 		}
 		p.picture.Ticks = append(p.picture.Ticks, tick)
 	}
