@@ -229,3 +229,44 @@ func TestAllContentsAreListed(t *testing.T) {
 		t.Errorf("not listed: %v", want)
 	}
 }
+
+// brokenOff is a body whose sender went away after n bytes.
+type brokenOff struct{ n int }
+
+func (b *brokenOff) Read(p []byte) (int, error) {
+	if b.n == 0 {
+		return 0, io.ErrUnexpectedEOF
+	}
+	n := min(b.n, len(p))
+	b.n -= n
+	return n, nil
+}
+
+func TestABodyThatBreaksOffIsNotKept(t *testing.T) {
+	s, folder := open(t)
+	for _, n := range sizes {
+		if _, _, err := s.Put(context.Background(), &brokenOff{n}); !errors.Is(err, io.ErrUnexpectedEOF) {
+			t.Errorf("after %d bytes: %v", n, err)
+		}
+	}
+	if left, err := os.ReadDir(folder); err != nil || len(left) > 0 {
+		t.Errorf("%d files are left, %v", len(left), err)
+	}
+}
+
+// BenchmarkPut is what a content costs that comes as fast as it can be taken.
+func BenchmarkPut(b *testing.B) {
+	s, err := blobs.Open(b.TempDir())
+	if err != nil {
+		b.Fatal(err)
+	}
+	content := random(64 << 20)
+	b.SetBytes(int64(len(content)))
+	for b.Loop() {
+		_, release, err := s.Put(context.Background(), struct{ io.Reader }{bytes.NewReader(content)})
+		if err != nil {
+			b.Fatal(err)
+		}
+		release()
+	}
+}

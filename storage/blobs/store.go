@@ -2,9 +2,6 @@ package blobs
 
 import (
 	"context"
-	"crypto/sha256"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"io"
 	"io/fs"
@@ -15,8 +12,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	"github.com/cespare/xxhash/v2"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/durable"
@@ -58,19 +53,16 @@ func Open(folder string) (*Store, error) {
 // Put keeps what r has. The caller calls release once, after it has noted down that the
 // content is needed, or when it has given up.
 func (s *Store) Put(ctx context.Context, r io.Reader) (blob Blob, release func(), err error) {
-	sum, pieces := sha256.New(), pieceSums{}
 	held := ""
 	defer func() {
 		if err != nil && held != "" {
 			s.release(held)
 		}
 	}()
-	_, err = durable.WriteNamed(s.folder, func(w io.Writer) (string, error) {
-		n, err := io.CopyBuffer(writerOnly{io.MultiWriter(w, sum, &pieces)}, readerOnly{ctx, r}, make([]byte, PieceBytes))
-		if err != nil {
+	_, err = durable.WriteNamed(s.folder, func(w io.Writer) (name string, err error) {
+		if blob, err = copySummed(w, readerOnly{ctx, r}); err != nil {
 			return "", err
 		}
-		blob = Blob{SHA256: hex.EncodeToString(sum.Sum(nil)), Size: n, Pieces: pieces.sums()}
 		held = blob.SHA256
 		s.hold(held)
 		return held, nil
@@ -88,9 +80,6 @@ func DiskFull(err error) error {
 	}
 	return err
 }
-
-// writerOnly and readerOnly hide what a copy could use to go around its buffer.
-type writerOnly struct{ io.Writer }
 
 // readerOnly ends when its context does.
 type readerOnly struct {
@@ -265,46 +254,4 @@ func (s *Store) Collect(ctx context.Context, before time.Time, needed func(sha25
 		}
 	}
 	return done, nil
-}
-
-// pieceSums makes the checksums of pieces from a stream.
-type pieceSums struct {
-	done   []byte
-	piece  xxhash.Digest
-	filled int // of the piece
-	total  int64
-}
-
-func (p *pieceSums) Write(b []byte) (int, error) {
-	n := len(b)
-	for len(b) > 0 {
-		if p.filled == 0 {
-			p.piece.Reset()
-		}
-		part := b[:min(len(b), PieceBytes-p.filled)]
-		_, _ = p.piece.Write(part) // a hash does not fail
-		p.filled += len(part)
-		p.total += int64(len(part))
-		if p.filled == PieceBytes {
-			p.end()
-		}
-		b = b[len(part):]
-	}
-	return n, nil
-}
-
-func (p *pieceSums) end() {
-	p.done = binary.LittleEndian.AppendUint64(p.done, p.piece.Sum64())
-	p.filled = 0
-}
-
-// sums are the checksums of all pieces, nil for one piece.
-func (p *pieceSums) sums() []byte {
-	if p.total <= PieceBytes {
-		return nil
-	}
-	if p.filled > 0 {
-		p.end()
-	}
-	return p.done
 }

@@ -67,7 +67,7 @@ func WriteBytes(path string, content []byte) error {
 // fill writes, fsyncs and closes f. It closes f in every case.
 func fill(f *os.File, name string, write func(io.Writer) error) error {
 	defer f.Close()
-	buffered := bufio.NewWriterSize(f, bufferBytes)
+	buffered := bufio.NewWriterSize(&behind{file: f}, bufferBytes)
 	if err := write(buffered); err != nil {
 		return err
 	}
