@@ -90,7 +90,7 @@ func moment(t time.Time) string {
 }
 
 func (a *app) tableDiffCommand() *cobra.Command {
-	return a.tableVerb("diff TABLE FROM TO", "Say what changed between two snapshots, given as ids or tags", 3, func(ctx context.Context, server *client.Client, args []string) error {
+	return a.tableVerb("diff TABLE FROM TO", "Say what changed between two snapshots, given as ids, tags or times", 3, func(ctx context.Context, server *client.Client, args []string) error {
 		from, err := findSnapshot(ctx, server, args[0], args[1])
 		if err != nil {
 			return err
@@ -145,7 +145,7 @@ func (a *app) tableUntagCommand() *cobra.Command {
 }
 
 func (a *app) tableRollbackCommand() *cobra.Command {
-	return a.tableVerb("rollback TABLE SNAPSHOT", "Make a new snapshot with the rows of an older one, given as id or tag", 2, func(ctx context.Context, server *client.Client, args []string) error {
+	command := a.tableVerb("rollback TABLE SNAPSHOT", "Make a new snapshot with the rows of an older one, given as id, tag or time", 2, func(ctx context.Context, server *client.Client, args []string) error {
 		id, err := findSnapshot(ctx, server, args[0], args[1])
 		if err != nil {
 			return err
@@ -159,6 +159,11 @@ func (a *app) tableRollbackCommand() *cobra.Command {
 			return err
 		})
 	})
+	command.Long = "Make a new snapshot with the rows of an older one, given as id, tag or time. What is served online is made anew from it,\n" +
+		"so that training sets and online reads go back together. A time means the newest snapshot that there was then; rows that\n" +
+		"were still in the ingest log are in a later one. What is rolled back stays, until it expires, and can be rolled back to."
+	command.Example = "  driftline table rollback features.weather before_backfill\n  driftline table rollback features.weather 2013-01-31T16:00:00Z"
+	return command
 }
 
 func (a *app) tableCompactCommand() *cobra.Command {
@@ -223,7 +228,8 @@ func (a *app) maintained(done *driftline.Maintenance, err error) error {
 	})
 }
 
-// findSnapshot returns the snapshot of a table that an id or a tag names.
+// findSnapshot returns the snapshot of a table that an id or a tag names, or that was the
+// newest at a time.
 func findSnapshot(ctx context.Context, server *client.Client, table, text string) (driftline.SnapshotID, error) {
 	if id, err := strconv.ParseInt(text, 10, 64); err == nil && id != 0 {
 		return driftline.SnapshotID(id), nil
@@ -239,9 +245,31 @@ func findSnapshot(ctx context.Context, server *client.Client, table, text string
 		}
 		tags = append(tags, s.Tags...)
 	}
+	if at, ok := parseTime(text); ok {
+		return newestBy(table, snapshots, at)
+	}
 	unknown := driftline.Unknown("tag", text, tags)
 	if len(tags) == 0 {
 		unknown = unknown.WithHint("%s has no tags; list its snapshots: driftline table snapshots %s", table, table)
 	}
 	return 0, unknown
+}
+
+// newestBy returns the newest snapshot of a time, of those of a table, which are sorted. A
+// time of whole seconds, as lists have them, is all of its second.
+func newestBy(table string, snapshots []driftline.Snapshot, at time.Time) (driftline.SnapshotID, error) {
+	grain := time.Nanosecond
+	if at.Nanosecond() == 0 {
+		grain = time.Second
+	}
+	for _, s := range slices.Backward(snapshots) {
+		if !s.Time.Truncate(grain).After(at) {
+			return s.ID, nil
+		}
+	}
+	none := driftline.Errorf(driftline.NotFound, "%s has no snapshot of %s", table, stamp(at))
+	if len(snapshots) == 0 {
+		return 0, none.WithHint("rows that were written wait in the ingest log; move them into files: driftline table compact %s", table)
+	}
+	return 0, none.WithHint("the oldest that is kept is of %s: driftline table snapshots %s", stamp(snapshots[0].Time), table)
 }
