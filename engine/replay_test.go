@@ -37,6 +37,7 @@ type replay struct {
 	start  time.Time
 
 	written int64 // how many rows
+	writes  int
 }
 
 type replayRow struct {
@@ -154,7 +155,8 @@ func (row *replayRow) json() string {
 		null(row.nulls[0], fmt.Sprint(row.amount)), null(row.nulls[1], fmt.Sprint(row.items)), null(row.nulls[2], strconv.Quote(row.kind)))
 }
 
-// write writes some rows in one write, small or bulk.
+// write writes some rows in one write, small or bulk. Each third goes to the offline store
+// only, and is online when it is materialized.
 func (r *replay) write(n int) {
 	r.env.Engine.SetSmallRows([]int64{0, 1000}[r.random.IntN(2)])
 	defer r.env.Engine.SetSmallRows(1000)
@@ -165,7 +167,14 @@ func (r *replay) write(n int) {
 		row.sequence = r.written
 		r.rows, texts = append(r.rows, row), append(texts, row.json())
 	}
-	r.env.Ingest(r.view.Name, "["+strings.Join(texts, ",")+"]")
+	target := driftline.BothStores
+	if r.writes++; r.writes%3 == 0 {
+		target = driftline.OfflineOnly
+	}
+	rows := r.env.Rows(r.view.Schema(), "["+strings.Join(texts, ",")+"]")
+	if _, err := r.env.Engine.IngestTo(context.Background(), r.view.Name, target, "", rows); err != nil {
+		r.env.T.Fatal(err)
+	}
 }
 
 // disturb does what must change no answer, or what the oracle can follow.
@@ -372,8 +381,8 @@ func columnTexts(t *testing.T, rows driftline.Batches, from int) [][]string {
 }
 
 // TestAThousandHistoriesAreServedAsTheyAreTrainedOn replays random histories: inserts, late
-// rows, corrections, duplicates, erasures, gaps, edges ± 1 µs, other definitions, restarts,
-// flushes, compaction, expiry. At random times the aggregated features online equal those
+// rows, corrections, duplicates, backfills that are materialized later, erasures, gaps, edges
+// ± 1 µs, other definitions, restarts, flushes, compaction, expiry. At random times the aggregated features online equal those
 // offline, bit for bit, and those of a loop over all rows.
 func TestAThousandHistoriesAreServedAsTheyAreTrainedOn(t *testing.T) {
 	env := testenv.New(t)
@@ -386,6 +395,7 @@ func TestAThousandHistoriesAreServedAsTheyAreTrainedOn(t *testing.T) {
 				r.write(60 + random.IntN(60))
 			}
 			r.disturb()
+			materialize(env, r.view.Name, incremental, ever)
 			times := []int64{r.moment(), r.moment(), r.env.Clock.Now().UnixMicro()}
 			if len(r.rows) > 0 {
 				row := r.rows[random.IntN(len(r.rows))]

@@ -91,3 +91,56 @@ func readSideBySide(t *testing.T, f *File, rows arrow.RecordBatch, unmapped bool
 		first += f.Rows(g)
 	}
 }
+
+// BenchmarkArraysSideBySide reads what a dataset has: whole numbers that are stored as
+// differences, and features of one view, null in the same rows, a twentieth of all.
+func BenchmarkArraysSideBySide(b *testing.B) {
+	const rows, batch, features = 128 << 10, 32 << 10, 10
+	fields := []arrow.Field{{Name: "key", Type: arrow.PrimitiveTypes.Int64}, {Name: "label", Type: arrow.PrimitiveTypes.Int64}}
+	layout := []parquet.WriterProperty{
+		parquet.WithDictionaryDefault(false), parquet.WithDataPageSize(256 << 10), parquet.WithBatchSize(1024), parquet.WithMaxRowGroupLength(rows),
+		parquet.WithEncodingFor("key", parquet.Encodings.DeltaBinaryPacked), parquet.WithEncodingFor("label", parquet.Encodings.DeltaBinaryPacked),
+	}
+	for i := range features {
+		fields = append(fields, arrow.Field{Name: string(rune('a' + i)), Type: arrow.PrimitiveTypes.Float64, Nullable: true})
+	}
+	build := array.NewRecordBuilder(memory.DefaultAllocator, arrow.NewSchema(fields, nil))
+	defer build.Release()
+	rng := rand.New(rand.NewPCG(8, 8))
+	for range rows {
+		build.Field(0).(*array.Int64Builder).Append(rng.Int64N(50_000))
+		build.Field(1).(*array.Int64Builder).Append(rng.Int64N(2))
+		present := rng.IntN(20) > 0
+		for i := range features {
+			build.Field(2+i).(*array.Float64Builder).AppendValues([]float64{rng.Float64()}, []bool{present})
+		}
+	}
+	made := build.NewRecordBatch()
+	defer made.Release()
+	f, err := Open(writeFile(b, made, layout...))
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer f.Close()
+	again := NewRecycler(memory.DefaultAllocator)
+	defer again.Close()
+	var nulls Nulls
+	readers := make([]Reader, len(fields))
+	b.SetBytes(rows * int64(len(fields)) * 8)
+	for b.Loop() {
+		for from := 0; from < rows; from += batch {
+			for i := range readers {
+				if readers[i].Nulls = &nulls; from == 0 {
+					if err := readers[i].Open(f, 0, i); err != nil {
+						b.Fatal(err)
+					}
+				}
+				got, err := readers[i].Array(again, from, from+batch)
+				if err != nil {
+					b.Fatal(err)
+				}
+				got.Release()
+			}
+		}
+	}
+}
