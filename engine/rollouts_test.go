@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -653,5 +654,56 @@ func TestAPredictionNamesTheRolloutThatDealtIt(t *testing.T) {
 	}
 	if trace := why(t, r.Env, "p-2"); trace.Rollout != (driftline.Ref{}) {
 		t.Errorf("dealt by %s, which there is not", trace.Rollout)
+	}
+}
+
+// A tick counts what it must not lose, and time that was watched now and then; one without either leaves
+// the disk alone.
+func TestATickWithoutNewsWritesNothing(t *testing.T) {
+	r := newRolled(t, 1)
+	r.start(2, quick())
+	r.until("late-1", driftline.RolloutCanary, 100)
+	writes := 0
+	r.Engine.FailWhen(func(step string) error {
+		if slices.Contains(engine.RolloutSteps, step) {
+			writes++
+		}
+		return nil
+	})
+	tick := func(after time.Duration) int {
+		t.Helper()
+		writes = 0
+		r.Clock.Advance(after)
+		if err := r.Engine.TendRollouts(context.Background()); err != nil {
+			t.Fatal(err)
+		}
+		return writes
+	}
+	tick(time.Minute)
+	for range 10 {
+		if got := tick(time.Second); got != 0 {
+			t.Fatalf("a tick without requests writes %d times", got)
+		}
+	}
+	r.serve(10)
+	before := r.status("late-1").Verdict.Requests
+	if got := tick(time.Second); got != 1 {
+		t.Errorf("a tick with requests writes %d times", got)
+	}
+	after := r.status("late-1").Verdict.Requests
+	if got := after.Candidate + after.Champion - before.Candidate - before.Champion; got != 10 {
+		t.Errorf("of 10 requests %d were counted", got)
+	}
+	for range 10 {
+		if got := tick(time.Second); got != 0 {
+			t.Fatalf("a tick after it writes %d times", got)
+		}
+	}
+	if got := tick(time.Minute); got != 1 {
+		t.Errorf("a minute that was watched is written %d times", got)
+	}
+	r.Reopen()
+	if got := r.status("late-1").Verdict.Requests; got != after {
+		t.Errorf("after a restart %+v were counted, want %+v", got, after)
 	}
 }
