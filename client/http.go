@@ -123,6 +123,27 @@ func (c *Client) errorFrom(response *http.Response) error {
 	if err := json.Unmarshal(body, failure); err == nil && failure.Code != "" {
 		return failure
 	}
+	if failure.Message != "" { // the gateway answers in the words of MLflow, which knows no codes of ours
+		failure.Code = codeOfStatus(response.StatusCode)
+		return failure
+	}
 	return driftline.Errorf(driftline.Internal, "the server at %s answered %s", c.base, response.Status).
 		WithHint("is it a Driftline server?")
+}
+
+// codeOfStatus is what a status says where nothing else does.
+func codeOfStatus(status int) driftline.Code {
+	switch status {
+	case http.StatusBadRequest:
+		return driftline.Invalid
+	case http.StatusNotFound:
+		return driftline.NotFound
+	case http.StatusPreconditionFailed, http.StatusConflict:
+		return driftline.FailedPrecondition
+	case http.StatusTooManyRequests:
+		return driftline.Exhausted
+	case http.StatusBadGateway, http.StatusServiceUnavailable, http.StatusGatewayTimeout:
+		return driftline.Unavailable
+	}
+	return driftline.Internal
 }

@@ -98,7 +98,7 @@ func (a *app) rootCommand() *cobra.Command {
 	root.AddCommand(a.serveCommand(), a.initCommand(), a.applyCommand(), a.planCommand(), a.ingestCommand(), a.importCommand(),
 		a.datasetCommand(), a.historicalCommand(), a.onlineCommand(), a.historyCommand(), a.sqlCommand(), a.driftCommand(), a.validateCommand(), a.validationsCommand(), a.presetsCommand(), a.profileCommand(), a.profilesCommand(), a.detectCommand(), a.performanceCommand(), a.monitorCommand(), a.alertCommand(), a.policyCommand(), a.trainCommand(), a.trainingCommand(),
 		a.experimentsCommand(), a.runsCommand(),
-		a.modelsCommand(), a.timelineCommand(), a.eventsCommand(), a.routeCommand(), a.rolloutCommand(), a.gateCommand(), a.promoteCommand(), a.runCommand(), a.pipelineCommand(), a.exportCommand(), a.lineageCommand(), a.whyCommand(), a.tableCommand(), a.materializeCommand(), a.switchCommand(), a.checkCommand(), a.fsckCommand(), a.eraseCommand(), a.clockCommand(), a.versionCommand(), completionCommand())
+		a.modelsCommand(), a.timelineCommand(), a.eventsCommand(), a.routeCommand(), a.predictCommand(), a.rolloutCommand(), a.gateCommand(), a.promoteCommand(), a.runCommand(), a.pipelineCommand(), a.exportCommand(), a.lineageCommand(), a.whyCommand(), a.tableCommand(), a.materializeCommand(), a.switchCommand(), a.checkCommand(), a.fsckCommand(), a.eraseCommand(), a.clockCommand(), a.versionCommand(), completionCommand())
 	return root
 }
 

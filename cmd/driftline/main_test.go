@@ -16,6 +16,7 @@ import (
 
 	"github.com/cockroachdb/datadriven"
 	"github.com/driftline/driftline/flight"
+	"github.com/driftline/driftline/gateway"
 	"github.com/driftline/driftline/internal/testenv"
 	"github.com/driftline/driftline/query"
 	"github.com/driftline/driftline/web"
@@ -52,7 +53,9 @@ func startServerIn(t *testing.T) (address, folder string) {
 	env := testenv.New(t)
 	env.Clock.Set(time.Date(2013, 1, 31, 16, 0, 0, 0, time.UTC))
 	httpListener, flightListener := listenLocal(t), listenLocal(t)
-	httpServer := web.New(env.Engine, &web.Options{Version: "v0.1.0", FlightAddress: flightListener.Addr().String()})
+	models := gateway.New(env.Engine, nil)
+	t.Cleanup(models.Close) // after the servers
+	httpServer := web.New(env.Engine, &web.Options{Version: "v0.1.0", FlightAddress: flightListener.Addr().String(), Gateway: models})
 	flightServer := flight.New(env.Engine, nil)
 	done := make(chan error, 2)
 	go func() { done <- httpServer.Serve(httpListener) }()
