@@ -235,6 +235,11 @@ func (c *Client) SearchRuns(ctx context.Context, search driftline.RunSearch) (*d
 	return ask[driftline.FoundRuns](ctx, c, http.MethodPost, path("runs", "search"), search)
 }
 
+// GroupRuns returns the runs that a search finds in groups, with what their metrics are.
+func (c *Client) GroupRuns(ctx context.Context, grouping driftline.RunGrouping) (*driftline.FoundRunGroups, error) {
+	return ask[driftline.FoundRunGroups](ctx, c, http.MethodPost, path("runs", "groups"), grouping)
+}
+
 // Experiments lists the experiments, deleted ones too.
 func (c *Client) Experiments(ctx context.Context) ([]driftline.Experiment, error) {
 	var answer struct {

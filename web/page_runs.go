@@ -33,6 +33,7 @@ type runsPage struct {
 	Choices     []keyChoice
 	Unoffered   int // keys that are not among Choices
 	More        bool
+	Grouped     *runGroups       // in place of Runs
 	Error       *driftline.Error // of the filter; nil if it could be read
 }
 
@@ -45,6 +46,8 @@ type runsQuery struct {
 	Deleted    bool
 	Chosen     []string // names of columns; the page chooses if there is none
 	Page       int      // from 1
+	Group      string   // a column's name, or "parent"
+	Opened     []string // names of groups
 }
 
 // runColumn is a column of the table: metrics.auc, params.depth, tags.team, or an attribute.
@@ -79,6 +82,9 @@ func readRunsQuery(values url.Values) runsQuery {
 				q.Chosen = append(q.Chosen, one)
 			}
 		}
+	}
+	if q.Group = strings.TrimSpace(values.Get("group")); q.Group != "" {
+		q.Opened = values["open"][:min(len(values["open"]), maxOpenGroups)]
 	}
 	q.Page, _ = strconv.Atoi(values.Get("page"))
 	q.Page = min(max(q.Page, 1), 1_000_000)
@@ -116,7 +122,7 @@ func (q runsQuery) orderBy() []string {
 // URL is the address of this page with some of what it asks for changed.
 func (q runsQuery) URL() string {
 	values := url.Values{}
-	for name, value := range map[string]string{"experiment": string(q.Experiment), "filter": q.Filter, "sort": q.Sort} {
+	for name, value := range map[string]string{"experiment": string(q.Experiment), "filter": q.Filter, "sort": q.Sort, "group": q.Group} {
 		if value != "" {
 			values.Set(name, value)
 		}
@@ -129,6 +135,9 @@ func (q runsQuery) URL() string {
 	}
 	if len(q.Chosen) > 0 {
 		values["column"] = q.Chosen
+	}
+	if q.Group != "" && len(q.Opened) > 0 {
+		values["open"] = q.Opened
 	}
 	if q.Page > 1 {
 		values.Set("page", strconv.Itoa(q.Page))
@@ -205,6 +214,9 @@ func (s *Server) findRuns(p *runsPage) error {
 	search := registry.Search{Filter: p.Filter, OrderBy: p.orderBy(), Offset: (p.Page - 1) * runsPerPage, Limit: runsPerPage}
 	if p.Deleted {
 		search.Stage = registry.DeletedStage
+	}
+	if p.Group != "" {
+		return s.findGroups(p, ids, search.Stage)
 	}
 	runs, total, err := s.engine.Registry().SearchRuns(ids, search)
 	if err != nil {

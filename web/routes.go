@@ -104,6 +104,7 @@ func (s *Server) ownTable() []route {
 		{method: "GET", path: "/api/v1/experiments", handle: answer(s.experiments)},
 		{method: "POST", path: "/api/v1/runs", handle: answer(s.createRun), body: small},
 		{method: "POST", path: "/api/v1/runs/search", handle: answer(s.searchRuns), body: small},
+		{method: "POST", path: "/api/v1/runs/groups", handle: answer(s.groupRuns), body: small},
 		{method: "GET", path: "/api/v1/runs", handle: answer(s.runs)},
 		{method: "GET", path: "/api/v1/run-keys", handle: answer(s.runKeys)},
 		{method: "POST", path: "/api/v1/runs/gc", handle: answer(s.cleanUpRuns), body: small, allow: long},

@@ -17,11 +17,14 @@ import (
 func (a *app) runsCommand() *cobra.Command {
 	var experiments []string
 	var search driftline.RunSearch
+	var groupBy string
+	var metrics []string
 	command := &cobra.Command{
 		Use:   "runs [RUN]",
 		Short: "List and search runs, or describe one",
 		Example: `  driftline runs --experiment late_departure
   driftline runs --filter "metrics.auc > 0.7 AND (params.depth > 6 OR tags.team = 'ops')" --order-by "metrics.auc DESC"
+  driftline runs --group-by params.depth --metric auc
   driftline runs late_departure-1 --json`,
 		Args: atMost(1),
 		RunE: func(c *cobra.Command, args []string) error {
@@ -36,6 +39,9 @@ func (a *app) runsCommand() *cobra.Command {
 				for _, name := range experiments {
 					search.Experiments = append(search.Experiments, driftline.ExperimentName(name))
 				}
+				if groupBy != "" {
+					return a.groupedRuns(c, server, groupBy, metrics, search)
+				}
 				found, err := server.SearchRuns(c.Context(), search)
 				if err != nil {
 					return err
@@ -49,6 +55,8 @@ func (a *app) runsCommand() *cobra.Command {
 	flags.StringVar(&search.Filter, "filter", "", "only runs that this is true of (docs/mlflow.md has the language)")
 	flags.StringArrayVar(&search.OrderBy, "order-by", nil, `such as "metrics.auc DESC"; may be repeated; the newest first if left out`)
 	flags.BoolVar(&search.Deleted, "deleted", false, "deleted runs in place of the others")
+	flags.StringVar(&groupBy, "group-by", "", "in groups by a param, a tag, parent or an attribute (params.depth), with what their metrics are")
+	flags.StringArrayVar(&metrics, "metric", nil, "with --group-by: this metric; may be repeated; those that most runs have if left out")
 	flags.IntVar(&search.Limit, "limit", 1000, "at most so many")
 	flags.IntVar(&search.Offset, "offset", 0, "skip so many first")
 	command.AddCommand(a.uploadCommand(), a.deleteRunCommand(), a.restoreRunCommand(), a.cleanUpRunsCommand())

@@ -83,7 +83,17 @@ from driftline.retrieval import (
 from driftline.rollouts import Rollout, RouteDecision
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
-from driftline.tracking import Config, Metric, Run, Summary, fork_of, ref_of, run_spec
+from driftline.tracking import (
+    Config,
+    Metric,
+    MetricSummary,
+    Run,
+    RunGroup,
+    Summary,
+    fork_of,
+    ref_of,
+    run_spec,
+)
 from driftline.types import ValueType
 from driftline.validation import (
     CheckResult,
@@ -323,6 +333,7 @@ __all__ = [
     "Lineage",
     "Materialization",
     "Metric",
+    "MetricSummary",
     "ModelVersion",
     "Monitor",
     "NotFoundError",
@@ -350,6 +361,7 @@ __all__ = [
     "Rollout",
     "RouteDecision",
     "Run",
+    "RunGroup",
     "Snapshot",
     "Split",
     "StageChange",

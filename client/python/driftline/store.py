@@ -53,7 +53,7 @@ from driftline.retrieval import (
 from driftline.rollouts import Rollouts
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.times import format_duration, format_time, parse_time
-from driftline.tracking import Run, ref_of, run_spec
+from driftline.tracking import Run, RunGroup, ref_of, run_group, run_spec
 from driftline.types import Type
 from driftline.validation import RegisteredValidation, ValidationReport
 
@@ -1255,6 +1255,45 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
         }
         body = self._http.post("runs", "search", body=search)
         return [self._run_of(r) for r in body["runs"] or ()]
+
+    def group_runs(
+        self,
+        by: str,
+        metrics: Sequence[str] = (),
+        filter: str = "",
+        projects: Sequence[str] = (),
+        limit: int = 100,
+        offset: int = 0,
+    ) -> list[RunGroup]:
+        """Returns the runs that a filter finds in groups, with what their metrics are.
+
+        Groups come by their values: as numbers where all are, and what has none last.
+
+        Args:
+            by: ``params.depth``, ``tags.team``, ``parent``, or an attribute that is a text
+                such as ``status``.
+            metrics: Keys of those to be summed up; the eight that most runs have if left out.
+            filter: As in :meth:`search_runs`.
+            projects: Only runs of these projects (experiments).
+            limit: At most so many groups.
+            offset: Skip so many first.
+
+        Example:
+            >>> for group in store.group_runs("params.depth", metrics=["auc"]):
+            ...     print(group.value, group.runs, group.metrics["auc"].mean)
+        """
+        if isinstance(metrics, str) or isinstance(projects, str):
+            raise TypeError("metrics and projects are lists of texts")
+        grouping = {
+            "by": by,
+            "metrics": list(metrics),
+            "filter": filter,
+            "experiments": list(projects),
+            "limit": limit,
+            "offset": offset,
+        }
+        body = self._http.post("runs", "groups", body=grouping)
+        return [run_group(g) for g in body["groups"]]
 
     # Lineage
 

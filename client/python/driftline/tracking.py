@@ -40,6 +40,36 @@ class Metric:
     time: datetime | None
 
 
+@dataclass(frozen=True)
+class MetricSummary:
+    """What the runs of a group have as the last value of a metric, but for NaN."""
+
+    runs: int
+    mean: float
+    min: float
+    max: float
+
+
+@dataclass(frozen=True)
+class RunGroup:
+    """Runs that are equal in what they are grouped by."""
+
+    value: str | None  # None for the runs that have none
+    runs: int
+    filter: str  # finds these runs: store.search_runs(group.filter)
+    metrics: dict[str, MetricSummary]  # of those that some run of the group has
+
+
+def run_group(body: Mapping[str, Any]) -> RunGroup:
+    """Reads a group as the server sends it."""
+    metrics = {
+        key: MetricSummary(m["runs"], float(m["mean"]), float(m["min"]), float(m["max"]))
+        for key, m in (body.get("metrics") or {}).items()
+    }
+    value = None if body.get("missing") else body["value"]
+    return RunGroup(value, body["runs"], body["filter"], metrics)
+
+
 class Run:
     """One execution of training code: what went in, what came out.
 

@@ -201,3 +201,21 @@ def test_runs_are_searched(store):
         store.search_runs("metrics.auc >")
     with pytest.raises(TypeError, match="lists"):
         store.search_runs(order_by="metrics.auc")
+
+
+def test_runs_are_grouped(store):
+    for depth, auc in ((10, 0.5), (9, 0.25), (10, 1.0), (10, math.nan)):
+        with store.start_run("grouped", config={"depth": depth}) as run:
+            run.log({"auc": auc})
+    store.start_run("grouped").finish()
+    groups = store.group_runs("params.depth", metrics=["auc"], projects=["grouped"])
+    assert [(g.value, g.runs) for g in groups] == [("9", 1), ("10", 3), (None, 1)]
+    assert groups[1].metrics == {"auc": driftline.MetricSummary(2, 0.75, 0.5, 1.0)}
+    assert groups[2].metrics == {}
+    found = store.search_runs(groups[1].filter, projects=["grouped"])
+    assert [r.params["depth"] for r in found] == ["10"] * 3
+    assert [g.value for g in store.group_runs("parent", projects=["grouped"])] == [None]
+    with pytest.raises(driftline.InvalidError, match="grouped by"):
+        store.group_runs("metrics.auc")
+    with pytest.raises(TypeError, match="lists"):
+        store.group_runs("params.depth", metrics="auc")
