@@ -179,7 +179,8 @@ func castColumn(ctx context.Context, col arrow.Array, to arrow.DataType, mem mem
 	case slices.Contains([]arrow.Type{arrow.STRING_VIEW, arrow.BINARY_VIEW}, from.ID()):
 		return copyView(col, to, mem)
 	}
-	return compute.CastArray(compute.WithAllocator(ctx, mem), col, compute.SafeCastOptions(to))
+	// An end of ctx is seen between batches: within one it would read as a value that does not fit.
+	return compute.CastArray(compute.WithAllocator(context.WithoutCancel(ctx), mem), col, compute.SafeCastOptions(to))
 }
 
 // copyView copies string or binary views into the plain layout.

@@ -18,12 +18,12 @@ import (
 // The array that conform returns is the caller's to release; where nothing has to
 // change it is the given one, retained.
 type conformer struct {
-	ctx context.Context // carries mem to the compute kernels
+	ctx context.Context // carries mem to the compute kernels; never ends, or a batch that came as it did would be a wrong one
 	mem memory.Allocator
 }
 
 func newConformer(ctx context.Context, mem memory.Allocator) conformer {
-	return conformer{ctx: compute.WithAllocator(ctx, mem), mem: mem}
+	return conformer{ctx: compute.WithAllocator(context.WithoutCancel(ctx), mem), mem: mem}
 }
 
 // batch returns rows in the given stored schema. Columns are matched by name; a
