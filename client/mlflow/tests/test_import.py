@@ -26,9 +26,6 @@ from server_process import binary, running
 NEW = int(mlflow.__version__.split(".")[0]) >= 3
 IMPORTED = "driftline.imported_from"  # the tag of a run that came over
 POINTS = 1200
-pytestmark = pytest.mark.skipif(
-    not NEW, reason="the environment of MLflow 2 has no server to import from"
-)
 PROGRAM = Path(sys.executable).with_name("mlflow")
 
 
