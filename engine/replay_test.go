@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"fmt"
+	"maps"
 	"math"
 	"math/rand/v2"
 	"slices"
@@ -13,8 +14,6 @@ import (
 	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
-	"github.com/apache/arrow-go/v18/arrow/array"
-	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/aggregate"
@@ -209,7 +208,8 @@ func (r *replay) disturb() {
 }
 
 // oracle is a feature's value by a loop over all rows.
-func (r *replay) oracle(key string, at int64, f driftline.AggregatedFeature) aggregate.Value {
+func (r *replay) oracle(t *testing.T, key string, at int64, f driftline.AggregatedFeature) string {
+	t.Helper()
 	if hop := f.Aggregation.Hop.Microseconds(); hop > 0 {
 		at = int64(math.Floor(float64(at)/float64(hop))) * hop
 	}
@@ -221,55 +221,15 @@ func (r *replay) oracle(key string, at int64, f driftline.AggregatedFeature) agg
 		}
 		name := fmt.Sprint("row ", row.sequence)
 		if r.view.EventID != "" && row.id >= 0 {
-			name = fmt.Sprint(row.event, row.id)
+			name = fmt.Sprint(row.event, " ", row.id)
 		}
 		if other, ok := events[name]; !ok || cmp.Or(cmp.Compare(row.created, other.created), cmp.Compare(row.sequence, other.sequence)) > 0 {
 			events[name] = row
 		}
 	}
-	return summarise(r.view, f, events)
-}
-
-// summarise is what the function makes of events, one by one and without tiles.
-func summarise(view *driftline.FeatureView, f driftline.AggregatedFeature, events map[string]replayRow) aggregate.Value {
-	one := *view
-	f.Aggregation.Hop, f.Aggregation.Windows = 0, []driftline.Duration{f.Window}
-	one.Aggregations = []driftline.Aggregation{f.Aggregation}
-	plan := aggregate.NewPlan(&one)
-	query, err := plan.Query([]string{f.Name})
-	if err != nil {
-		panic(err)
-	}
-	values := make([]aggregate.Value, 1)
-	err = query.At(0, false, query.NewState(), values, func(s *aggregate.State, _ aggregate.Span) error {
-		for _, row := range events {
-			e := aggregate.Event{Time: row.event, Created: row.created, Sequence: row.sequence}
-			for _, column := range plan.Columns {
-				e.Values = append(e.Values, row.value(column.Name))
-			}
-			e.Passes = []bool{!row.nulls[1] && row.items > 2 || !row.nulls[2] && row.kind == "b"}
-			s.Add(&e)
-		}
-		return nil
-	})
-	if err != nil {
-		panic(err)
-	}
-	return values[0]
-}
-
-func (row *replayRow) value(column string) (v aggregate.Value) {
-	switch {
-	case column == "id" && row.id >= 0:
-		return aggregate.Whole(row.id)
-	case column == "amount" && !row.nulls[0]:
-		return aggregate.Fraction(row.amount)
-	case column == "items" && !row.nulls[1]:
-		return aggregate.Whole(row.items)
-	case column == "kind" && !row.nulls[2]:
-		return aggregate.Text([]byte(row.kind))
-	}
-	return v
+	return answer(t, f, slices.SortedFunc(maps.Values(events), func(a, b replayRow) int {
+		return cmp.Or(cmp.Compare(a.event, b.event), cmp.Compare(a.created, b.created), cmp.Compare(a.sequence, b.sequence))
+	}))
 }
 
 // compare asks all three for all features of all things, at some times.
@@ -295,26 +255,14 @@ func (r *replay) compare(t *testing.T, times ...int64) {
 			for k, key := range keys {
 				got, want := offline[len(r.view.Features)+a][i*len(keys)+k], "(null)"
 				if key != "" {
-					want = shown(t, f.Type, r.oracle(key, when, f))
+					want = r.oracle(t, key, when, f)
 				}
-				if got != want {
+				if !nearTo(f.Aggregation.Function, got, want) {
 					t.Errorf("%s of %q at %d: offline %s, the oracle %s", f.Aggregation, key, when, got, want)
 				}
 			}
 		}
 	}
-}
-
-func shown(t *testing.T, of driftline.Type, v aggregate.Value) string {
-	t.Helper()
-	b := array.NewBuilder(memory.DefaultAllocator, of.Arrow())
-	defer b.Release()
-	if err := aggregate.Append(b, of, v); err != nil {
-		t.Fatal(err)
-	}
-	a := b.NewArray()
-	defer a.Release()
-	return a.ValueStr(0)
 }
 
 // spine is all keys, of which "" is null, at all times, and the keys alone.
@@ -383,7 +331,8 @@ func columnTexts(t *testing.T, rows driftline.Batches, from int) [][]string {
 // TestAThousandHistoriesAreServedAsTheyAreTrainedOn replays random histories: inserts, late
 // rows, corrections, duplicates, backfills that are materialized later, erasures, gaps, edges
 // ± 1 µs, other definitions, restarts, flushes, compaction, expiry. At random times the aggregated features online equal those
-// offline, bit for bit, and those of a loop over all rows.
+// offline, bit for bit, and those of a loop over all rows that sums without rounding: to the bit
+// too, except that a quantile is within its 1 %.
 func TestAThousandHistoriesAreServedAsTheyAreTrainedOn(t *testing.T) {
 	env := testenv.New(t)
 	for n := range replays {
