@@ -68,6 +68,26 @@ DEFINITIONS = {
             "features": [{"name": "minutes", "type": "float64"}],
         },
         {"name": "rates", "features": [{"name": "euro", "type": "float64"}]},
+        {
+            "name": "rides",
+            "entities": ["driver"],
+            "features": [
+                {"name": "fare", "type": "float64"},
+                {"name": "kind", "type": "string"},
+            ],
+            "aggregations": [
+                {"column": "fare", "function": "sum", "windows": ["1h", "3d"]},
+                {"column": "fare", "function": "last_n", "n": 2, "windows": ["3d"]},
+            ],
+        },
+    ],
+    "on_demand_feature_views": [
+        {
+            "name": "trip",
+            "sources": [{"view": "driver_stats", "features": ["conv_rate"]}],
+            "request": [{"name": "km", "type": "int64"}],
+            "features": [{"name": "rate_per_km", "expression": "conv_rate / km"}],
+        }
     ],
     "feature_services": [
         {
@@ -76,7 +96,20 @@ DEFINITIONS = {
                 {"view": "driver_stats", "features": ["conv_rate", "trips"]},
                 {"view": "driver_mood", "features": ["mood"]},
             ],
-        }
+        },
+        {
+            "name": "trip_model",
+            "projections": [
+                {"view": "trip"},
+                {"view": "driver_stats", "features": ["trips"]},
+                {
+                    "view": "driver_stats",
+                    "features": ["trips"],
+                    "role": "rival",
+                    "join_key_map": {"driver_id": "rival_id"},
+                },
+            ],
+        },
     ],
 }
 

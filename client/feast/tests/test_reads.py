@@ -7,7 +7,7 @@ from datetime import datetime, timedelta, timezone
 
 import pytest
 from conftest import ONE_REQUEST
-from feast import FeatureStore
+from feast import FeatureService, FeatureStore
 from feast.errors import FeastError, FeatureServiceNotFoundException, FeatureViewNotFoundException
 from feast.protos.feast.serving.ServingService_pb2 import FieldStatus
 
@@ -147,6 +147,44 @@ def test_a_view_without_entities_has_one_row(store: FeatureStore) -> None:
     ).to_dict()
     assert answer["euro"] == [1.0]
     assert type(answer["euro"][0]) is float
+
+
+# The older client works out from its own registry what a service is made of.
+@pytest.mark.skipif(not ONE_REQUEST, reason="the older client asks view by view")
+def test_a_service_of_request_data_and_roles(store: FeatureStore) -> None:
+    service = FeatureService(name="trip_model", features=[])
+    rows = [{"driver_id": 1001, "rival_id": 1002, "km": 4}]
+    answer = store.get_online_features(service, rows, full_feature_names=True).to_dict()
+    assert answer == {
+        "driver_id": [1001],
+        "rival_id": [1002],
+        "km": [4],
+        "trip__rate_per_km": [0.25],
+        "driver_stats__trips": [2**53 + 1],
+        "rival__trips": [0],
+    }
+
+
+def test_windows_are_read_like_any_feature(server, store: FeatureStore) -> None:
+    rides = {
+        "driver_id": [1001, 1001, 1001],
+        "event_timestamp": [YESTERDAY.isoformat(), NOW.isoformat(), NOW.isoformat()],
+        "fare": [10.0, 2.5, 0.5],
+        "kind": ["a", "b", "b"],
+    }
+    server.push("rides", rides)
+    body = {
+        "features": ["rides:fare_sum_1h", "rides:fare_sum_3d"],
+        "entities": {"driver_id": [1001, 9]},
+    }
+    answer = server.post("/get-online-features", body).json()
+    assert [result["values"] for result in answer["results"][1:]] == [[3.0, None], [13.0, None]]
+    if ONE_REQUEST:  # the older client knows the features of its own registry only
+        features = ["rides:fare_sum_1h", "rides:fare_sum_3d", "rides:fare_last_n_3d"]
+        values = read(store, features, [1001]).to_dict()
+        assert values["fare_sum_1h"] == [3.0]
+        assert values["fare_sum_3d"] == [13.0]
+        assert values["fare_last_n_3d"] == [[2.5, 0.5]]
 
 
 def test_what_is_not_there_is_feasts_own_exception(server, store: FeatureStore) -> None:
