@@ -4,17 +4,21 @@ import (
 	"bufio"
 	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"os/exec"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
 	"time"
 
+	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 )
 
@@ -54,7 +58,8 @@ func (v *victim) kill() {
 }
 
 // TestAKilledServerKeepsWhatItAcknowledged pushes rows from several writers while SQL
-// flushes the ingest log, kills the server, and finds every acknowledged row once.
+// flushes the ingest log, kills the server, and finds every acknowledged row once offline, and
+// served online; no value differs between the two.
 func TestAKilledServerKeepsWhatItAcknowledged(t *testing.T) {
 	data := t.TempDir()
 	definitions := data + "/definitions.yaml"
@@ -81,10 +86,22 @@ feature_views: [{name: things, entities: [thing], features: [{name: value, type:
 	if err != nil {
 		t.Fatal(err)
 	}
+	served, err := servedIDs(v.url, found)
+	if err != nil {
+		t.Fatal(err)
+	}
 	for id := range acknowledged {
-		if found[id] != 1 {
-			t.Errorf("row %s was acknowledged and is there %d times", id, found[id])
+		if found[id] != 1 || !served[id] {
+			t.Errorf("row %s was acknowledged, is there %d times, and served: %v", id, found[id], served[id])
 		}
+	}
+	for id := range found { // also of writes that nobody was told of
+		if !served[id] {
+			t.Errorf("row %s is in training sets and not served", id)
+		}
+	}
+	if out := (&shell{}).run([]string{"check", "things", "--entities", "1000", "--server", v.url}); !strings.Contains(out, " 0\n") || strings.Contains(out, "exit") {
+		t.Errorf("the stores differ:\n%s", out)
 	}
 	if len(acknowledged) < rounds {
 		t.Errorf("only %d rows were acknowledged: the test shows nothing", len(acknowledged))
@@ -167,4 +184,35 @@ func queryIDs(url string) (map[string]int, error) {
 		}
 	}
 	return found, nil
+}
+
+// servedIDs says which ids have a value online.
+func servedIDs(url string, ids map[string]int) (map[string]bool, error) {
+	sorted := slices.Sorted(maps.Keys(ids))
+	body, err := json.Marshal(map[string]any{"features": []string{"things:value"}, "entities": map[string]any{"id": sorted}})
+	if err != nil {
+		return nil, err
+	}
+	resp, err := http.Post(url+"/get-online-features", "application/json", bytes.NewReader(body))
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	var answer struct {
+		Results []struct {
+			Values   []any
+			Statuses []driftline.Status
+		}
+	}
+	if err := json.NewDecoder(resp.Body).Decode(&answer); err != nil {
+		return nil, err
+	}
+	if len(answer.Results) != 2 || len(answer.Results[1].Values) != len(sorted) {
+		return nil, fmt.Errorf("status %d with %d columns", resp.StatusCode, len(answer.Results))
+	}
+	served := map[string]bool{}
+	for i, id := range sorted {
+		served[id] = answer.Results[1].Statuses[i] == driftline.Present && answer.Results[1].Values[i] == 1.0
+	}
+	return served, nil
 }
