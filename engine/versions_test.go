@@ -3,6 +3,7 @@ package engine_test
 import (
 	"context"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -192,6 +193,70 @@ func TestWhatCannotBeAVersion(t *testing.T) {
 	} {
 		if _, err := env.Engine.Registry().SwitchView(c.view, c.version); err == nil || !strings.Contains(err.Error(), c.want) {
 			t.Errorf("%s to %d: %v, want %s", c.view, c.version, err, c.want)
+		}
+	}
+}
+
+// While a bare name is switched to and fro, each read beside it is of one version through and through.
+func TestASwitchIsSeenWholeOrNotAtAll(t *testing.T) {
+	env := testenv.New(t)
+	env.Clock.Set(minuteTime(10))
+	two := func(name driftline.ViewName) driftline.FeatureView {
+		return driftline.FeatureView{Name: name, Entities: []driftline.EntityName{"airport"},
+			Features: []driftline.Field{{Name: "low", Type: driftline.Int64}, {Name: "high", Type: driftline.Int64}}}
+	}
+	env.Apply(driftline.Definitions{Entities: weather.Entities, FeatureViews: []driftline.FeatureView{two("sky"), two("sky@2")},
+		FeatureServices: []driftline.FeatureService{{Name: "now", Projections: []driftline.Projection{{View: "sky"}, {View: "sky", Role: "there"}}}}})
+	ctx := context.Background()
+	for version, value := range map[driftline.ViewName]string{"sky@1": "1", "sky@2": "2"} {
+		meant, err := env.Engine.Registry().View(env.Engine.Registry().Meant(version))
+		if err != nil {
+			t.Fatal(err)
+		}
+		rows := `[{"origin": "EWR", "event_timestamp": "` + minute(1) + `", "low": ` + value + `, "high": ` + value + `}]`
+		if _, err := env.Engine.Ingest(ctx, version, "", env.Rows(meant.Schema(), rows)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	stop, seen := make(chan struct{}), make([]map[string]bool, 2)
+	var readers sync.WaitGroup
+	for i := range seen {
+		seen[i] = map[string]bool{}
+		readers.Go(func() {
+			entities := keysOf(env, "EWR")
+			defer entities.Release()
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				answer, err := env.Engine.Online(ctx, driftline.OnlineRequest{FeatureSet: driftline.FeatureSet{Service: "now", FullFeatureNames: true}}, entities)
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				var values []string
+				for _, column := range answer.Batch.Columns()[1:] {
+					values = append(values, column.ValueStr(0))
+				}
+				seen[i][strings.Join(values, " ")] = true
+				answer.Release()
+			}
+		})
+	}
+	for i := range 200 {
+		if _, err := env.Engine.Registry().SwitchView("sky", 2-i%2); err != nil {
+			t.Error(err)
+		}
+	}
+	close(stop)
+	readers.Wait()
+	for _, of := range seen {
+		for values := range of {
+			if values != "1 1 1 1" && values != "2 2 2 2" {
+				t.Errorf("a read had %s", values)
+			}
 		}
 	}
 }
