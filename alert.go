@@ -108,7 +108,7 @@ type Notice struct {
 	Alert   Alert      `json:"alert,omitzero"`
 	Monitor Monitor    `json:"monitor,omitzero"`
 
-	// Happening is what a model's training or rollout tells, in place of an alert.
+	// Happening is what a model's training or rollout, or a check, tells in place of an alert.
 	Happening *Happening `json:"happening,omitempty"`
 
 	State    NoticeState `json:"state"`
@@ -126,11 +126,11 @@ func (n *Notice) Ref() Ref {
 	return n.Alert.Ref()
 }
 
-// Happening is something that a model's policy, training or rollout tells of.
+// Happening is something that a model's policy, training or rollout tells of, or the check of a view.
 type Happening struct {
 	Event PolicyEvent `json:"event"`
-	Model ModelName   `json:"model"`
-	Ref   Ref         `json:"ref"` // the rollout, the training run or the policy
+	Model ModelName   `json:"model,omitempty"` // "" of a view
+	Ref   Ref         `json:"ref"`             // the rollout, the training run, the policy or the view
 	Text  string      `json:"text"`
 	Time  time.Time   `json:"time"`
 }
@@ -138,10 +138,18 @@ type Happening struct {
 // Trouble reports whether somebody should look at it soon.
 func (h *Happening) Trouble() bool {
 	switch h.Event {
-	case EventTrainingFailed, EventCandidateRejected, EventWaiting, EventRolledBack, EventFailed, EventBlind:
+	case EventTrainingFailed, EventCandidateRejected, EventWaiting, EventRolledBack, EventFailed, EventBlind, EventStoresDiffer:
 		return true
 	}
 	return false
+}
+
+// Subject is what the happening is about: the model if there is one.
+func (h *Happening) Subject() string {
+	if h.Model != "" {
+		return string(h.Model)
+	}
+	return h.Ref.String()
 }
 
 // NoticeState is how far a notice is.

@@ -42,6 +42,12 @@ type ViewCheck struct {
 	Skipped  string       `json:"skipped,omitempty"`  // why nothing was compared
 }
 
+// What notices tell of checks, to the channels that the server's settings name.
+const (
+	EventStoresDiffer PolicyEvent = "stores_differ" // the first check of a view that found a difference
+	EventStoresAgree  PolicyEvent = "stores_agree"  // the first one that found none again
+)
+
 // Difference is one value that the two stores do not agree on.
 type Difference struct {
 	Entity  map[string]string `json:"entity"` // join key → value as text

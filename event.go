@@ -27,7 +27,7 @@ type Event struct {
 // EventKinds are the kinds of events. Kinds are added, never renamed.
 var EventKinds = []string{
 	"alert.changed", "pane.evaluated", "monitor.applied", "monitor.changed", "policy.applied", "policy.deleted", "trigger.suppressed", "training.changed",
-	"model.registered", "model.evaluated", "model_version.staged", "alias.moved", "rollout.changed", "validation.run", "notice.settled",
+	"model.registered", "model.evaluated", "model_version.staged", "alias.moved", "rollout.changed", "validation.run", "notice.settled", "view.checked",
 }
 
 // EventFilter says which events are wanted. The zero filter wants all.

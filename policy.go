@@ -241,7 +241,7 @@ const (
 	EventResumed           PolicyEvent = "rollout_resumed"
 )
 
-// PolicyEvents lists all of them.
+// PolicyEvents lists those that a policy may name.
 var PolicyEvents = []PolicyEvent{
 	EventTrainingStarted, EventTrainingEnded, EventTrainingFailed, EventTriggerSuppressed, EventCandidateRejected,
 	EventStarted, EventAdvanced, EventWaiting, EventPromoted, EventRolledBack,

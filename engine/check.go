@@ -31,7 +31,8 @@ const (
 // sampled in both stores.
 //
 // What was found is a line of the ledger, without the values. A view that differs is
-// logged as an error when it begins to.
+// logged as an error when it begins to, and told to [Options.CheckChannels]; so is that it
+// no longer does.
 func (e *Engine) Check(ctx context.Context, req driftline.CheckRequest) (driftline.CheckReport, error) {
 	if err := e.begin(); err != nil {
 		return driftline.CheckReport{}, err
@@ -64,8 +65,8 @@ func (e *Engine) Check(ctx context.Context, req driftline.CheckRequest) (driftli
 		if err != nil {
 			return report, fmt.Errorf("view %q: %w", name, err)
 		}
-		if checked.Differences > 0 {
-			e.log.Error("features that are computed on demand differ between training and serving", "view", name, "values", checked.Values, "differences", checked.Differences)
+		if checked, err = e.keepCheck(checked); err != nil {
+			return report, err
 		}
 		report.Views = append(report.Views, checked)
 	}
@@ -100,7 +101,7 @@ func (e *Engine) viewsToCheck(names []driftline.ViewName) ([]driftline.FeatureVi
 	return views, nil
 }
 
-// keepCheck records a check, and says so if it is the first that found a difference.
+// keepCheck records a check, and tells of it if it is the first that found a difference, or none again.
 func (e *Engine) keepCheck(checked driftline.ViewCheck) (driftline.ViewCheck, error) {
 	if checked.Skipped != "" {
 		return checked, nil
@@ -108,17 +109,39 @@ func (e *Engine) keepCheck(checked driftline.ViewCheck) (driftline.ViewCheck, er
 	before, _ := e.registry.Checked(checked.View)
 	tx := e.registry.Begin()
 	defer tx.Discard()
-	kept, err := tx.AddCheck(checked)
+	kept, line, err := tx.AddCheck(checked)
 	if err != nil {
 		return checked, err
+	}
+	begins := checked.Differences > 0 && before.Differences == 0
+	ends := checked.Differences == 0 && before.Differences > 0
+	if begins || ends {
+		rules := []driftline.PolicyNotice{{Channels: e.checkChannels}}
+		if err := addHappening(tx, line.Sequence, rules, toldOfCheck(&kept)); err != nil {
+			return checked, err
+		}
 	}
 	if err := tx.Commit(); err != nil {
 		return checked, err
 	}
-	if checked.Differences > 0 && before.Differences == 0 {
+	if begins {
 		e.log.Error("the online store and the offline store differ", "view", checked.View, "values", checked.Values, "differences", checked.Differences)
 	}
+	if begins || ends {
+		e.wakeOutbox()
+	}
 	return kept, nil
+}
+
+// toldOfCheck is what a notice of a check says.
+func toldOfCheck(c *driftline.ViewCheck) driftline.Happening {
+	h := driftline.Happening{Event: driftline.EventStoresDiffer, Ref: driftline.ViewRef(c.View), Time: c.Time}
+	h.Text = fmt.Sprintf("training and serving differ: %d of %d values of %s that were compared; driftline check %s says which", c.Differences, c.Values, h.Ref, c.View)
+	if c.Differences == 0 {
+		h.Event = driftline.EventStoresAgree
+		h.Text = fmt.Sprintf("training and serving agree again: %d values of %s were compared", c.Values, h.Ref)
+	}
+	return h
 }
 
 func (e *Engine) checkView(ctx context.Context, view *driftline.FeatureView, entities int, seed uint64) (driftline.ViewCheck, error) {

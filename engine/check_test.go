@@ -3,12 +3,17 @@ package engine_test
 import (
 	"context"
 	"fmt"
+	"log/slog"
+	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/engine"
 	"github.com/driftline/driftline/internal/testenv"
+	"github.com/driftline/driftline/notify"
 )
 
 // airports writes a row for each of n airports an hour ago, half of them in files.
@@ -105,6 +110,88 @@ func TestCheckCatchesAFaultInEitherStore(t *testing.T) {
 				t.Errorf("%d differences, want one like %q:\n%s", got.Differences, c.example, strings.Join(examples, "\n"))
 			}
 		})
+	}
+}
+
+// Whoever the settings name hears once that a view begins to differ, and once that it agrees again.
+func TestCheckTellsWhenAViewBeginsToDifferAndWhenItAgreesAgain(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "notices")
+	channels, err := notify.Open(map[string]notify.Config{"ops": {Type: "file", Path: path}}, slog.New(slog.DiscardHandler))
+	if err != nil {
+		t.Fatal(err)
+	}
+	env := testenv.NewWith(t, func(o *engine.Options) { o.Channels, o.CheckChannels = channels, []string{"ops"} })
+	env.Apply(weather)
+	env.Apply(driftline.Definitions{OnDemandFeatureViews: []driftline.OnDemandFeatureView{{
+		Name: "warmth", Sources: []driftline.Projection{{View: "weather"}},
+		Features: []driftline.OnDemandFeature{{Name: "doubled", Expression: "temp * 2"}},
+	}}})
+	airports(t, env, 40)
+	check := func() (differ int64) {
+		report, err := env.Engine.Check(context.Background(), driftline.CheckRequest{Seed: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return report.Differences()
+	}
+	told := func() (all []string) {
+		t.Helper()
+		notices, err := env.Engine.Notices("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, n := range notices {
+			all = append(all, fmt.Sprintf("%s %s %s", n.Channel, n.Happening.Ref, n.Happening.Event))
+		}
+		slices.Sort(all)
+		return all
+	}
+	if differ, got := check(), told(); differ != 0 || got != nil {
+		t.Fatalf("%d values differ, and told was %v", differ, got)
+	}
+	view, err := env.Engine.Registry().View("weather")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := env.Engine.PutOnlineOnly("weather", env.Rows(view.Schema(),
+		`[{"origin": "A007", "event_timestamp": "2013-05-31T23:00:00Z", "created": "2013-05-31T23:00:00Z", "temp": 99}]`)); err != nil {
+		t.Fatal(err)
+	}
+	want := []string{"ops view/warmth stores_differ", "ops view/weather stores_differ"}
+	for range 2 { // it still differs: nobody is told again
+		if differ, got := check(), told(); differ == 0 || !slices.Equal(got, want) {
+			t.Fatalf("%d values differ, and told was %v, want %v", differ, got, want)
+		}
+	}
+	if err := env.Engine.RebuildOnline(context.Background(), "weather"); err != nil {
+		t.Fatal(err)
+	}
+	want = []string{"ops view/warmth stores_agree", want[0], "ops view/weather stores_agree", want[1]}
+	if differ, got := check(), told(); differ != 0 || !slices.Equal(got, want) {
+		t.Fatalf("%d values differ, and told was %v, want %v", differ, got, want)
+	}
+	var states []string
+	events, _, err := env.Engine.EventsAfter(context.Background(), 0, driftline.EventFilter{Kinds: []string{"view"}}, 1000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, event := range events {
+		if event.Ref == driftline.ViewRef("weather") {
+			states = append(states, event.State)
+		}
+	}
+	if got := strings.Join(states, " "); got != "agrees differs differs agrees" {
+		t.Errorf("the events say %s", got)
+	}
+	if text, err := sqlText(t, env, "SELECT view, differences FROM meta.checks ORDER BY view"); err != nil || text != "view differences\nwarmth 0\nweather 0" {
+		t.Errorf("%s, %v", text, err)
+	}
+}
+
+func TestCheckChannelsMustBeThere(t *testing.T) {
+	_, err := engine.Open(context.Background(), t.TempDir(), &engine.Options{CheckChannels: []string{"opps"}})
+	if driftline.CodeOf(err) != driftline.NotFound || !strings.Contains(err.Error(), `checks: channel "opps"`) {
+		t.Errorf("got %v", err)
 	}
 }
 

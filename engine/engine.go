@@ -56,6 +56,9 @@ type Options struct {
 	// Channels are where monitors send their notices; the log if nil.
 	Channels *notify.Channels
 
+	// CheckChannels are told when the stores of a view begin to differ, and when they agree again.
+	CheckChannels []string
+
 	// Uptime is a clock that nobody sets: how long it is since some moment of this process.
 	// Rollouts tell by it how long they were watched; the monotonic clock since Open if nil.
 	Uptime func() time.Duration
@@ -168,8 +171,10 @@ type Engine struct {
 	smallRows   int64
 	retention   driftline.Retention
 	checkEvery  time.Duration
-	checked     time.Time               // when upkeep last compared the stores
-	failAt      func(step string) error // nil but in tests
+
+	checkChannels []string                // of [Options.CheckChannels]
+	checked       time.Time               // when upkeep last compared the stores
+	failAt        func(step string) error // nil but in tests
 
 	materializations materializations
 	watches          watches
@@ -192,6 +197,11 @@ type Engine struct {
 // have a folder open.
 func Open(ctx context.Context, dir string, options *Options) (e *Engine, err error) {
 	opts := options.withDefaults()
+	for _, channel := range opts.CheckChannels {
+		if err := opts.Channels.Check(channel); err != nil {
+			return nil, driftline.Errorf(driftline.CodeOf(err), "checks: %w", err)
+		}
+	}
 	if err := checkFormat(dir); err != nil {
 		return nil, err
 	}
@@ -202,7 +212,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		now: opts.Now, uptime: opts.Uptime, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
-		checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
+		checkChannels: opts.CheckChannels, checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
 		watches:  watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
 		rollouts: rollouts{wake: make(chan struct{}, 1)},
 		training: newTraining(opts.Now(), opts.Jobs), score: opts.Score,

@@ -73,6 +73,8 @@ func (w *eventsOf) about(ref driftline.Ref) bool {
 	case driftline.KindAlert:
 		alert, err := w.engine.registry.Alert(driftline.AlertID(ref.Name))
 		return err == nil && w.seenBy(alert.Monitor)
+	case driftline.KindView:
+		return false
 	case driftline.KindRollout:
 		r, err := w.engine.registry.Rollout(driftline.RolloutID(ref.Name))
 		return err == nil && r.Model == w.filter.Model

@@ -402,9 +402,16 @@ func runDatasetRows(e *Engine, add func(...any)) error {
 }
 
 func checkRows(e *Engine, add func(...any)) error {
+	var names []driftline.ViewName
 	for _, v := range e.registry.Views() {
-		if c, ok := e.registry.Checked(v.Name); ok {
-			add(string(v.Name), c.Time, int64(c.Entities), int64(c.Moments), c.Values, c.Differences)
+		names = append(names, v.Name)
+	}
+	for _, v := range e.registry.OnDemandViews() {
+		names = append(names, v.Name)
+	}
+	for _, name := range names {
+		if c, ok := e.registry.Checked(name); ok {
+			add(string(name), c.Time, int64(c.Entities), int64(c.Moments), c.Values, c.Differences)
 		}
 	}
 	return nil

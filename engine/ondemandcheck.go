@@ -13,8 +13,7 @@ import (
 )
 
 // checkOnDemand compares the features that are computed on demand by one view, for moments
-// of the views that they are computed from and for request data that is made up. It is not
-// kept in the ledger: what it compares is the rows of those views, of which checks are kept.
+// of the views that they are computed from and for request data that is made up.
 func (e *Engine) checkOnDemand(ctx context.Context, name driftline.ViewName, entities int, seed uint64) (driftline.ViewCheck, error) {
 	c := viewChecker{engine: e, features: allOf(name), report: driftline.ViewCheck{View: name}}
 	resolution, err := e.registry.Resolve(c.features)

@@ -31,7 +31,7 @@ const stepNoticeDelivered = "notice delivered"
 //
 //	'x' ∥ number of the decision's ledger line (uint64) ∥ channel [∥ event]  →  JSON of the notice
 //
-// in the order of the ledger for each channel and monitor, or model. A notice that a crash leaves
+// in the order of the ledger for each channel and monitor, model or view. A notice that a crash leaves
 // between its delivery and the note of it is delivered again, under the same ID.
 type outbox struct {
 	channels *notify.Channels
@@ -61,7 +61,7 @@ func (e *Engine) addNotices(tx *registry.Tx, m *driftline.Monitor, line uint64, 
 	return nil
 }
 
-// addHappening writes down whom a policy tells of something, in the transaction whose line says
+// addHappening writes down who is told of something by such rules, in the transaction whose line says
 // that it happened.
 func addHappening(tx *registry.Tx, line uint64, rules []driftline.PolicyNotice, h driftline.Happening) error {
 	for _, channel := range told(rules, h.Event) {
@@ -95,6 +95,9 @@ func told(rules []driftline.PolicyNotice, event driftline.PolicyEvent) (channels
 // subject is what the notices of a channel keep their order by.
 func subject(n *driftline.Notice) string {
 	if n.Happening != nil {
+		if n.Happening.Model == "" {
+			return n.Happening.Subject()
+		}
 		return "model/" + string(n.Happening.Model)
 	}
 	return "monitor/" + string(n.Alert.Monitor)

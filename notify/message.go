@@ -12,7 +12,7 @@ import (
 // title says in a line what a notice is about.
 func title(n *driftline.Notice) string {
 	if h := n.Happening; h != nil {
-		return fmt.Sprintf("%s: %s", h.Model, strings.ReplaceAll(string(h.Event), "_", " "))
+		return fmt.Sprintf("%s: %s", h.Subject(), strings.ReplaceAll(string(h.Event), "_", " "))
 	}
 	if n.Kind == driftline.AlertResolved {
 		return fmt.Sprintf("Resolved: %s no longer drifts", n.Alert.Monitor)

@@ -135,10 +135,15 @@ func happened(n *driftline.Notice) prometheusAlert {
 	if h.Trouble() {
 		severity = driftline.Warning
 	}
+	labels := map[string]string{
+		"alertname": "DriftlineModel", "event": string(h.Event), "model": string(h.Model), "ref": h.Ref.String(), "severity": string(severity),
+	}
+	if h.Model == "" {
+		labels["alertname"] = "DriftlineView"
+		delete(labels, "model")
+	}
 	return prometheusAlert{
-		Labels: map[string]string{
-			"alertname": "DriftlineModel", "event": string(h.Event), "model": string(h.Model), "ref": h.Ref.String(), "severity": string(severity),
-		},
+		Labels:      labels,
 		Annotations: map[string]string{"summary": oneLine(title(n)), "description": oneLine(h.Text)},
 		StartsAt:    h.Time.UTC(), EndsAt: n.Created.UTC().Add(happeningFor),
 	}

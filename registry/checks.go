@@ -3,16 +3,18 @@ package registry
 import "github.com/driftline/driftline"
 
 // AddCheck records the comparison of a view's two stores, without the values that differ:
-// the ledger never forgets. It returns the check with the time of the line.
-func (tx *Tx) AddCheck(check driftline.ViewCheck) (driftline.ViewCheck, error) {
-	if _, err := tx.r.head.view(check.View); err != nil {
-		return check, err
+// the ledger never forgets. It returns the line, and the check with its time.
+func (tx *Tx) AddCheck(check driftline.ViewCheck) (driftline.ViewCheck, Line, error) {
+	if _, ok := tx.r.head.onDemand[check.View]; !ok {
+		if _, err := tx.r.head.view(check.View); err != nil {
+			return check, Line{}, err
+		}
 	}
 	check.Time = tx.time
 	kept := check
 	kept.Examples = nil
-	_, err := tx.add(ViewChecked, driftline.ViewRef(check.View), nil, kept)
-	return check, err
+	line, err := tx.add(ViewChecked, driftline.ViewRef(check.View), nil, kept)
+	return check, line, err
 }
 
 func foldCheck(_ *state, line *Line) ([]effect, error) {

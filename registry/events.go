@@ -25,6 +25,7 @@ var told = map[Kind]func(*Line, *driftline.Event) error{
 	RolloutChanged:    tellRollout,
 	ValidationRun:     tellValidation,
 	NoticeSettled:     tellNotice,
+	ViewChecked:       tellCheck,
 }
 
 // EventOf makes an event of a line; false if lines of its kind are none.
@@ -54,6 +55,19 @@ func tellAlert(line *Line, e *driftline.Event) error {
 	case "resolved":
 		e.By = a.ResolvedBy
 	}
+	return nil
+}
+
+func tellCheck(line *Line, e *driftline.Event) error {
+	check, err := body[driftline.ViewCheck](line)
+	if err != nil {
+		return err
+	}
+	e.State = "agrees"
+	if check.Differences > 0 {
+		e.State = "differs"
+	}
+	e.Text = fmt.Sprintf("%s: %d of %d values differ between training and serving", line.Ref, check.Differences, check.Values)
 	return nil
 }
 

@@ -125,6 +125,11 @@ func (c *viewCollector) Collect(out chan<- prometheus.Metric) {
 			send(c.age, c.engine.Now().Sub(newest).Seconds())
 		}
 	}
+	for _, view := range c.engine.Registry().OnDemandViews() {
+		if last, ok := c.engine.Registry().Checked(view.Name); ok {
+			out <- prometheus.MustNewConstMetric(c.differ, prometheus.GaugeValue, float64(last.Differences), string(view.Name))
+		}
+	}
 }
 
 // predictionCollector reads what became of the predictions of each log when it is scraped: what was

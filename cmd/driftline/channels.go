@@ -17,32 +17,36 @@ import (
 var environmentName = regexp.MustCompile(`^\$\{([A-Za-z_][A-Za-z0-9_]*)\}$`)
 
 // readChannels opens the channels of the settings' file; without one there is the log. A
-// value ${NAME} is that of an environment variable, so that the file holds no secret.
-func readChannels(path string, environ []string, log *slog.Logger) (*notify.Channels, error) {
+// value ${NAME} is that of an environment variable, so that the file holds no secret. checks
+// are the channels that hear of differences between the stores.
+func readChannels(path string, environ []string, log *slog.Logger) (channels *notify.Channels, checks []string, err error) {
 	if path == "" {
-		return notify.Open(nil, log)
+		channels, err = notify.Open(nil, log)
+		return channels, nil, err
 	}
 	content, err := os.ReadFile(path)
 	if err != nil {
-		return nil, cannotRead(path, err)
+		return nil, nil, cannotRead(path, err)
 	}
 	var file struct {
 		Channels map[string]notify.Config `yaml:"channels"`
+		Checks   []string                 `yaml:"checks"`
 	}
 	decoder := yaml.NewDecoder(bytes.NewReader(content))
 	decoder.KnownFields(true)
 	if err := decoder.Decode(&file); err != nil && !errors.Is(err, io.EOF) {
-		return nil, driftline.Errorf(driftline.Invalid, "channels file %s cannot be read: %v", path, err)
+		return nil, nil, driftline.Errorf(driftline.Invalid, "channels file %s cannot be read: %v", path, err)
 	}
 	for name, c := range file.Channels {
 		for _, value := range []*string{&c.URL, &c.Secret, &c.Username, &c.Password} {
 			if *value, err = fromEnvironment(*value, environ); err != nil {
-				return nil, driftline.Errorf(driftline.Invalid, "channels file %s: channel %q: %w", path, name, err)
+				return nil, nil, driftline.Errorf(driftline.Invalid, "channels file %s: channel %q: %w", path, name, err)
 			}
 		}
 		file.Channels[name] = c
 	}
-	return notify.Open(file.Channels, log)
+	channels, err = notify.Open(file.Channels, log)
+	return channels, file.Checks, err
 }
 
 func fromEnvironment(value string, environ []string) (string, error) {

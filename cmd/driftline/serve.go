@@ -105,7 +105,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	if err != nil {
 		return err
 	}
-	channels, err := readChannels(chosen.Channels, a.environ(), log)
+	channels, checks, err := readChannels(chosen.Channels, a.environ(), log)
 	if err != nil {
 		return err
 	}
@@ -124,7 +124,7 @@ func (a *app) serve(ctx context.Context) (err error) {
 	scorer := gateway.NewScorer(networks)
 	defer scorer.Close()
 	options := &engine.Options{
-		Logger: log, Channels: channels, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
+		Logger: log, Channels: channels, CheckChannels: checks, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
 		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
 
 		OpenLineage: sink, Score: scorer.Score,

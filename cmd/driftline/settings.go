@@ -82,7 +82,7 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
 	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
 	flags.StringSlice("model-networks", nil, "private network that model servers may be in, such as 10.0.0.0/8 (again for another); this machine and public addresses always may")
-	flags.String("channels", "", "file that says where monitors, policies and rollouts send their notices")
+	flags.String("channels", "", "file that says where monitors, policies, rollouts and checks send their notices")
 	flags.Bool("restored", false, "the data folder comes from a backup: rollouts that were under way are paused until somebody resumes them")
 	flags.Bool("allow-commands", false, "let policies train with commands of this machine: whoever may apply one can then do what this user can")
 	flags.String("training", "", "file of secrets and addresses for training jobs")
