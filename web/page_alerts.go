@@ -6,16 +6,17 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
 )
 
 type alertsPage struct {
-	State   driftline.AlertState
-	Monitor driftline.MonitorName
-	States  []heatChoice
-	Alerts  []alertRow // firing ones first, each kind the newest first
+	*listing[alertRow] // firing ones first, each kind the newest first
+	State              driftline.AlertState
+	Monitor            driftline.MonitorName
+	States             []heatChoice
 }
 
 // alertRow is one alert of the list.
@@ -41,14 +42,18 @@ func (s *Server) alertsPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	q := r.URL.Query()
 	body := alertsPage{State: driftline.AlertState(q.Get("state")), Monitor: driftline.MonitorName(q.Get("monitor"))}
+	var rows []alertRow
 	for _, alert := range found.Alerts {
-		body.Alerts = append(body.Alerts, newAlertRow(alert))
+		rows = append(rows, newAlertRow(alert))
 	}
-	slices.SortStableFunc(body.Alerts, func(a, b alertRow) int {
+	slices.SortStableFunc(rows, func(a, b alertRow) int {
 		return cmp.Compare(firingFirst(a.State), firingFirst(b.State))
 	})
 	for _, state := range []driftline.AlertState{"", driftline.AlertFiring, driftline.AlertResolved} {
-		body.States = append(body.States, body.choice(state))
+		body.States = append(body.States, heatChoice{Text: cmp.Or(string(state), "all"), Chosen: state == body.State, URL: changedURL(r.URL, "state", string(state))})
+	}
+	if body.listing, err = listed(r, rows, alertColumns); err != nil {
+		return err
 	}
 	return s.render(w, "alerts", page{Title: "Alerts", Section: "alerts", Body: body})
 }
@@ -60,21 +65,19 @@ func firingFirst(state driftline.AlertState) int {
 	return 1
 }
 
-func (p alertsPage) choice(state driftline.AlertState) heatChoice {
-	values := url.Values{}
-	choice := heatChoice{Text: "all", Chosen: state == p.State}
-	if state != "" {
-		choice.Text = string(state)
-		values.Set("state", string(state))
-	}
-	if p.Monitor != "" {
-		values.Set("monitor", string(p.Monitor))
-	}
-	choice.URL = "/alerts"
-	if len(values) > 0 {
-		choice.URL += "?" + values.Encode()
-	}
-	return choice
+var alertColumns = []listColumn[alertRow]{
+	{name: "alert", label: "Alert", text: func(r *alertRow) string {
+		return strings.Join([]string{string(r.ID), string(r.State), string(r.Severity), r.AcknowledgedBy}, "\n")
+	}},
+	{name: "drifted", label: "What drifted", text: func(r *alertRow) string {
+		texts := []string{r.Summary}
+		for _, c := range r.Columns {
+			texts = append(texts, c.Column, c.Segment)
+		}
+		return strings.Join(texts, "\n")
+	}, order: quantity(func(r *alertRow) int { return len(r.Columns) })},
+	{name: "raised", label: "When", order: moment(func(r *alertRow) time.Time { return r.Raised })},
+	{},
 }
 
 type alertPage struct {

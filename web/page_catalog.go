@@ -21,7 +21,7 @@ type viewRow struct {
 }
 
 type cataloguePage struct {
-	Views    []viewRow
+	*listing[viewRow]
 	OnDemand []driftline.OnDemandFeatureView
 	Services []driftline.FeatureService
 	Entities []driftline.Entity
@@ -31,14 +31,33 @@ type cataloguePage struct {
 func (s *Server) cataloguePage(w http.ResponseWriter, r *http.Request) error {
 	catalogue := s.engine.Registry()
 	body := cataloguePage{OnDemand: catalogue.OnDemandViews(), Services: catalogue.Services(), Entities: catalogue.Entities(), Flight: s.options.FlightAddress}
+	var views []viewRow
 	for _, view := range catalogue.Views() {
 		status, newest, err := s.lookAt(r.Context(), &view)
 		if err != nil {
 			return err
 		}
-		body.Views = append(body.Views, viewRow{FeatureView: view, Status: status, Newest: newest})
+		views = append(views, viewRow{FeatureView: view, Status: status, Newest: newest})
+	}
+	var err error
+	if body.listing, err = listed(r, views, viewColumns); err != nil {
+		return err
 	}
 	return s.render(w, "catalogue", page{Title: "Catalogue", Section: "catalogue", Script: "follow.js", Body: body})
+}
+
+var viewColumns = []listColumn[viewRow]{
+	{name: "view", label: "name", text: func(r *viewRow) string { return string(r.Name) + "\n" + r.Description }},
+	{name: "rows", label: "rows", order: quantity(func(r *viewRow) int64 { return r.Status.Rows })},
+	{name: "newest", label: "newest", order: moment(func(r *viewRow) time.Time { return r.Newest })},
+	{name: "features", label: "features", text: func(r *viewRow) string {
+		var names []string
+		for _, f := range r.Features {
+			names = append(names, f.Name)
+		}
+		return strings.Join(names, " ")
+	}, order: quantity(func(r *viewRow) int { return len(r.Features) })},
+	{label: "entities", text: func(r *viewRow) string { return fmt.Sprint(r.Entities) }},
 }
 
 // lookAt describes a view's rows to a person, to whom those that are still in the

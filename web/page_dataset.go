@@ -13,7 +13,27 @@ import (
 )
 
 func (s *Server) datasetsPage(w http.ResponseWriter, r *http.Request) error {
-	return s.render(w, "datasets", page{Title: "Datasets", Section: "datasets", Body: s.engine.Registry().Datasets()})
+	body, err := listed(r, s.engine.Registry().Datasets(), datasetColumns)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "datasets", page{Title: "Datasets", Section: "datasets", Body: body})
+}
+
+var datasetColumns = []listColumn[driftline.Dataset]{
+	{name: "dataset", label: "Dataset", text: func(d *driftline.Dataset) string { return string(d.Name) }},
+	{name: "version", label: "Version", order: quantity(func(d *driftline.Dataset) int { return d.Version })},
+	{name: "rows", label: "Rows", right: true, order: quantity(func(d *driftline.Dataset) int64 { return d.Report.Rows })},
+	{name: "columns", label: "Columns", right: true, order: quantity(func(d *driftline.Dataset) int { return len(d.Report.Columns) })},
+	{name: "features", label: "Features of", text: func(d *driftline.Dataset) string {
+		var views []string
+		for _, p := range d.Report.Pins {
+			views = append(views, string(p.View))
+		}
+		return strings.Join(views, ", ")
+	}},
+	{name: "saved", label: "Saved", order: moment(func(d *driftline.Dataset) time.Time { return d.Created })},
+	{label: "Lineage"},
 }
 
 type datasetPage struct {

@@ -7,6 +7,8 @@ import (
 	"net/url"
 	"slices"
 	"strconv"
+	"strings"
+	"time"
 
 	"github.com/driftline/driftline"
 )
@@ -27,7 +29,33 @@ func (s *Server) modelsPage(w http.ResponseWriter, r *http.Request) error {
 	for _, m := range s.engine.Registry().Models() {
 		rows = append(rows, modelRow{RegisteredModel: m, Pointers: pointersOf(m.Aliases)})
 	}
-	return s.render(w, "models", page{Title: "Models", Section: "models", Body: rows})
+	body, err := listed(r, rows, modelColumns)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "models", page{Title: "Models", Section: "models", Body: body})
+}
+
+var modelColumns = []listColumn[modelRow]{
+	{name: "model", label: "Model", text: func(r *modelRow) string { return string(r.Name) + "\n" + r.Description }},
+	{name: "version", label: "Newest", order: quantity(func(r *modelRow) int { return r.newest().Version })},
+	{name: "aliases", label: "Aliases", text: func(r *modelRow) string {
+		var names []string
+		for _, p := range r.Pointers {
+			names = append(names, string(p.Alias))
+		}
+		return strings.Join(names, " ")
+	}},
+	{name: "run", label: "From run", text: func(r *modelRow) string { return string(r.newest().Run) }},
+	{name: "registered", label: "Registered", order: moment(func(r *modelRow) time.Time { return r.newest().Created })},
+}
+
+// newest is the zero version if there is none.
+func (r *modelRow) newest() driftline.ModelVersion {
+	if r.Newest == nil {
+		return driftline.ModelVersion{}
+	}
+	return *r.Newest
 }
 
 func pointersOf(aliases map[driftline.Alias]int) []pointer {

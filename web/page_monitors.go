@@ -46,7 +46,30 @@ func (s *Server) monitorsPage(w http.ResponseWriter, r *http.Request) error {
 		}
 		rows = append(rows, row)
 	}
-	return s.render(w, "monitors", page{Title: "Monitors", Section: "monitors", Follows: follows, Body: rows})
+	body, err := listed(r, rows, monitorColumns)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "monitors", page{Title: "Monitors", Section: "monitors", Follows: follows, Body: body})
+}
+
+var monitorColumns = []listColumn[monitorRow]{
+	{name: "monitor", label: "Monitor", text: func(r *monitorRow) string { return string(r.Monitor.Name) + "\n" + r.Monitor.Description }},
+	{name: "state", label: "State", text: func(r *monitorRow) string { return r.Standing + "\n" + string(r.State.Alert) }},
+	{name: "pane", label: "Last pane", order: moment(func(r *monitorRow) time.Time { return r.lastPane().End })},
+	{name: "verdict", label: "Verdict", text: func(r *monitorRow) string { return string(r.lastPane().Outcome) }},
+	{name: "drifted", label: "Share of drifted columns", order: quantity(func(r *monitorRow) float64 {
+		last := r.lastPane()
+		return float64(last.Drifted) / float64(max(1, last.Compared))
+	})},
+}
+
+// lastPane is the zero pane before the first.
+func (r *monitorRow) lastPane() driftline.MonitorPane {
+	if r.Last == nil {
+		return driftline.MonitorPane{}
+	}
+	return *r.Last
 }
 
 // standing is a monitor's state in a word.

@@ -21,7 +21,7 @@ type policyRow struct {
 	Triggers []string
 }
 
-func (s *Server) policiesPage(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) policiesPage(w http.ResponseWriter, r *http.Request) error {
 	follows := s.followed("", "policy", "trigger", "training")
 	all, err := s.engine.Policies()
 	if err != nil {
@@ -35,7 +35,25 @@ func (s *Server) policiesPage(w http.ResponseWriter, _ *http.Request) error {
 		}
 		rows = append(rows, row)
 	}
-	return s.render(w, "policies", page{Title: "Policies", Section: "policies", Follows: follows, Body: rows})
+	body, err := listed(r, rows, policyColumns)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "policies", page{Title: "Policies", Section: "policies", Follows: follows, Body: body})
+}
+
+var policyColumns = []listColumn[policyRow]{
+	{name: "model", label: "Model", text: func(r *policyRow) string { return string(r.Policy.Model) + "\n" + r.Policy.Description }},
+	{name: "state", label: "Now", text: func(r *policyRow) string { return plainWord(r.Standing) }},
+	{name: "triggers", label: "Triggers", text: func(r *policyRow) string { return strings.Join(r.Triggers, ", ") }},
+	{name: "runs", label: "Runs", right: true, order: quantity(func(r *policyRow) int64 { return int64(r.State.Runs) })},
+	{name: "last", label: "Last run", text: func(r *policyRow) string {
+		if r.State.Last == nil {
+			return ""
+		}
+		return string(r.State.Last.ID) + "\n" + plainWord(string(r.State.Last.State))
+	}},
+	{name: "next", label: "Next look", order: moment(func(r *policyRow) time.Time { return r.Next })},
 }
 
 // policyStanding is in a word what a policy is at.
@@ -243,8 +261,22 @@ func (s *Server) trainingRows(runs []driftline.TrainingRun) []trainingRow {
 }
 
 type trainingsPage struct {
+	*listing[trainingRow]
 	Model driftline.ModelName // "": all
-	Runs  []trainingRow
+}
+
+var trainingColumns = []listColumn[trainingRow]{
+	{name: "run", label: "Run", text: func(r *trainingRow) string { return string(r.ID) }, order: moment(func(r *trainingRow) time.Time { return r.Created })},
+	{name: "state", label: "State", text: func(r *trainingRow) string { return plainWord(string(r.State)) }},
+	{name: "cause", label: "Why it began", text: func(r *trainingRow) string {
+		if len(r.Causes) == 0 {
+			return ""
+		}
+		return r.Causes[0].Summary
+	}},
+	{name: "took", label: "Took", order: quantity(func(r *trainingRow) time.Duration { return max(0, r.Ended.Sub(r.Started)) })},
+	{name: "version", label: "Version", order: quantity(func(r *trainingRow) int { return r.Candidate })},
+	{name: "outcome", label: "What became of it", text: func(r *trainingRow) string { return cmp.Or(r.Reason, r.Note) + "\n" + string(r.Rollout) }},
 }
 
 func (s *Server) trainingsPage(w http.ResponseWriter, r *http.Request) error {
@@ -259,7 +291,11 @@ func (s *Server) trainingsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	return s.render(w, "trainings", page{Title: "Training runs", Section: "policies", Follows: follows, Body: trainingsPage{model, s.trainingRows(runs)}})
+	rows, err := listed(r, s.trainingRows(runs), trainingColumns)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "trainings", page{Title: "Training runs", Section: "policies", Follows: follows, Body: trainingsPage{rows, model}})
 }
 
 type trainingPage struct {

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"cmp"
 	"fmt"
 	"math"
 	"net/http"
@@ -19,8 +20,16 @@ type rolloutRow struct {
 }
 
 type rolloutsPage struct {
-	Model    driftline.ModelName // "": all
-	Rollouts []rolloutRow
+	*listing[rolloutRow]
+	Model driftline.ModelName // "": all
+}
+
+var rolloutColumns = []listColumn[rolloutRow]{
+	{name: "rollout", label: "Rollout", text: func(r *rolloutRow) string { return string(r.ID) }, order: moment(func(r *rolloutRow) time.Time { return r.Created })},
+	{name: "version", label: "Versions", order: quantity(func(r *rolloutRow) int { return r.Candidate })},
+	{name: "phase", label: "Phase", text: func(r *rolloutRow) string { return fmt.Sprint(r.Title()) }},
+	{name: "weight", label: "Candidate gets", order: quantity(func(r *rolloutRow) float64 { return r.Weight })},
+	{name: "reason", label: "Why", text: func(r *rolloutRow) string { return cmp.Or(r.Blind, r.Waiting, r.Reason) }},
 }
 
 func (s *Server) rolloutsPage(w http.ResponseWriter, r *http.Request) error {
@@ -30,8 +39,12 @@ func (s *Server) rolloutsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	var rows []rolloutRow
 	for _, one := range all {
-		body.Rollouts = append(body.Rollouts, rolloutRow{one, one.Route.Weight(driftline.ArmCandidate)})
+		rows = append(rows, rolloutRow{one, one.Route.Weight(driftline.ArmCandidate)})
+	}
+	if body.listing, err = listed(r, rows, rolloutColumns); err != nil {
+		return err
 	}
 	return s.render(w, "rollouts", page{Title: "Rollouts", Section: "rollouts", Follows: follows, Body: body})
 }

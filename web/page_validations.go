@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/report"
@@ -20,7 +21,7 @@ type validationRow struct {
 	Spark    []sparkBar
 }
 
-func (s *Server) validationsPage(w http.ResponseWriter, _ *http.Request) error {
+func (s *Server) validationsPage(w http.ResponseWriter, r *http.Request) error {
 	all, err := s.engine.Validations()
 	if err != nil {
 		return err
@@ -35,7 +36,29 @@ func (s *Server) validationsPage(w http.ResponseWriter, _ *http.Request) error {
 		rows = append(rows, validationRow{ValidationStatus: status, Standing: validationStanding(status.Last), Spark: drawRuns(runs)})
 	}
 	slices.SortStableFunc(rows, func(a, b validationRow) int { return cmp.Compare(failedOf(b.Last), failedOf(a.Last)) })
-	return s.render(w, "validations", page{Title: "Validation", Section: "validations", Body: rows})
+	body, err := listed(r, rows, validationColumns)
+	if err != nil {
+		return err
+	}
+	return s.render(w, "validations", page{Title: "Validation", Section: "validations", Body: body})
+}
+
+var validationColumns = []listColumn[validationRow]{
+	{name: "checks", label: "Set of checks", text: func(r *validationRow) string { return string(r.Validation.Name) + "\n" + r.Validation.Description }},
+	{name: "state", label: "Last run", text: func(r *validationRow) string { return r.Standing }},
+	{name: "count", label: "Checks", right: true, order: quantity(func(r *validationRow) int { return len(r.Validation.Checks) })},
+	{name: "checked", label: "Checked", order: moment(func(r *validationRow) time.Time {
+		if r.Last == nil {
+			return time.Time{}
+		}
+		return r.Last.At
+	})},
+	{name: "failed", label: "Share of checks that did not pass", order: quantity(func(r *validationRow) float64 {
+		if r.Last == nil {
+			return 0
+		}
+		return float64(r.Last.Failed+r.Last.Warned) / float64(max(1, r.Last.Checks))
+	})},
 }
 
 func failedOf(run *driftline.ValidationRun) int {
