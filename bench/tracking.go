@@ -542,7 +542,10 @@ func trackingSearch(ctx context.Context, b *bench) error {
 		memory := workload{name: fmt.Sprintf("server memory with %s runs", count(n)), unit: "MB", pairs: 1}
 		b.keepLimit(memory, []float64{float64(s.usage().peakMemory) / 1e6}, 200)
 		table := workload{name: fmt.Sprintf("%s runs as a table over Flight", count(n)), unit: "s"}
-		return b.within(ctx, table, allRuns(s, n), mostTable)
+		if err := b.within(ctx, table, allRuns(s, n), mostTable); err != nil {
+			return err
+		}
+		return b.allRunsInPandas(ctx, s, n)
 	})
 }
 
@@ -598,13 +601,9 @@ func (b *bench) searchBeside(ctx context.Context, store string, n int, ours *tra
 // mostTable is how long it may take to read all runs with all that they say, in seconds.
 const mostTable = 1.5
 
-// allRuns reads every run with its ten params and ten metrics, as a notebook does.
+// allRuns reads every run with its ten metrics.
 func allRuns(s *server, n int) side {
-	var columns []string
-	for j := range 10 {
-		columns = append(columns, fmt.Sprintf("max(m.value) FILTER (m.key = 'm%d') AS m%d", j, j))
-	}
-	text := "SELECT r.run_id, any_value(r.name), " + strings.Join(columns, ", ") + " FROM meta.runs r JOIN meta.metrics m USING (run_id) GROUP BY r.run_id"
+	text := allRunsQuery()
 	return side{name: "Driftline", run: func(ctx context.Context, _ bool) (measured, error) {
 		start, found := time.Now(), int64(0)
 		rows, err := s.client.SQL(ctx, text)
@@ -622,6 +621,30 @@ func allRuns(s *server, n int) side {
 		}
 		return measured{value: time.Since(start).Seconds()}, nil
 	}}
+}
+
+// allRunsQuery reads every run with its ten metrics.
+func allRunsQuery() string {
+	var columns []string
+	for j := range 10 {
+		columns = append(columns, fmt.Sprintf("max(m.value) FILTER (m.key = 'm%d') AS m%d", j, j))
+	}
+	return "SELECT r.run_id, any_value(r.name) AS name, " + strings.Join(columns, ", ") + " FROM meta.runs r JOIN meta.metrics m USING (run_id) GROUP BY r.run_id"
+}
+
+// allRunsInPandas measures the same with our Python client, until there is a table of pandas.
+func (b *bench) allRunsInPandas(ctx context.Context, s *server, n int) error {
+	w := workload{name: fmt.Sprintf("%s runs in pandas", count(n)), unit: "s"}
+	p, err := b.startPeer(ctx, peerSpec{name: "Driftline in Python", module: "tracking_pandas", venv: ".venv",
+		config: map[string]any{"url": s.url, "sql": allRunsQuery(), "rows": n}})
+	if missing := (*missingModule)(nil); errors.As(err, &missing) {
+		b.skip(w, "Driftline in Python", missing.Error())
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	return errors.Join(b.within(ctx, w, p.side("Driftline in Python"), mostTable), p.stop())
 }
 
 // fill makes n runs with 10 params, 10 metrics and 5 tags each, as the peer does.
