@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"math"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"time"
@@ -14,6 +15,7 @@ import (
 var conceptParts = []part{
 	{name: "alarms", does: "the same alarms as River's detectors, and the time of a value", run: conceptAlarms},
 	{name: "delay", does: "false alarms and delay of all detectors on generated streams", run: conceptDelays},
+	{name: "quiet", does: "false alarms of the default on errors without change, over ten seeds", big: true, run: conceptQuiet},
 }
 
 // riverKinds are the kinds of detectors that River has too.
@@ -144,6 +146,40 @@ func foundAfter(e detect.Evaluation, s detect.Stream) float64 {
 		return begun + float64(s.Length)
 	}
 	return begun + (e.Delay*float64(e.Found)+float64(s.Length*e.Missed))/float64(e.Changes)
+}
+
+// conceptQuiet counts the alarms of the default on errors whose rate never changes, seed by seed: one seed
+// says little, since the counts of seeds differ as those of any rare events do.
+func conceptQuiet(ctx context.Context, b *bench) error {
+	length, seeds := pick(b, 100_000, 40_000_000), pick(b, 2, 10)
+	for place, rate := range []float64{0.05, 0.2, 0.5} {
+		var counts []int
+		total := 0
+		for seed := range seeds {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			d, err := detect.New(detect.Default, nil)
+			if err != nil {
+				return err
+			}
+			r, alarms := rand.New(rand.NewPCG(uint64(seed+1), uint64(place+100))), 0
+			for range length {
+				x := 0.0
+				if r.Float64() < rate {
+					x = 1
+				}
+				if d.Update(x) == detect.Change {
+					alarms++
+				}
+			}
+			counts = append(counts, alarms)
+			total += alarms
+		}
+		b.progress("errors of rate %v: %d to %d alarms in %s values, %.1f on average (%.0f asked for)", rate, slices.Min(counts), slices.Max(counts),
+			count(length), float64(total)/float64(seeds), float64(length)/runLength)
+	}
+	return nil
 }
 
 func (b *bench) keepBest(s detect.Stream, found map[string]detect.Evaluation, quiet int) {
