@@ -172,6 +172,7 @@ func TestSandboxHolds(t *testing.T) {
 	dir := t.TempDir()
 	tables := []Table{{Schema: "features", Name: "numbers", Columns: schema, Rows: Rows{Files: []string{file}}}}
 	for _, sql := range []string{
+		"select * from '" + other + "'",
 		"select * from read_parquet('" + other + "')",
 		"select * from read_text('/etc/passwd')",
 		"select * from glob('/*')",

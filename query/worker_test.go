@@ -256,6 +256,54 @@ func TestHostileSelects(t *testing.T) {
 	}
 }
 
+// TestWideTextsEnd checks that the widest texts that are let in are answered or refused by
+// their deadline, and that the next caller finds the parser and a worker at hand.
+func TestWideTextsEnd(t *testing.T) {
+	if testing.Short() {
+		t.Skip("takes as long as the deadlines of its queries")
+	}
+	db := openWorkers(t, SQLOptions{MemoryBytes: 256 << 20, Timeout: 2 * time.Second})
+	// fill repeats a part until the text is as long as any that is let in.
+	fill := func(begin, part, end string) string {
+		return begin + strings.Repeat(part, (maxSQLBytes-len(begin)-len(end))/len(part)) + end
+	}
+	for name, sql := range map[string]string{
+		"unions":      fill("select 1", " union all select 1", ""),
+		"conditions":  fill("select 1 where true", " and true", ""),
+		"sums":        fill("select 1", "+1", ""),
+		"a long IN":   fill("select 1 where 1 in (2", ",2", ")"),
+		"parameters":  fill("select 1 where 1 in ($1", ",$1", ")"),
+		"joins":       fill("select 1 from range(1)", ",range(1)", ""),
+		"expressions": fill("with a as (select 1 x)", ", a as (select 1 x)", " select 1"),
+		"columns":     fill("select 1", ",1", ""),
+	} {
+		t.Run(name, func(t *testing.T) {
+			var args []any
+			if strings.Contains(sql, "$1") {
+				args = []any{int64(1)}
+			}
+			_, err := answer(db, sql, nil, args...)
+			switch driftline.CodeOf(err) {
+			case "", driftline.Deadline, driftline.Exhausted, driftline.Invalid, driftline.Permission:
+			case driftline.Internal: // it ended its worker, as texts of gigabytes do
+				t.Log(err)
+			default:
+				t.Errorf("%s: %v", driftline.CodeOf(err), err)
+			}
+			if err != nil && len(err.Error()) > 1000 {
+				t.Errorf("an error of %d bytes", len(err.Error()))
+			}
+			if got, err := answer(db, "select 1 as one", nil); err != nil || got != "one\n1" {
+				t.Errorf("the next caller: %q, %v", got, err)
+			}
+		})
+	}
+	tooMany := "select 1 where 1 in (" + strings.TrimSuffix(strings.Repeat("?,", 100_000), ",") + ")"
+	if _, err := db.ParseSelect(context.Background(), tooMany); driftline.CodeOf(err) != driftline.Invalid {
+		t.Errorf("100,000 parameters: %v", err)
+	}
+}
+
 func TestAKilledWorkerIsReplaced(t *testing.T) {
 	db := openWorkers(t, SQLOptions{Workers: 2})
 	for range 3 {
