@@ -132,7 +132,10 @@ func (a *app) sendRows(rows driftline.Batches, flags sqlFlags) error {
 }
 
 func formatRows(w io.Writer, rows driftline.Batches, format string) error {
-	if format == "table" {
+	switch {
+	case format == "table" && explained(rows.Schema):
+		return printPlan(w, rows)
+	case format == "table":
 		return printRows(w, rows, format)
 	}
 	out := bufio.NewWriterSize(w, 1<<20) // which the writer of Parquet cannot close

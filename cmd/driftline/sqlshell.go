@@ -322,7 +322,7 @@ func (s *sqlShell) query(ctx context.Context, text string) error {
 		return printRows(s.stdout, rows, s.format)
 	}
 	if explained(rows.Schema) {
-		return s.printPlan(rows)
+		return printPlan(s.stdout, rows)
 	}
 	shown, more, err := firstRows(rows)
 	if err != nil {
@@ -429,14 +429,14 @@ func explained(schema *arrow.Schema) bool {
 }
 
 // printPlan prints a plan as it was drawn.
-func (s *sqlShell) printPlan(rows driftline.Batches) error {
+func printPlan(w io.Writer, rows driftline.Batches) error {
 	for batch, err := range rows.All {
 		if err != nil {
 			return err
 		}
 		for i := range int(batch.NumRows()) {
 			for line := range strings.Lines(batch.Column(1).ValueStr(i)) {
-				fmt.Fprintln(s.stdout, printable(strings.TrimRight(line, "\n")))
+				fmt.Fprintln(w, printable(strings.TrimRight(line, "\n")))
 			}
 		}
 	}

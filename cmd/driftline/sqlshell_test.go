@@ -176,6 +176,10 @@ func TestSQLAnswersAreWritten(t *testing.T) {
 	if out := s.run([]string{"sql", "--format", "csv"}); out != "a\n1\nb\n2\n" {
 		t.Errorf("two queries: %q", out)
 	}
+	s = &shell{environ: []string{"DRIFTLINE_SERVER=" + server}}
+	if out := s.run([]string{"sql", "explain select 1"}); !strings.HasPrefix(out, "┌─") || strings.Contains(out, "explain_key") {
+		t.Errorf("a plan that is not drawn: %q", out)
+	}
 }
 
 func TestStatementEnd(t *testing.T) {
