@@ -75,12 +75,6 @@ func (e *Engine) LogPredictions(ctx context.Context, records []driftline.Predict
 	return e.logPredictions(ctx, records, false)
 }
 
-// LogsFirst reports whether a prediction of a model is to be durable before its answer leaves.
-func (e *Engine) LogsFirst(model driftline.ModelName) bool {
-	view, err := e.registry.SharedView(predictions.LogName(model))
-	return err == nil && view.Predictions != nil && view.Predictions.Mode == driftline.Sync
-}
-
 // LogPredictionsDurably is [Engine.LogPredictions] for callers who are not in the serving path
 // and want to know: it returns when all records survive a crash, and says so if one was dropped. It
 // returns their IDs, of which it made up those that were empty.

@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"net/http"
-	"net/http/httptest"
 	"strconv"
 	"strings"
 	"sync"
@@ -108,53 +107,6 @@ func TestEachRowIsLogged(t *testing.T) {
 	check(one.Header().Get("x-prediction-id"), map[string]string{"airport": "JFK", "temp": "39.5", "gusts": "7", "status": "200", "arm": "champion", "model_version": "1", "score": "1000.535"})
 	check("mine-0", map[string]string{"airport": "JFK", "temp": "39.5", "score": "1000.465"})
 	check("mine-1", map[string]string{"airport": "LGA", "temp": "41", "score": "1000.5"})
-}
-
-// leaving is a caller that notes how many predictions were logged durably, and how many at all, when it had
-// its answer.
-type leaving struct {
-	*httptest.ResponseRecorder
-	s    *stand
-	when *driftline.LogCounts
-}
-
-func (l leaving) Write(body []byte) (int, error) {
-	status, err := l.s.Engine.PredictionLog(late)
-	if err != nil {
-		l.s.T.Error(err)
-		return 0, err
-	}
-	*l.when = status.Counts
-	return l.ResponseRecorder.Write(body)
-}
-
-// Nobody waits for the log's records to be made, unless the log is to be durable first.
-func TestAnAnswerLeavesBeforeItIsLogged(t *testing.T) {
-	s := newStand(t, nil)
-	s.post(infer, `{"entities":{"airport":["JFK"]}}`)
-	s.logged(1)
-	ask := func() (when driftline.LogCounts, flushed bool) {
-		r := httptest.NewRequest(http.MethodPost, infer, strings.NewReader(`{"entities":{"airport":["JFK"]}}`))
-		r.Host = "127.0.0.1:8816"
-		w := leaving{httptest.NewRecorder(), s, &when}
-		s.handler.ServeHTTP(w, r)
-		if w.Code != http.StatusOK {
-			t.Fatalf("status %d: %s", w.Code, w.Body)
-		}
-		return when, w.Flushed
-	}
-	if when, flushed := ask(); when.Served != 1 || !flushed {
-		t.Errorf("when the answer leaves %+v are logged, flushed: %v", when, flushed)
-	}
-	if counts := s.logged(2); counts.Served != 2 {
-		t.Errorf("%+v, want 2 served", counts)
-	}
-	if _, err := s.Engine.ConfigurePredictionLog(t.Context(), late, driftline.PredictionLog{Mode: driftline.Sync}); err != nil {
-		t.Fatal(err)
-	}
-	if when, _ := ask(); when.Logged != 3 {
-		t.Errorf("of a log that is sync, when the answer leaves %+v are logged", when)
-	}
 }
 
 // canary is a plan that gives the candidate a share at once.

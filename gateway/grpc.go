@@ -95,14 +95,12 @@ func (s *grpcService) ModelInfer(ctx context.Context, r *inference.ModelInferReq
 	answered, err := g.predict(ctx, c)
 	var failed *failure
 	if errors.As(err, &failed) {
-		g.finish(ctx, failed.log)
 		_ = grpc.SetHeader(ctx, failed.metadata()) // it fails only where nobody reads it
 		return nil, failed.grpcError(c.model)
 	}
 	if err != nil {
 		return nil, err
 	}
-	g.finish(ctx, answered.log)
 	_ = grpc.SetHeader(ctx, answered.metadata())
 	return answerOf(c, answered)
 }

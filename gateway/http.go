@@ -131,7 +131,6 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, parse func(strin
 	answered, err := g.predict(r.Context(), c)
 	var failed *failure
 	if errors.As(err, &failed) {
-		g.finish(r.Context(), failed.log)
 		failed.head(w.Header())
 		WriteError(w, r, &driftline.Error{Message: string(c.model) + ": " + failed.Error()}, failed.status())
 		return nil
@@ -139,19 +138,11 @@ func (g *Gateway) serve(w http.ResponseWriter, r *http.Request, parse func(strin
 	if err != nil {
 		return err
 	}
-	later := !g.engine.LogsFirst(c.model)
-	if !later {
-		g.finish(r.Context(), answered.log)
-	}
 	answered.head(w.Header())
 	buffer := buffers.Get().(*[]byte)
 	*buffer = write((*buffer)[:0], c, answered)
 	send(w, http.StatusOK, *buffer)
 	recycle(buffer)
-	if later {
-		_ = http.NewResponseController(w).Flush() // the peer may be gone, and what it asked is logged all the same
-		g.finish(r.Context(), answered.log)
-	}
 	return nil
 }
 
