@@ -262,6 +262,18 @@ func TestParseSelectRefuses(t *testing.T) {
 	}
 }
 
+func TestColumnsThatAreWrittenOutAreBounded(t *testing.T) {
+	db := openDB(t)
+	columns := "1" + strings.Repeat(",1", maxWritten-1)
+	if _, err := db.ParseSelect(t.Context(), "select "+columns); err != nil {
+		t.Errorf("as many as are allowed: %v", err)
+	}
+	_, err := db.ParseSelect(t.Context(), "select count(*) from (select "+columns+",1)")
+	if driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), "a SELECT writes out 4097 columns, at most 4096 are allowed") {
+		t.Errorf("one more: %v", err)
+	}
+}
+
 func TestDeepNestingIsAnError(t *testing.T) {
 	db := openDB(t)
 	for _, sql := range []string{
