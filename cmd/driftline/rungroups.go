@@ -31,9 +31,9 @@ func printRunGroups(w io.Writer, found *driftline.FoundRunGroups, by string, off
 		_, err := fmt.Fprintln(w, "No run is like that.")
 		return err
 	}
-	heads := []string{printable(by), "runs"}
+	heads := []string{printable(by), ">runs"}
 	for _, key := range found.Metrics {
-		heads = append(heads, printable(key)+" mean", "min", "max", "of")
+		heads = append(heads, ">"+printable(key)+" mean", ">min", ">max", ">of")
 	}
 	t := newTable(heads...)
 	for _, g := range found.Groups {
