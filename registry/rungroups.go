@@ -47,7 +47,7 @@ func (r *Registry) GroupRuns(experiments []driftline.ExperimentID, search Search
 	begin := min(search.Offset, len(groups))
 	shown := groups[begin:min(begin+search.Limit, len(groups))]
 	found := driftline.FoundRunGroups{Metrics: metrics, Groups: make([]driftline.RunGroup, len(shown)), Total: len(groups), More: begin+len(shown) < len(groups)}
-	name := groupName(by, &field)
+	name := groupName(&field)
 	for i, g := range shown {
 		found.Groups[i] = g.answer(search.Filter, name, metrics)
 	}
@@ -71,13 +71,11 @@ func groupField(by string) (filter.Field, error) {
 }
 
 // groupName is the field as a filter names it.
-func groupName(by string, field *filter.Field) string {
-	switch {
-	case by == "parent":
-		return "tags." + quotedKey(ParentRunTag)
-	case field.Entity == filter.Param:
+func groupName(field *filter.Field) string {
+	switch field.Entity {
+	case filter.Param:
 		return "params." + quotedKey(field.Key)
-	case field.Entity == filter.Tag:
+	case filter.Tag:
 		return "tags." + quotedKey(field.Key)
 	}
 	return "attributes." + quotedKey(field.Key)
