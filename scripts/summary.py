@@ -3,6 +3,9 @@
 import json
 import sys
 import xml.etree.ElementTree as ET
+from pathlib import Path
+
+LAST_LINES = 40  # of the log of tests that ended before they could report
 
 
 def main(go_report: str, *junit: str) -> None:
@@ -15,6 +18,7 @@ def main(go_report: str, *junit: str) -> None:
             suite = ET.parse(report).getroot().find("testsuite")
         except (OSError, ET.ParseError) as err:
             failed.append(f"{report}: its tests ended before they could report ({err})")
+            print(*last_lines(Path(report).with_suffix(".log")), sep="\n")
             continue
         cases = suite.findall("testcase")
         broken = [c for c in cases if c.find("failure") is not None or c.find("error") is not None]
@@ -25,6 +29,14 @@ def main(go_report: str, *junit: str) -> None:
     for name in failed:
         print("FAILED", name)
     print(f"{total['passed']} passed, {len(failed)} failed, {total['skipped']} skipped")
+
+
+def last_lines(log: Path) -> list[str]:
+    """What tests that wrote no report have said last."""
+    if not log.exists():
+        return [f"there is no {log}"]
+    lines = log.read_text(errors="replace").splitlines()
+    return [f"--- the end of {log}", *lines[-LAST_LINES:], f"--- of {log}"]
 
 
 main(*sys.argv[1:])
