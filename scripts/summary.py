@@ -5,7 +5,7 @@ import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
-LAST_LINES = 40  # of the log of tests that ended before they could report
+LAST_LINES = 60  # of the log of tests that ended before they could report
 
 
 def main(go_report: str, *junit: str) -> None:
@@ -14,6 +14,10 @@ def main(go_report: str, *junit: str) -> None:
     counts, failed = go["counts"], go["failed"]
     total = {"passed": counts.get("pass", 0), "skipped": counts.get("skip", 0)}
     for report in junit:
+        died = Path(report).with_suffix(".died.log")
+        if died.exists():
+            print(f"DIED and ran again: the process of {report}")
+            print(*last_lines(died), sep="\n")
         try:
             suite = ET.parse(report).getroot().find("testsuite")
         except (OSError, ET.ParseError) as err:
