@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"regexp"
 	"strings"
@@ -30,6 +31,7 @@ func failure(ctx context.Context, err error) error {
 	if !errors.As(err, &theirs) {
 		return driftline.Errorf(driftline.Internal, "the query failed: %w", hidden{err})
 	}
+	theirs = told(theirs)
 	if damagedFile(theirs) {
 		return driftline.Errorf(driftline.DataLoss, "a stored file cannot be read: %w", hidden{err})
 	}
@@ -47,6 +49,29 @@ func failure(ctx context.Context, err error) error {
 	e := mistake(theirs.Msg)
 	e.Err = err
 	return e
+}
+
+// told is an error of DuckDB with its kind and its message apart. What happens while a result becomes
+// Arrow comes without a kind, as JSON.
+func told(e *duckdb.Error) *duckdb.Error {
+	var said struct {
+		Kind    string `json:"exception_type"`
+		Message string `json:"exception_message"`
+	}
+	if json.Unmarshal([]byte(e.Msg), &said) != nil || said.Kind == "" {
+		return e
+	}
+	kinds := map[string]duckdb.ErrorType{
+		"Out of Memory": duckdb.ErrorTypeOutOfMemory,
+		"INTERRUPT":     duckdb.ErrorTypeInterrupt,
+		"INTERNAL":      duckdb.ErrorTypeInternal,
+		"FATAL":         duckdb.ErrorTypeFatal,
+	}
+	kind, known := kinds[said.Kind]
+	if !known {
+		kind = e.Type
+	}
+	return &duckdb.Error{Type: kind, Msg: said.Message}
 }
 
 // mistakes are what DuckDB says of names that do not exist, and how we say it. The
