@@ -262,11 +262,11 @@ func newClient(allowed []netip.Prefix) *http.Client {
 		return nil
 	}}
 	return &http.Client{
-		Transport: &http.Transport{
+		Transport: &transport{dial: dialer.DialContext, maxIdle: driftline.MostModelConcurrency, rest: &http.Transport{
 			DialContext: dialer.DialContext, TLSHandshakeTimeout: patience, DisableCompression: true,
-			MaxIdleConnsPerHost: driftline.MostModelConcurrency, IdleConnTimeout: time.Minute,
-			MaxResponseHeaderBytes: 64 << 10, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10,
-		},
+			MaxIdleConnsPerHost: driftline.MostModelConcurrency, IdleConnTimeout: idleFor,
+			MaxResponseHeaderBytes: mostAnswerHead, ReadBufferSize: 16 << 10, WriteBufferSize: 16 << 10,
+		}},
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}
 }
