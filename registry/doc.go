@@ -27,7 +27,8 @@
 //	'm' 'o' ∥ logged model ∥ metric ∥ run ∥ dataset ∥ place      points about models
 //
 // Runs are many too. What the ledger says of one is packed ([run]), keys of params, tags
-// and metrics are kept once ([keyTable]), and searches scan what is in memory.
+// and metrics are kept once ([keyTable]), ids are found without a map of them ([runList]),
+// and searches scan what is in memory, as it was when they began ([paged]).
 //
 // Invariants:
 //

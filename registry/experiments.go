@@ -393,7 +393,7 @@ func (s *state) copyExperiment(e *experiment) *driftline.Experiment {
 		Created: e.created, Updated: e.updated, Tags: maps.Clone(e.tags), Runs: len(e.runs) - e.purged,
 	}
 	for _, number := range slices.Backward(e.runs) {
-		if run := s.runs[number]; run != nil {
+		if run := s.runs.at(number); run != nil {
 			out.Last = run.startedAt()
 			break
 		}

@@ -59,16 +59,16 @@ func (b *beats) all() map[driftline.RunID]time.Time {
 // listen gives every run that may be breathing a whole span from now on: its client could
 // not be heard while the server was down.
 func (r *Registry) listen() {
-	for _, run := range r.durable.runs {
-		if run != nil && run.breathes() {
-			r.beats.hear(run.id, r.now())
+	for run := range r.durable.runs.all() {
+		if run.breathes() {
+			r.beats.hear(run.id(), r.now())
 		}
 	}
 }
 
 // breathes reports whether signs of life are to come.
 func (r *run) breathes() bool {
-	return r.extra().heartbeat > 0 && !r.deleted && r.status.Value() == driftline.RunRunning
+	return r.extra().heartbeat > 0 && !r.deleted && r.status() == driftline.RunRunning
 }
 
 // lostReason begins the reason of runs that stopped breathing.
@@ -115,7 +115,7 @@ func (tx *Tx) revive(run *run) error {
 	}
 	_, err := tx.add(RunChanged, run.ref(), nil, runChanged{RunChange: driftline.RunChange{Status: driftline.RunRunning}})
 	if err == nil {
-		tx.r.beats.hear(run.id, tx.time)
+		tx.r.beats.hear(run.id(), tx.time)
 	}
 	return err
 }

@@ -633,11 +633,11 @@ func (s *state) runFacts(id driftline.RunID) map[string]string {
 	}
 	facts := map[string]string{
 		"created":    instant(run.startedAt()),
-		"experiment": string(s.experiments[run.experiment.Value()].name),
-		"status":     string(run.status.Value()),
+		"experiment": string(s.experiments[run.experiment()].name),
+		"status":     string(run.status()),
 	}
-	if run.name != "" {
-		facts["name"] = clip(run.name)
+	if run.name() != "" {
+		facts["name"] = clip(run.name())
 	}
 	return facts
 }

@@ -8,6 +8,7 @@ import (
 	"iter"
 	"math"
 	"slices"
+	"sort"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -306,7 +307,7 @@ func takeMetricPrefix(key []byte) (run driftline.RunID, metric string, prefix []
 func (r *Registry) exists(id driftline.RunID) bool {
 	r.published.RLock()
 	defer r.published.RUnlock()
-	_, ok := r.durable.runIDs[id]
+	_, ok := r.durable.runs.find(id)
 	return ok
 }
 
@@ -408,22 +409,31 @@ func (r *Registry) checkMetric(id driftline.RunID, metric string) error {
 
 // runMetrics are the greatest point of each metric of a run, by the metric's number. It is
 // no fold of the ledger, but of the points: the order in which they come is no matter.
-// One is never changed, only replaced.
-type runMetrics struct {
-	// packed has a few: for each its key's number, the step, the time's difference from
-	// the one before, and the value.
-	packed string
-	many   []point // or a list of all
-}
+// One is never changed, only replaced. A few are packed: for each its key's number, the step,
+// the time's difference from the one before, and the value. Many all have the same length,
+// so that one is found without reading those before it.
+//
+//	fewPoints  ∥ (key, step, time: variable lengths; value: 8 bytes) …
+//	manyPoints ∥ (key: 4 bytes; step ∥ time ∥ value: 24 bytes) …
+type runMetrics string
 
-// fewMetrics is how many are packed: looking for one among more would take long.
-const fewMetrics = 32
+const (
+	fewPoints  = 'f'
+	manyPoints = 'm'
+
+	fewMetrics = 32 // at most that many are packed
+	pointBytes = 4 + placeBytes
+)
 
 func makeRunMetrics(points []point) runMetrics {
 	if len(points) > fewMetrics {
-		return runMetrics{many: slices.Clip(points)}
+		packed := append(make([]byte, 0, 1+pointBytes*len(points)), manyPoints)
+		for _, p := range points {
+			packed = p.append(binary.BigEndian.AppendUint32(packed, p.key))
+		}
+		return runMetrics(packed)
 	}
-	packed, at := make([]byte, 0, 16*len(points)), int64(0)
+	packed, at := append(make([]byte, 0, 1+16*len(points)), fewPoints), int64(0)
 	for _, p := range points {
 		packed = binary.AppendUvarint(packed, uint64(p.key))
 		packed = binary.AppendVarint(packed, p.step)
@@ -431,19 +441,22 @@ func makeRunMetrics(points []point) runMetrics {
 		packed = binary.BigEndian.AppendUint64(packed, p.value)
 		at = p.time
 	}
-	return runMetrics{packed: string(packed)}
+	return runMetrics(packed)
 }
 
 // all yields the points by key.
 func (m runMetrics) all() iter.Seq[point] {
 	return func(yield func(point) bool) {
-		for _, p := range m.many {
-			if !yield(p) {
-				return
+		if m.areMany() {
+			for i := range m.many() {
+				if !yield(m.nth(i)) {
+					return
+				}
 			}
+			return
 		}
 		at := int64(0)
-		for rest := pairs(m.packed); len(rest) > 0; {
+		for rest := m.few(); len(rest) > 0; {
 			var p point
 			p, rest = takePoint(rest, at)
 			if at = p.time; !yield(p) {
@@ -453,16 +466,35 @@ func (m runMetrics) all() iter.Seq[point] {
 	}
 }
 
+func (m runMetrics) areMany() bool { return len(m) > 0 && m[0] == manyPoints }
+
+// many is how many points there are, of many.
+func (m runMetrics) many() int { return len(m) / pointBytes }
+
+// nth is one of many points.
+func (m runMetrics) nth(i int) point {
+	at := m[1+i*pointBytes:]
+	return point{uint32(bigEndian(at[:4])), place{step: int64(bigEndian(at[4:12]) ^ signBit), time: int64(bigEndian(at[12:20]) ^ signBit), value: bigEndian(at[20:28])}}
+}
+
+// few are the packed points of a few.
+func (m runMetrics) few() pairs { return pairs(m[min(1, len(m)):]) }
+
+// bigEndian reads a number from all bytes of a text.
+func bigEndian[T ~string](text T) uint64 {
+	n := uint64(0)
+	for i := range len(text) {
+		n = n<<8 | uint64(text[i])
+	}
+	return n
+}
+
 // takePoint reads the next packed point; at is the time of the one before.
 func takePoint(from pairs, at int64) (point, pairs) {
 	key, from := takeUvarint(from)
 	step, from := takeUvarint(from)
 	after, from := takeUvarint(from)
-	value := uint64(0)
-	for i := range 8 {
-		value = value<<8 | uint64(from[i])
-	}
-	return point{uint32(key), place{step: unzigzag(step), time: at + unzigzag(after), value: value}}, from[8:]
+	return point{uint32(key), place{step: unzigzag(step), time: at + unzigzag(after), value: bigEndian(from[:8])}}, from[8:]
 }
 
 // unzigzag is the second half of binary.Varint.
@@ -470,12 +502,15 @@ func unzigzag(n uint64) int64 { return int64(n>>1) ^ -int64(n&1) }
 
 // get returns the point of a metric.
 func (m runMetrics) get(key uint32) (place, bool) {
-	i, ok := slices.BinarySearchFunc(m.many, key, func(p point, key uint32) int { return cmp.Compare(p.key, key) })
-	if ok {
-		return m.many[i].place, true
+	if m.areMany() {
+		i := sort.Search(m.many(), func(i int) bool { return m.nth(i).key >= key })
+		if i == m.many() || m.nth(i).key != key {
+			return place{}, false
+		}
+		return m.nth(i).place, true
 	}
 	at := int64(0)
-	for rest := pairs(m.packed); len(rest) > 0; {
+	for rest := m.few(); len(rest) > 0; {
 		var p point
 		p, rest = takePoint(rest, at)
 		if p.key >= key {
@@ -488,10 +523,10 @@ func (m runMetrics) get(key uint32) (place, bool) {
 
 // with returns m and others, which are sorted too: the greater point of each metric.
 func (m runMetrics) with(others []point) runMetrics {
-	if m.packed == "" && m.many == nil {
+	if m == "" {
 		return makeRunMetrics(others)
 	}
-	out := make([]point, 0, len(m.many)+fewMetrics+len(others))
+	out := make([]point, 0, max(m.many(), fewMetrics)+len(others))
 	for p := range m.all() {
 		for len(others) > 0 && others[0].key < p.key {
 			out, others = append(out, others[0]), others[1:]
@@ -509,10 +544,15 @@ func (m runMetrics) with(others []point) runMetrics {
 
 // lastOf returns the greatest points of a run. The caller holds published.
 func (r *Registry) lastOf(run *run) runMetrics {
-	if int(run.number) >= len(r.metrics) {
-		return runMetrics{}
+	return lastIn(r.metrics, run.number)
+}
+
+// lastIn is what a list has of a run: of the newest, which have no points yet, it need not have a place.
+func lastIn(metrics *paged[runMetrics], number uint32) runMetrics {
+	if int(number) >= metrics.len() {
+		return runMetrics("")
 	}
-	return r.metrics[run.number]
+	return metrics.at(number)
 }
 
 // showPoints makes staged points visible. The caller holds published.
@@ -520,22 +560,20 @@ func (r *Registry) showPoints(staged stagedPoints) {
 	if len(staged.last) == 0 {
 		return
 	}
-	r.setLast(r.durable.runIDs[staged.run], staged.last)
+	if number, ok := r.durable.runs.find(staged.run); ok {
+		r.setLast(number, staged.last)
+	}
 	for _, m := range staged.models {
 		r.showModelMetric(m)
 	}
 }
 
 func (r *Registry) setLast(number uint32, points []point) {
-	for int(number) >= len(r.metrics) {
-		r.metrics = append(r.metrics, runMetrics{})
-	}
-	r.metrics[number] = r.metrics[number].with(points)
+	r.metrics.set(number, lastIn(r.metrics, number).with(points))
 }
 
 // loadPoints reads the table of greatest points, run by run.
 func (r *Registry) loadPoints() error {
-	r.metrics = make([]runMetrics, len(r.head.runs))
 	var run []byte // the beginning of its keys
 	var number uint32
 	var known bool
@@ -548,7 +586,7 @@ func (r *Registry) loadPoints() error {
 			var rest []byte
 			if id, rest, err = kv.TakeString(pair.Key[root:]); err == nil {
 				run, last = append(run[:0], pair.Key[:len(pair.Key)-len(rest)]...), last[:0]
-				number, known = r.head.runIDs[driftline.RunID(id)]
+				number, known = r.head.runs.find(driftline.RunID(id))
 			}
 		}
 		if err != nil {
@@ -585,7 +623,7 @@ func sortByKey(points []point) {
 
 // lastPoints returns the last points of metrics, by key, and their values.
 func (k *keyTable) lastPoints(metrics runMetrics) ([]driftline.Metric, map[string]driftline.Number) {
-	if metrics.packed == "" && metrics.many == nil {
+	if metrics == "" {
 		return nil, nil
 	}
 	texts, points, values := k.all(), []driftline.Metric{}, map[string]driftline.Number{}

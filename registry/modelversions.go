@@ -200,7 +200,7 @@ func (tx *Tx) madeBy(version *driftline.ModelVersion, spec *driftline.ModelSpec,
 		}
 		return err
 	}
-	version.Origin, version.By = tx.originOf(run), run.user.Value()
+	version.Origin, version.By = tx.originOf(run), run.user()
 	return nil
 }
 

@@ -97,9 +97,9 @@ func (s *state) purgeable(req *driftline.RunCleanup, now time.Time) (driftline.R
 			(len(req.Experiments) == 0 || slices.Contains(req.Experiments, experiment)) &&
 			(len(req.Runs) == 0 || slices.Contains(req.Runs, run))
 	}
-	for _, run := range s.runs {
-		if run != nil && wanted(run.experiment.Value(), run.id, s.deletedAt(run)) {
-			out.Runs = append(out.Runs, run.id)
+	for run := range s.runs.all() {
+		if wanted(run.experiment(), run.id(), s.deletedAt(run)) {
+			out.Runs = append(out.Runs, run.id())
 		}
 	}
 	for id, m := range s.logged {
@@ -130,7 +130,7 @@ func (s *state) deletedAt(run *run) time.Time {
 	if run.deleted {
 		at = time.UnixMicro(run.extra().deletedAt)
 	}
-	if e := s.experiments[run.experiment.Value()]; e.deleted && (at.IsZero() || e.updated.Before(at)) {
+	if e := s.experiments[run.experiment()]; e.deleted && (at.IsZero() || e.updated.Before(at)) {
 		at = e.updated
 	}
 	return at
@@ -164,22 +164,20 @@ func foldRunPurged(s *state, line *Line) ([]effect, error) {
 	if err != nil {
 		return nil, err
 	}
-	group := *s.experiments[run.experiment.Value()]
+	group := *s.experiments[run.experiment()]
 	group.purged++
 	return []effect{
 		removeRun(run), putExperiment(&group),
-		put(func(s *state) map[driftline.RunID]time.Time { return s.purged }, run.id, line.Time),
+		put(func(s *state) map[driftline.RunID]time.Time { return s.purged }, run.id(), line.Time),
 	}, nil
 }
 
 // removeRun is the effect that leaves a run's number without a run.
 func removeRun(old *run) effect {
 	return func(s *state) effect {
-		delete(s.runIDs, old.id)
-		s.runs[old.number] = nil
+		s.runs.remove(old)
 		return func(s *state) effect {
-			s.runIDs[old.id] = old.number
-			s.runs[old.number] = old
+			s.runs.add(old)
 			return nil
 		}
 	}
@@ -192,8 +190,8 @@ func (r *Registry) hidePoints(lines []Line) {
 		if lines[i].Kind != RunPurged {
 			continue
 		}
-		if number, ok := r.durable.runIDs[driftline.RunID(lines[i].Ref.Name)]; ok && int(number) < len(r.metrics) {
-			r.metrics[number] = runMetrics{}
+		if number, ok := r.durable.runs.find(driftline.RunID(lines[i].Ref.Name)); ok {
+			r.metrics.set(number, "")
 		}
 	}
 }

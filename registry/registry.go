@@ -33,7 +33,7 @@ type Registry struct {
 	published    sync.RWMutex
 	durable      *state                   // the fold of every durable line
 	graph        *graph                   // the inputs of every durable line
-	metrics      []runMetrics             // by number of the run
+	metrics      *paged[runMetrics]       // by number of the run
 	beats        beats                    // of runs that promised them
 	modelMetrics map[string][]ModelMetric // by logged model
 	newest       Mark
@@ -47,8 +47,7 @@ type Registry struct {
 	definitions atomic.Uint64
 	answering   atomic.Uint64
 
-	searched candidateLists
-	columns  atomic.Pointer[columnGraph] // nil until somebody asks; stored while published is held
+	columns atomic.Pointer[columnGraph] // nil until somebody asks; stored while published is held
 }
 
 // Mark is a place in the ledger: a line's number and hash. The zero Mark is the empty ledger.
@@ -60,7 +59,7 @@ type Mark struct {
 // Open reads the ledger in db, checks its chain and builds the folds. db stays
 // the caller's to close. A damaged ledger is a DataLoss error.
 func Open(db *kv.DB, options *Options) (*Registry, error) {
-	r := &Registry{db: db, now: time.Now, head: newState(), graph: newGraph(), modelMetrics: map[string][]ModelMetric{}}
+	r := &Registry{db: db, now: time.Now, head: newState(), graph: newGraph(), metrics: newPaged[runMetrics](), modelMetrics: map[string][]ModelMetric{}}
 	r.keys = r.head.keys
 	r.progress = sync.NewCond(&r.published)
 	if options != nil && options.Now != nil {

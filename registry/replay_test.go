@@ -106,7 +106,7 @@ func TestManyChunksAreReplayedInOrder(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !slices.EqualFunc(rebuilt.durable.runs, r.durable.runs, func(a, b *run) bool { return a.id == b.id }) || rebuilt.tail != r.tail {
+	if !slices.EqualFunc(slices.Collect(rebuilt.durable.runs.all()), slices.Collect(r.durable.runs.all()), func(a, b *run) bool { return a.id() == b.id() }) || rebuilt.tail != r.tail {
 		t.Error("the runs are not in the order in which they were made")
 	}
 	for _, at := range []uint64{1, replayedAtOnce, replayedAtOnce + 1, lines} {

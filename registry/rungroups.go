@@ -2,6 +2,7 @@ package registry
 
 import (
 	"cmp"
+	"iter"
 	"math"
 	"slices"
 	"strconv"
@@ -32,26 +33,32 @@ func (r *Registry) GroupRuns(experiments []driftline.ExperimentID, search Search
 	for _, f := range append(wanted.Fields(), &field) {
 		r.bind(f)
 	}
-	candidates := r.candidates(experiments, search.Stage)
-	defer r.searched.give(candidates)
-	row := &runRow{}
-	*candidates = slices.DeleteFunc(*candidates, func(c candidate) bool {
-		row.candidate = c
-		return !wanted.Match(row)
-	})
+	found := matching(r.candidates(experiments, search.Stage), wanted)
 	if len(metrics) == 0 {
-		metrics = r.commonMetrics(*candidates)
+		metrics = r.commonMetrics(found)
 	}
-	groups := r.gather(*candidates, &field, metrics)
+	groups := r.gather(found, &field, metrics)
 	slices.SortFunc(groups, byValue(groups))
 	begin := min(search.Offset, len(groups))
 	shown := groups[begin:min(begin+search.Limit, len(groups))]
-	found := driftline.FoundRunGroups{Metrics: metrics, Groups: make([]driftline.RunGroup, len(shown)), Total: len(groups), More: begin+len(shown) < len(groups)}
+	answer := driftline.FoundRunGroups{Metrics: metrics, Groups: make([]driftline.RunGroup, len(shown)), Total: len(groups), More: begin+len(shown) < len(groups)}
 	name := groupName(&field)
 	for i, g := range shown {
-		found.Groups[i] = g.answer(search.Filter, name, metrics)
+		answer.Groups[i] = g.answer(search.Filter, name, metrics)
 	}
-	return found, nil
+	return answer, nil
+}
+
+// matching yields the runs that a filter takes.
+func matching(runs iter.Seq[candidate], wanted *filter.Filter) iter.Seq[candidate] {
+	return func(yield func(candidate) bool) {
+		row := &runRow{}
+		for row.candidate = range runs {
+			if wanted.Match(row) && !yield(row.candidate) {
+				return
+			}
+		}
+	}
 }
 
 // groupField reads what runs are grouped by.
@@ -84,9 +91,9 @@ func groupName(field *filter.Field) string {
 func quotedKey(key string) string { return "`" + strings.ReplaceAll(key, "`", "``") + "`" }
 
 // commonMetrics are the keys of the metrics that most runs have, in their order.
-func (r *Registry) commonMetrics(runs []candidate) []string {
+func (r *Registry) commonMetrics(runs iter.Seq[candidate]) []string {
 	var counts keyCounts
-	for _, c := range runs {
+	for c := range runs {
 		for p := range c.last.all() {
 			counts.count(p.key)
 		}
@@ -122,7 +129,7 @@ func (t *tally) add(value float64) {
 	t.runs, t.sum, t.min, t.max = t.runs+1, t.sum+value, min(t.min, value), max(t.max, value)
 }
 
-func (r *Registry) gather(runs []candidate, by *filter.Field, metrics []string) []*runGroup {
+func (r *Registry) gather(runs iter.Seq[candidate], by *filter.Field, metrics []string) []*runGroup {
 	fields := make([]filter.Field, len(metrics))
 	for i, key := range metrics {
 		fields[i] = filter.Field{Entity: filter.Metric, Key: key, Numeric: true}
@@ -134,7 +141,7 @@ func (r *Registry) gather(runs []candidate, by *filter.Field, metrics []string) 
 	}
 	var groups []*runGroup
 	byValue, row := map[identity]*runGroup{}, &runRow{}
-	for _, c := range runs {
+	for c := range runs {
 		row.candidate = c
 		value, there := row.Text(by)
 		group := byValue[identity{value, there}]

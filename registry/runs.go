@@ -13,18 +13,23 @@ import (
 // run is what the ledger says of one run. There may be hundreds of thousands: what all have
 // is packed, what few have is apart, and the last values of metrics are with the points.
 type run struct {
-	id         driftline.RunID
-	number     uint32 // in order of creation, over all experiments
-	deleted    bool   // itself; see state.isDeleted
-	experiment unique.Handle[driftline.ExperimentID]
-	user       unique.Handle[string]
-	status     unique.Handle[driftline.RunStatus]
-	name       string
-	started    int64 // microseconds
-	ended      int64 // microseconds; 0 while it has not
-	params     pairs
-	tags       pairs
-	more       *runMore // nil if it has none of it
+	number  uint32 // in order of creation, over all experiments
+	idBytes uint16 // of words
+	deleted bool   // itself; see state.isDeleted
+	words   string // the id and the name
+	common  unique.Handle[runCommon]
+	started int64 // microseconds
+	ended   int64 // microseconds; 0 while it has not
+	params  pairs
+	tags    pairs
+	more    *runMore // nil if it has none of it
+}
+
+// runCommon is what many runs have the same of, and is kept once.
+type runCommon struct {
+	experiment driftline.ExperimentID
+	user       string
+	status     driftline.RunStatus
 }
 
 // runMore is what few runs have.
@@ -61,18 +66,37 @@ func (r *run) extra() *runMore {
 	return r.more
 }
 
-func (r *run) ref() driftline.Ref { return driftline.RunRef(r.id) }
+func (r *run) id() driftline.RunID { return driftline.RunID(r.words[:r.idBytes]) }
+
+func (r *run) name() string { return r.words[r.idBytes:] }
+
+// call sets the id, of which checkRunSpec has seen that it is short, and the name.
+func (r *run) call(id driftline.RunID, name string) {
+	r.words, r.idBytes = string(id)+name, uint16(len(id))
+}
+
+func (r *run) experiment() driftline.ExperimentID { return r.common.Value().experiment }
+
+func (r *run) user() string { return r.common.Value().user }
+
+func (r *run) status() driftline.RunStatus { return r.common.Value().status }
+
+func (r *run) setStatus(status driftline.RunStatus) {
+	common := r.common.Value()
+	common.status = status
+	r.common = unique.Make(common)
+}
+
+func (r *run) ref() driftline.Ref { return driftline.RunRef(r.id()) }
 
 func (r *run) startedAt() time.Time { return time.UnixMicro(r.started).UTC() }
 
 // addRun is the effect that adds the run with the next number.
 func addRun(made *run) effect {
 	return func(s *state) effect {
-		s.runIDs[made.id] = made.number
-		s.runs = append(s.runs, made)
+		s.runs.add(made)
 		return func(s *state) effect {
-			delete(s.runIDs, made.id)
-			s.runs = s.runs[:made.number]
+			s.runs.removeLast(made)
 			return nil
 		}
 	}
@@ -81,8 +105,8 @@ func addRun(made *run) effect {
 // putRun is the effect that replaces a run.
 func putRun(next *run) effect {
 	return func(s *state) effect {
-		old := s.runs[next.number]
-		s.runs[next.number] = next
+		old := s.runs.at(next.number)
+		s.runs.replace(next)
 		return putRun(old)
 	}
 }
@@ -185,7 +209,7 @@ func (tx *Tx) newInputs(run *run, log, news *driftline.RunLog) ([]driftline.Ref,
 		if more.uses(d.Name, d.Digest) || slices.ContainsFunc(news.Datasets, func(n driftline.DatasetInput) bool { return n.Name == d.Name && n.Digest == d.Digest }) {
 			continue
 		}
-		if _, known := tx.r.head.described[datasetKey{run.experiment.Value(), d.Name, d.Digest}]; known {
+		if _, known := tx.r.head.described[datasetKey{run.experiment(), d.Name, d.Digest}]; known {
 			d = driftline.DatasetInput{Name: d.Name, Digest: d.Digest, Tags: d.Tags}
 		}
 		news.Datasets = append(news.Datasets, d)
@@ -221,7 +245,7 @@ func (s *state) addInputs(next *run, inputs []driftline.Ref, log *driftline.RunL
 	more.datasets = slices.Clip(more.datasets)
 	var effects []effect
 	for _, d := range log.Datasets {
-		key := datasetKey{next.experiment.Value(), d.Name, d.Digest}
+		key := datasetKey{next.experiment(), d.Name, d.Digest}
 		description, known := s.described[key]
 		if !known {
 			copied := d

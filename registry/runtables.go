@@ -31,7 +31,7 @@ func (r *Registry) eachPair(of func(*run) pairs) iter.Seq[RunPair] {
 			packed := of(run)
 			keys := r.keys.all() // after the run, so that it has all of its keys
 			for key, value := range packed.all() {
-				if !yield(RunPair{run.id, keys[key], value}) {
+				if !yield(RunPair{run.id(), keys[key], value}) {
 					return
 				}
 			}
@@ -48,7 +48,7 @@ func (r *Registry) EachLast() iter.Seq[RunMetric] {
 			r.published.RUnlock()
 			keys := r.keys.all()
 			for p := range last.all() {
-				if !yield(RunMetric{run.id, p.metric(keys[p.key])}) {
+				if !yield(RunMetric{run.id(), p.metric(keys[p.key])}) {
 					return
 				}
 			}

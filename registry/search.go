@@ -2,9 +2,9 @@ package registry
 
 import (
 	"cmp"
+	"iter"
 	"slices"
 	"strconv"
-	"sync"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry/filter"
@@ -67,9 +67,7 @@ func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Searc
 	}
 	top := filter.NewTop(search.Offset+search.Limit, compareRuns(order))
 	row := &runRow{}
-	candidates := r.candidates(experiments, search.Stage)
-	defer r.searched.give(candidates)
-	for _, candidate := range *candidates {
+	for candidate := range r.candidates(experiments, search.Stage) {
 		row.candidate = candidate
 		if !wanted.Match(row) {
 			continue
@@ -86,9 +84,7 @@ func (r *Registry) SearchRuns(experiments []driftline.ExperimentID, search Searc
 // RunKeys returns the keys that the runs of some experiments have.
 func (r *Registry) RunKeys(experiments []driftline.ExperimentID, stage Stage) driftline.RunKeys {
 	var params, metrics, tags keyCounts
-	candidates := r.candidates(experiments, stage)
-	defer r.searched.give(candidates)
-	for _, c := range *candidates {
+	for c := range r.candidates(experiments, stage) {
 		for key := range c.run.params.all() {
 			params.count(key)
 		}
@@ -142,51 +138,28 @@ type candidate struct {
 	experiment *experiment
 }
 
-// candidates returns the runs of experiments as of now.
-// The caller gives the list back.
-func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) *[]candidate {
+// candidates yields the runs of experiments as they are now, whatever is written meanwhile: of each
+// experiment the newest first, as they are mostly wanted.
+func (r *Registry) candidates(ids []driftline.ExperimentID, stage Stage) iter.Seq[candidate] {
 	r.published.RLock()
 	defer r.published.RUnlock()
-	total, seen := 0, map[driftline.ExperimentID]bool{}
+	runs, last := r.durable.runs.byNumber.snapshot(), r.metrics.snapshot()
+	var searched []*experiment
 	for _, id := range ids {
-		if e, ok := r.durable.experiments[id]; ok && !seen[id] {
-			seen[id] = true
-			total += len(e.runs)
+		if e, ok := r.durable.experiments[id]; ok && !slices.Contains(searched, e) {
+			searched = append(searched, e)
 		}
 	}
-	list := r.searched.take(total)
-	found := *list
-	for id := range seen {
-		e := r.durable.experiments[id]
-		for _, number := range slices.Backward(e.runs) { // the newest first, as they are mostly wanted
-			if run := r.durable.runs[number]; run != nil && stage.has(run.deleted || e.deleted) {
-				found = append(found, candidate{run, r.lastOf(run), e})
+	return func(yield func(candidate) bool) {
+		for _, e := range searched {
+			for _, number := range slices.Backward(e.runs) {
+				run := runs.at(number)
+				if run != nil && stage.has(run.deleted || e.deleted) && !yield(candidate{run, lastIn(last, number), e}) {
+					return
+				}
 			}
 		}
 	}
-	*list = found
-	return list
-}
-
-// candidateLists are lists of candidates that are used again: of a hundred thousand runs one
-// has six megabytes, and searches that follow each other would let the heap grow by many.
-type candidateLists struct{ pool sync.Pool }
-
-// take returns an empty list with room for n.
-func (l *candidateLists) take(n int) *[]candidate {
-	list, ok := l.pool.Get().(*[]candidate)
-	if !ok {
-		list = new([]candidate)
-	}
-	*list = slices.Grow(*list, n)
-	return list
-}
-
-// give takes a list back, and holds nothing that was in it.
-func (l *candidateLists) give(list *[]candidate) {
-	clear(*list)
-	*list = (*list)[:0]
-	l.pool.Put(list)
 }
 
 // foundRun is a run that was found, with what it is ordered by first.
@@ -209,7 +182,7 @@ func compareRuns(order []filter.Key) func(a, b foundRun) int {
 		if c := cmp.Compare(b.run.started, a.run.started); c != 0 {
 			return c
 		}
-		return cmp.Compare(a.run.id, b.run.id)
+		return cmp.Compare(a.run.id(), b.run.id())
 	}
 }
 
@@ -275,15 +248,15 @@ func (r *runRow) Text(f *filter.Field) (string, bool) {
 func (r *runRow) attribute(slot int) (string, bool) {
 	switch slot {
 	case slotID:
-		return string(r.run.id), true
+		return string(r.run.id()), true
 	case slotName:
-		return cmp.Or(r.run.name, string(r.run.id)), true
+		return cmp.Or(r.run.name(), string(r.run.id())), true
 	case slotUser:
-		return r.run.user.Value(), true
+		return r.run.user(), true
 	case slotStatus:
-		return string(r.run.status.Value()), true
+		return string(r.run.status()), true
 	case slotURI:
-		return ArtifactURI(ArtifactRoot(r.experiment.id, r.experiment.location), r.run.id), true
+		return ArtifactURI(ArtifactRoot(r.experiment.id, r.experiment.location), r.run.id()), true
 	case slotExperiment:
 		return string(r.experiment.id), true
 	case slotStage:

@@ -75,7 +75,7 @@ func BenchmarkSearchOfManyRuns(b *testing.B) {
 	r := manyRuns(b, n)
 	runtime.GC()
 	runtime.ReadMemStats(&after)
-	b.Logf("%d bytes a run", (after.HeapAlloc-before.HeapAlloc)/n)
+	perRun := float64(after.HeapAlloc-before.HeapAlloc) / n
 	for name, search := range map[string]registry.Search{
 		"newest":    {},
 		"by metric": {OrderBy: []string{"metrics.m3 DESC"}},
@@ -91,6 +91,7 @@ func BenchmarkSearchOfManyRuns(b *testing.B) {
 				}
 			}
 			b.ReportMetric(float64((processorTime(b)-before).Microseconds())/1000/float64(b.N), "cpu-ms/op")
+			b.ReportMetric(perRun, "B/run")
 		})
 	}
 	runtime.KeepAlive(r)

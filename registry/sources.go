@@ -288,7 +288,7 @@ func (s *state) ownerAt(segments []string) (source, bool) {
 		return source{owner: m.Ref(), loggedModel: m.ID}, true
 	}
 	run, err := s.run(driftline.RunID(last))
-	if err != nil || !s.isRoot(run.experiment.Value(), root) {
+	if err != nil || !s.isRoot(run.experiment(), root) {
 		return source{}, false
 	}
 	return source{owner: run.ref()}, true

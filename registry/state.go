@@ -3,7 +3,6 @@ package registry
 import (
 	"encoding/json"
 	"maps"
-	"slices"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -24,11 +23,10 @@ type state struct {
 	files           map[driftline.Ref]File
 	datasets        map[driftline.DatasetName][]*driftline.Dataset // by version, from 1
 	keys            *keyTable                                      // of params, tags and metrics; shared by all states of a registry
-	runs            []*run                                         // by number
-	runIDs          map[driftline.RunID]uint32                     // → number
-	purged          map[driftline.RunID]time.Time                  // that were removed for good → when
-	runNumbers      map[string]int                                 // slug → greatest number given out
-	described       map[datasetKey]*driftline.DatasetInput         // data that runs read and that is not ours
+	runs            *runList
+	purged          map[driftline.RunID]time.Time          // that were removed for good → when
+	runNumbers      map[string]int                         // slug → greatest number given out
+	described       map[datasetKey]*driftline.DatasetInput // data that runs read and that is not ours
 	experiments     map[driftline.ExperimentID]*experiment
 	experimentNames map[string]driftline.ExperimentID // in the form of sameName
 	lastExperiment  int                               // the greatest number of one
@@ -69,7 +67,7 @@ func newState() *state {
 		files:           map[driftline.Ref]File{},
 		datasets:        map[driftline.DatasetName][]*driftline.Dataset{},
 		keys:            newKeyTable(),
-		runIDs:          map[driftline.RunID]uint32{},
+		runs:            newRunList(),
 		purged:          map[driftline.RunID]time.Time{},
 		runNumbers:      map[string]int{},
 		described:       map[datasetKey]*driftline.DatasetInput{},
@@ -114,8 +112,7 @@ func (s *state) clone() *state {
 		files:           maps.Clone(s.files),
 		datasets:        maps.Clone(s.datasets),
 		keys:            s.keys,
-		runs:            slices.Clone(s.runs),
-		runIDs:          maps.Clone(s.runIDs),
+		runs:            s.runs.clone(),
 		purged:          maps.Clone(s.purged),
 		runNumbers:      maps.Clone(s.runNumbers),
 		described:       maps.Clone(s.described),

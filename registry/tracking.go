@@ -99,7 +99,7 @@ func (tx *Tx) createRun(spec driftline.RunSpec) (driftline.RunID, error) {
 // is not used again, so that a reference never means another run.
 func (s *state) freeRunID(id driftline.RunID) error {
 	word := "exists already"
-	if _, taken := s.runIDs[id]; !taken {
+	if _, taken := s.runs.find(id); !taken {
 		if _, taken := s.purged[id]; !taken {
 			return nil
 		}
@@ -114,7 +114,7 @@ func (s *state) nextRun(name driftline.ExperimentName) driftline.RunID {
 	slug := slugOf(name)
 	for n := s.runNumbers[slug] + 1; ; n++ {
 		id := driftline.RunID(slug + "-" + strconv.Itoa(n))
-		if _, taken := s.runIDs[id]; !taken {
+		if _, taken := s.runs.find(id); !taken {
 			return id
 		}
 	}
@@ -200,14 +200,14 @@ func foldRunCreated(s *state, line *Line) ([]effect, error) {
 		started = spec.Started
 	}
 	made := &run{
-		id: driftline.RunID(line.Ref.Name), number: uint32(len(s.runs)), experiment: unique.Make(e.id), name: spec.Name, user: unique.Make(spec.User),
-		status: unique.Make(driftline.RunRunning), started: started.UnixMicro(),
+		number: uint32(s.runs.len()), common: unique.Make(runCommon{e.id, spec.User, driftline.RunRunning}), started: started.UnixMicro(),
 		params: s.keys.pack(spec.Params), tags: s.keys.pack(spec.Tags),
 	}
+	made.call(driftline.RunID(line.Ref.Name), spec.Name)
 	if len(line.Inputs) > 0 || spec.Heartbeat > 0 || spec.Fork != nil {
 		made.more = &runMore{inputs: line.Inputs, heartbeat: spec.Heartbeat, fork: spec.Fork}
 	}
-	slug, number := splitRunID(made.id)
+	slug, number := splitRunID(made.id())
 	if slug == slugOf(spec.Experiment) {
 		effects = append(effects, put(func(s *state) map[string]int { return s.runNumbers }, slug, max(number, s.runNumbers[slug])))
 	}
@@ -329,7 +329,7 @@ func (tx *Tx) logRun(id driftline.RunID, log driftline.RunLog, admit admission) 
 			return err
 		}
 	}
-	if log.Name != run.name {
+	if log.Name != run.name() {
 		news.Name = log.Name
 	}
 	inputs, err := tx.newInputs(run, &log, &news)
@@ -359,7 +359,7 @@ func newParams(run *run, old, given map[string]string) (map[string]string, error
 	for _, key := range slices.Sorted(maps.Keys(news)) {
 		if had, ok := old[key]; ok {
 			return nil, driftline.Errorf(driftline.Conflict, "run %q: param %q is %q already and cannot become %q",
-				run.id, key, clip(had), clip(news[key])).WithRef(run.ref()).
+				run.id(), key, clip(had), clip(news[key])).WithRef(run.ref()).
 				WithHint("a param is set once; use a tag for what changes, or start another run")
 		}
 	}
@@ -384,7 +384,7 @@ func foldRunLogged(s *state, line *Line) ([]effect, error) {
 	next.params = s.keys.merged(old.params, log.Params)
 	next.tags = s.keys.merged(old.tags, log.Tags)
 	if log.Name != "" {
-		next.name = log.Name
+		next.call(old.id(), log.Name)
 	}
 	effects := s.addInputs(&next, line.Inputs, log)
 	return append(effects, putRun(&next)), nil
@@ -401,7 +401,7 @@ func (r *Registry) FinishRun(id driftline.RunID, status driftline.RunStatus) (*d
 		if err != nil {
 			return err
 		}
-		if run.status.Value() == status {
+		if run.status() == status {
 			return nil
 		}
 		if run, err = tx.r.head.running(id); err != nil {
@@ -426,7 +426,8 @@ func foldRunFinished(s *state, line *Line) ([]effect, error) {
 		return nil, err
 	}
 	next := *run
-	next.status, next.ended = unique.Make(end.Status), line.Time.UnixMicro()
+	next.setStatus(end.Status)
+	next.ended = line.Time.UnixMicro()
 	if end.Reason != run.extra().reason {
 		next.withMore(func(m *runMore) { m.reason = end.Reason })
 	}
@@ -449,10 +450,10 @@ func (r *Registry) ChangeRun(id driftline.RunID, change driftline.RunChange) (*d
 		if s.isDeleted(run) {
 			return nil, notActive(run)
 		}
-		if change.Status == run.status.Value() {
+		if change.Status == run.status() {
 			change.Status = ""
 		}
-		if change.Name == run.name {
+		if change.Name == run.name() {
 			change.Name = ""
 		}
 		if !change.Ended.IsZero() && change.Ended.UnixMicro() == run.ended {
@@ -499,7 +500,7 @@ func (r *Registry) UntagRun(id driftline.RunID, key string) (*driftline.Run, err
 				return &runChanged{Dropped: []string{key}}, nil
 			}
 		}
-		return nil, driftline.Errorf(driftline.NotFound, "No tag with name: %s in run with id %s", clip(key), run.id).WithRef(run.ref())
+		return nil, driftline.Errorf(driftline.NotFound, "No tag with name: %s in run with id %s", clip(key), run.id()).WithRef(run.ref())
 	})
 }
 
@@ -523,7 +524,7 @@ func foldRunChange(s *state, line *Line) ([]effect, error) {
 	}
 	next := *old
 	if change.Status != "" {
-		next.status = unique.Make(change.Status)
+		next.setStatus(change.Status)
 		if old.extra().reason != "" { // which was about the status before
 			next.ended = 0
 			next.withMore(func(m *runMore) { m.reason = "" })
@@ -533,7 +534,7 @@ func foldRunChange(s *state, line *Line) ([]effect, error) {
 		next.ended = change.Ended.UnixMicro()
 	}
 	if change.Name != "" {
-		next.name = change.Name
+		next.call(old.id(), change.Name)
 	}
 	if change.Deleted != nil {
 		next.deleted = *change.Deleted
@@ -630,14 +631,14 @@ func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 	defer r.published.RUnlock()
 	var runs []*run
 	if name == "" {
-		runs = slices.DeleteFunc(slices.Clone(r.durable.runs), func(run *run) bool { return run == nil })
+		runs = slices.Collect(r.durable.runs.all())
 	} else {
 		e, err := r.durable.experimentNamed(name)
 		if err != nil {
 			return nil, err
 		}
 		for _, number := range e.runs {
-			if run := r.durable.runs[number]; run != nil {
+			if run := r.durable.runs.at(number); run != nil {
 				runs = append(runs, run)
 			}
 		}
@@ -671,8 +672,8 @@ func (r *Registry) copyRun(run *run) *driftline.Run {
 func (r *Registry) bareRun(run *run) *driftline.Run {
 	more := run.extra()
 	out := &driftline.Run{
-		ID: run.id, Experiment: r.durable.experiments[run.experiment.Value()].name, ExperimentID: run.experiment.Value(),
-		Name: run.name, User: run.user.Value(), Status: run.status.Value(), Reason: more.reason, Heartbeat: more.heartbeat, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
+		ID: run.id(), Experiment: r.durable.experiments[run.experiment()].name, ExperimentID: run.experiment(),
+		Name: run.name(), User: run.user(), Status: run.status(), Reason: more.reason, Heartbeat: more.heartbeat, Deleted: r.durable.isDeleted(run), Started: run.startedAt(),
 	}
 	if more.fork != nil {
 		fork := *more.fork
@@ -685,8 +686,8 @@ func (r *Registry) bareRun(run *run) *driftline.Run {
 }
 
 func (s *state) run(id driftline.RunID) (*run, error) {
-	if number, ok := s.runIDs[id]; ok {
-		return s.runs[number], nil
+	if number, ok := s.runs.find(id); ok {
+		return s.runs.at(number), nil
 	}
 	if at, ok := s.purged[id]; ok {
 		return nil, driftline.Errorf(driftline.NotFound, "run %q was removed for good on %s", id, instant(at)).WithRef(driftline.RunRef(id)).
@@ -716,9 +717,9 @@ func (s *state) running(id driftline.RunID) (*run, error) {
 	if err != nil {
 		return nil, err
 	}
-	if run.status.Value().Ended() && !run.lost() {
+	if run.status().Ended() && !run.lost() {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "run %q is %s since %s",
-			id, run.status.Value(), time.UnixMicro(run.ended).UTC().Format(time.RFC3339)).WithRef(run.ref()).
+			id, run.status(), time.UnixMicro(run.ended).UTC().Format(time.RFC3339)).WithRef(run.ref()).
 			WithHint("start another run; a finished one does not change")
 	}
 	return run, nil
@@ -735,10 +736,10 @@ func (s *state) active(id driftline.RunID) (*run, error) {
 
 // isDeleted reports whether the run or its experiment is deleted.
 func (s *state) isDeleted(run *run) bool {
-	return run.deleted || s.experiments[run.experiment.Value()].deleted
+	return run.deleted || s.experiments[run.experiment()].deleted
 }
 
 func notActive(run *run) error {
-	return driftline.Errorf(driftline.FailedPrecondition, "The run %s must be in the 'active' state. Current state is deleted.", run.id).
+	return driftline.Errorf(driftline.FailedPrecondition, "The run %s must be in the 'active' state. Current state is deleted.", run.id()).
 		WithRef(run.ref()).WithHint("restore it first")
 }
