@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -372,6 +373,39 @@ func TestDamageIsAnError(t *testing.T) {
 				if err := readAll(path); err != nil && driftline.CodeOf(err) != driftline.DataLoss {
 					t.Fatalf("%v (%s)", err, driftline.CodeOf(err))
 				}
+			}
+		})
+	}
+}
+
+// TestPageThatEndsEarly reads columns whose pages promise more values than they have, in an
+// encoding that the Parquet library decodes: it is no reason to wait for the rest of them.
+func TestPageThatEndsEarly(t *testing.T) {
+	const rows = 100
+	for _, nullable := range []bool{false, true} {
+		t.Run(fmt.Sprintf("nullable %v", nullable), func(t *testing.T) {
+			schema := arrow.NewSchema([]arrow.Field{{Name: "word", Type: arrow.BinaryTypes.String, Nullable: nullable}}, nil)
+			b := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+			defer b.Release()
+			for i := range rows {
+				b.Field(0).(*array.StringBuilder).Append(fmt.Sprint(i))
+			}
+			path := writeFile(t, b.NewRecordBatch(), parquet.WithDictionaryDefault(false), parquet.WithEncodingFor("word", parquet.Encodings.DeltaLengthByteArray))
+			good, err := os.ReadFile(path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			// The lengths begin with: 128 in a block, of 4 parts, how many there are.
+			lengths, fewer := []byte{0x80, 1, 4, rows}, []byte{0x80, 1, 4, rows / 2}
+			if n := bytes.Count(good, lengths); n != 1 {
+				t.Fatalf("the page has its lengths in %d places", n)
+			}
+			if err := os.WriteFile(path, bytes.Replace(good, lengths, fewer, 1), 0o600); err != nil {
+				t.Fatal(err)
+			}
+			err = readAll(path)
+			if want := `column "word" of file "rows.parquet" cannot be read`; driftline.CodeOf(err) != driftline.DataLoss || !strings.Contains(err.Error(), want) {
+				t.Errorf("%v; want %s", err, want)
 			}
 		})
 	}

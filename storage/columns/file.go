@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"path/filepath"
 	"runtime/debug"
 	"sync/atomic"
 	"syscall"
@@ -21,6 +22,7 @@ import (
 
 // File is a Parquet file mapped into memory. It may be used concurrently.
 type File struct {
+	name   string // without its folder
 	disk   *os.File
 	data   []byte // the mapping
 	reader *file.Reader
@@ -62,12 +64,12 @@ func Open(path string) (_ *File, err error) {
 	defer recovered(&err)
 	f, err := mapFile(path)
 	if err != nil {
-		return nil, damaged(err)
+		return nil, damaged(fmt.Sprintf("file %q", filepath.Base(path)), err)
 	}
 	f.users.Store(1)
 	if err := f.readFooter(); err != nil {
 		f.Close()
-		return nil, damaged(err)
+		return nil, damaged(fmt.Sprintf("file %q", f.name), err)
 	}
 	return f, nil
 }
@@ -90,7 +92,7 @@ func mapFile(path string) (_ *File, err error) {
 		return nil, errDamaged
 	}
 	data, err := syscall.Mmap(int(disk.Fd()), 0, int(info.Size()), syscall.PROT_READ, syscall.MAP_SHARED)
-	return &File{disk: disk, data: data}, err
+	return &File{name: filepath.Base(path), disk: disk, data: data}, err
 }
 
 // Retain makes another user of the file, who closes it too.
@@ -305,19 +307,21 @@ func Guard(read func() error) (err error) {
 
 func recovered(err *error) {
 	if p := recover(); p != nil {
-		*err = damaged(fmt.Errorf("panic: %v\n%s", p, debug.Stack()))
+		*err = damaged("a stored file", panicked(p))
 	}
 }
 
-// damaged is the error of a file that cannot be read. It does not show the cause, which
-// may name paths of the server.
-func damaged(err error) error {
+func panicked(p any) error { return fmt.Errorf("panic: %v\n%s", p, debug.Stack()) }
+
+// damaged is the error of a file, or a column of one, that cannot be read. It does not show
+// the cause, which may name paths of the server.
+func damaged(what string, err error) error {
 	var ours *driftline.Error
 	if errors.As(err, &ours) {
 		return err
 	}
-	return driftline.Errorf(driftline.DataLoss, "a stored file cannot be read: %w", hidden{err}).
-		WithHint("see the log of the server; driftline check names damaged files")
+	return driftline.Errorf(driftline.DataLoss, "%s cannot be read: %w", what, hidden{err}).
+		WithHint("write it again if it is a view's source; driftline check names damaged files of the store, and the server's log the cause")
 }
 
 // hidden keeps a cause for errors.As and logs without showing its text.

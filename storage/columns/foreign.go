@@ -10,6 +10,9 @@ import (
 // loadForeign decodes the whole chunk with the Parquet library, for encodings that none of
 // our files has, and makes it the page.
 func (r *Reader) loadForeign() error {
+	if r.rows > biggestPage/8 {
+		return errDamaged
+	}
 	columns, err := r.file.reader.RowGroup(r.group).Column(r.leaf.column)
 	if err != nil {
 		return err
@@ -17,15 +20,15 @@ func (r *Reader) loadForeign() error {
 	r.page = Page{Rows: r.rows, Width: r.width}
 	switch c := columns.(type) {
 	case *file.Int32ColumnChunkReader:
-		return readForeign(r, c.ReadBatch, arrow.Int32Traits.CastToBytes)
+		return readForeign(r, c.ReadBatchInPage, arrow.Int32Traits.CastToBytes)
 	case *file.Int64ColumnChunkReader:
-		return readForeign(r, c.ReadBatch, arrow.Int64Traits.CastToBytes)
+		return readForeign(r, c.ReadBatchInPage, arrow.Int64Traits.CastToBytes)
 	case *file.Float32ColumnChunkReader:
-		return readForeign(r, c.ReadBatch, arrow.Float32Traits.CastToBytes)
+		return readForeign(r, c.ReadBatchInPage, arrow.Float32Traits.CastToBytes)
 	case *file.Float64ColumnChunkReader:
-		return readForeign(r, c.ReadBatch, arrow.Float64Traits.CastToBytes)
+		return readForeign(r, c.ReadBatchInPage, arrow.Float64Traits.CastToBytes)
 	case *file.BooleanColumnChunkReader:
-		return readForeign(r, c.ReadBatch, func(values []bool) []byte {
+		return readForeign(r, c.ReadBatchInPage, func(values []bool) []byte {
 			out := make([]byte, len(values))
 			for i, v := range values {
 				if v {
@@ -57,6 +60,8 @@ func readForeign[T any](r *Reader, read func(int64, []T, []int16, []int16) (int6
 }
 
 // readBatches calls read until all rows of the chunk were read, and makes their validity.
+// read must be a ReadBatchInPage: the library's ReadBatch goes on for ever in a page that
+// has fewer values than its header says.
 func (r *Reader) readBatches(read func(batch int64, row, at int, levels []int16) (int64, int, error)) (present int, err error) {
 	levels := make([]int16, r.rows)
 	for row := 0; row < r.rows; {
@@ -76,17 +81,26 @@ func (r *Reader) readBatches(read func(batch int64, row, at int, levels []int16)
 	for i, level := range levels {
 		bitutil.SetBitTo(r.valid, i, level != 0)
 	}
+	if bitutil.CountSetBits(r.valid, 0, r.rows) != present {
+		return 0, errDamaged // other values would be taken for those that are missing
+	}
 	r.page.Valid = r.valid
 	return present, nil
 }
 
+// foreignTexts are how many texts are decoded at once.
+const foreignTexts = 4 << 10
+
 func (r *Reader) readForeignText(c *file.ByteArrayColumnChunkReader) error {
-	values := make([]parquet.ByteArray, r.rows)
+	values := make([]parquet.ByteArray, min(r.rows, foreignTexts))
 	var text []byte
 	spans := sized(r.spans, r.rows)[:0]
 	_, err := r.readBatches(func(batch int64, _, _ int, levels []int16) (int64, int, error) {
-		rows, n, err := c.ReadBatch(batch, values, levels, nil)
+		rows, n, err := c.ReadBatchInPage(min(batch, foreignTexts), values, levels, nil)
 		for _, v := range values[:n] { // valid until the next batch
+			if len(text)+len(v) > biggestPage { // texts that begin as the one before can be as many as they like
+				return 0, 0, errDamaged
+			}
 			spans = append(spans, Span{At: uint32(len(text)), Len: uint32(len(v))})
 			text = append(text, v...)
 		}

@@ -2,6 +2,7 @@ package columns
 
 import (
 	"encoding/binary"
+	"fmt"
 	"math/bits"
 	"sort"
 	"unsafe"
@@ -108,11 +109,11 @@ type dictionary struct {
 func (r *Reader) Open(f *File, group, leaf int) error {
 	chunk, err := f.chunk(group, leaf)
 	if err != nil {
-		return damaged(err)
+		return f.damaged(&f.leaves[leaf], err)
 	}
 	locations, err := f.locations(group, chunk)
 	if err != nil {
-		return damaged(err)
+		return f.damaged(&f.leaves[leaf], err)
 	}
 	r.file, r.group, r.chunk, r.leaf = f, group, chunk, &f.leaves[leaf]
 	r.rows, r.locations = f.groups[group].rows, locations
@@ -120,6 +121,13 @@ func (r *Reader) Open(f *File, group, leaf int) error {
 	r.page, r.cut, r.places, r.hasWords, r.words.array = Page{}, false, false, false, nil
 	return nil
 }
+
+// damaged is the error of a column that cannot be read.
+func (f *File) damaged(l *Leaf, err error) error {
+	return damaged(fmt.Sprintf("column %q of file %q", l.Name, f.name), err)
+}
+
+func (r *Reader) damaged(err error) error { return r.file.damaged(r.leaf, err) }
 
 // widthOf returns how many bytes a value takes in a page; 0 for text.
 func widthOf(t parquet.Type) int {
@@ -159,19 +167,19 @@ func (r *Reader) find(from, to int) (*Page, error) {
 		return &r.page, nil
 	}
 	if from < 0 || from >= r.rows {
-		return nil, damaged(errDamaged)
+		return nil, r.damaged(errDamaged)
 	}
 	i := sort.Search(len(r.locations), func(i int) bool { return int(r.locations[i].first) > from }) - 1
 	if r.Unmapped {
 		if done, err := r.loadRows(i, from, to); err != nil {
-			return nil, damaged(err)
+			return nil, r.damaged(err)
 		} else if done {
 			return &r.page, nil
 		}
 	}
 	if err := r.load(i); err != nil {
 		r.page = Page{}
-		return nil, damaged(err)
+		return nil, r.damaged(err)
 	}
 	return &r.page, nil
 }
@@ -198,9 +206,17 @@ func (r *Reader) stored(i int) ([]byte, error) {
 }
 
 // load decodes the i-th data page.
-func (r *Reader) load(i int) error {
+func (r *Reader) load(i int) (err error) {
+	defer func() { // here it is known which column it is
+		if p := recover(); p != nil {
+			err = panicked(p)
+		}
+	}()
 	first, end := r.rowsOf(i)
 	r.page, r.cut = Page{First: first, Rows: end - first, Width: r.width}, false
+	if r.page.Rows > biggestPage/8 { // a few bytes may stand for any number of equal values
+		return errDamaged
+	}
 	stored, err := r.stored(i)
 	if err != nil {
 		return err
@@ -425,7 +441,7 @@ func (r *Reader) unpack() error {
 	r.spread = sized(r.spread, r.page.Rows*r.width)
 	if err := decodeDeltas(r.spread, r.differences, r.page.Rows, r.width); err != nil {
 		r.page = Page{}
-		return damaged(err)
+		return r.damaged(err)
 	}
 	r.page.Values, r.page.packed = r.spread, false
 	return nil
@@ -447,7 +463,7 @@ func (r *Reader) copyPage(to []byte, first, n int) error {
 	}
 	if err := r.deltas.read(to[:n*r.width]); err != nil {
 		r.page = Page{}
-		return damaged(err)
+		return r.damaged(err)
 	}
 	r.decoded += n
 	return nil

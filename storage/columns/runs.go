@@ -47,7 +47,7 @@ func (r *Runs) Read(reader *Reader, f *File, group int, leaves []int) error {
 			return err
 		}
 		if err := r.columns[i].read(reader); err != nil {
-			return damaged(err)
+			return reader.damaged(err)
 		}
 	}
 	r.Values = sized(r.Values, len(leaves))
