@@ -49,6 +49,10 @@ type Options struct {
 
 	Retention driftline.Retention // which snapshots of a table upkeep keeps; DefaultRetention
 
+	// CompactionBandwidth is how many bytes a second upkeep reads and writes while it merges
+	// files; DefaultCompactionBandwidth. Less than 0 means as many as it can.
+	CompactionBandwidth int64
+
 	// CheckEvery is how often the online and the offline store are compared, see
 	// [Engine.Check]; an hour. Less than 0 means never.
 	CheckEvery time.Duration
@@ -106,6 +110,9 @@ func (o *Options) withDefaults() Options {
 	}
 	if opts.Retention == (driftline.Retention{}) {
 		opts.Retention = DefaultRetention
+	}
+	if opts.CompactionBandwidth == 0 {
+		opts.CompactionBandwidth = DefaultCompactionBandwidth
 	}
 	if opts.Channels == nil {
 		opts.Channels, _ = notify.Open(nil, opts.Logger) // without settings there is nothing to refuse
@@ -170,6 +177,7 @@ type Engine struct {
 	ingested    atomic.Int64 // rows since the start, for metrics
 	smallRows   int64
 	retention   driftline.Retention
+	mergePace   *offline.Pace // of upkeep
 	checkEvery  time.Duration
 
 	checkChannels []string                // of [Options.CheckChannels]
@@ -211,7 +219,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	e = &Engine{
 		now: opts.Now, uptime: opts.Uptime, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
-		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention,
+		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention, mergePace: offline.NewPace(opts.CompactionBandwidth),
 		checkChannels: opts.CheckChannels, checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
 		watches:  watches{opened: opts.Now(), wake: make(chan struct{}, 1), seen: map[driftline.MonitorName]*watch{}},
 		rollouts: rollouts{wake: make(chan struct{}, 1)},

@@ -136,7 +136,7 @@ func (e *Engine) ReplaceWithLostAnswer(ctx context.Context, name driftline.ViewN
 		return err
 	}
 	old := e.heads.of(name).snapshot.Files
-	staged, err := e.offline.Compact(ctx, viewTable(name), old, orderOf(view))
+	staged, err := e.offline.Compact(ctx, viewTable(name), old, orderOf(view), nil)
 	if err != nil {
 		return err
 	}

@@ -24,6 +24,12 @@ const (
 // DefaultRetention keeps the last ten snapshots of a table, and those of a week.
 var DefaultRetention = driftline.Retention{Last: 10, MaxAge: driftline.Duration(7 * 24 * time.Hour)}
 
+// DefaultCompactionBandwidth is what a merge in the background moves a second, read and
+// written together: it leaves most of a disk to those who wait for it. A row is merged about as often as
+// its table has doubled, so of a table of a billion rows it keeps up with 6 MB of Parquet a
+// second, day and night; a merge that comes later makes readers look into more files till then.
+const DefaultCompactionBandwidth = 128 << 20
+
 // summary causes of upkeep.
 const (
 	causeCompaction = "compaction"
@@ -78,7 +84,7 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 	var failed error
 	for _, table := range tables {
 		if table.Namespace == schemaFeatures {
-			_, err := e.compact(ctx, driftline.ViewName(table.Name))
+			_, err := e.compact(ctx, driftline.ViewName(table.Name), e.mergePace)
 			failed = errors.Join(failed, err)
 		}
 		if expire {
@@ -113,14 +119,14 @@ func (e *Engine) Compact(ctx context.Context, table string) (driftline.Maintenan
 	if err := e.flush(ctx, view); err != nil {
 		return driftline.Maintenance{}, err
 	}
-	done, err := e.compact(ctx, view.Name)
+	done, err := e.compact(ctx, view.Name, nil) // somebody waits for it
 	done.Flushed = flushed
 	return done, err
 }
 
 // compact merges files of a view until the plan has nothing to merge. Readers keep the
 // snapshot that they have, and writers go on: only the swap of the files takes its turn.
-func (e *Engine) compact(ctx context.Context, name driftline.ViewName) (driftline.Maintenance, error) {
+func (e *Engine) compact(ctx context.Context, name driftline.ViewName, pace *offline.Pace) (driftline.Maintenance, error) {
 	done := driftline.Maintenance{Table: viewTable(name).String()}
 	view, err := e.registry.View(name)
 	if driftline.CodeOf(err) == driftline.NotFound {
@@ -143,7 +149,7 @@ func (e *Engine) compact(ctx context.Context, name driftline.ViewName) (driftlin
 			return done, nil
 		}
 		for _, group := range groups {
-			into, err := e.merge(ctx, view, now.snapshot, group)
+			into, err := e.merge(ctx, view, now.snapshot, group, pace)
 			if driftline.CodeOf(err) == driftline.Conflict {
 				break // somebody else replaced these files: plan again
 			}
@@ -160,10 +166,10 @@ func (e *Engine) compact(ctx context.Context, name driftline.ViewName) (driftlin
 const maxRounds = 8
 
 // merge puts the rows of some files of a snapshot into new ones.
-func (e *Engine) merge(ctx context.Context, view *driftline.FeatureView, from offline.Snapshot, group []offline.File) (into int, err error) {
+func (e *Engine) merge(ctx context.Context, view *driftline.FeatureView, from offline.Snapshot, group []offline.File, pace *offline.Pace) (into int, err error) {
 	defer e.offline.Hold(from)()
 	table := viewTable(view.Name)
-	files, err := e.offline.Compact(ctx, table, group, orderOf(view))
+	files, err := e.offline.Compact(ctx, table, group, orderOf(view), pace)
 	if err != nil {
 		return 0, err
 	}

@@ -295,7 +295,7 @@ func (e *Engine) compactResults(ctx context.Context, through uint64) error {
 		return err
 	}
 	for _, group := range offline.CompactionPlan(ranges) {
-		files, err := e.offline.Compact(ctx, resultsTable, group, resultsOrder)
+		files, err := e.offline.Compact(ctx, resultsTable, group, resultsOrder, e.mergePace)
 		if err != nil {
 			return err
 		}

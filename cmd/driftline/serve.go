@@ -125,7 +125,8 @@ func (a *app) serve(ctx context.Context) (err error) {
 	defer scorer.Close()
 	options := &engine.Options{
 		Logger: log, Channels: channels, CheckChannels: checks, Jobs: executor.New(jobs), Restored: chosen.Restored, Threads: a.raiseThreads(), Sources: chosen.AllowSource, SQL: limits,
-		Retention: driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
+		Retention:           driftline.Retention{Last: chosen.KeepSnapshots, MaxAge: driftline.Duration(chosen.KeepAge)},
+		CompactionBandwidth: chosen.compactionBandwidth(),
 
 		OpenLineage: sink, Score: scorer.Score,
 	}

@@ -53,6 +53,8 @@ type settings struct {
 	KeepSnapshots int           `koanf:"keep-snapshots"`
 	KeepAge       time.Duration `koanf:"keep-age"`
 
+	CompactionBandwidth int64 `koanf:"compaction-bandwidth"` // MiB a second
+
 	SQLWorkers int           `koanf:"sql-workers"`
 	SQLMemory  int64         `koanf:"sql-memory"` // MiB
 	SQLTimeout time.Duration `koanf:"sql-timeout"`
@@ -78,6 +80,7 @@ func addServerSettings(flags *pflag.FlagSet) {
 	flags.String("log-level", "info", "debug, info, warn or error")
 	flags.Int("keep-snapshots", engine.DefaultRetention.Last, "how many of the newest snapshots of a table to keep")
 	flags.Duration("keep-age", time.Duration(engine.DefaultRetention.MaxAge), "age up to which to keep snapshots beyond those; tagged ones, and those that something was made from, stay")
+	flags.Int64("compaction-bandwidth", engine.DefaultCompactionBandwidth>>20, "MiB a second that merging files in the background may read and write; 0 for as many as it can")
 	flags.Int("sql-workers", 4, "how many SELECTs run at a time, each in a process of its own")
 	flags.Int64("sql-memory", 1024, "MiB of memory that one SELECT may use")
 	flags.Duration("sql-timeout", time.Minute, "time after which a SELECT is ended")
@@ -203,10 +206,21 @@ func (s *settings) check(k *koanf.Koanf) error {
 	if s.KeepSnapshots < 1 || s.KeepAge < 0 {
 		return usagef("keep-snapshots is %d, keep-age %s; want at least 1, and not less than 0", s.KeepSnapshots, s.KeepAge)
 	}
+	if s.CompactionBandwidth < 0 {
+		return usagef("compaction-bandwidth is %d, want MiB a second, or 0 for no bound", s.CompactionBandwidth)
+	}
 	if s.SQLWorkers < 1 || s.SQLMemory < 64 || s.SQLTimeout <= 0 {
 		return usagef("sql-workers is %d, sql-memory %d, sql-timeout %s; want at least 1, 64 MiB, and more than 0", s.SQLWorkers, s.SQLMemory, s.SQLTimeout)
 	}
 	return nil
+}
+
+// compactionBandwidth is as [engine.Options] has it, where 0 stands for the default.
+func (s *settings) compactionBandwidth() int64 {
+	if s.CompactionBandwidth == 0 {
+		return -1
+	}
+	return s.CompactionBandwidth << 20
 }
 
 // modelNetworks are the private networks that the gateway may reach.

@@ -206,8 +206,8 @@ func smallNeighbours(run []FileRange) (groups [][]File) {
 // that are in order as a whole and do not overlap. The new files are staged: give them
 // to [Store.ReplaceFiles] or to [Store.Discard]. Their rows have the table's present
 // columns. Memory is bounded by one batch for each of mergeWidth inputs and what
-// [Store.Stage] holds.
-func (s *Store) Compact(ctx context.Context, id TableID, files []File, order Order) ([]File, error) {
+// [Store.Stage] holds; what is read and written a second by pace, which may be nil.
+func (s *Store) Compact(ctx context.Context, id TableID, files []File, order Order, pace *Pace) ([]File, error) {
 	if len(files) == 0 {
 		return nil, nil
 	}
@@ -215,6 +215,7 @@ func (s *Store) Compact(ctx context.Context, id TableID, files []File, order Ord
 	if err != nil {
 		return nil, err
 	}
+	c.pace = pace
 	defer s.Hold(Snapshot{Files: files})()
 	sequences, err := c.sequences(ctx, files)
 	if err != nil {
@@ -229,6 +230,7 @@ type compaction struct {
 	table         TableID
 	plain, stored *arrow.Schema
 	order         Order
+	pace          *Pace
 }
 
 func (s *Store) newCompaction(ctx context.Context, id TableID, order Order) (*compaction, error) {
@@ -330,8 +332,7 @@ func (c *compaction) merge(ctx context.Context, sequences []sequence) ([]File, e
 }
 
 func (c *compaction) stage(ctx context.Context, sequences []sequence) ([]File, error) {
-	rows := c.store.merged(ctx, sequences, c.plain, c.stored, c.order.columns())
-	return c.store.Stage(ctx, c.table, rows, c.order)
+	return c.store.stage(ctx, c.table, c.merged(ctx, sequences), c.order, nil, c.pace)
 }
 
 // ReplaceFiles commits a snapshot in which added files stand for removed ones, and all

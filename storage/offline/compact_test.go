@@ -25,7 +25,7 @@ func compact(t *testing.T, s *offline.Store, order offline.Order) offline.Snapsh
 	if err != nil {
 		t.Fatal(err)
 	}
-	files, err := s.Compact(t.Context(), weather, current.Files, order)
+	files, err := s.Compact(t.Context(), weather, current.Files, order, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -112,7 +112,7 @@ func TestMergingFilesIsSortingTheirRows(t *testing.T) {
 		if _, err := s.Commit(t.Context(), id, staged, nil); err != nil {
 			t.Fatal(err)
 		}
-		merged, err := s.Compact(t.Context(), id, staged, order)
+		merged, err := s.Compact(t.Context(), id, staged, order, nil)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -193,7 +193,7 @@ func TestReplacingFilesThatAreGoneIsAConflict(t *testing.T) {
 	mustCreate(t, s, weather, weatherSchema)
 	append1(t, s, weather, "JFK", 1)
 	old := append1(t, s, weather, "EWR", 2)
-	merged, err := s.Compact(t.Context(), weather, old.Files, byAirport)
+	merged, err := s.Compact(t.Context(), weather, old.Files, byAirport, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -201,7 +201,7 @@ func TestReplacingFilesThatAreGoneIsAConflict(t *testing.T) {
 	if _, err := s.ReplaceFiles(t.Context(), weather, old.Files, merged, nil); err != nil {
 		t.Fatal(err)
 	}
-	again, err := s.Compact(t.Context(), weather, old.Files, byAirport)
+	again, err := s.Compact(t.Context(), weather, old.Files, byAirport, nil)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -252,15 +252,15 @@ func TestACompactionThatIsStoppedLeavesNothing(t *testing.T) {
 	snapshot := part(t, s, rows)
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
-	_, err := s.Compact(ctx, weather, snapshot.Files, byAirport)
+	_, err := s.Compact(ctx, weather, snapshot.Files, byAirport, nil)
 	wantCode(t, err, driftline.Deadline, "stopped")
-	_, err = s.Compact(t.Context(), weather, snapshot.Files, offline.Order{})
+	_, err = s.Compact(t.Context(), weather, snapshot.Files, offline.Order{}, nil)
 	wantCode(t, err, driftline.Invalid, "without an order")
-	_, err = s.Compact(t.Context(), weather, snapshot.Files, offline.Order{Keys: []string{"airprot"}})
+	_, err = s.Compact(t.Context(), weather, snapshot.Files, offline.Order{Keys: []string{"airprot"}}, nil)
 	wantCode(t, err, driftline.NotFound, `did you mean "airport"?`)
 	undo := flip(t, snapshot.Files[1].Path, rand.New(rand.NewPCG(1, 2)))
 	again := reopen(t, dir)
-	_, err = again.Compact(t.Context(), weather, snapshot.Files, byAirport)
+	_, err = again.Compact(t.Context(), weather, snapshot.Files, byAirport, nil)
 	wantCode(t, err, driftline.DataLoss, "is damaged")
 	undo()
 	wantFiles(t, dir, 2)
@@ -370,7 +370,7 @@ func TestCompactionHoldsABatchOfEachFile(t *testing.T) {
 		snapshot = part(t, s, rows)
 	}
 	mem.peak.Store(0)
-	files, err := s.Compact(t.Context(), weather, snapshot.Files, byAirport)
+	files, err := s.Compact(t.Context(), weather, snapshot.Files, byAirport, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -174,7 +174,7 @@ func TestCompactionRunsBesideReadersAndWriters(t *testing.T) {
 				t.Error(err)
 				return
 			}
-			files, err := s.Compact(t.Context(), weather, current.Files, byAirport)
+			files, err := s.Compact(t.Context(), weather, current.Files, byAirport, nil)
 			if err == nil {
 				_, err = s.ReplaceFiles(t.Context(), weather, current.Files, files, nil)
 			}

@@ -26,9 +26,9 @@ type rankedFile struct {
 
 // merged yields the rows of sequences in order, as the table has them now, holding one
 // batch of each sequence and the block that is made of them.
-func (s *Store) merged(ctx context.Context, sequences []sequence, plain, stored *arrow.Schema, sortBy []string) driftline.Batches {
-	return driftline.Batches{Schema: plain, All: func(yield func(arrow.RecordBatch, error) bool) {
-		m := &merger{store: s, ctx: ctx, plain: plain, stored: stored, sortBy: sortBy}
+func (c *compaction) merged(ctx context.Context, sequences []sequence) driftline.Batches {
+	return driftline.Batches{Schema: c.plain, All: func(yield func(arrow.RecordBatch, error) bool) {
+		m := &merger{store: c.store, ctx: ctx, plain: c.plain, stored: c.stored, sortBy: c.order.columns(), pace: c.pace}
 		defer m.close()
 		if err := m.run(sequences, yield); err != nil && !errors.Is(err, errEnough) {
 			yield(nil, err)
@@ -46,6 +46,7 @@ type merger struct {
 	ctx           context.Context
 	plain, stored *arrow.Schema
 	sortBy        []string
+	pace          *Pace
 
 	cursors cursors // by their next row
 	parts   []arrow.RecordBatch
@@ -239,10 +240,10 @@ func (c *cursor) advance() error {
 func (c *cursor) open() error {
 	m, f := c.merger, c.files[0]
 	c.files, c.rank = c.files[1:], f.rank
-	if err := m.store.Verify(m.ctx, f.File); err != nil {
+	if err := m.store.verify(m.ctx, f.File, m.pace); err != nil {
 		return err
 	}
-	reader, err := m.store.openFile(m.ctx, f.File, m.stored)
+	reader, err := m.store.openFile(m.ctx, f.File, m.stored, m.pace)
 	if err != nil {
 		return failure("read file "+f.Hash+" of table "+f.Table.String(), err)
 	}

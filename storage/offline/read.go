@@ -111,7 +111,7 @@ func (s *Store) readFile(ctx context.Context, f File, of *reading, yield func(ar
 	if mappable(of.stored) {
 		r, err = s.mapFile(ctx, f, of)
 	} else {
-		r, err = s.openFile(ctx, f, of.stored)
+		r, err = s.openFile(ctx, f, of.stored, nil)
 	}
 	if err != nil {
 		return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
@@ -156,7 +156,7 @@ type wantedColumn struct {
 	typ arrow.DataType
 }
 
-func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ rowReader, err error) {
+func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema, pace *Pace) (_ rowReader, err error) {
 	defer recovered(&err, "reading Parquet")
 	in, err := os.Open(s.pathOf(f))
 	if err != nil {
@@ -165,7 +165,7 @@ func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema) (_ r
 	properties := parquet.NewReaderProperties(s.mem)
 	properties.BufferedStreamEnabled = true
 	properties.BufferSize = bufferBytes
-	parquetReader, err := file.NewParquetReader(in, file.WithReadProps(properties)) // owns in
+	parquetReader, err := file.NewParquetReader(&pacedFile{File: in, ctx: ctx, pace: pace}, file.WithReadProps(properties)) // owns in
 	if err != nil {
 		return nil, errors.Join(err, in.Close())
 	}

@@ -2,7 +2,6 @@ package offline
 
 import (
 	"context"
-	"time"
 
 	"github.com/driftline/driftline"
 )
@@ -24,10 +23,7 @@ func (s *Store) Scrub(ctx context.Context, id TableID, bytesPerSecond int64) (ch
 	if err != nil {
 		return 0, nil, err
 	}
-	var slow *pace
-	if bytesPerSecond > 0 {
-		slow = &pace{bytesPerSecond: bytesPerSecond}
-	}
+	slow := NewPace(bytesPerSecond)
 	for _, f := range has.files() {
 		s.mu.Lock()
 		delete(s.verified, s.pathOf(f))
@@ -46,30 +42,4 @@ func (s *Store) Scrub(ctx context.Context, id TableID, bytesPerSecond int64) (ch
 		checked++
 	}
 	return checked, damaged, nil
-}
-
-// pace bounds how fast files are read. One goroutine uses it.
-type pace struct {
-	bytesPerSecond int64
-	due            time.Time // when what was read so far is paid for
-}
-
-// wait waits until what was read before is paid for.
-func (p *pace) wait(ctx context.Context) error {
-	timer := time.NewTimer(time.Until(p.due))
-	defer timer.Stop()
-	select {
-	case <-ctx.Done():
-		return ctx.Err()
-	case <-timer.C:
-		return nil
-	}
-}
-
-// took notes that n bytes were read. A pause is not made up for later.
-func (p *pace) took(n int) {
-	if now := time.Now(); p.due.Before(now) {
-		p.due = now
-	}
-	p.due = p.due.Add(time.Duration(float64(n) / float64(p.bytesPerSecond) * float64(time.Second)))
 }

@@ -77,6 +77,10 @@ func (s *Store) Stage(ctx context.Context, id TableID, rows driftline.Batches, o
 // StageNewest is [Store.Stage] that shows what it sorted: newest is called once for
 // each file, in turn. Its error ends the staging.
 func (s *Store) StageNewest(ctx context.Context, id TableID, rows driftline.Batches, order Order, newest Newest) (files []File, err error) {
+	return s.stage(ctx, id, rows, order, newest, nil)
+}
+
+func (s *Store) stage(ctx context.Context, id TableID, rows driftline.Batches, order Order, newest Newest, pace *Pace) (files []File, err error) {
 	t, err := s.load(ctx, id)
 	if err != nil {
 		return nil, err
@@ -88,7 +92,7 @@ func (s *Store) StageNewest(ctx context.Context, id TableID, rows driftline.Batc
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(filesUnderWay)
 	w := &stager{
-		store: s, table: id, schema: schema, order: order, newest: newest,
+		store: s, table: id, schema: schema, order: order, newest: newest, pace: pace,
 		conformer: newConformer(ctx, s.mem), group: group, turn: make(chan struct{}, 1),
 		packed: memory.NewResizableBuffer(s.mem),
 	}
@@ -116,6 +120,7 @@ type stager struct {
 	schema    *arrow.Schema // the stored one, with field ids
 	order     Order
 	newest    Newest
+	pace      *Pace
 	conformer conformer
 	chunk     chunk
 
@@ -188,12 +193,12 @@ func (w *stager) flush(ctx context.Context) error {
 	}
 	rows, file := w.chunk, &File{Table: w.table, Rows: w.chunk.rows}
 	w.chunk, w.files = chunk{}, append(w.files, file)
-	w.group.Go(func() error { return w.make(&rows, file) })
+	w.group.Go(func() error { return w.make(ctx, &rows, file) })
 	return nil
 }
 
 // make writes a file. It gives up its turn when it needs the rows no more.
-func (w *stager) make(c *chunk, file *File) (err error) {
+func (w *stager) make(ctx context.Context, c *chunk, file *File) (err error) {
 	defer recovered(&err, "writing Parquet")
 	done := sync.OnceFunc(func() { c.release(); <-w.turn })
 	defer done()
@@ -204,7 +209,7 @@ func (w *stager) make(c *chunk, file *File) (err error) {
 	folder := filepath.Join(w.store.warehouse.tableDir(w.table), dataFolder)
 	path, err := durable.WriteNamed(folder, func(out io.Writer) (string, error) {
 		defer done()
-		err := w.encode(out, c, order, ends, file)
+		err := w.encode(&pacedWriter{ctx: ctx, pace: w.pace, out: out}, c, order, ends, file)
 		return file.Hash + fileSuffix, err
 	})
 	file.Path = path // also after an error, if the file is there

@@ -21,7 +21,7 @@ import (
 // damage shows at the next start, and to [Store.Scrub].
 func (s *Store) Verify(ctx context.Context, f File) error { return s.verify(ctx, f, nil) }
 
-func (s *Store) verify(ctx context.Context, f File, pace *pace) error {
+func (s *Store) verify(ctx context.Context, f File, pace *Pace) error {
 	err := s.check(ctx, f, pace)
 	if driftline.CodeOf(err) == driftline.DataLoss {
 		s.mu.Lock()
@@ -32,7 +32,7 @@ func (s *Store) verify(ctx context.Context, f File, pace *pace) error {
 }
 
 // check is verify of a file that need not be a table's yet.
-func (s *Store) check(ctx context.Context, f File, pace *pace) error {
+func (s *Store) check(ctx context.Context, f File, pace *Pace) error {
 	path := s.pathOf(f)
 	s.mu.Lock()
 	_, known := s.verified[path]
@@ -60,7 +60,7 @@ func (s *Store) wrote(f File) {
 	s.verified[s.pathOf(f)] = struct{}{}
 }
 
-func (s *Store) compare(ctx context.Context, f File, path string, pace *pace) error {
+func (s *Store) compare(ctx context.Context, f File, path string, pace *Pace) error {
 	in, err := os.Open(path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return s.missing(f, err)
@@ -94,7 +94,7 @@ func lost(f File, what string, cause error) error {
 // contextReader ends a long read when its context does, and keeps to a pace.
 type contextReader struct {
 	ctx  context.Context
-	pace *pace // nil: as fast as it can
+	pace *Pace
 	in   io.Reader
 }
 
@@ -102,14 +102,10 @@ func (r *contextReader) Read(p []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}
-	if r.pace == nil {
-		return r.in.Read(p)
-	}
-	if err := r.pace.wait(r.ctx); err != nil {
-		return 0, err
-	}
 	n, err := r.in.Read(p)
-	r.pace.took(n)
+	if stopped := r.pace.moved(r.ctx, n); stopped != nil {
+		return n, stopped
+	}
 	return n, err
 }
 
