@@ -114,6 +114,9 @@ func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wi
 		return nil
 	}
 	takes := t.takes()
+	if len(takes) == 0 && len(asked.Inputs) == 0 {
+		return looked, nil
+	}
 	chosen := make([]wire.Tensor, 0, max(len(takes), len(looked)))
 	if len(takes) > 0 {
 		for _, column := range takes {
@@ -154,8 +157,9 @@ func (t *target) body(r *wire.Request) []byte {
 	if server.Tensor != "" || t.signature.Tensors && out.Table {
 		out.Inputs, out.Table = []wire.Tensor{matrix(server.Tensor, r)}, false
 	}
+	body := make([]byte, 0, out.BodySize())
 	if server.Protocol == driftline.ProtocolMLflow {
-		return wire.AppendMLflow(nil, &out)
+		return wire.AppendMLflow(body, &out)
 	}
 	for i := range out.Inputs {
 		if out.Inputs[i].Name == "" {
@@ -163,7 +167,7 @@ func (t *target) body(r *wire.Request) []byte {
 			out.Inputs[i].Name = "input-" + strconv.Itoa(i)
 		}
 	}
-	return wire.AppendOIP(nil, &out, cmp.Or(r.ID, "0"))
+	return wire.AppendOIP(body, &out, cmp.Or(r.ID, "0"))
 }
 
 // matrix puts columns beside one another.
@@ -278,7 +282,8 @@ func featureColumns(answer *engine.OnlineAnswer) []wire.Tensor {
 	columns := make([]wire.Tensor, len(features))
 	cells := make([]string, rows*len(features))
 	ends := make([]int, len(cells))
-	var text []byte
+	const usual = 20 // bytes of a number
+	text := make([]byte, 0, usual*len(cells))
 	for i := range features {
 		for row := range rows {
 			text = appendFeature(text, answer, i, row)

@@ -66,6 +66,19 @@ func (r *Request) Input(name string) *Tensor {
 	return nil
 }
 
+// BodySize is about how many bytes the request has once it is written, for a buffer to write it to.
+func (r *Request) BodySize() int {
+	const head, each, between = 128, 64, 2
+	n := head + len(r.params) + len(r.outputs)
+	for i := range r.Inputs {
+		n += each + len(r.Inputs[i].Name)
+		for _, cell := range r.Inputs[i].Cells {
+			n += len(cell) + between
+		}
+	}
+	return n
+}
+
 // settle works out what the inputs are together.
 func (r *Request) settle() error {
 	if len(r.Inputs) == 0 && len(r.Entities) == 0 {
