@@ -23,6 +23,9 @@ type TimelineKind string
 
 // The kinds. Of each, State is one of the words that its kind of thing has.
 const (
+	TimelinePolicy      TimelineKind = "policy"      // the model's policy was applied or deleted
+	TimelineMonitor     TimelineKind = "monitor"     // a monitor was applied, or paused, resumed or snoozed
+	TimelineGate        TimelineKind = "gate"        // what a version must have before an alias or a stage: "set" or "taken away"
 	TimelineDrift       TimelineKind = "drift"       // a pane of a monitor that drifted or could not be compared: its outcome
 	TimelineAlert       TimelineKind = "alert"       // an episode: its state
 	TimelineSuppression TimelineKind = "suppression" // a cause that led to no training run: the reason
@@ -37,7 +40,7 @@ const (
 
 // TimelineKinds lists all of them, in the order in which one leads to another.
 var TimelineKinds = []TimelineKind{
-	TimelineDrift, TimelineAlert, TimelineSuppression, TimelineTraining, TimelineVersion,
+	TimelinePolicy, TimelineMonitor, TimelineGate, TimelineDrift, TimelineAlert, TimelineSuppression, TimelineTraining, TimelineVersion,
 	TimelineEvaluation, TimelineRollout, TimelineAlias, TimelineStage, TimelineNotice,
 }
 

@@ -5,9 +5,11 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/registry"
 )
 
 // MostTimeline bounds how many events a time line has.
@@ -22,6 +24,7 @@ type timeline struct {
 	most   int
 	found  []driftline.TimelineEvent
 	names  []driftline.MonitorName
+	told   []driftline.Ref // what somebody may have been told of
 }
 
 // Timeline returns what happened to a model since a time (the zero time: ever), the last limit
@@ -39,7 +42,7 @@ func (e *Engine) Timeline(ctx context.Context, model driftline.ModelName, since 
 	}
 	t := &timeline{engine: e, model: model, since: since, most: limit, names: []driftline.MonitorName{}}
 	for _, add := range []func(context.Context) error{
-		t.addMonitors, t.addSuppressions, t.addTrainings, t.addVersions, t.addEvaluations, t.addRollouts, t.addMoves, t.addNotices,
+		t.addDefinitions, t.addMonitors, t.addSuppressions, t.addTrainings, t.addVersions, t.addEvaluations, t.addRollouts, t.addMoves, t.addNotices,
 	} {
 		if err := add(ctx); err != nil {
 			return nil, err
@@ -50,6 +53,10 @@ func (e *Engine) Timeline(ctx context.Context, model driftline.ModelName, since 
 
 // add takes an event in, unless it was over before the time line begins.
 func (t *timeline) add(event driftline.TimelineEvent) {
+	switch event.Kind {
+	case driftline.TimelineAlert, driftline.TimelineTraining, driftline.TimelineRollout:
+		t.told = append(t.told, event.Ref)
+	}
 	if event.Open || !event.Time.Before(t.since) || !event.End.Before(t.since) && !event.End.IsZero() {
 		t.found = append(t.found, event)
 	}
@@ -67,6 +74,30 @@ func (t *timeline) finish(now time.Time) *driftline.Timeline {
 	return line
 }
 
+// addDefinitions takes in what the model's policy and its gates were, and from when on.
+func (t *timeline) addDefinitions(context.Context) error {
+	t.told = append(t.told, driftline.PolicyRef(t.model, 0))
+	for _, c := range t.engine.registry.PolicyChanges(t.model) {
+		t.addDefinition(driftline.TimelinePolicy, &c)
+	}
+	for _, c := range t.engine.registry.GateChanges(t.model) {
+		t.addDefinition(driftline.TimelineGate, &c)
+	}
+	return nil
+}
+
+func (t *timeline) addDefinition(kind driftline.TimelineKind, c *registry.DefinitionChange) {
+	text := c.Ref.String() + " is " + c.State
+	if len(c.Fields) > 0 {
+		text = strings.Join(c.Fields, "; ")
+	}
+	event := driftline.TimelineEvent{Kind: kind, Time: c.Time, Ref: c.Ref, State: c.State, Text: withReason(text, c.Reason), By: c.By}
+	if kind == driftline.TimelineMonitor {
+		event.Monitor = driftline.MonitorName(c.Ref.Name)
+	}
+	t.add(event)
+}
+
 func (t *timeline) addMonitors(ctx context.Context) error {
 	watched, err := t.engine.monitorsOf(t.model)
 	if err != nil {
@@ -74,6 +105,11 @@ func (t *timeline) addMonitors(ctx context.Context) error {
 	}
 	for _, m := range watched {
 		t.names = append(t.names, m.Name)
+		for _, c := range t.engine.registry.MonitorChanges(m.Name) {
+			if c.State != "resolved" { // the alert says so
+				t.addDefinition(driftline.TimelineMonitor, &c)
+			}
+		}
 		alerts, err := t.engine.Alerts(m.Name, "")
 		if err != nil {
 			return err
@@ -292,8 +328,13 @@ func withReason(what, why string) string {
 
 func (t *timeline) addNotices(context.Context) error {
 	all, err := t.engine.Notices("")
+	if err != nil {
+		return err
+	}
+	held := map[string]bool{}
 	for i := range all {
 		n := &all[i]
+		held[n.ID] = true
 		told, text := t.tells(n)
 		if !told {
 			continue
@@ -307,7 +348,21 @@ func (t *timeline) addNotices(context.Context) error {
 		}
 		t.add(event)
 	}
-	return err
+	t.addOldNotices(held)
+	return nil
+}
+
+// addOldNotices takes in what the ledger has of notices that the outbox no longer holds.
+func (t *timeline) addOldNotices(held map[string]bool) {
+	for _, n := range t.engine.registry.NoticesOf(t.told...) {
+		if held[n.ID] {
+			continue
+		}
+		t.add(driftline.TimelineEvent{
+			Kind: driftline.TimelineNotice, Time: n.Time, Ref: n.Ref, State: string(n.State), Channel: n.Channel,
+			Text: fmt.Sprintf("%s is told: %s is %s", n.Channel, n.Ref, n.Kind), Trouble: n.State == driftline.NoticeDead,
+		})
+	}
 }
 
 // tells reports whether a notice is about the model, and what it says.

@@ -107,6 +107,13 @@ func foldGate(s *state, line *Line) ([]effect, error) {
 	if len(gate.Checks) > 0 || gate.Approvals > 0 {
 		next.gates = append(next.gates, gate)
 	}
+	change := DefinitionChange{Time: line.Time, Ref: line.Ref, State: "set", By: gated.By, Reason: gated.Reason}
+	if len(gate.Checks) == 0 && gate.Approvals == 0 {
+		change.State = "taken away"
+	}
+	had := m.gate(gate)
+	change.Fields = []string{fmt.Sprintf("%s asks for %s → %s", gate.Target(), gateText(&had), gateText(&gate))}
+	next.gated = append(slices.Clip(m.gated), change)
 	slices.SortFunc(next.gates, func(a, b driftline.ModelGate) int { return cmp.Compare(a.Target(), b.Target()) })
 	if len(next.gates) == 0 {
 		next.gates = nil

@@ -28,6 +28,7 @@ type model struct {
 	moves       []driftline.AliasChange // of aliases, in the order of the lines
 	staged      []driftline.StageChange
 	gates       []driftline.ModelGate // by target
+	gated       []DefinitionChange    // the oldest first
 	deleted     time.Time             // zero while it is there
 }
 

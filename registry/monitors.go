@@ -307,7 +307,10 @@ func foldMonitor(s *state, line *Line) ([]effect, error) {
 		m.Created = line.Time
 	}
 	versions := func(s *state) map[driftline.MonitorName][]*driftline.Monitor { return s.monitors }
-	effects := []effect{put(versions, m.Name, append(slices.Clip(s.monitors[m.Name]), m))}
+	effects := []effect{
+		put(versions, m.Name, append(slices.Clip(s.monitors[m.Name]), m)),
+		s.noteMonitor(m.Name, DefinitionChange{Time: line.Time, Ref: m.Ref(), State: applied}),
+	}
 	if s.watches[m.Name] == nil {
 		effects = append(effects, putWatch(driftline.MonitorState{Monitor: m.Name, Phase: driftline.PhaseOK}))
 	}
@@ -327,12 +330,13 @@ func foldEvaluation(_ *state, line *Line) ([]effect, error) {
 	return []effect{putWatch(*evaluated.State)}, nil
 }
 
-func foldMonitorChange(_ *state, line *Line) ([]effect, error) {
+func foldMonitorChange(s *state, line *Line) ([]effect, error) {
 	changed, err := body[monitorChanged](line)
 	if err != nil {
 		return nil, err
 	}
-	return []effect{putWatch(changed.State)}, nil
+	change := DefinitionChange{Time: line.Time, Ref: line.Ref, State: changed.Action}
+	return []effect{putWatch(changed.State), s.noteMonitor(driftline.MonitorName(line.Ref.Name), change)}, nil
 }
 
 func foldAlert(_ *state, line *Line) ([]effect, error) {

@@ -14,6 +14,7 @@ import (
 // deleted keeps them, and its next definition has the next number.
 type policy struct {
 	versions []*driftline.Policy
+	changes  []DefinitionChange // the oldest first, without Fields
 	deleted  bool
 }
 
@@ -52,9 +53,9 @@ func planPolicy(s *state, p driftline.Policy) (plannedChange, error) {
 
 func withPolicy(old *policy, p *driftline.Policy) *policy {
 	if old == nil {
-		return &policy{versions: []*driftline.Policy{p}}
+		old = &policy{}
 	}
-	return &policy{versions: append(slices.Clip(old.versions), p)}
+	return &policy{versions: append(slices.Clip(old.versions), p), changes: old.changes}
 }
 
 // checkPolicy checks a policy and that what it names is there. Its errors name the field.
@@ -184,7 +185,9 @@ func foldPolicy(s *state, line *Line) ([]effect, error) {
 		p.Created = line.Time
 	}
 	sinceWhen(s.policies[p.Model], p, line.Time)
-	return []effect{putPolicy(p.Model, withPolicy(s.policies[p.Model], p))}, nil
+	next := withPolicy(s.policies[p.Model], p)
+	next.changes = append(slices.Clip(next.changes), DefinitionChange{Time: line.Time, Ref: p.Ref(), State: applied})
+	return []effect{putPolicy(p.Model, next)}, nil
 }
 
 // sinceWhen fills in from when on a policy has its triggers.
@@ -213,7 +216,12 @@ func foldPolicyDeleted(s *state, line *Line) ([]effect, error) {
 	if old == nil {
 		return nil, nil
 	}
-	return []effect{putPolicy(model, &policy{versions: old.versions, deleted: true})}, nil
+	gone, err := body[policyDeleted](line)
+	if err != nil {
+		return nil, err
+	}
+	change := DefinitionChange{Time: line.Time, Ref: line.Ref, State: "deleted", By: gone.By, Reason: gone.Reason}
+	return []effect{putPolicy(model, &policy{versions: old.versions, changes: append(slices.Clip(old.changes), change), deleted: true})}, nil
 }
 
 // DeletePolicy records that a model's policy no longer holds. Its definitions stay readable.

@@ -33,7 +33,9 @@ type state struct {
 	models          map[driftline.ModelName]*model
 	monitors        map[driftline.MonitorName][]*driftline.Monitor // by version, from 1
 	watches         map[driftline.MonitorName]*driftline.MonitorState
+	monitorChanges  map[driftline.MonitorName][]DefinitionChange          // the oldest first, without Fields
 	alerts          map[driftline.AlertID]*driftline.Alert                // without summary and columns
+	notices         map[driftline.Ref][]SettledNotice                     // what they tell of, without a version → those that are settled
 	presets         map[driftline.PresetName][]*driftline.Preset          // by version, from 1
 	validations     map[driftline.ValidationName][]*driftline.Validation  // by version, from 1
 	validated       map[driftline.ValidationName]*driftline.ValidationRun // the last of each
@@ -76,7 +78,9 @@ func newState() *state {
 		models:          map[driftline.ModelName]*model{},
 		monitors:        map[driftline.MonitorName][]*driftline.Monitor{},
 		watches:         map[driftline.MonitorName]*driftline.MonitorState{},
+		monitorChanges:  map[driftline.MonitorName][]DefinitionChange{},
 		alerts:          map[driftline.AlertID]*driftline.Alert{},
+		notices:         map[driftline.Ref][]SettledNotice{},
 		presets:         map[driftline.PresetName][]*driftline.Preset{},
 		validations:     map[driftline.ValidationName][]*driftline.Validation{},
 		validated:       map[driftline.ValidationName]*driftline.ValidationRun{},
@@ -122,7 +126,9 @@ func (s *state) clone() *state {
 		models:          maps.Clone(s.models),
 		monitors:        maps.Clone(s.monitors),
 		watches:         maps.Clone(s.watches),
+		monitorChanges:  maps.Clone(s.monitorChanges),
 		alerts:          maps.Clone(s.alerts),
+		notices:         maps.Clone(s.notices),
 		presets:         maps.Clone(s.presets),
 		validations:     maps.Clone(s.validations),
 		validated:       maps.Clone(s.validated),
@@ -197,6 +203,7 @@ var folds = map[Kind]func(*state, *Line) ([]effect, error){
 	AliasMoved:        foldAlias,
 	MonitorApplied:    foldMonitor,
 	MonitorChanged:    foldMonitorChange,
+	NoticeSettled:     foldNotice,
 	PaneEvaluated:     foldEvaluation,
 	AlertChanged:      foldAlert,
 	PresetApplied:     foldPreset,

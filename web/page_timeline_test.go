@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -243,4 +244,92 @@ func TestATimelineIsInTheOrderOfTime(t *testing.T) {
 			t.Errorf("limit %d: %v", limit, err)
 		}
 	}
+}
+
+// TestATimelineKnowsWhatWasDefined changes the policy, a monitor and a gate, and looks at the line again.
+func TestATimelineKnowsWhatWasDefined(t *testing.T) {
+	l := newWholeLoop(t)
+	l.mustAsk(t, "POST", "/api/v1/apply", `{"policies": [`+strings.Replace(fmt.Sprintf(loopPolicy, l.job), `"weight": 25`, `"weight": 50`, 1)+`]}`)
+	l.mustAsk(t, "POST", "/api/v1/monitors/wind_hourly/pause", "{}")
+	l.mustAsk(t, "PUT", "/api/v1/models/late/gates", `{"alias": "champion", "checks": ["bias"], "approvals": 1, "by": "ann", "reason": "<b>bold</b> rule"}`)
+	l.mustAsk(t, "PUT", "/api/v1/models/late/gates", `{"alias": "champion", "by": "ben"}`)
+	l.shows(t, "/models/late/timeline?kind=gate", "&lt;b&gt;bold&lt;/b&gt; rule")
+	for range 2 { // as it was written, and as it is read from disk
+		var told []string
+		line, err := l.Engine.Timeline(context.Background(), "late", time.Time{}, engine.MostTimeline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range line.Events {
+			switch e.Kind {
+			case driftline.TimelinePolicy, driftline.TimelineMonitor, driftline.TimelineGate:
+				told = append(told, strings.TrimSpace(fmt.Sprintf("%s %s %s: %s %s", e.Kind, e.Ref, e.State, e.Text, e.By)))
+			}
+		}
+		got := strings.Join(told, "\n")
+		for _, want := range []string{
+			"policy policy/late@1 applied: policy/late@1 is applied\n",
+			"policy policy/late@2 applied: rollout: ",
+			"monitor monitor/wind_hourly@1 applied: monitor/wind_hourly@1 is applied\n",
+			"monitor monitor/wind_hourly@1 paused: monitor/wind_hourly@1 is paused\n",
+			"gate model/late set: alias champion asks for nothing → checks [bias] and 1 approvals: <b>bold</b> rule ann\n",
+			"gate model/late taken away: alias champion asks for checks [bias] and 1 approvals → nothing ben",
+		} {
+			if !strings.Contains(got+"\n", want) {
+				t.Errorf("the line does not say %q:\n%s", want, got)
+			}
+		}
+		l.Reopen()
+	}
+	l.Clock.Advance(time.Minute)
+	if _, err := l.Engine.DeletePolicy("late", "ann", "done"); err != nil {
+		t.Fatal(err)
+	}
+	line, err := l.Engine.Timeline(context.Background(), "late", time.Time{}, 1)
+	if err != nil || len(line.Events) != 1 || line.Events[0].Text != "policy/late@2 is deleted: done" || line.Events[0].By != "ann" {
+		t.Errorf("after the policy was deleted: %+v, %v", line, err)
+	}
+}
+
+// TestATimelineRemembersWhoWasTold holds that a notice stays on the line when the outbox has forgotten it.
+func TestATimelineRemembersWhoWasTold(t *testing.T) {
+	l := newWholeLoop(t)
+	notices := func() (told []string) {
+		line, err := l.Engine.Timeline(context.Background(), "late", time.Time{}, engine.MostTimeline)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, e := range line.Events {
+			if e.Kind == driftline.TimelineNotice {
+				told = append(told, fmt.Sprintf("%s %s %s %s", e.Time.Format(time.RFC3339), e.Ref, e.Channel, e.State))
+			}
+		}
+		return told
+	}
+	l.settles(t, "delivered", func(n driftline.Notice) bool { return n.State == driftline.NoticeDelivered })
+	before := notices()
+	if len(before) < 3 || !strings.Contains(before[0], "alert/wind_hourly-1 ops delivered") {
+		t.Fatalf("who was told is %q", before)
+	}
+	l.Clock.Advance(8 * 24 * time.Hour)
+	l.settles(t, "forgotten", func(driftline.Notice) bool { return false })
+	if after := notices(); !slices.Equal(after, before) {
+		t.Errorf("after eight days it is\n%q, before it was\n%q", after, before)
+	}
+}
+
+// settles waits until all notices of the outbox are as is says.
+func (l *loop) settles(t *testing.T, what string, is func(driftline.Notice) bool) {
+	t.Helper()
+	for range 1000 {
+		all, err := l.Engine.Notices("")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if !slices.ContainsFunc(all, func(n driftline.Notice) bool { return !is(n) }) {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Fatalf("the notices are not all %s", what)
 }

@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"math"
+	"slices"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -78,6 +79,7 @@ func drawStory(line *driftline.Timeline) *storyline {
 	p.drawDots(line.Events, "evaluations", "of candidates", driftline.TimelineEvaluation)
 	p.drawRollouts(line.Events)
 	p.drawChampion(line.Events)
+	p.drawDots(line.Events, "definitions", "policy and monitors", driftline.TimelinePolicy, driftline.TimelineGate, driftline.TimelineMonitor)
 	p.drawDots(line.Events, "notices", "who is told", driftline.TimelineNotice)
 	p.picture.Height = storyTop + laneHeight*len(p.picture.Lanes) + 6
 	for _, at := range timeTicks(p.from, p.to) {
@@ -193,12 +195,12 @@ func (p *storyPainter) drawTrainings(events []driftline.TimelineEvent) {
 	p.keep(lane)
 }
 
-func (p *storyPainter) drawDots(events []driftline.TimelineEvent, kind, title string, of driftline.TimelineKind) {
+func (p *storyPainter) drawDots(events []driftline.TimelineEvent, kind, title string, of ...driftline.TimelineKind) {
 	lane := p.lane(kind, title)
 	for i := range events {
-		if e := &events[i]; e.Kind == of {
+		if e := &events[i]; slices.Contains(of, e.Kind) {
 			shape := p.dot(lane, e.Time, 6)
-			shape.Class, shape.URL, shape.Text = string(of)+" "+dashed(plainWord(e.State)), eventURL(e), eventText(e)
+			shape.Class, shape.URL, shape.Text = string(e.Kind)+" "+dashed(plainWord(e.State)), eventURL(e), eventText(e)
 			lane.Shapes = append(lane.Shapes, shape)
 		}
 	}
