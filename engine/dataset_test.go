@@ -19,7 +19,7 @@ import (
 )
 
 // save asks for a training set, reads it to its end and returns the dataset.
-func save(t *testing.T, env *testenv.Env, req driftline.HistoricalRequest, spine driftline.Batches) *driftline.Dataset {
+func save(t testing.TB, env *testenv.Env, req driftline.HistoricalRequest, spine driftline.Batches) *driftline.Dataset {
 	t.Helper()
 	set, err := env.Engine.Historical(context.Background(), req, spine)
 	if err != nil {

@@ -88,6 +88,19 @@ func (e *Engine) readAs(ctx context.Context, snapshot offline.Snapshot, view *dr
 	return e.readWith(ctx, snapshot, schema, identitiesOf(view, schema))
 }
 
+// readPartsAs is readAs of the parts that are wanted, which is told where among the columns that
+// are read those of the schema are, -1 for one that the table has not.
+func (e *Engine) readPartsAs(ctx context.Context, snapshot offline.Snapshot, view *driftline.FeatureView, schema *arrow.Schema, wanted func(p offline.Part, columns []int) bool) driftline.Batches {
+	names := matchNames(identitiesOf(view, schema), snapshot.Identities(), fieldNames(snapshot.Schema))
+	read := slices.DeleteFunc(slices.Clone(names), func(name string) bool { return name == "" })
+	columns := make([]int, len(names))
+	for i, name := range names {
+		columns[i] = slices.Index(read, name)
+	}
+	parts := e.offline.ReadParts(ctx, snapshot, read, func(p offline.Part) bool { return wanted(p, columns) })
+	return e.reshaped(ctx, parts, schema, names)
+}
+
 // readWith is readAs for columns of any identities.
 func (e *Engine) readWith(ctx context.Context, snapshot offline.Snapshot, schema *arrow.Schema, identities []string) driftline.Batches {
 	names := matchNames(identities, snapshot.Identities(), fieldNames(snapshot.Schema))

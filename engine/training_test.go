@@ -47,7 +47,7 @@ func train(t *testing.T, env *testenv.Env, req driftline.HistoricalRequest) (str
 	return text(t, set.Batches), set.Report()
 }
 
-func text(t *testing.T, rows driftline.Batches) string {
+func text(t testing.TB, rows driftline.Batches) string {
 	t.Helper()
 	var out strings.Builder
 	for b, err := range rows.All {

@@ -28,17 +28,17 @@ var delays = driftline.Definitions{
 	},
 }
 
-const whyRows = 40_000 // of the training set; the benchmark has 10 million
+const whyRows = 40_000 // of the training set; the benchmark has two million
 
 // weatherRows are a row an hour of each of 100 airports, in which one value may be another.
-func weatherRows(env *testenv.Env, changed int, value float64) driftline.Batches {
+func weatherRows(env *testenv.Env, n, changed int, value float64) driftline.Batches {
 	view, err := env.Engine.Registry().View("weather")
 	if err != nil {
 		env.T.Fatal(err)
 	}
 	b := array.NewRecordBuilder(env.Mem, view.Schema())
 	defer b.Release()
-	for i := range whyRows {
+	for i := range n {
 		at := arrow.Timestamp(int64(1_370_000_000+3600*(i/100)) * 1e6)
 		b.Field(0).(*array.StringBuilder).Append(fmt.Sprintf("A%02d", i%100))
 		b.Field(1).(*array.TimestampBuilder).Append(at)
@@ -58,10 +58,16 @@ func weatherRows(env *testenv.Env, changed int, value float64) driftline.Batches
 // trainedOn makes weather, a training set of all its rows, a run and a model version.
 func trainedOn(t *testing.T, changed int, value float64) (*testenv.Env, *driftline.Dataset, *driftline.ModelVersion) {
 	t.Helper()
+	return trainedOnMany(t, whyRows, changed, value)
+}
+
+// trainedOnMany is trainedOn with so many rows.
+func trainedOnMany(t testing.TB, n, changed int, value float64) (*testenv.Env, *driftline.Dataset, *driftline.ModelVersion) {
+	t.Helper()
 	env := testenv.New(t)
 	env.Apply(delays)
 	ctx := context.Background()
-	if _, err := env.Engine.Ingest(ctx, "weather", "all", weatherRows(env, changed, value)); err != nil {
+	if _, err := env.Engine.Ingest(ctx, "weather", "all", weatherRows(env, n, changed, value)); err != nil {
 		t.Fatal(err)
 	}
 	req := features("weather:temp", "weather:wind")
@@ -277,5 +283,19 @@ func TestAnErasureNamesTheModelsThatSawTheRows(t *testing.T) {
 	trace := why(t, env, "p-4")
 	if len(trace.Datasets) != 1 || trace.Datasets[0].SameEntity != 0 || len(trace.Notes) == 0 {
 		t.Errorf("after the erasure: %+v", trace)
+	}
+}
+
+// BenchmarkWhy follows a prediction to the rows of its entity among two million.
+func BenchmarkWhy(b *testing.B) {
+	env, _, _ := trainedOnMany(b, 2_000_000, -1, 0)
+	for b.Loop() {
+		trace, err := env.Engine.Why(context.Background(), driftline.PredictionQuery{Prediction: "p-1"})
+		if err != nil {
+			b.Fatal(err)
+		}
+		if d := trace.Datasets[0]; d.SameEntity != 20_000 || len(d.Examples) != 5 || len(d.Examples[4].Sources) != 1 {
+			b.Fatalf("trace = %+v", d)
+		}
 	}
 }

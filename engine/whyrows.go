@@ -108,7 +108,15 @@ func (f *rowFinder) find(ctx context.Context) (found []fileRows, err error) {
 	left, first := f.most, int64(0)
 	for _, file := range f.snapshot.Files {
 		group := fileRows{file: file, first: first}
-		err := f.engine.eachBatch(ctx, oneFile(f.snapshot, file), columns, func(b arrow.RecordBatch, at int64) bool {
+		mayHave := func(p offline.Part) bool {
+			for i, name := range columns {
+				if !p.MayHave(i, f.equal[name]) {
+					return false
+				}
+			}
+			return true
+		}
+		err := f.engine.eachPart(ctx, oneFile(f.snapshot, file), columns, mayHave, func(b arrow.RecordBatch, at int64) bool {
 			matches := matcher(b, columns, f.equal)
 			for i := range int(b.NumRows()) {
 				if !matches(i) {
@@ -137,18 +145,21 @@ func oneFile(snapshot offline.Snapshot, file offline.File) offline.Snapshot {
 	return snapshot
 }
 
-// eachBatch visits the rows of a snapshot with the number of each batch's first row, until
-// visit returns false.
-func (e *Engine) eachBatch(ctx context.Context, snapshot offline.Snapshot, columns []string, visit func(b arrow.RecordBatch, first int64) bool) error {
+// eachPart visits the wanted rows of a snapshot of one file with the number of each batch's
+// first row, until visit returns false.
+func (e *Engine) eachPart(ctx context.Context, snapshot offline.Snapshot, columns []string, wanted func(offline.Part) bool, visit func(b arrow.RecordBatch, first int64) bool) error {
 	first := int64(0)
-	for b, err := range e.offline.Read(ctx, snapshot, columns).All {
+	rows := e.offline.ReadParts(ctx, snapshot, columns, func(p offline.Part) bool {
+		first = p.First
+		return wanted(p)
+	})
+	for b, err := range rows.All {
 		if err != nil {
 			return err
 		}
 		if !visit(b, first) {
 			return nil
 		}
-		first += b.NumRows()
 	}
 	return nil
 }
@@ -221,7 +232,8 @@ func (e *Engine) rowsOfFile(ctx context.Context, snapshot offline.Snapshot, grou
 	var parts []arrow.RecordBatch
 	defer func() { driftline.ReleaseAll(parts) }()
 	var taking error
-	err := e.eachBatch(ctx, oneFile(snapshot, group.file), nil, func(b arrow.RecordBatch, first int64) bool {
+	hasSome := func(p offline.Part) bool { return len(left) > 0 && left[0] < p.First+p.Rows }
+	err := e.eachPart(ctx, oneFile(snapshot, group.file), nil, hasSome, func(b arrow.RecordBatch, first int64) bool {
 		var here []int64
 		for len(left) > 0 && left[0] < first+b.NumRows() {
 			here, left = append(here, left[0]-first), left[1:]
@@ -309,6 +321,16 @@ type wantedRow struct {
 	at    arrow.Timestamp
 }
 
+// mayBeIn reports whether a part may have the row, whose keys are in the given columns of the read.
+func (w *wantedRow) mayBeIn(p offline.Part, keys []string, columns []int) bool {
+	for i, key := range keys {
+		if columns[i] >= 0 && !p.MayHave(columns[i], w.keys[key]) {
+			return false
+		}
+	}
+	return true
+}
+
 // foundRow is the best row so far.
 type foundRow struct {
 	at                *driftline.FileRow
@@ -392,7 +414,11 @@ func (c *chosenRows) search(ctx context.Context, file offline.File, wanted []*wa
 	schema := c.searched()
 	keys := view.KeyNames()
 	row := int64(0)
-	for b, err := range c.engine.readAs(ctx, oneFile(c.snapshot, file), view, schema).All {
+	mayHave := func(p offline.Part, columns []int) bool {
+		row = p.First
+		return slices.ContainsFunc(wanted, func(w *wantedRow) bool { return w != nil && w.mayBeIn(p, keys, columns) })
+	}
+	for b, err := range c.engine.readPartsAs(ctx, oneFile(c.snapshot, file), view, schema, mayHave).All {
 		if err != nil {
 			return err
 		}
@@ -415,7 +441,6 @@ func (c *chosenRows) search(ctx context.Context, file offline.File, wanted []*wa
 				}
 			}
 		}
-		row += b.NumRows()
 	}
 	return nil
 }

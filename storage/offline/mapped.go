@@ -19,6 +19,8 @@ type mappedReader struct {
 	wanted    []mappedColumn
 	group     int // the row group that is read
 	row       int // in it: the next
+	before    int // rows in the groups before it
+	asked     func(Part) bool
 }
 
 // mappedColumn is a column of the answer; leaf is its place in the file, -1 if the
@@ -27,6 +29,7 @@ type mappedColumn struct {
 	leaf   int
 	typ    arrow.DataType
 	reader columns.Reader
+	opened int // row group + 1 that the reader is open for
 }
 
 // mappable reports whether all columns are of types that storage/columns knows.
@@ -51,7 +54,7 @@ func (s *Store) mapFile(ctx context.Context, f File, of *reading) (rowReader, er
 	if of.large {
 		s.files.Thin([]string{path})
 	}
-	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: of.again, wanted: make([]mappedColumn, of.stored.NumFields())}
+	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: of.again, asked: of.wanted, wanted: make([]mappedColumn, of.stored.NumFields())}
 	for i, field := range of.stored.Fields() {
 		id, _ := fieldID(field)
 		leaf, ok := file.Find(columns.Column{ID: id, Name: field.Name})
@@ -63,25 +66,38 @@ func (s *Store) mapFile(ctx context.Context, f File, of *reading) (rowReader, er
 	return r, nil
 }
 
-// next returns the next rows of a row group, or io.EOF. The caller releases them.
+// next returns the next rows of a row group that are wanted, or io.EOF. The caller releases them.
 func (r *mappedReader) next(plain *arrow.Schema) (batch arrow.RecordBatch, err error) {
 	if err := r.conformer.ctx.Err(); err != nil {
 		return nil, err
 	}
-	for r.group < r.file.Groups() && r.row == r.file.Rows(r.group) {
-		r.group, r.row = r.group+1, 0
-	}
-	if r.group == r.file.Groups() {
+	end, ok := r.advance()
+	if !ok {
 		return nil, io.EOF
 	}
-	rows := r.file.Rows(r.group)
-	end := min(r.row+int(batchRows(r.file.Bytes(r.group), int64(rows))), rows)
 	err = columns.Guard(func() error {
 		batch, err = r.read(plain, r.row, end)
 		return err
 	})
 	r.row = end
 	return batch, err
+}
+
+// advance goes to the next rows that are wanted, and returns their end in the row group.
+func (r *mappedReader) advance() (end int, ok bool) {
+	for r.group < r.file.Groups() {
+		rows := r.file.Rows(r.group)
+		if r.row == rows {
+			r.group, r.row, r.before = r.group+1, 0, r.before+rows
+			continue
+		}
+		end := min(r.row+int(batchRows(r.file.Bytes(r.group), int64(rows))), rows)
+		if r.asked == nil || r.asked(Part{First: int64(r.before + r.row), Rows: int64(end - r.row), of: r}) {
+			return end, true
+		}
+		r.row = end
+	}
+	return 0, false
 }
 
 func (r *mappedReader) read(plain *arrow.Schema, from, to int) (arrow.RecordBatch, error) {
@@ -101,10 +117,11 @@ func (r *mappedReader) column(c *mappedColumn, from, to int) (arrow.Array, error
 	if c.leaf < 0 {
 		return array.MakeArrayOfNull(r.conformer.mem, c.typ, to-from), nil
 	}
-	if from == 0 {
+	if c.opened != r.group+1 {
 		if err := c.reader.Open(r.file, r.group, c.leaf); err != nil {
 			return nil, err
 		}
+		c.opened = r.group + 1
 	}
 	mem := r.conformer.mem
 	if _, fixed := c.typ.(arrow.FixedWidthDataType); fixed {

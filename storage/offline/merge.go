@@ -243,7 +243,7 @@ func (c *cursor) open() error {
 	if err := m.store.verify(m.ctx, f.File, m.pace); err != nil {
 		return err
 	}
-	reader, err := m.store.openFile(m.ctx, f.File, m.stored, m.pace)
+	reader, err := m.store.openFile(m.ctx, f.File, &reading{stored: m.stored}, m.pace)
 	if err != nil {
 		return failure("read file "+f.Hash+" of table "+f.Table.String(), err)
 	}

@@ -37,13 +37,20 @@ const (
 // whatever address that is. A batch that is retained stays good, also after its file was
 // removed.
 func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) driftline.Batches {
+	return s.ReadParts(ctx, snapshot, columns, nil)
+}
+
+// ReadParts is [Store.Read] of some parts: wanted is asked of each, in the order of the rows,
+// and what it refuses is not yielded, nor read where columns can be read in place. A part
+// that was not refused is the next batch. A nil wanted takes all.
+func (s *Store) ReadParts(ctx context.Context, snapshot Snapshot, columns []string, wanted func(Part) bool) driftline.Batches {
 	schema, stored, err := snapshot.project(columns)
 	if err != nil {
 		return failed(schema, err)
 	}
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		defer s.Hold(snapshot)()
-		r := reading{plain: schema, stored: stored, again: mapped.NewRecycler(s.mem), large: snapshot.bytes() > mapped.MostMapped}
+		r := reading{plain: schema, stored: stored, wanted: wanted, again: mapped.NewRecycler(s.mem), large: snapshot.bytes() > mapped.MostMapped}
 		defer r.again.Close()
 		for _, f := range snapshot.Files {
 			more, err := s.readFile(ctx, f, &r, yield)
@@ -60,6 +67,7 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 // reading is what the files of a snapshot are read for.
 type reading struct {
 	plain, stored *arrow.Schema    // of the answer, without and with field ids
+	wanted        func(Part) bool  // nil: all
 	again         *mapped.Recycler // memory of columns of fixed width
 	large         bool             // the files are not to stay in memory
 }
@@ -111,7 +119,7 @@ func (s *Store) readFile(ctx context.Context, f File, of *reading, yield func(ar
 	if mappable(of.stored) {
 		r, err = s.mapFile(ctx, f, of)
 	} else {
-		r, err = s.openFile(ctx, f, of.stored, nil)
+		r, err = s.openFile(ctx, f, of, nil)
 	}
 	if err != nil {
 		return false, failure("read file "+f.Hash+" of table "+f.Table.String(), err)
@@ -147,6 +155,8 @@ type fileReader struct {
 	wanted    []wantedColumn
 	rows      int64 // that next has not returned
 	batchRows int64
+	part      Part // that next returned last
+	asked     func(Part) bool
 }
 
 // wantedColumn is a column of the answer; at is its place in the record reader, -1
@@ -156,7 +166,7 @@ type wantedColumn struct {
 	typ arrow.DataType
 }
 
-func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema, pace *Pace) (_ rowReader, err error) {
+func (s *Store) openFile(ctx context.Context, f File, of *reading, pace *Pace) (_ rowReader, err error) {
 	defer recovered(&err, "reading Parquet")
 	in, err := os.Open(s.pathOf(f))
 	if err != nil {
@@ -174,8 +184,9 @@ func (s *Store) openFile(ctx context.Context, f File, stored *arrow.Schema, pace
 		parquet:   parquetReader,
 		rows:      parquetReader.NumRows(),
 		batchRows: batchRows(bytesOf(parquetReader), parquetReader.NumRows()),
+		asked:     of.wanted,
 	}
-	if err := r.open(ctx, stored, forgetful{s.mem}); err != nil {
+	if err := r.open(ctx, of.stored, forgetful{s.mem}); err != nil {
 		return nil, errors.Join(err, parquetReader.Close())
 	}
 	return r, nil
@@ -241,15 +252,22 @@ func appendLeaves(leaves []int, column pqarrow.SchemaField) []int {
 	return leaves
 }
 
-// next returns the next rows, or io.EOF. The caller releases them.
+// next returns the next rows that are wanted, or io.EOF. The caller releases them.
 func (r *fileReader) next(plain *arrow.Schema) (_ arrow.RecordBatch, err error) {
 	defer recovered(&err, "reading Parquet")
-	if r.rows == 0 {
-		return nil, io.EOF
+	for r.rows > 0 {
+		if err := r.conformer.ctx.Err(); err != nil {
+			return nil, err
+		}
+		if batch, err := r.decode(plain); batch != nil || err != nil {
+			return batch, err
+		}
 	}
-	if err := r.conformer.ctx.Err(); err != nil {
-		return nil, err
-	}
+	return nil, io.EOF
+}
+
+// decode returns the next rows, nil if they are not wanted: then they were decoded for nothing.
+func (r *fileReader) decode(plain *arrow.Schema) (arrow.RecordBatch, error) {
 	rows, columns := min(r.rows, r.batchRows), []arrow.Array(nil)
 	if r.columns != nil {
 		if !r.columns.Next() {
@@ -259,6 +277,10 @@ func (r *fileReader) next(plain *arrow.Schema) (_ arrow.RecordBatch, err error) 
 		rows, columns = batch.NumRows(), batch.Columns()
 	}
 	r.rows -= rows
+	r.part = Part{First: r.part.First + r.part.Rows, Rows: rows}
+	if r.asked != nil && !r.asked(r.part) {
+		return nil, nil
+	}
 	return r.answer(plain, columns, rows)
 }
 
