@@ -11,7 +11,7 @@ import (
 )
 
 // BenchmarkCompareKeptProfiles compares two kept windows of 1,000 columns of 20,000 numbers, of which every
-// tenth is shifted, and makes the JSON of the answer.
+// tenth is shifted, and writes and reads the JSON of the answer.
 func BenchmarkCompareKeptProfiles(b *testing.B) {
 	env := testenv.New(b)
 	for i, source := range []string{"monday", "tuesday"} {
@@ -37,13 +37,24 @@ func BenchmarkCompareKeptProfiles(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	b.Run("json", func(b *testing.B) {
+	text, err := json.Marshal(report)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("write", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			text, err := json.Marshal(report)
-			if err != nil {
+			if _, err := json.Marshal(report); err != nil {
 				b.Fatal(err)
 			}
-			b.SetBytes(int64(len(text)))
+		}
+	})
+	b.Run("read", func(b *testing.B) {
+		b.SetBytes(int64(len(text)))
+		for b.Loop() {
+			if err := json.Unmarshal(text, new(driftline.DriftReport)); err != nil {
+				b.Fatal(err)
+			}
 		}
 	})
 }

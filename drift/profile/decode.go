@@ -91,27 +91,31 @@ func (d *decoder) count(most int) int {
 
 func (d *decoder) text(longest int) string { return string(d.take(d.count(longest))) }
 
-// counts reads what appendCounts has written of at most length counts.
-func (d *decoder) counts(length int, with func(place int, n uint64)) {
-	rest, total := d.rest, uint64(0)
+// counts reads what appendCounts has written into counts that are zero, and returns their sum.
+func (d *decoder) counts(into []uint64) (total uint64) {
+	rest := d.rest
 	for place := 0; ; {
+		for len(rest) > 0 && place < len(into) && rest[0] != 0 && rest[0]&0x81 == 0 { // a count of one byte, as most are
+			n := uint64(rest[0] >> 1)
+			into[place] = n
+			total += n
+			place++
+			rest = rest[1:]
+		}
 		token, size := shortUvarint(rest)
 		n := token >> 1
-		switch {
-		case size > 0 && token == 0:
+		switch left := uint64(len(into) - place); {
+		case size > 0 && token == 0 && total <= mostRows:
 			d.rest = rest[size:]
-			return
-		case n == 0 || token&1 == 1 && n > uint64(length-place) || token&1 == 0 && place >= length:
+			return total
+		case n == 0 || token&1 == 1 && n > left || token&1 == 0 && (left == 0 || n > mostRows || total > mostRows-n):
 			d.fail()
-			return
+			return 0
 		case token&1 == 1:
 			place += int(n)
 		default:
-			if total += n; n > mostRows || total > mostRows {
-				d.fail()
-				return
-			}
-			with(place, n)
+			into[place] = n
+			total += n
 			place++
 		}
 		rest = rest[size:]

@@ -80,11 +80,11 @@ func Histogram(reference, current *Outline, bins int) (edges []float64, a, b []i
 	least, greatest := min(reference.min, current.min), max(reference.max, current.max)
 	low, high := reference.edgesOf(first, last)
 	low, high = max(low, least), min(high, greatest)
-	edges = []float64{low}
-	begins := []int{0} // the first group of each bin
+	edges = append(make([]float64, 0, bins+1), low)
+	begins := append(make([]int, 0, bins), 0) // the first group of each bin
 	for group := first; len(edges) < bins; {
 		group = reference.groupFrom(low+(high-low)*float64(len(edges))/float64(bins), group+1, last)
-		from, _ := reference.edgesOf(group, group)
+		from := reference.m.lowerEdge(group << groupBits)
 		if group > last || from >= high {
 			break
 		}
@@ -111,10 +111,7 @@ func sumOf(counts []uint64) (total int64) {
 // groupFrom is the first group from least to last whose lower edge is v or more; last + 1 if
 // there is none.
 func (o *Outline) groupFrom(v float64, least, last int) int {
-	reaches := func(group int) bool {
-		from, _ := o.edgesOf(group, group)
-		return from >= v
-	}
+	reaches := func(group int) bool { return o.m.lowerEdge(group<<groupBits) >= v }
 	group := min(max(int(o.m.cell(v))>>groupBits, least), last+1) // which is it, or close to it
 	for group > least && reaches(group-1) {
 		group--

@@ -167,7 +167,13 @@ func Decode(m *Map, head, body []byte) (*Column, error) {
 	c := New(m)
 	c.totals = outline.totals
 	var cells cells
-	d.counts(Cells, func(cell int, n uint64) { cells.add(uint16(cell), n) })
+	counted := make([]uint64, Cells)
+	cells.grow(d.counts(counted))
+	for cell, n := range counted {
+		if n > 0 {
+			cells.count(uint16(cell), n)
+		}
+	}
 	sketch := d.take(d.count(1 << 13))
 	if m.kind == Numbers {
 		c.cells = cells
@@ -250,7 +256,11 @@ func (c *Column) Outline() *Outline {
 
 // NewOutline returns the outline of no rows.
 func NewOutline(m *Map) *Outline {
-	return &Outline{m: m, totals: newTotals(m), counts: make([]uint64, groups), names: map[string]uint64{}, whole: true}
+	o := &Outline{m: m, totals: newTotals(m), counts: make([]uint64, groups), whole: m.kind == Categories}
+	if o.whole {
+		o.names = map[string]uint64{}
+	}
+	return o
 }
 
 // Map is the map that the values are counted by.
@@ -284,14 +294,15 @@ func DecodeOutline(m *Map, head []byte) (*Outline, error) {
 	}
 	o := NewOutline(m)
 	d.totals(&o.totals)
-	inCells := uint64(0)
-	d.counts(groups, func(group int, n uint64) {
-		o.counts[group] = n
-		inCells += n
-	})
-	d.counts(len(m.spikes), func(spike int, n uint64) { o.spikes[spike] = n })
-	if o.whole = d.byte() != 0; o.whole {
+	inCells := d.counts(o.counts)
+	d.counts(o.spikes)
+	switch here := d.byte() != 0; {
+	case !here:
+		o.whole = false
+	case m.kind == Categories:
 		d.names(o.names)
+	default:
+		d.fail()
 	}
 	if err := d.finish("head"); err != nil {
 		return nil, err

@@ -316,8 +316,10 @@ func tailDistance(cell int) float64 {
 // edges returns numbers such that every finite number of the cells from first to last lies
 // between them, both included. They are wider than the cells by some roundings at most.
 func (m *Map) edges(first, last int) (low, high float64) {
-	return m.number(m.leastStep(first), -1), m.number(m.leastStep(last+1), +1)
+	return m.lowerEdge(first), m.number(m.leastStep(last+1), +1)
 }
+
+func (m *Map) lowerEdge(cell int) float64 { return m.number(m.leastStep(cell), -1) }
 
 // leastStep is the t at which a cell begins. The last one ends nowhere.
 func (m *Map) leastStep(cell int) float64 {
@@ -336,11 +338,12 @@ func (m *Map) leastStep(cell int) float64 {
 
 // number is about the number at t, moved outwards by what rounding can amount to.
 func (m *Map) number(t float64, outwards float64) float64 {
-	x := m.lo + t/m.perUnit
+	beyond := t / m.perUnit
+	x := m.lo + beyond
 	if math.IsInf(x, 0) {
 		return math.Copysign(math.MaxFloat64, x)
 	}
-	slack := 0x1p-49 * max(math.Abs(m.lo), math.Abs(x), math.Abs(t/m.perUnit))
+	slack := 0x1p-49 * max(math.Abs(m.lo), math.Abs(x), math.Abs(beyond))
 	x += outwards * slack
 	if !m.byBits {
 		return min(max(x, -math.MaxFloat64), math.MaxFloat64)
