@@ -51,6 +51,13 @@ type ProfileMerge struct {
 	Windows []ProfileWindow `json:"windows"`
 }
 
+// Which columns of a report have histograms. Those of the others are empty.
+const (
+	HistogramsAll     = "all"
+	HistogramsDrifted = "drifted" // what says drift
+	HistogramsNone    = "none"
+)
+
 // ProfileComparison asks the server to compare two windows by their profiles alone.
 type ProfileComparison struct {
 	Reference ProfileWindow `json:"reference"`
@@ -58,6 +65,10 @@ type ProfileComparison struct {
 
 	// Exact has the rows read again where the profiles leave a verdict open.
 	Exact bool `json:"exact,omitempty"`
+
+	// Histograms says which columns of the report have theirs: [HistogramsAll], the default,
+	// [HistogramsDrifted] or [HistogramsNone]. They are most of a report of a thousand columns.
+	Histograms string `json:"histograms,omitempty"`
 
 	DriftOptions
 }

@@ -229,11 +229,19 @@ func profileWindows(ctx context.Context, b *bench) error {
 			return err
 		}
 	}
-	w := workload{name: fmt.Sprintf("two kept windows compared, %s columns", count(columns)), unit: "ms"}
+	name := fmt.Sprintf("two kept windows compared, %s columns", count(columns))
+	if err := b.compareWindows(ctx, s, workload{name: name + ", histograms of what drifted", unit: "ms"}, driftline.HistogramsDrifted, columns); err != nil {
+		return err
+	}
+	return b.compareWindows(ctx, s, workload{name: name, unit: "ms"}, driftline.HistogramsAll, columns)
+}
+
+// compareWindows asks for a comparison of which every tenth column must have drifted.
+func (b *bench) compareWindows(ctx context.Context, s *server, w workload, histograms string, columns int) error {
 	return b.within(ctx, w, side{name: "Driftline", run: func(ctx context.Context, _ bool) (measured, error) {
 		start := time.Now()
 		report, err := s.client.CompareProfiles(ctx, driftline.ProfileComparison{
-			Reference: driftline.ProfileWindow{Source: "monday"}, Current: driftline.ProfileWindow{Source: "tuesday"},
+			Reference: driftline.ProfileWindow{Source: "monday"}, Current: driftline.ProfileWindow{Source: "tuesday"}, Histograms: histograms,
 		})
 		elapsed := time.Since(start)
 		if err != nil {

@@ -159,7 +159,7 @@ func pairColumns(reference, current *arrow.Schema, opts driftline.DriftOptions, 
 		}
 		c := &comparison{}
 		c.Column = name
-		c.Histogram = driftline.Histogram{Reference: []int64{}, Current: []int64{}}
+		c.Histogram = noHistogram()
 		why, err := c.pair(reference, current, named)
 		if named && err != nil {
 			return nil, err

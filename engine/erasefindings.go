@@ -446,7 +446,7 @@ func (k *knownValues) redact(ctx context.Context, c *driftline.ColumnDrift) bool
 		return changed
 	}
 	if edges := c.Histogram.Edges; len(edges) > 1 && !k.within(ctx, c, edges[1], edges[len(edges)-2]) { // a bin's width inside the ends
-		c.Histogram = driftline.Histogram{Reference: []int64{}, Current: []int64{}}
+		c.Histogram = noHistogram()
 		changed = true
 		if c.DecidedBy == "tails" {
 			c.Note = "" // says where the tail begins

@@ -32,6 +32,9 @@ func (e *Engine) CompareProfiles(ctx context.Context, req driftline.ProfileCompa
 		return nil, err
 	}
 	defer e.end()
+	if err := checkHistograms(req.Histograms); err != nil {
+		return nil, err
+	}
 	if _, err := e.withPreset(&req.DriftOptions); err != nil {
 		return nil, err
 	}
@@ -60,7 +63,33 @@ func (e *Engine) CompareProfiles(ctx context.Context, req driftline.ProfileCompa
 			return nil, err
 		}
 	}
-	return reportOfProfiles(windows[0], windows[1], compared, rules), nil
+	r := reportOfProfiles(windows[0], windows[1], compared, rules)
+	keepHistograms(r, req.Histograms)
+	return r, nil
+}
+
+func checkHistograms(which string) error {
+	switch which {
+	case "", driftline.HistogramsAll, driftline.HistogramsDrifted, driftline.HistogramsNone:
+		return nil
+	}
+	return driftline.Errorf(driftline.Invalid, "histograms %q is unknown", which).WithHint("histograms are all, drifted or none")
+}
+
+// keepHistograms empties the histograms that are not asked for.
+func keepHistograms(r *driftline.DriftReport, which string) {
+	if which == "" || which == driftline.HistogramsAll {
+		return
+	}
+	for i := range r.Columns {
+		if c := &r.Columns[i]; which == driftline.HistogramsNone || c.Verdict != driftline.Drift {
+			c.Histogram = noHistogram()
+		}
+	}
+}
+
+func noHistogram() driftline.Histogram {
+	return driftline.Histogram{Reference: []int64{}, Current: []int64{}}
 }
 
 // profileRules are the rules of a comparison of profiles, which has one test for each kind.
@@ -218,7 +247,7 @@ func compareWindows(ctx context.Context, reference, current *profiledWindow, opt
 		}
 		c := &profiledComparison{comparison: &comparison{}, reference: reference.columns[name], current: current.columns[name]}
 		c.Column = name
-		c.Histogram = driftline.Histogram{Reference: []int64{}, Current: []int64{}}
+		c.Histogram = noHistogram()
 		c.undefined()
 		if why := c.pairProfiles(named); why != "" {
 			c.untestable = true

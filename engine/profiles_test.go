@@ -1,8 +1,10 @@
 package engine_test
 
 import (
+	"encoding/json"
 	"fmt"
 	"math"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -201,6 +203,61 @@ func TestAPaneStoredFromRowsIsThatOfTheTable(t *testing.T) {
 	if err != nil || report.Drifted == 0 {
 		t.Errorf("%+v, %v", report, err)
 	}
+}
+
+// TestOnlyTheHistogramsThatAreAskedFor: a report is the same but for the histograms left out.
+func TestOnlyTheHistogramsThatAreAskedFor(t *testing.T) {
+	env := newSensors(t)
+	for day := range 2 {
+		start, end := dayPane(day)
+		if _, err := env.Engine.Profile(t.Context(), driftline.ProfileRequest{Table: readingsTable, Start: start, End: end}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	compare := func(histograms string) (*driftline.DriftReport, error) {
+		return env.Engine.CompareProfiles(t.Context(), driftline.ProfileComparison{
+			Reference: dayWindow("view/readings", 0), Current: dayWindow("view/readings", 1), Histograms: histograms,
+		})
+	}
+	all, err := compare("")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if all.Drifted == 0 || all.Drifted == all.Compared() {
+		t.Fatalf("%d of %d columns drifted: nothing to tell apart", all.Drifted, all.Compared())
+	}
+	for which, kept := range map[string]func(driftline.ColumnDrift) bool{
+		driftline.HistogramsAll:     func(driftline.ColumnDrift) bool { return true },
+		driftline.HistogramsDrifted: func(c driftline.ColumnDrift) bool { return c.Verdict == driftline.Drift },
+		driftline.HistogramsNone:    func(driftline.ColumnDrift) bool { return false },
+	} {
+		want := *all
+		want.Columns = slices.Clone(all.Columns)
+		for i, c := range want.Columns {
+			if !kept(c) {
+				want.Columns[i].Histogram = driftline.Histogram{Reference: []int64{}, Current: []int64{}}
+			}
+		}
+		got, err := compare(which)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if asJSON(t, got) != asJSON(t, &want) {
+			t.Errorf("%s: got\n%s\nwant\n%s", which, asJSON(t, got), asJSON(t, &want))
+		}
+	}
+	if _, err := compare("some"); driftline.CodeOf(err) != driftline.Invalid {
+		t.Errorf("histograms some: %v", err)
+	}
+}
+
+func asJSON(t *testing.T, r *driftline.DriftReport) string {
+	t.Helper()
+	text, err := json.Marshal(r)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(text)
 }
 
 func show(columns []driftline.ColumnProfile) string {

@@ -77,6 +77,7 @@ class Profile:
         alpha: float | None = None,
         margin: float | None = None,
         exact: bool = False,
+        histograms: str = "all",
     ) -> DriftReport:
         """Says column by column whether these rows come from the distribution of others.
 
@@ -88,9 +89,12 @@ class Profile:
             margin: The smallest effect that counts; 0.01 by default.
             exact: Read the rows again where the profiles leave a verdict open. Both must
                 be of tables of the server, which it keeps the profiles of.
+            histograms: Which columns of the report have theirs: "all", "drifted" or "none".
+                They are most of a report of a thousand columns.
         """
         body: dict[str, Any] = {"reference": baseline._window, "current": self._window}
-        body |= {"columns": list(columns), "exclude": list(exclude), "exact": exact}
+        body |= {"columns": list(columns), "exclude": list(exclude)}
+        body |= {"exact": exact, "histograms": histograms}
         body |= {k: v for k, v in {"alpha": alpha, "margin": margin}.items() if v is not None}
         report = self._http.post("profiles", "compare", body=body)
         return DriftReport(report, lambda r: self._http.post_text("drift", "report", body=r))
