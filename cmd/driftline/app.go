@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strings"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
@@ -99,16 +100,42 @@ func (a *app) rootCommand() *cobra.Command {
 		a.datasetCommand(), a.historicalCommand(), a.onlineCommand(), a.historyCommand(), a.sqlCommand(), a.driftCommand(), a.validateCommand(), a.validationsCommand(), a.presetsCommand(), a.profileCommand(), a.profilesCommand(), a.detectCommand(), a.performanceCommand(), a.monitorCommand(), a.alertCommand(), a.policyCommand(), a.trainCommand(), a.trainingCommand(),
 		a.experimentsCommand(), a.runsCommand(),
 		a.modelsCommand(), a.timelineCommand(), a.eventsCommand(), a.routeCommand(), a.predictCommand(), a.rolloutCommand(), a.gateCommand(), a.promoteCommand(), a.runCommand(), a.pipelineCommand(), a.exportCommand(), a.lineageCommand(), a.whyCommand(), a.tableCommand(), a.materializeCommand(), a.switchCommand(), a.checkCommand(), a.fsckCommand(), a.eraseCommand(), a.clockCommand(), a.versionCommand(), completionCommand())
+	for _, group := range root.Commands() {
+		refuseStrangers(group)
+	}
 	return root
 }
 
-func unknownCommand(root *cobra.Command, name string) error {
+// refuseStrangers has a group of commands refuse a word that is none of them, which cobra would answer with the
+// group's help, as if all were well.
+func refuseStrangers(group *cobra.Command) {
+	takes := func(args ...string) bool { return group.Args(group, args) == nil }
+	if !group.HasSubCommands() || group.Args != nil && (!takes() || takes("word")) {
+		return
+	}
+	group.Args = func(c *cobra.Command, args []string) error {
+		if len(args) == 0 {
+			return nil
+		}
+		return unknownCommand(c, args[0])
+	}
+	for _, sub := range group.Commands() {
+		refuseStrangers(sub)
+	}
+}
+
+func unknownCommand(group *cobra.Command, name string) error {
 	var known []string
-	for _, c := range root.Commands() {
-		known = append(known, c.Name())
+	for _, c := range group.Commands() {
+		if c.IsAvailableCommand() {
+			known = append(known, c.Name())
+		}
 	}
 	if near := driftline.Nearest(name, known); near != "" {
 		return usagef("there is no command %q; did you mean %q?", name, near)
+	}
+	if group.HasParent() {
+		return usagef("%s has no command %q; it has %s", group.CommandPath(), name, strings.Join(known, ", "))
 	}
 	return usagef("there is no command %q", name)
 }

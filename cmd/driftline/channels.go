@@ -45,8 +45,15 @@ func readChannels(path string, environ []string, log *slog.Logger) (channels *no
 		}
 		file.Channels[name] = c
 	}
-	channels, err = notify.Open(file.Channels, log)
-	return channels, file.Checks, err
+	if channels, err = notify.Open(file.Channels, log); err != nil {
+		return nil, nil, err
+	}
+	for _, name := range file.Checks {
+		if err := channels.Check(name); err != nil {
+			return nil, nil, driftline.Errorf(driftline.CodeOf(err), "channels file %s: checks: %w", path, err)
+		}
+	}
+	return channels, file.Checks, nil
 }
 
 func fromEnvironment(value string, environ []string) (string, error) {

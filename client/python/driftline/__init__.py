@@ -80,7 +80,7 @@ from driftline.retrieval import (
     RetrievalJob,
     Split,
 )
-from driftline.rollouts import Rollout, RouteDecision
+from driftline.rollouts import Predictions, Rollout, RouteDecision
 from driftline.snapshots import Snapshot, StoredTable
 from driftline.store import FeatureStore
 from driftline.tracking import (
@@ -348,6 +348,7 @@ __all__ = [
     "PredictionLog",
     "PredictionReceipt",
     "PredictionTrace",
+    "Predictions",
     "Preset",
     "Profile",
     "Pusher",

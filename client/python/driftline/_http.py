@@ -20,6 +20,17 @@ from driftline.errors import (
 
 _TIMEOUT = (5, 300)  # seconds to connect, and between two bytes of the answer
 
+# What the gateway means by a status, whose errors are in the words of MLflow.
+_GATEWAY_CODES = {
+    400: "invalid",
+    404: "not_found",
+    412: "failed_precondition",
+    429: "exhausted",
+    502: "unavailable",
+    503: "unavailable",
+    504: "deadline",
+}
+
 
 class HTTP:
     """Requests to one server."""
@@ -40,6 +51,11 @@ class HTTP:
     def post(self, *path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
         """Posts JSON and returns JSON."""
         return self._send("POST", path, json=body, headers=headers).json()
+
+    def predict(self, model: str, body: Any, headers: dict[str, str]) -> requests.Response:
+        """Posts a request of MLflow's form to the gateway."""
+        path = f"models/{quote(model, safe='')}/invocations"
+        return self._send_to(path, "POST", json=body, headers=headers)
 
     def put(self, *path: str, body: Any) -> Any:
         """Puts JSON and returns JSON."""
@@ -116,7 +132,11 @@ class HTTP:
 
     def _send(self, method: str, path: tuple[str, ...], **arguments: Any) -> requests.Response:
         # A segment may hold slashes where the last one is a whole path: an artifact's.
-        url = "/".join([self.url, "api/v1", *(quote(segment, safe="/@") for segment in path)])
+        to = "/".join(["api/v1", *(quote(segment, safe="/@") for segment in path)])
+        return self._send_to(to, method, **arguments)
+
+    def _send_to(self, path: str, method: str, **arguments: Any) -> requests.Response:
+        url = f"{self.url}/{path}"
         try:
             answer = self._session.request(method, url, timeout=_TIMEOUT, **arguments)
         except requests.ConnectionError:
@@ -144,6 +164,8 @@ def _error_of(answer: requests.Response) -> DriftlineError:
         body = None
     if isinstance(body, dict) and "code" in body:
         return from_json(body)
+    if isinstance(body, dict) and "error_code" in body and answer.status_code in _GATEWAY_CODES:
+        return from_json({**body, "code": _GATEWAY_CODES[answer.status_code]})
     return InternalError(
         f"the server answered {answer.status_code} {answer.reason} without saying why",
         "check that the address is a Driftline server's",

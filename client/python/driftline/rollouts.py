@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from driftline._http import HTTP
+from driftline._tables import to_table
 from driftline.registry import person
 
 
@@ -51,6 +54,54 @@ class RouteDecision:
             body.get("fallback") or None,
             body.get("pinned", False),
         )
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model answered.
+
+    Attributes:
+        predictions: One for each row.
+        id: By which labels come; of several rows ``id-0``, ``id-1`` and so on.
+        version: The version that answered.
+        arm: ``champion`` or ``candidate``.
+        fallback_fault: What the candidate did wrong, in whose place the champion answered;
+            "" if it did not have to.
+    """
+
+    predictions: list[Any]
+    id: str
+    version: int
+    arm: str
+    fallback_fault: str
+
+    @classmethod
+    def from_answer(cls, predictions: list[Any], headers: Mapping[str, str]) -> Predictions:
+        """Reads the server's answer."""
+        return cls(
+            predictions,
+            headers["X-Prediction-Id"],
+            int(headers["X-Model-Version"]),
+            headers.get("X-Arm", ""),
+            headers.get("X-Fallback-Fault", ""),
+        )
+
+
+def _split_form(rows: Any) -> dict[str, Any]:
+    """Returns rows as MLflow writes them; what is no number is null, and times are texts."""
+    table = to_table(rows)
+    return {
+        "columns": table.column_names,
+        "data": [[_cell(value) for value in row.values()] for row in table.to_pylist()],
+    }
+
+
+def _cell(value: Any) -> Any:
+    if isinstance(value, float) and not math.isfinite(value):
+        return None
+    if isinstance(value, datetime):
+        return value.isoformat()
+    return value
 
 
 @dataclass(frozen=True)
@@ -137,6 +188,40 @@ class Rollouts:
             FailedPreconditionError: Nobody answers for it yet.
         """
         return RouteDecision.from_json(self._http.get("models", model, "route", key=key))
+
+    def predict(
+        self, model: str, rows: Any, key: str = "", *, version: int | str = "", id: str = ""
+    ) -> Predictions:
+        """Asks a model for predictions, by way of the gateway, which logs what is answered.
+
+        Columns called like the join keys of the model's features have these looked up.
+
+        Example:
+            >>> store.predict("late_departure", [{"airport": "JFK", "hour": 17}]).predictions
+            [0.31]
+
+        Args:
+            model: The model's name.
+            rows: The inputs: a list of dicts, a data frame, or any other table.
+            key: What the request is dealt by in a rollout, such as the id of a user; that of
+                the row's entity if left out.
+            version: The version to be asked, or an alias; the rollout's choice if left out.
+            id: Of the prediction, for labels to come by; made up if left out.
+
+        Raises:
+            NotFoundError: There is no such model.
+            InvalidError: The rows are not what the model takes.
+            FailedPreconditionError: Nobody said where the model is served.
+            UnavailableError: Its server gave no answer.
+        """
+        given = {
+            "X-Driftline-Key": key,
+            "X-Model-Version": str(version),
+            "X-Prediction-Id": id,
+        }
+        headers = {name: value for name, value in given.items() if value}
+        answer = self._http.predict(model, {"dataframe_split": _split_form(rows)}, headers)
+        return Predictions.from_answer(answer.json()["predictions"], answer.headers)
 
     def start_rollout(
         self,
