@@ -9,6 +9,7 @@ from __future__ import annotations
 import getpass
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import time
@@ -48,7 +49,9 @@ class Peer:
 
     def close(self) -> None:
         for process in reversed(self.processes):
-            process.terminate()
+            # At SIGTERM PostgreSQL waits until all have left, this process too; at SIGINT it ends.
+            ends = signal.SIGINT if process.args[0].endswith("postgres") else signal.SIGTERM
+            process.send_signal(ends)
             process.wait()
 
     def _start(self, name: str, *command: str, **more: Any) -> None:
