@@ -461,6 +461,43 @@ func TestRunsModelsAndLineage(t *testing.T) {
 	}
 }
 
+func TestRunsInGroups(t *testing.T) {
+	c, _ := withWeather(t)
+	ctx := t.Context()
+	for _, logged := range []struct {
+		depth string
+		auc   driftline.Number
+	}{{"10", 0.75}, {"10", 0.25}, {"9", 0.5}, {"", 1}} {
+		spec := driftline.RunSpec{Experiment: "late"}
+		if logged.depth != "" {
+			spec.Params = map[string]string{"depth": logged.depth}
+		}
+		run := must[*driftline.Run](t)(c.CreateRun(ctx, spec))
+		must[*driftline.Run](t)(c.LogRun(ctx, run.ID, driftline.RunLog{Metrics: []driftline.Metric{{Key: "auc", Value: logged.auc}}}))
+	}
+	grouping := driftline.RunGrouping{By: "params.depth", Experiments: []driftline.ExperimentName{"late"}, Limit: 2}
+	first := must[*driftline.FoundRunGroups](t)(c.GroupRuns(ctx, grouping))
+	grouping.Offset = 2
+	last := must[*driftline.FoundRunGroups](t)(c.GroupRuns(ctx, grouping))
+	if first.Total != 3 || !first.More || len(first.Groups) != 2 || last.More || len(last.Groups) != 1 {
+		t.Fatalf("pages %+v, %+v", first, last)
+	}
+	nine, ten, none := first.Groups[0], first.Groups[1], last.Groups[0]
+	if nine.Value != "9" || ten.Value != "10" || !none.Missing || none.Runs != 1 {
+		t.Errorf("groups %+v, %+v, %+v", nine, ten, none)
+	}
+	if want := (driftline.MetricSummary{Runs: 2, Mean: 0.5, Min: 0.25, Max: 0.75}); ten.Metrics["auc"] != want {
+		t.Errorf("auc of depth 10 is %+v, want %+v", ten.Metrics["auc"], want)
+	}
+	found := must[*driftline.FoundRuns](t)(c.SearchRuns(ctx, driftline.RunSearch{Filter: ten.Filter}))
+	if len(found.Runs) != ten.Runs {
+		t.Errorf("the group's filter %q finds %d runs, want %d", ten.Filter, len(found.Runs), ten.Runs)
+	}
+	if _, err := c.GroupRuns(ctx, driftline.RunGrouping{By: "metrics.auc"}); driftline.CodeOf(err) != driftline.Invalid {
+		t.Errorf("groups by a metric: %v", err)
+	}
+}
+
 func TestPerformance(t *testing.T) {
 	c, _ := withWeather(t)
 	report := must[*driftline.PerformanceReport](t)(c.Performance(t.Context(), driftline.PerformanceRequest{

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"maps"
 	"net"
 	"net/http"
 	"net/http/httptest"
@@ -124,6 +125,36 @@ func TestAlertmanagerIsToldOfBeginningAndEnd(t *testing.T) {
 	}
 	if !first.EndsAt.After(noon.Add(24*time.Hour)) || !last.EndsAt.Equal(noon.Add(time.Hour)) || !first.StartsAt.Equal(noon) {
 		t.Errorf("from %s to %s, then to %s", first.StartsAt, first.EndsAt, last.EndsAt)
+	}
+}
+
+func TestAlertmanagerIsToldWhatHappenedToAViewOrAModel(t *testing.T) {
+	url, got := receiver(t, 200)
+	c := channelsOf(t, "am", Config{Type: "alertmanager", URL: url, AllowPrivate: true})
+	for _, test := range []struct {
+		happening driftline.Happening
+		want      map[string]string
+	}{
+		{driftline.Happening{Event: driftline.EventStoresDiffer, Ref: driftline.ViewRef("weather")},
+			map[string]string{"alertname": "DriftlineView", "event": string(driftline.EventStoresDiffer), "ref": "view/weather", "severity": "warning"}},
+		{driftline.Happening{Event: driftline.EventPromoted, Ref: driftline.ModelRef("late", 2), Model: "late"},
+			map[string]string{"alertname": "DriftlineModel", "event": string(driftline.EventPromoted), "ref": "model/late@2", "model": "late", "severity": "info"}},
+	} {
+		test.happening.Time, test.happening.Text = noon, "what\nhappened"
+		if err := c.Deliver(context.Background(), &driftline.Notice{ID: "n-1", Channel: "am", Created: noon.Add(time.Minute), Happening: &test.happening}); err != nil {
+			t.Fatal(err)
+		}
+		var alerts []prometheusAlert
+		if err := json.Unmarshal([]byte((<-got).body), &alerts); err != nil || len(alerts) != 1 {
+			t.Fatalf("%v, %v", alerts, err)
+		}
+		a := alerts[0]
+		if !maps.Equal(a.Labels, test.want) {
+			t.Errorf("labels %v, want %v", a.Labels, test.want)
+		}
+		if !a.StartsAt.Equal(noon) || !a.EndsAt.Equal(noon.Add(time.Minute).Add(happeningFor)) || a.Annotations["description"] != "what happened" {
+			t.Errorf("%+v", a)
+		}
 	}
 }
 
