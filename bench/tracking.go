@@ -36,6 +36,7 @@ var trackingParts = []part{
 	{name: "history-pg", does: "history beside MLflow on PostgreSQL", run: beside("postgresql", trackingHistory)},
 	{name: "flight", does: "points of metrics over Arrow Flight: points per second", run: trackingFlight},
 	{name: "artifacts", does: "an artifact of 1 GB: megabytes per second up and down, and the server's memory", run: trackingArtifacts},
+	{name: "lineage", does: "8 hops in a graph of 1,000,000 edges", run: trackingLineage},
 	{name: "search", does: "100,000 runs × (10 params, 10 metrics, 5 tags): searches, all runs as a table, and the server's memory", run: trackingSearch},
 	{name: "search-peers", does: "the same searches beside MLflow's server on each store", run: trackingSearchPeers},
 }
