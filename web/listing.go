@@ -144,27 +144,50 @@ func having[R any](rows []R, columns []listColumn[R], words []string) []R {
 	return found
 }
 
-// headOf links a column's head to the page sorted by it; asked again it turns the order, and a third
-// time it takes it away.
 func headOf[R any](at *url.URL, c, sorted *listColumn[R], falling bool) listHead {
 	head := listHead{Label: c.label, Right: c.right}
 	if c.name == "" {
 		return head
 	}
-	order := map[bool]string{true: "desc", false: "asc"}
+	return head.sorting(sortedBy{c.name, c.falls()}, c == sorted, falling, func(by sortedBy) string {
+		return changedURL(at, "sort", by.column, "order", by.order())
+	})
+}
+
+// sortedBy is what a page is sorted by: a column, "" for the page's own order, and whether the
+// greatest come first.
+type sortedBy struct {
+	column  string
+	falling bool
+}
+
+// order is the word of an address for it.
+func (s sortedBy) order() string {
 	switch {
-	case c != sorted:
-		head.URL = changedURL(at, "sort", c.name, "order", order[c.falls()])
-		return head
-	case falling == c.falls():
-		head.URL = changedURL(at, "sort", c.name, "order", order[!falling])
+	case s.column == "":
+		return ""
+	case s.falling:
+		return "desc"
+	}
+	return "asc"
+}
+
+// sorting links a head to its page sorted by the column, at first in the column's usual order. Asked
+// again that turns, and a third time it is taken away.
+func (h listHead) sorting(usual sortedBy, now, falling bool, address func(sortedBy) string) listHead {
+	switch {
+	case !now:
+		h.URL = address(usual)
+		return h
+	case falling == usual.falling:
+		h.URL = address(sortedBy{usual.column, !usual.falling})
 	default:
-		head.URL = changedURL(at, "sort", "", "order", "")
+		h.URL = address(sortedBy{})
 	}
-	if head.Arrow, head.Sorted = "↑", "ascending"; falling {
-		head.Arrow, head.Sorted = "↓", "descending"
+	if h.Arrow, h.Sorted = "↑", "ascending"; falling {
+		h.Arrow, h.Sorted = "↓", "descending"
 	}
-	return head
+	return h
 }
 
 // changedURL is the address of a page with some of its parameters changed: names and values in turn, "" for none.

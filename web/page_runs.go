@@ -52,11 +52,8 @@ type runsQuery struct {
 
 // runColumn is a column of the table: metrics.auc, params.depth, tags.team, or an attribute.
 type runColumn struct {
-	Name  string
-	Label string
-	Right bool   // numbers
-	URL   string // that sorts by it
-	Arrow string
+	Name string
+	listHead
 }
 
 // keyChoice is a column that can be chosen.
@@ -166,18 +163,28 @@ func (q runsQuery) DeletedURL() string {
 	return q.URL()
 }
 
-// sortURL sorts by a column; asking again turns the order, and a third time takes it away.
-func (q runsQuery) sortURL(column string) string {
-	q.Page = 1
-	switch {
-	case q.Sort != column:
-		q.Sort, q.Ascending = column, false
-	case !q.Ascending:
-		q.Ascending = true
-	default:
-		q.Sort, q.Ascending = "", false
-	}
+// sortedURL is the address of the first page in another order.
+func (q runsQuery) sortedURL(by sortedBy) string {
+	q.Sort, q.Ascending, q.Page = by.column, by.order() == "asc", 1
 	return q.URL()
+}
+
+// Heads are the heads of the table's columns.
+func (p *runsPage) Heads() []listHead {
+	heads := make([]listHead, len(p.Columns))
+	for i, c := range p.Columns {
+		heads[i] = c.listHead
+	}
+	return heads
+}
+
+// column is a column of the table. Nobody can sort by duration.
+func (q runsQuery) column(name string) runColumn {
+	head := listHead{Label: strings.TrimPrefix(strings.TrimPrefix(name, "metrics."), "params."), Right: strings.HasPrefix(name, "metrics.") || name == "duration"}
+	if name != "duration" {
+		head = head.sorting(sortedBy{name, true}, q.Sort == name, !q.Ascending, q.sortedURL)
+	}
+	return runColumn{name, head}
 }
 
 func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
@@ -198,7 +205,7 @@ func (s *Server) runsPage(w http.ResponseWriter, r *http.Request) error {
 	} else if err != nil {
 		return err
 	}
-	return s.render(w, "runs", page{Title: "Runs", Section: "runs", Body: body})
+	return s.render(w, "runs", page{Title: "Runs", Section: "runs", Body: &body})
 }
 
 // findRuns fills the page with what its query finds.
@@ -242,17 +249,7 @@ func (p *runsPage) choose(runs []driftline.Run) {
 		names = standardColumns(runs, keys)
 	}
 	for _, name := range names {
-		c := runColumn{Name: name, Label: strings.TrimPrefix(name, "metrics."), URL: p.sortURL(name), Right: strings.HasPrefix(name, "metrics.") || name == "duration"}
-		if c.Label = strings.TrimPrefix(c.Label, "params."); p.Sort == name {
-			c.Arrow = "↓"
-			if p.Ascending {
-				c.Arrow = "↑"
-			}
-		}
-		if name == "duration" {
-			c.URL = ""
-		}
-		p.Columns = append(p.Columns, c)
+		p.Columns = append(p.Columns, p.column(name))
 	}
 	for _, name := range slices.Concat(runAttributes, keys) {
 		if slices.Contains(names, name) || len(p.Choices) < maxKeyChoices {

@@ -262,6 +262,21 @@ func TestAnAliasIsRolledBackFromItsPage(t *testing.T) {
 	}
 }
 
+// The heads of the table of runs turn the order as those of other lists do, and a new order begins at its first page.
+func TestHeadsOfRunsSortTurnAndLetGo(t *testing.T) {
+	s := newSite(t)
+	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "one", "params": {"depth": "3"}}`)
+	for path, want := range map[string]string{
+		"/runs?column=params.depth,duration":                            `<th><a href="/runs?column=params.depth&amp;column=duration&amp;sort=params.depth">depth</a></th><th class="n">duration</th>`,
+		"/runs?column=params.depth&sort=params.depth":                   `<th aria-sort="descending"><a href="/runs?column=params.depth&amp;order=asc&amp;sort=params.depth">depth ↓</a></th>`,
+		"/runs?column=params.depth&sort=params.depth&order=asc&filter=": `<th aria-sort="ascending"><a href="/runs?column=params.depth">depth ↑</a></th>`,
+	} {
+		if body := s.mustAsk(t, "GET", path, "", "Accept: text/html"); !strings.Contains(body, want) {
+			t.Errorf("%s does not have the head %s", path, want)
+		}
+	}
+}
+
 // A table of many runs is shown in pages, each of which the registry finds by itself.
 func TestRunsAreShownInPages(t *testing.T) {
 	s := newSite(t)
