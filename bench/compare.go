@@ -15,6 +15,7 @@ import (
 type bench struct {
 	root    string // of the module
 	dir     string // the suite's own folder, removed at its end
+	results string // the folder where they are kept
 	quick   bool
 	out     io.Writer
 	machine machine

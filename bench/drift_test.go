@@ -34,3 +34,27 @@ func TestSameTestsWantsChiSquaresClose(t *testing.T) {
 		t.Error("of a D any bit counts")
 	}
 }
+
+// TestAYearGoesOnWhereItEnded: what was counted is read again, by the same revision only.
+func TestAYearGoesOnWhereItEnded(t *testing.T) {
+	b := &bench{results: t.TempDir(), machine: machine{Driftline: "v1"}}
+	tally := b.readYear(8, 5)
+	for range len(years) + 1 {
+		y, month := tally.next()
+		found, err := y.alarms(t.Context(), 8, month, 5)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tally.Months[y.name] = append(tally.Months[y.name], found)
+		if err := b.writeYear(tally); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if y, month := b.readYear(8, 5).next(); y != years[1] || month != 1 {
+		t.Errorf("%d months of all ways and two of the first: next is month %d of %s", 1, month+1, y.name)
+	}
+	b.machine.Driftline = "v2"
+	if y, month := b.readYear(8, 5).next(); y != years[0] || month != 0 {
+		t.Errorf("another revision goes on with month %d of %s", month+1, y.name)
+	}
+}

@@ -77,8 +77,12 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	if err := flags.Parse(args); err != nil {
 		return err
 	}
+	rest := flags.Args()
 	if name == "" {
-		name = flags.Arg(0)
+		name, rest = firstWord(rest)
+	}
+	if len(rest) > 0 {
+		return fmt.Errorf("%q is too much: write SUITE and then the flags", strings.Join(rest, " "))
 	}
 	root, err := moduleRoot(ctx)
 	if err != nil {
@@ -97,7 +101,7 @@ func run(ctx context.Context, args []string, out io.Writer) error {
 	}
 	var failed []error
 	for _, s := range chosen {
-		b := &bench{root: root, quick: *quick, out: out, trackers: map[string]*tracker{}}
+		b := &bench{root: root, results: results, quick: *quick, out: out, trackers: map[string]*tracker{}}
 		if *binary != "" {
 			if b.binary, err = filepath.Abs(*binary); err != nil {
 				return err
