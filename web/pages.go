@@ -13,6 +13,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -28,8 +29,8 @@ var assets embed.FS
 
 // pages renders the templates.
 type pages struct {
-	templates map[string]*template.Template
-	version   string // of the static files, so that browsers may keep them
+	templates map[string]func() *template.Template // each is read when it is first shown: together they are megabytes
+	version   string                               // of the static files, so that browsers may keep them
 }
 
 // page is what every template gets; Body is the page's own data.
@@ -102,11 +103,12 @@ func loadPages() *pages {
 	if err != nil {
 		panic(err) // the pattern is a constant
 	}
-	p := &pages{templates: map[string]*template.Template{}, version: assetsVersion()}
+	p := &pages{templates: map[string]func() *template.Template{}, version: assetsVersion()}
 	for _, name := range names {
 		base := path.Base(name)
-		p.templates[strings.TrimSuffix(base, ".html")] =
-			template.Must(template.Must(layout.Clone()).ParseFS(assets, name))
+		p.templates[strings.TrimSuffix(base, ".html")] = sync.OnceValue(func() *template.Template {
+			return template.Must(template.Must(layout.Clone()).ParseFS(assets, name))
+		})
 	}
 	return p
 }
@@ -137,7 +139,7 @@ func (s *Server) render(w http.ResponseWriter, name string, p page) error {
 func (p *pages) render(w http.ResponseWriter, status int, name string, content page) error {
 	content.Assets = p.version
 	var body bytes.Buffer
-	if err := p.templates[name].ExecuteTemplate(&body, "layout.html", content); err != nil {
+	if err := p.templates[name]().ExecuteTemplate(&body, "layout.html", content); err != nil {
 		return driftline.Errorf(driftline.Internal, "page %q cannot be drawn: %w", name, err)
 	}
 	head := w.Header()
