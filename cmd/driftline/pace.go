@@ -25,7 +25,7 @@ type gcPace struct {
 
 // The limits of the garbage, and when there is too little and too much of it.
 const (
-	leastGarbage = 16 << 20
+	leastGarbage = 12 << 20
 	mostGarbage  = 256 << 20
 	leastHeap    = 4 << 20 // that Go sees where less is alive
 	tooSoon      = time.Second / 2

@@ -17,7 +17,7 @@ func TestGarbageFollowsTheWork(t *testing.T) {
 		{200 * mb, 10 * mb, 100 * time.Millisecond, 256 * mb}, // up to the most
 		{256 * mb, 10 * mb, 2 * time.Second, 256 * mb},        // right
 		{256 * mb, 10 * mb, time.Minute, 128 * mb},            // idle
-		{16 * mb, 10 * mb, time.Minute, 16 * mb},              // down to the least
+		{12 * mb, 10 * mb, time.Minute, 12 * mb},              // down to the least
 		{24 * mb, 400 * mb, time.Minute, 100 * mb},            // a large heap has more
 		{256 * mb, 900 * mb, 0, 512 * mb},                     // and may have as much as lives
 	} {
