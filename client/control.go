@@ -23,29 +23,17 @@ func (c *Client) Apply(ctx context.Context, defs driftline.Definitions) ([]drift
 }
 
 func (c *Client) changes(ctx context.Context, verb string, defs driftline.Definitions) ([]driftline.Change, error) {
-	var answer struct {
-		Changes []driftline.Change `json:"changes"`
-	}
-	err := c.call(ctx, http.MethodPost, path(verb), defs, &answer)
-	return answer.Changes, err
+	return field[[]driftline.Change](ctx, c, http.MethodPost, path(verb), defs, "changes")
 }
 
 // Entities lists the registered entities.
 func (c *Client) Entities(ctx context.Context) ([]driftline.Entity, error) {
-	var answer struct {
-		Entities []driftline.Entity `json:"entities"`
-	}
-	err := c.call(ctx, http.MethodGet, path("entities"), nil, &answer)
-	return answer.Entities, err
+	return field[[]driftline.Entity](ctx, c, http.MethodGet, path("entities"), nil, "entities")
 }
 
 // FeatureViews lists the registered feature views.
 func (c *Client) FeatureViews(ctx context.Context) ([]driftline.FeatureView, error) {
-	var answer struct {
-		FeatureViews []driftline.FeatureView `json:"feature_views"`
-	}
-	err := c.call(ctx, http.MethodGet, path("feature-views"), nil, &answer)
-	return answer.FeatureViews, err
+	return field[[]driftline.FeatureView](ctx, c, http.MethodGet, path("feature-views"), nil, "feature_views")
 }
 
 // FeatureView returns one registered feature view.
@@ -96,11 +84,7 @@ func (c *Client) Check(ctx context.Context, req driftline.CheckRequest) (driftli
 
 // OnDemandFeatureViews lists the registered on-demand feature views.
 func (c *Client) OnDemandFeatureViews(ctx context.Context) ([]driftline.OnDemandFeatureView, error) {
-	var answer struct {
-		OnDemandFeatureViews []driftline.OnDemandFeatureView `json:"on_demand_feature_views"`
-	}
-	err := c.call(ctx, http.MethodGet, path("on-demand-feature-views"), nil, &answer)
-	return answer.OnDemandFeatureViews, err
+	return field[[]driftline.OnDemandFeatureView](ctx, c, http.MethodGet, path("on-demand-feature-views"), nil, "on_demand_feature_views")
 }
 
 // OnDemandFeatureView returns one registered on-demand feature view.
@@ -120,11 +104,7 @@ func (c *Client) Materialization(ctx context.Context, id string) (*driftline.Mat
 
 // Materializations lists the jobs, the newest first.
 func (c *Client) Materializations(ctx context.Context) ([]driftline.Materialization, error) {
-	var answer struct {
-		Materializations []driftline.Materialization `json:"materializations"`
-	}
-	err := c.call(ctx, http.MethodGet, path("materializations"), nil, &answer)
-	return answer.Materializations, err
+	return field[[]driftline.Materialization](ctx, c, http.MethodGet, path("materializations"), nil, "materializations")
 }
 
 // CancelMaterialization ends a job. What it brought online stays so.
@@ -134,11 +114,7 @@ func (c *Client) CancelMaterialization(ctx context.Context, id string) (*driftli
 
 // FeatureServices lists the registered feature services.
 func (c *Client) FeatureServices(ctx context.Context) ([]driftline.FeatureService, error) {
-	var answer struct {
-		FeatureServices []driftline.FeatureService `json:"feature_services"`
-	}
-	err := c.call(ctx, http.MethodGet, path("feature-services"), nil, &answer)
-	return answer.FeatureServices, err
+	return field[[]driftline.FeatureService](ctx, c, http.MethodGet, path("feature-services"), nil, "feature_services")
 }
 
 // FeatureService returns one registered feature service.
@@ -148,11 +124,7 @@ func (c *Client) FeatureService(ctx context.Context, name driftline.ServiceName)
 
 // Datasets lists every version of every saved dataset.
 func (c *Client) Datasets(ctx context.Context) ([]driftline.Dataset, error) {
-	var answer struct {
-		Datasets []driftline.Dataset `json:"datasets"`
-	}
-	err := c.call(ctx, http.MethodGet, path("datasets"), nil, &answer)
-	return answer.Datasets, err
+	return field[[]driftline.Dataset](ctx, c, http.MethodGet, path("datasets"), nil, "datasets")
 }
 
 // Dataset returns what is known of one version of a dataset; version 0 is the newest.
@@ -219,15 +191,11 @@ func (c *Client) RunKeys(ctx context.Context, experiments ...driftline.Experimen
 
 // Runs lists the runs of an experiment, or of all if experiment is empty.
 func (c *Client) Runs(ctx context.Context, experiment driftline.ExperimentName) ([]driftline.Run, error) {
-	var answer struct {
-		Runs []driftline.Run `json:"runs"`
-	}
 	query := url.Values{}
 	if experiment != "" {
 		query.Set("experiment", string(experiment))
 	}
-	err := c.call(ctx, http.MethodGet, withQuery(path("runs"), query), nil, &answer)
-	return answer.Runs, err
+	return field[[]driftline.Run](ctx, c, http.MethodGet, withQuery(path("runs"), query), nil, "runs")
 }
 
 // SearchRuns returns the runs that a search finds, in its order.
@@ -242,11 +210,7 @@ func (c *Client) GroupRuns(ctx context.Context, grouping driftline.RunGrouping) 
 
 // Experiments lists the experiments, deleted ones too.
 func (c *Client) Experiments(ctx context.Context) ([]driftline.Experiment, error) {
-	var answer struct {
-		Experiments []driftline.Experiment `json:"experiments"`
-	}
-	err := c.call(ctx, http.MethodGet, path("experiments"), nil, &answer)
-	return answer.Experiments, err
+	return field[[]driftline.Experiment](ctx, c, http.MethodGet, path("experiments"), nil, "experiments")
 }
 
 // Run returns one run.
@@ -256,11 +220,7 @@ func (c *Client) Run(ctx context.Context, id driftline.RunID) (*driftline.Run, e
 
 // Metrics returns the whole history of one metric of a run.
 func (c *Client) Metrics(ctx context.Context, id driftline.RunID, key string) ([]driftline.Metric, error) {
-	var answer struct {
-		Metrics []driftline.Metric `json:"metrics"`
-	}
-	err := c.call(ctx, http.MethodGet, path("runs", string(id), "metrics", key), nil, &answer)
-	return answer.Metrics, err
+	return field[[]driftline.Metric](ctx, c, http.MethodGet, path("runs", string(id), "metrics", key), nil, "metrics")
 }
 
 // PutArtifact stores content under a path of the run: "model/model.joblib".

@@ -24,11 +24,7 @@ func (c *Client) Evaluations(ctx context.Context, name driftline.ModelName, vers
 			query.Set(key, strconv.Itoa(number))
 		}
 	}
-	var answer struct {
-		Evaluations []driftline.Evaluation `json:"evaluations"`
-	}
-	err := c.call(ctx, http.MethodGet, withQuery(path("models", string(name), "evaluations"), query), nil, &answer)
-	return answer.Evaluations, err
+	return field[[]driftline.Evaluation](ctx, c, http.MethodGet, withQuery(path("models", string(name), "evaluations"), query), nil, "evaluations")
 }
 
 // Evaluation returns one evaluation.

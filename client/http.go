@@ -54,6 +54,18 @@ func ask[T any](ctx context.Context, c *Client, method, path string, in any) (*T
 	return answer, nil
 }
 
+// field asks as ask does, and returns one field of the object that is answered.
+func field[T any](ctx context.Context, c *Client, method, path string, in any, name string) (value T, err error) {
+	var answer map[string]json.RawMessage
+	if err := c.call(ctx, method, path, in, &answer); err != nil {
+		return value, err
+	}
+	if raw, ok := answer[name]; ok {
+		err = decodeJSON(bytes.NewReader(raw), &value)
+	}
+	return value, err
+}
+
 func encodeJSON(in any) (io.Reader, error) {
 	if in == nil {
 		return nil, nil

@@ -19,20 +19,12 @@ func (c *Client) RegisterModel(ctx context.Context, spec driftline.ModelSpec) (*
 
 // Models lists the newest version of every model that has one.
 func (c *Client) Models(ctx context.Context) ([]driftline.ModelVersion, error) {
-	var answer struct {
-		Models []driftline.ModelVersion `json:"models"`
-	}
-	err := c.call(ctx, http.MethodGet, path("models"), nil, &answer)
-	return answer.Models, err
+	return field[[]driftline.ModelVersion](ctx, c, http.MethodGet, path("models"), nil, "models")
 }
 
 // RegisteredModels lists every model.
 func (c *Client) RegisteredModels(ctx context.Context) ([]driftline.RegisteredModel, error) {
-	var answer struct {
-		Registered []driftline.RegisteredModel `json:"registered"`
-	}
-	err := c.call(ctx, http.MethodGet, path("models"), nil, &answer)
-	return answer.Registered, err
+	return field[[]driftline.RegisteredModel](ctx, c, http.MethodGet, path("models"), nil, "registered")
 }
 
 // Model is one model: its versions, oldest first, and what its aliases point at.
@@ -216,11 +208,7 @@ func (c *Client) CollectArtifacts(ctx context.Context, grace time.Duration) (*dr
 
 // RemoveArtifacts takes a file, or a folder, from a run, and returns what that was.
 func (c *Client) RemoveArtifacts(ctx context.Context, id driftline.RunID, artifactPath, by, reason string) ([]driftline.Artifact, error) {
-	var answer struct {
-		Removed []driftline.Artifact `json:"removed"`
-	}
-	err := c.call(ctx, http.MethodDelete, withQuery(artifactURL(id, artifactPath), said(by, reason)), nil, &answer)
-	return answer.Removed, err
+	return field[[]driftline.Artifact](ctx, c, http.MethodDelete, withQuery(artifactURL(id, artifactPath), said(by, reason)), nil, "removed")
 }
 
 // ModelCard returns what there is to know of a version.
@@ -258,11 +246,7 @@ func (c *Client) ImportModel(ctx context.Context, name driftline.ModelName, trus
 
 // SigningKey is the key that the server signs bundles with.
 func (c *Client) SigningKey(ctx context.Context) (string, error) {
-	var answer struct {
-		Key string `json:"key"`
-	}
-	err := c.call(ctx, http.MethodGet, path("bundles", "key"), nil, &answer)
-	return answer.Key, err
+	return field[string](ctx, c, http.MethodGet, path("bundles", "key"), nil, "key")
 }
 
 // Timeline returns what happened to a model and what was done about it: the last limit events at

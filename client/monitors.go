@@ -14,11 +14,7 @@ import (
 
 // Monitors lists the monitors and where they stand, by name.
 func (c *Client) Monitors(ctx context.Context) ([]driftline.MonitorStatus, error) {
-	var answer struct {
-		Monitors []driftline.MonitorStatus `json:"monitors"`
-	}
-	err := c.call(ctx, http.MethodGet, path("monitors"), nil, &answer)
-	return answer.Monitors, err
+	return field[[]driftline.MonitorStatus](ctx, c, http.MethodGet, path("monitors"), nil, "monitors")
 }
 
 // Monitor returns one monitor and where it stands.
@@ -28,11 +24,7 @@ func (c *Client) Monitor(ctx context.Context, name driftline.MonitorName) (*drif
 
 // MonitorVersions returns the definitions that a monitor has had, from the first.
 func (c *Client) MonitorVersions(ctx context.Context, name driftline.MonitorName) ([]driftline.Monitor, error) {
-	var answer struct {
-		Versions []driftline.Monitor `json:"versions"`
-	}
-	err := c.call(ctx, http.MethodGet, path("monitors", string(name), "versions"), nil, &answer)
-	return answer.Versions, err
+	return field[[]driftline.Monitor](ctx, c, http.MethodGet, path("monitors", string(name), "versions"), nil, "versions")
 }
 
 // MonitorPanes returns evaluations of a monitor, the newest pane first: limit at most (0: 50),
@@ -143,12 +135,8 @@ func (c *Client) SnoozeMonitor(ctx context.Context, name driftline.MonitorName, 
 
 // Alerts lists alerts, the newest first: of a monitor (all if ""), in a state (any if "").
 func (c *Client) Alerts(ctx context.Context, of driftline.MonitorName, state driftline.AlertState) ([]driftline.Alert, error) {
-	var answer struct {
-		Alerts []driftline.Alert `json:"alerts"`
-	}
 	q := url.Values{"monitor": {string(of)}, "state": {string(state)}}
-	err := c.call(ctx, http.MethodGet, path("alerts")+"?"+q.Encode(), nil, &answer)
-	return answer.Alerts, err
+	return field[[]driftline.Alert](ctx, c, http.MethodGet, path("alerts")+"?"+q.Encode(), nil, "alerts")
 }
 
 // Alert returns one alert.
@@ -178,15 +166,11 @@ func (c *Client) DoRemedy(ctx context.Context, id driftline.AlertID, action drif
 
 // AlertNotices returns what was told of an alert, and to whom; without an alert, of all.
 func (c *Client) AlertNotices(ctx context.Context, id driftline.AlertID) ([]driftline.Notice, error) {
-	var answer struct {
-		Notices []driftline.Notice `json:"notices"`
-	}
 	where := path("notices")
 	if id != "" {
 		where = path("alerts", string(id), "notices")
 	}
-	err := c.call(ctx, http.MethodGet, where, nil, &answer)
-	return answer.Notices, err
+	return field[[]driftline.Notice](ctx, c, http.MethodGet, where, nil, "notices")
 }
 
 // RetryNotice tries a notice again that was given up, or that waits.

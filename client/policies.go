@@ -12,11 +12,7 @@ import (
 
 // Policies lists the policies of models and where they stand, by model.
 func (c *Client) Policies(ctx context.Context) ([]driftline.PolicyStatus, error) {
-	var answer struct {
-		Policies []driftline.PolicyStatus `json:"policies"`
-	}
-	err := c.call(ctx, http.MethodGet, path("policies"), nil, &answer)
-	return answer.Policies, err
+	return field[[]driftline.PolicyStatus](ctx, c, http.MethodGet, path("policies"), nil, "policies")
 }
 
 // Policy returns a model's policy and where it stands.
@@ -27,20 +23,12 @@ func (c *Client) Policy(ctx context.Context, model driftline.ModelName) (*driftl
 // PolicyVersions returns the definitions that a model's policy has had, from the first, also
 // after it was deleted.
 func (c *Client) PolicyVersions(ctx context.Context, model driftline.ModelName) ([]driftline.Policy, error) {
-	var answer struct {
-		Versions []driftline.Policy `json:"versions"`
-	}
-	err := c.call(ctx, http.MethodGet, path("policies", string(model), "versions"), nil, &answer)
-	return answer.Versions, err
+	return field[[]driftline.Policy](ctx, c, http.MethodGet, path("policies", string(model), "versions"), nil, "versions")
 }
 
 // DeletePolicy takes a model's policy away, and returns the training runs that it cancels.
 func (c *Client) DeletePolicy(ctx context.Context, model driftline.ModelName, by, reason string) ([]driftline.TrainingRun, error) {
-	var answer struct {
-		Cancelled []driftline.TrainingRun `json:"cancelled"`
-	}
-	err := c.call(ctx, http.MethodDelete, withQuery(path("policies", string(model)), said(by, reason)), nil, &answer)
-	return answer.Cancelled, err
+	return field[[]driftline.TrainingRun](ctx, c, http.MethodDelete, withQuery(path("policies", string(model)), said(by, reason)), nil, "cancelled")
 }
 
 // Train asks for a training run of a model. The same key is the same request; "" is one of its
@@ -66,20 +54,12 @@ func (c *Client) Train(ctx context.Context, model driftline.ModelName, key strin
 // Trainings returns training runs of a model (of all if ""), the newest first: limit at most (0:
 // 50).
 func (c *Client) Trainings(ctx context.Context, model driftline.ModelName, limit int) ([]driftline.TrainingRun, error) {
-	var answer struct {
-		Runs []driftline.TrainingRun `json:"runs"`
-	}
-	err := c.call(ctx, http.MethodGet, withQuery(path("training-runs"), ofModel(model, limit)), nil, &answer)
-	return answer.Runs, err
+	return field[[]driftline.TrainingRun](ctx, c, http.MethodGet, withQuery(path("training-runs"), ofModel(model, limit)), nil, "runs")
 }
 
 // Suppressions returns causes that led to no training run, the newest first, likewise.
 func (c *Client) Suppressions(ctx context.Context, model driftline.ModelName, limit int) ([]driftline.Suppression, error) {
-	var answer struct {
-		Suppressions []driftline.Suppression `json:"suppressions"`
-	}
-	err := c.call(ctx, http.MethodGet, withQuery(path("trigger-suppressions"), ofModel(model, limit)), nil, &answer)
-	return answer.Suppressions, err
+	return field[[]driftline.Suppression](ctx, c, http.MethodGet, withQuery(path("trigger-suppressions"), ofModel(model, limit)), nil, "suppressions")
 }
 
 func ofModel(model driftline.ModelName, limit int) url.Values {

@@ -42,11 +42,7 @@ func (c *Client) PredictionLog(ctx context.Context, model driftline.ModelName) (
 
 // PredictionLogs are the logs that were written since the server started.
 func (c *Client) PredictionLogs(ctx context.Context) ([]driftline.PredictionLogStatus, error) {
-	var answer struct {
-		Logs []driftline.PredictionLogStatus `json:"logs"`
-	}
-	err := c.call(ctx, http.MethodGet, path("prediction-logs"), nil, &answer)
-	return answer.Logs, err
+	return field[[]driftline.PredictionLogStatus](ctx, c, http.MethodGet, path("prediction-logs"), nil, "logs")
 }
 
 // ConfigurePredictionLog says how a model's predictions are logged. The columns of config are ignored.

@@ -21,15 +21,11 @@ func (c *Client) RouteOf(ctx context.Context, model driftline.ModelName, key str
 
 // Rollouts lists the rollouts of a model, of all for "", the newest first.
 func (c *Client) Rollouts(ctx context.Context, model driftline.ModelName) ([]driftline.RolloutStatus, error) {
-	var answer struct {
-		Rollouts []driftline.RolloutStatus `json:"rollouts"`
-	}
 	query := url.Values{}
 	if model != "" {
 		query.Set("model", string(model))
 	}
-	err := c.call(ctx, http.MethodGet, withQuery(path("rollouts"), query), nil, &answer)
-	return answer.Rollouts, err
+	return field[[]driftline.RolloutStatus](ctx, c, http.MethodGet, withQuery(path("rollouts"), query), nil, "rollouts")
 }
 
 // StartRollout begins a rollout of a version. While another one is under way it is a Conflict.
@@ -49,21 +45,13 @@ func (c *Client) ActOnRollout(ctx context.Context, id driftline.RolloutID, actio
 
 // RolloutHistory returns the changes of a rollout, oldest first.
 func (c *Client) RolloutHistory(ctx context.Context, id driftline.RolloutID) ([]driftline.RolloutChange, error) {
-	var answer struct {
-		Changes []driftline.RolloutChange `json:"changes"`
-	}
-	err := c.call(ctx, http.MethodGet, path("rollouts", string(id), "history"), nil, &answer)
-	return answer.Changes, err
+	return field[[]driftline.RolloutChange](ctx, c, http.MethodGet, path("rollouts", string(id), "history"), nil, "changes")
 }
 
 // ExplainRollout returns the changes of a rollout with the counts that their verdicts rest on, and
 // the verdicts made again from these.
 func (c *Client) ExplainRollout(ctx context.Context, id driftline.RolloutID) ([]driftline.RolloutExplanation, error) {
-	var answer struct {
-		Changes []driftline.RolloutExplanation `json:"changes"`
-	}
-	err := c.call(ctx, http.MethodGet, path("rollouts", string(id), "explain"), nil, &answer)
-	return answer.Changes, err
+	return field[[]driftline.RolloutExplanation](ctx, c, http.MethodGet, path("rollouts", string(id), "explain"), nil, "changes")
 }
 
 // RollBackModel gives a model back to the version that was champion before, by one call.

@@ -12,20 +12,12 @@ import (
 // Tables returns the newest snapshot of each stored table: "features.weather",
 // "datasets.late_v1".
 func (c *Client) Tables(ctx context.Context) ([]driftline.Snapshot, error) {
-	var answer struct {
-		Tables []driftline.Snapshot `json:"tables"`
-	}
-	err := c.call(ctx, http.MethodGet, path("tables"), nil, &answer)
-	return answer.Tables, err
+	return field[[]driftline.Snapshot](ctx, c, http.MethodGet, path("tables"), nil, "tables")
 }
 
 // Snapshots returns the snapshots of a table, oldest first.
 func (c *Client) Snapshots(ctx context.Context, table string) ([]driftline.Snapshot, error) {
-	var answer struct {
-		Snapshots []driftline.Snapshot `json:"snapshots"`
-	}
-	err := c.call(ctx, http.MethodGet, path("tables", table, "snapshots"), nil, &answer)
-	return answer.Snapshots, err
+	return field[[]driftline.Snapshot](ctx, c, http.MethodGet, path("tables", table, "snapshots"), nil, "snapshots")
 }
 
 // DiffSnapshots says what changed from one snapshot of a table to another.

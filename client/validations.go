@@ -11,11 +11,7 @@ import (
 
 // Validations lists the registered sets of checks and how they went last, by name.
 func (c *Client) Validations(ctx context.Context) ([]driftline.ValidationStatus, error) {
-	var answer struct {
-		Validations []driftline.ValidationStatus `json:"validations"`
-	}
-	err := c.call(ctx, http.MethodGet, path("validations"), nil, &answer)
-	return answer.Validations, err
+	return field[[]driftline.ValidationStatus](ctx, c, http.MethodGet, path("validations"), nil, "validations")
 }
 
 // Validation returns one registered set and how it went last.
@@ -25,11 +21,7 @@ func (c *Client) Validation(ctx context.Context, name driftline.ValidationName) 
 
 // ValidationVersions returns the definitions that a set has had, from the first.
 func (c *Client) ValidationVersions(ctx context.Context, name driftline.ValidationName) ([]driftline.Validation, error) {
-	var answer struct {
-		Versions []driftline.Validation `json:"versions"`
-	}
-	err := c.call(ctx, http.MethodGet, path("validations", string(name), "versions"), nil, &answer)
-	return answer.Versions, err
+	return field[[]driftline.Validation](ctx, c, http.MethodGet, path("validations", string(name), "versions"), nil, "versions")
 }
 
 // RunValidation checks the table of a registered set, and has the server keep how it went.
@@ -47,11 +39,7 @@ func (c *Client) ValidationRuns(ctx context.Context, name driftline.ValidationNa
 	if limit > 0 {
 		query.Set("limit", strconv.Itoa(limit))
 	}
-	var answer struct {
-		Runs []driftline.ValidationRun `json:"runs"`
-	}
-	err := c.call(ctx, http.MethodGet, withQuery(path("validations", string(name), "runs"), query), nil, &answer)
-	return answer.Runs, err
+	return field[[]driftline.ValidationRun](ctx, c, http.MethodGet, withQuery(path("validations", string(name), "runs"), query), nil, "runs")
 }
 
 // ValidationRun returns what a run of a set found; run 0 is the last, of which there are
@@ -66,11 +54,7 @@ func (c *Client) ValidationRun(ctx context.Context, name driftline.ValidationNam
 
 // Presets lists the registered presets, by name.
 func (c *Client) Presets(ctx context.Context) ([]driftline.Preset, error) {
-	var answer struct {
-		Presets []driftline.Preset `json:"presets"`
-	}
-	err := c.call(ctx, http.MethodGet, path("presets"), nil, &answer)
-	return answer.Presets, err
+	return field[[]driftline.Preset](ctx, c, http.MethodGet, path("presets"), nil, "presets")
 }
 
 // Preset returns one registered preset.
