@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/registry"
@@ -91,4 +92,44 @@ func ids(runs []driftline.Run) string {
 		texts[i] = string(runs[i].ID)
 	}
 	return strings.Join(texts, " ")
+}
+
+// TestASearchSeesTheRunsOfOneTime searches while runs are made and written to: what a search finds is all that
+// there was at some time, which is never before that of the search before it.
+func TestASearchSeesTheRunsOfOneTime(t *testing.T) {
+	r := open(t)
+	const n = 1500 // more than a page holds
+	name := func(i int) driftline.RunID { return driftline.RunID(fmt.Sprint("run-", i)) }
+	write := func(i int) error {
+		if _, err := r.CreateRun(driftline.RunSpec{ID: name(i), ExperimentID: "0", Started: time.UnixMilli(int64(1_600_000_000_000 + i))}); err != nil {
+			return err
+		}
+		return r.LogAnyRun(name(i/2), driftline.RunLog{Metrics: []driftline.Metric{{Key: "m", Value: driftline.Number(i)}}, Tags: map[string]string{"touched": fmt.Sprint(i)}})
+	}
+	ended := make(chan error, 1)
+	go func() {
+		var err error
+		for i := 0; i < n && err == nil; i++ {
+			err = write(i)
+		}
+		ended <- err
+	}()
+	for before, writing := 0, true; writing; {
+		select {
+		case err := <-ended:
+			if err != nil {
+				t.Fatal(err)
+			}
+			writing = false
+		default:
+		}
+		found, total, err := r.SearchRuns([]driftline.ExperimentID{"0"}, registry.Search{Limit: 1})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if total < before || total > 0 && found[0].ID != name(total-1) || !writing && total != n {
+			t.Fatalf("after %d runs there are %d, the newest of which is %+v", before, total, found)
+		}
+		before = total
+	}
 }
