@@ -285,7 +285,9 @@ func sameParts(have, said []driftline.UploadPart) error {
 		WithHint("ask for the upload, and send what is missing or different again")
 }
 
-// joinParts stores the content of the parts and logs it.
+// joinParts stores the content of the parts and logs it. They are read and written once more: they may have come
+// in any order, and again, so nothing that was computed when they came is the hash of the whole, whose
+// name the content lies under; and their bytes may have been damaged since.
 func (e *Engine) joinParts(ctx context.Context, id string, spec driftline.UploadSpec, parts []driftline.UploadPart) (driftline.Artifact, error) {
 	files := partReader{open: func(n int) (*os.File, error) { return os.Open(e.partFile(id, n)) }, parts: parts}
 	defer files.close()
