@@ -43,8 +43,12 @@ type listing[R any] struct {
 	Hidden []hiddenField // what a form must send along
 	AllURL string        // without the filter
 	Rows   []R
+	Found  int // rows that the filter left, of which Rows may be the first
 	Total  int // rows before the filter
 }
+
+// first leaves a page the first n rows of a list: all of them are sorted and filtered.
+func (l *listing[R]) first(n int) { l.Rows = l.Rows[:min(n, len(l.Rows))] }
 
 // listHead is the head of a column: a link that sorts by it, where that is possible.
 type listHead struct {
@@ -70,6 +74,7 @@ func listed[R any](r *http.Request, rows []R, columns []listColumn[R]) (*listing
 		return nil, err
 	}
 	l := &listing[R]{Path: r.URL.Path, Filter: filter, Rows: having(rows, columns, strings.Fields(filter)), Total: len(rows)}
+	l.Found = len(l.Rows)
 	if column != nil {
 		slices.SortStableFunc(l.Rows, func(a, b R) int {
 			if falling {

@@ -1,8 +1,10 @@
 package web
 
 import (
+	"math"
 	"net/http"
 	"net/url"
+	"time"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/report"
@@ -15,11 +17,43 @@ type evaluationRow struct {
 	Difference *driftline.Interval // of the primary metric; nil if there was no champion
 }
 
-// listedEvaluations is how many a model's page shows.
-const listedEvaluations = 25
+// Of the last soughtEvaluations, which are sorted and filtered, a model's page shows so many.
+const (
+	listedEvaluations = 25
+	soughtEvaluations = 1000
+)
+
+var evaluationColumns = []listColumn[evaluationRow]{
+	{name: "evaluation", label: "Evaluation", text: func(r *evaluationRow) string { return string(r.ID) }, order: moment(func(r *evaluationRow) time.Time { return r.Time })},
+	{name: "version", label: "Version", right: true, order: quantity(func(r *evaluationRow) int { return r.Candidate })},
+	{name: "champion", label: "Champion", right: true, order: quantity(func(r *evaluationRow) int { return r.Champion })},
+	{name: "outcome", label: "Outcome", text: func(r *evaluationRow) string { return plainWord(string(r.Outcome)) }},
+	{name: "on", label: "On", text: func(r *evaluationRow) string { return r.Dataset.String() }},
+	{name: "difference", label: "Difference", order: quantity(func(r *evaluationRow) float64 {
+		if r.Difference == nil {
+			return math.Inf(-1) // nothing to compare with
+		}
+		return float64(r.Difference.Value)
+	})},
+	{name: "when", label: "When", order: moment(func(r *evaluationRow) time.Time { return r.Time })},
+}
+
+// evaluationList is the evaluations of a model as a query wants them.
+func (s *Server) evaluationList(r *http.Request, model driftline.ModelName) (*listing[evaluationRow], error) {
+	rows, err := s.evaluationRows(model)
+	if err != nil {
+		return nil, err
+	}
+	list, err := listed(r, rows, evaluationColumns)
+	if err != nil {
+		return nil, err
+	}
+	list.first(listedEvaluations)
+	return list, nil
+}
 
 func (s *Server) evaluationRows(model driftline.ModelName) ([]evaluationRow, error) {
-	found, err := s.engine.Evaluations(model, 0, 0, listedEvaluations)
+	found, err := s.engine.Evaluations(model, 0, 0, soughtEvaluations)
 	if err != nil {
 		return nil, err
 	}

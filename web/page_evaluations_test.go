@@ -92,6 +92,13 @@ func TestEvaluationsAreMadeListedAndShown(t *testing.T) {
 			t.Errorf("%s lets names through as markup", page.path)
 		}
 	}
+	if body := s.mustAsk(t, "GET", "/models/wind?filter=failed", "", "Accept: text/html"); !strings.Contains(body, "/evaluations/wind-2") || strings.Contains(body, "/evaluations/wind-1") {
+		t.Errorf("the evaluations that failed are:\n%s", body)
+	}
+	body := s.mustAsk(t, "GET", "/models/wind?sort=version&order=asc", "", "Accept: text/html")
+	if first, second := strings.Index(body, "/evaluations/wind-1"), strings.Index(body, "/evaluations/wind-2"); first < 0 || second < first {
+		t.Errorf("the first version first, they are:\n%s", body)
+	}
 	for target, want := range map[string]int{
 		"GET /evaluations/wind-9":                           http.StatusNotFound,
 		"GET /api/v1/evaluations/wind-9":                    http.StatusNotFound,

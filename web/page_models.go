@@ -77,7 +77,7 @@ type modelPage struct {
 	Logs     []driftline.ViewName // where its predictions may be
 	Policy   bool                 // it has one
 
-	Evaluations []evaluationRow // the last, the newest first
+	Evaluations *listing[evaluationRow] // the newest first
 }
 
 // modelPointer is an alias, and where taking back its last move would bring it.
@@ -135,7 +135,7 @@ func (s *Server) modelPage(w http.ResponseWriter, r *http.Request) error {
 	}
 	_, err = reg.Policy(found.Name)
 	body.Policy = err == nil
-	if body.Evaluations, err = s.evaluationRows(found.Name); err != nil {
+	if body.Evaluations, err = s.evaluationList(r, found.Name); err != nil {
 		return err
 	}
 	return s.render(w, "model", page{Title: string(found.Name), Section: "models", Body: body})

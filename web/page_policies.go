@@ -3,6 +3,7 @@ package web
 import (
 	"cmp"
 	"fmt"
+	"math"
 	"net/http"
 	"net/url"
 	"slices"
@@ -287,7 +288,7 @@ func (s *Server) trainingsPage(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	follows := s.followed(model, "training")
-	runs, err := s.engine.Trainings(model, shownRuns)
+	runs, err := s.engine.Trainings(model, math.MaxInt)
 	if err != nil {
 		return err
 	}
@@ -295,6 +296,7 @@ func (s *Server) trainingsPage(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	rows.first(shownRuns)
 	return s.render(w, "trainings", page{Title: "Training runs", Section: "policies", Follows: follows, Body: trainingsPage{rows, model}})
 }
 
