@@ -119,7 +119,8 @@ type TrainingResult struct {
 // TrainingReport is a result with whose it is: the token of the lease under which the run is
 // executed.
 type TrainingReport struct {
-	Token uint64 `json:"token"`
+	Token  uint64 `json:"token"`
+	Secret string `json:"secret,omitempty"` // of the job's environment; who calls the server must have it
 	TrainingResult
 }
 

@@ -88,16 +88,18 @@ func (c *Client) CancelTraining(ctx context.Context, id driftline.TrainingID, by
 }
 
 // ReportTraining says how a training run ended, for the job that executes it. The same report
-// again changes nothing; another one is a Conflict.
+// again changes nothing; another one is a Conflict, and one without the job's secret Unauthenticated.
 func (c *Client) ReportTraining(ctx context.Context, id driftline.TrainingID, report driftline.TrainingReport) (*driftline.TrainingRun, error) {
 	return ask[driftline.TrainingRun](ctx, c, http.MethodPost, path("training-runs", string(id), "result"), report)
 }
 
-// BeatTraining says that the job which executes a training run is alive.
-func (c *Client) BeatTraining(ctx context.Context, id driftline.TrainingID, token uint64) (*driftline.TrainingRun, error) {
+// BeatTraining says that the job which executes a training run is alive. Token and secret are those of the
+// job's environment.
+func (c *Client) BeatTraining(ctx context.Context, id driftline.TrainingID, token uint64, secret string) (*driftline.TrainingRun, error) {
 	body := struct {
-		Token uint64 `json:"token"`
-	}{token}
+		Token  uint64 `json:"token"`
+		Secret string `json:"secret"`
+	}{token, secret}
 	return ask[driftline.TrainingRun](ctx, c, http.MethodPost, path("training-runs", string(id), "heartbeat"), body)
 }
 

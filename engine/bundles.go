@@ -82,17 +82,26 @@ func parseSigner(text string) (ed25519.PublicKey, error) {
 }
 
 func (e *Engine) signingKey() (ed25519.PrivateKey, error) {
-	defer e.signing.lock("")()
+	seed, err := e.seed("bundle")
+	if err != nil {
+		return nil, err
+	}
+	return ed25519.NewKeyFromSeed(seed), nil
+}
+
+// seed returns the secret that a key is made from, which is made when it is first needed.
+func (e *Engine) seed(of string) ([]byte, error) {
+	defer e.signing.lock(of)()
 	folder := filepath.Join(e.dir, "keys")
-	path := filepath.Join(folder, "bundle.key")
+	path := filepath.Join(folder, of+".key")
 	text, err := os.ReadFile(path)
 	if err == nil {
 		seed, err := hex.DecodeString(strings.TrimSpace(string(text)))
 		if err != nil || len(seed) != ed25519.SeedSize {
-			return nil, driftline.Errorf(driftline.DataLoss, "the key that bundles are signed with is damaged").
-				WithHint("restore keys/bundle.key from a backup, or remove it to have another one made")
+			return nil, driftline.Errorf(driftline.DataLoss, "the %s key of this server is damaged", of).
+				WithHint("restore keys/%s.key from a backup, or remove it to have another one made", of)
 		}
-		return ed25519.NewKeyFromSeed(seed), nil
+		return seed, nil
 	}
 	if !errors.Is(err, fs.ErrNotExist) {
 		return nil, err
@@ -105,7 +114,7 @@ func (e *Engine) signingKey() (ed25519.PrivateKey, error) {
 	if err := durable.WriteBytes(path, []byte(hex.EncodeToString(seed)+"\n")); err != nil {
 		return nil, err
 	}
-	return ed25519.NewKeyFromSeed(seed), nil
+	return seed, nil
 }
 
 // ExportModel returns a version as a bundle, as a function that writes it. What can be wrong

@@ -157,7 +157,7 @@ type Engine struct {
 	writes      keyedMutex    // by view and idempotency key
 	tables      keyedMutex    // by table: one committer at a time
 
-	signing        keyedMutex // of the key that bundles are signed with
+	signing        keyedMutex // of the keys in keys/, by name
 	uploads        keyedMutex // by upload, and by upload and part
 	profileSources keyedMutex // by source: one writer of profiles at a time
 	threads        int        // of one scan

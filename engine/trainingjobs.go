@@ -116,7 +116,12 @@ func (e *Engine) train(ctx context.Context, p *driftline.Policy, run driftline.T
 		e.settleTraining(ctx, &run, token, driftline.TrainingResult{Error: shownError(err)})
 		return
 	}
-	outcome, detail, err := e.training.jobs.Run(ctx, e.jobOf(p, &prepared, token))
+	secret, err := e.trainingSecret(run.ID, token)
+	if err != nil {
+		e.settleTraining(ctx, &run, token, driftline.TrainingResult{Error: shownError(err)})
+		return
+	}
+	outcome, detail, err := e.training.jobs.Run(ctx, e.jobOf(p, &prepared, token, secret))
 	if crash := e.reached(stepTrainingStarted); crash != nil {
 		return
 	}
@@ -224,9 +229,10 @@ func (e *Engine) prepareTraining(ctx context.Context, p *driftline.Policy, run d
 }
 
 // jobOf is a run as its executor gets it.
-func (e *Engine) jobOf(p *driftline.Policy, run *driftline.TrainingRun, token uint64) *executor.Job {
+func (e *Engine) jobOf(p *driftline.Policy, run *driftline.TrainingRun, token uint64, secret string) *executor.Job {
 	told := map[string]string{
 		"DRIFTLINE_MODEL": string(run.Model), "DRIFTLINE_TRAINING_RUN": string(run.ID), "DRIFTLINE_TRAINING_TOKEN": strconv.FormatUint(token, 10),
+		"DRIFTLINE_TRAINING_SECRET": secret,
 	}
 	if run.Dataset != (driftline.Ref{}) {
 		told["DRIFTLINE_DATASET"] = run.Dataset.String()

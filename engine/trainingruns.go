@@ -450,7 +450,8 @@ func (e *Engine) BeatTraining(id driftline.TrainingID, token uint64) (driftline.
 }
 
 // ReportTraining takes in what a job says of its run. The same report again changes nothing;
-// another one, or one under an older token, is a Conflict.
+// another one, or one under an older token, is a Conflict. Whoever lets strangers call it asks
+// [Engine.AuthenticateTraining] first.
 func (e *Engine) ReportTraining(id driftline.TrainingID, report driftline.TrainingReport) (driftline.TrainingRun, error) {
 	defer e.wakeTraining()
 	return e.changeTraining(id, func(p *driftline.Policy, s driftline.PolicyState, now time.Time) (*trainingStep, error) {

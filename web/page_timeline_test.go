@@ -26,20 +26,26 @@ import (
 // more, in vain.
 type loop struct {
 	*site
-	hooks chan driftline.TrainingReport // of each run that the job was asked for, its token
-	job   string                        // where the training job is asked for
-	told  string                        // the file of the channel ops
+	hooks chan hooked // of each run that the job was asked for, its token and what it is told
+	job   string      // where the training job is asked for
+	told  string      // the file of the channel ops
+}
+
+// hooked is what the webhook of a job is sent.
+type hooked struct {
+	Token       uint64            `json:"token"`
+	Environment map[string]string `json:"environment"`
 }
 
 // newLoop is a site with a model that has a champion, a policy with a job, and nothing to do yet.
 func newLoop(t testing.TB) *loop {
 	t.Helper()
-	l := &loop{hooks: make(chan driftline.TrainingReport, 10)}
+	l := &loop{hooks: make(chan hooked, 10)}
 	trainer := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		body, _ := io.ReadAll(r.Body)
-		var report driftline.TrainingReport
-		if json.Unmarshal(body, &report) == nil {
-			l.hooks <- report
+		var h hooked
+		if json.Unmarshal(body, &h) == nil {
+			l.hooks <- h
 		}
 	}))
 	t.Cleanup(trainer.Close)
@@ -114,8 +120,8 @@ func (l *loop) train(t testing.TB) driftline.RolloutID {
 	t.Helper()
 	l.until(t, "late-1", driftline.TrainingRunning)
 	l.Clock.Advance(20 * time.Minute)
-	report := <-l.hooks
-	report.TrainingResult = driftline.TrainingResult{Succeeded: true, Candidate: l.register(t)}
+	h := <-l.hooks
+	report := driftline.TrainingReport{Token: h.Token, TrainingResult: driftline.TrainingResult{Succeeded: true, Candidate: l.register(t)}}
 	if _, err := l.Engine.ReportTraining("late-1", report); err != nil {
 		t.Fatal(err)
 	}
@@ -332,4 +338,47 @@ func (l *loop) settles(t *testing.T, what string, is func(driftline.Notice) bool
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Fatalf("the notices are not all %s", what)
+}
+
+// TestOnlyTheJobReports holds that a report and a heartbeat need the secret of their attempt, and that nobody
+// but the job has it.
+func TestOnlyTheJobReports(t *testing.T) {
+	l := newLoop(t)
+	l.drift(t)
+	l.until(t, "late-1", driftline.TrainingRunning)
+	hook := <-l.hooks
+	secret := hook.Environment["DRIFTLINE_TRAINING_SECRET"]
+	if len(secret) != 64 {
+		t.Fatalf("the job is told the secret %q", secret)
+	}
+	result := fmt.Sprintf(`"succeeded": true, "candidate": %d`, l.register(t))
+	report := func(what, id, body string) (int, string) {
+		w := l.ask("POST", "/api/v1/training-runs/"+id+"/"+what, body)
+		return w.Code, w.Body.String()
+	}
+	prove := func(token uint64, secret string) string {
+		return fmt.Sprintf(`"token": %d, "secret": %q`, token, secret)
+	}
+	for _, proof := range []string{fmt.Sprintf(`"token": %d`, hook.Token), prove(hook.Token, ""), prove(hook.Token+1, secret), prove(hook.Token, secret[1:])} {
+		for what, rest := range map[string]string{"result": ", " + result, "heartbeat": ""} {
+			if code, body := report(what, "late-1", "{"+proof+rest+"}"); code != http.StatusUnauthorized || strings.Contains(body, secret[2:]) {
+				t.Errorf("%s with %s: %d %s", what, proof, code, body)
+			}
+		}
+	}
+	proof := prove(hook.Token, secret)
+	if code, body := report("result", "late-9", "{"+proof+", "+result+"}"); code != http.StatusNotFound {
+		t.Errorf("of a run that there is not: %d %s", code, body)
+	}
+	if code, body := report("heartbeat", "late-1", "{"+proof+"}"); code != http.StatusOK || strings.Contains(body, secret) {
+		t.Errorf("heartbeat: %d %s", code, body)
+	}
+	if code, body := report("result", "late-1", "{"+proof+", "+result+"}"); code != http.StatusOK || strings.Contains(body, secret) {
+		t.Errorf("result: %d %s", code, body)
+	}
+	for _, path := range []string{"/api/v1/training-runs/late-1", "/training-runs/late-1", "/api/v1/events", "/models/late/timeline"} {
+		if body := l.mustAsk(t, "GET", path, "", "Accept: text/html"); strings.Contains(body, secret) {
+			t.Errorf("%s shows the secret", path)
+		}
+	}
 }

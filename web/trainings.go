@@ -58,16 +58,23 @@ func (s *Server) reportTraining(r *http.Request) (driftline.TrainingRun, error) 
 	if err != nil {
 		return driftline.TrainingRun{}, err
 	}
+	if err := s.engine.AuthenticateTraining(trainingOf(r), report.Token, report.Secret); err != nil {
+		return driftline.TrainingRun{}, err
+	}
 	return s.engine.ReportTraining(trainingOf(r), report)
 }
 
 type heartbeat struct {
-	Token uint64 `json:"token"`
+	Token  uint64 `json:"token"`
+	Secret string `json:"secret"`
 }
 
 func (s *Server) beatTraining(r *http.Request) (driftline.TrainingRun, error) {
 	beat, err := readJSON[heartbeat](r)
 	if err != nil {
+		return driftline.TrainingRun{}, err
+	}
+	if err := s.engine.AuthenticateTraining(trainingOf(r), beat.Token, beat.Secret); err != nil {
 		return driftline.TrainingRun{}, err
 	}
 	return s.engine.BeatTraining(trainingOf(r), beat.Token)

@@ -16,7 +16,8 @@ import (
 )
 
 // training says its token, begets processes in its group and out of it, and goes on for ever.
-const trainingScript = `echo $DRIFTLINE_TRAINING_TOKEN >> %[1]s/tokens
+const trainingScript = `echo $DRIFTLINE_TRAINING_SECRET > %[1]s/secret.$DRIFTLINE_TRAINING_TOKEN
+echo $DRIFTLINE_TRAINING_TOKEN >> %[1]s/tokens
 sleep 600 & echo $! >> %[1]s/pids
 setsid sleep 600 & echo $! >> %[1]s/pids
 touch %[1]s/ready.$DRIFTLINE_TRAINING_TOKEN
@@ -87,12 +88,23 @@ func TestAKilledServerLeavesOneRun(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	report := driftline.TrainingReport{Token: token, TrainingResult: driftline.TrainingResult{Succeeded: true, Candidate: version.Version}}
+	secret := func(token uint64) string {
+		text, err := os.ReadFile(filepath.Join(folder, fmt.Sprint("secret.", token)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return strings.TrimSpace(string(text))
+	}
+	report := driftline.TrainingReport{Token: token, Secret: secret(token), TrainingResult: driftline.TrainingResult{Succeeded: true, Candidate: version.Version}}
 	for _, old := range tokens()[:seen] {
 		late := report
 		if late.Token = old; old >= token {
 			t.Errorf("token %d after %d", token, old)
 		}
+		if _, err := server.ReportTraining(ctx, run, late); driftline.CodeOf(err) != driftline.Unauthenticated {
+			t.Errorf("the secret of another attempt: %v", err)
+		}
+		late.Secret = secret(old)
 		if _, err := server.ReportTraining(ctx, run, late); driftline.CodeOf(err) != driftline.Conflict || !strings.Contains(err.Error(), "stale_token") {
 			t.Errorf("a report of an attempt before: %v", err)
 		}

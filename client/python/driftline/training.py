@@ -58,6 +58,7 @@ class TrainingJob:
         self.model = environ["DRIFTLINE_MODEL"]
         self.run_id = environ["DRIFTLINE_TRAINING_RUN"]
         self.token = int(environ["DRIFTLINE_TRAINING_TOKEN"])
+        self._secret = environ["DRIFTLINE_TRAINING_SECRET"]
         self.dataset_ref = environ.get("DRIFTLINE_DATASET", "")
         self.parameters = {
             name[len(_PARAMETER) :]: value
@@ -100,7 +101,7 @@ class TrainingJob:
 
     def heartbeat(self) -> None:
         """Says that the job is alive. A conflict means that it must stop."""
-        self._post("heartbeat", {"token": self.token})
+        self._post("heartbeat", {})
 
     def report(self, candidate: ModelVersion | int, *, rows: int = 0, sha256: str = "") -> None:
         """Says that the run succeeded.
@@ -111,13 +112,13 @@ class TrainingJob:
             sha256: The hash of the file that was written; another one fails the run.
         """
         number = candidate if isinstance(candidate, int) else candidate.version
-        body = {"token": self.token, "succeeded": True, "candidate": int(number)}
+        body = {"succeeded": True, "candidate": int(number)}
         self._post("result", {**body, **_given(rows=rows, sha256=sha256)})
         self._reported = True
 
     def fail(self, why: str) -> None:
         """Says that the run came to nothing."""
-        self._post("result", {"token": self.token, "succeeded": False, "error": why[:2000]})
+        self._post("result", {"succeeded": False, "error": why[:2000]})
         self._reported = True
 
     def close(self) -> None:
@@ -127,13 +128,15 @@ class TrainingJob:
             self._store.close()
 
     def _post(self, what: str, body: dict[str, Any]) -> None:
-        self._http.post("training-runs", self.run_id, what, body=body)
+        proof = {"token": self.token, "secret": self._secret}
+        self._http.post("training-runs", self.run_id, what, body={**proof, **body})
 
 
 _NEEDED = (
     "DRIFTLINE_MODEL",
     "DRIFTLINE_TRAINING_RUN",
     "DRIFTLINE_TRAINING_TOKEN",
+    "DRIFTLINE_TRAINING_SECRET",
     "DRIFTLINE_SERVER",
 )
 
