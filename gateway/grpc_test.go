@@ -17,7 +17,7 @@ import (
 	"github.com/driftline/driftline/gateway/internal/inference"
 )
 
-func dial(t *testing.T, s *stand) inference.GRPCInferenceServiceClient {
+func dial(t testing.TB, s *stand) inference.GRPCInferenceServiceClient {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {

@@ -42,7 +42,7 @@ const modelFile = `signature:
   outputs: '[{"type": "double"}]'
 `
 
-func newStand(t *testing.T, options *gateway.Options) *stand {
+func newStand(t testing.TB, options *gateway.Options) *stand {
 	t.Helper()
 	env := testenv.NewWith(t, func(o *engine.Options) { o.RolloutEvery = -1 })
 	s := &stand{Env: env, models: map[int]*modelServer{}}
@@ -96,7 +96,7 @@ type modelServer struct {
 	instead atomic.Pointer[func(http.ResponseWriter, *http.Request)]
 }
 
-func serveModel(t *testing.T, version int) *modelServer {
+func serveModel(t testing.TB, version int) *modelServer {
 	m := &modelServer{version: version}
 	m.Server = httptest.NewServer(m)
 	t.Cleanup(m.Close)
@@ -294,7 +294,7 @@ func (s *stand) router() *routing.Router {
 }
 
 // newServer serves the stand on a port.
-func newServer(t *testing.T, s *stand) *httptest.Server {
+func newServer(t testing.TB, s *stand) *httptest.Server {
 	server := httptest.NewServer(s.handler)
 	t.Cleanup(func() { server.Close(); http.DefaultClient.CloseIdleConnections() })
 	return server
