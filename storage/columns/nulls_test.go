@@ -1,6 +1,8 @@
 package columns
 
 import (
+	"bytes"
+	"encoding/binary"
 	"math/rand/v2"
 	"testing"
 
@@ -89,6 +91,31 @@ func readSideBySide(t *testing.T, f *File, rows arrow.RecordBatch, unmapped bool
 			}
 		}
 		first += f.Rows(g)
+	}
+}
+
+// TestSpreadingEqualsOneByOne spreads numbers over rows, from any of them on and for any share of
+// nulls, as a loop over the rows does.
+func TestSpreadingEqualsOneByOne(t *testing.T) {
+	const rows = 400
+	rng := rand.New(rand.NewPCG(6, 6))
+	for _, share := range []float64{0, 0.01, 0.3, 1} {
+		valid, from := make([]byte, (rows+7)/8), []byte{}
+		want := make([]byte, 8*rows)
+		places := make([]int, rows+1) // of the values, by row
+		for row := range rows {
+			if places[row] = len(from); rng.Float64() >= share {
+				valid[row>>3] |= 1 << (row & 7)
+				from = binary.LittleEndian.AppendUint64(from, rng.Uint64())
+				copy(want[8*row:], from[places[row]:])
+			}
+		}
+		for first := range rows {
+			got := bytes.Repeat([]byte{0xaa}, 8*(rows-first)) // as memory that is used again
+			if spread64(got, from[places[first]:], valid, first); !bytes.Equal(got, want[8*first:]) {
+				t.Fatalf("from row %d on, with nulls in %v of the rows", first, share)
+			}
+		}
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"github.com/apache/arrow-go/v18/arrow/memory"
 
 	"github.com/driftline/driftline"
+	"github.com/driftline/driftline/storage/columns"
 	"github.com/driftline/driftline/storage/offline"
 )
 
@@ -281,6 +282,64 @@ func BenchmarkRead(b *testing.B) {
 		}
 	}
 	b.ReportMetric(1e6*float64(b.N)/b.Elapsed().Seconds(), "rows/s")
+}
+
+// BenchmarkReadDataset reads what a dataset has: keys and times in no order, and features that are null
+// in the same rows, a twentieth of all.
+func BenchmarkReadDataset(b *testing.B) {
+	const rows, features = 2_000_000, 10
+	var files columns.Files
+	defer files.Close()
+	s, err := offline.Open(b.TempDir(), &offline.Options{Files: &files})
+	if err != nil {
+		b.Fatal(err)
+	}
+	in := labelled(rows, features)
+	if err := s.CreateTable(b.Context(), weather, in.Schema); err != nil {
+		b.Fatal(err)
+	}
+	snapshot, err := s.Append(b.Context(), weather, in, offline.Order{}, nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.SetBytes(rows * (features + 2) * 8)
+	for b.Loop() {
+		for _, err := range s.Read(context.Background(), snapshot, nil).All {
+			if err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
+// labelled are rows of random keys and times with features.
+func labelled(rows, features int) driftline.Batches {
+	fields := []arrow.Field{{Name: "airport", Type: arrow.PrimitiveTypes.Int64}, {Name: "event_timestamp", Type: driftline.Time}}
+	for i := range features {
+		fields = append(fields, nullable(fmt.Sprint("f", i), arrow.PrimitiveTypes.Float64))
+	}
+	schema := arrow.NewSchema(fields, nil)
+	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
+		random := rand.New(rand.NewPCG(8, 8))
+		build := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+		defer build.Release()
+		for row := range rows {
+			build.Field(0).(*array.Int64Builder).Append(random.Int64N(50_000))
+			build.Field(1).(*array.TimestampBuilder).Append(arrow.Timestamp(random.Int64N(1 << 50)))
+			present := random.IntN(20) > 0
+			for i := range features {
+				build.Field(2+i).(*array.Float64Builder).AppendValues([]float64{random.Float64()}, []bool{present})
+			}
+			if (row+1)%(64<<10) == 0 || row == rows-1 {
+				batch := build.NewRecordBatch()
+				more := yield(batch, nil)
+				batch.Release()
+				if !more {
+					return
+				}
+			}
+		}
+	}}
 }
 
 func BenchmarkCommit(b *testing.B) {
