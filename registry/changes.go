@@ -110,6 +110,9 @@ func foldNotice(s *state, line *Line) ([]effect, error) {
 	about := unversioned(line.Ref)
 	others := slices.DeleteFunc(slices.Clone(s.notices[about]), func(n SettledNotice) bool { return n.ID == settled.ID })
 	now := SettledNotice{Sequence: line.Sequence, Ref: line.Ref, ID: settled.ID, Channel: settled.Channel, Kind: settled.Kind, State: settled.State, Time: line.Time}
+	if !settled.Settled.IsZero() {
+		now.Time = settled.Settled
+	}
 	table := func(s *state) map[driftline.Ref][]SettledNotice { return s.notices }
 	return []effect{put(table, about, append(others, now))}, nil
 }

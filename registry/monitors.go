@@ -46,6 +46,7 @@ type noticeSettled struct {
 	Kind     string                `json:"kind"` // of an alert, or the event that happened
 	State    driftline.NoticeState `json:"state"`
 	Attempts int                   `json:"attempts"`
+	Settled  time.Time             `json:"settled,omitzero"` // a moment before the line; older lines do not say
 }
 
 func planMonitor(s *state, m driftline.Monitor) (plannedChange, error) {
@@ -389,7 +390,7 @@ func (tx *Tx) SettleNotice(n driftline.Notice) error {
 	if n.Happening != nil {
 		kind = string(n.Happening.Event)
 	}
-	_, err := tx.add(NoticeSettled, n.Ref(), nil, noticeSettled{n.ID, n.Channel, kind, n.State, n.Attempts})
+	_, err := tx.add(NoticeSettled, n.Ref(), nil, noticeSettled{n.ID, n.Channel, kind, n.State, n.Attempts, n.Settled})
 	return err
 }
 

@@ -310,6 +310,7 @@ func TestATimelineRemembersWhoWasTold(t *testing.T) {
 				told = append(told, fmt.Sprintf("%s %s %s %s", e.Time.Format(time.RFC3339), e.Ref, e.Channel, e.State))
 			}
 		}
+		slices.Sort(told) // those of one instant have no order
 		return told
 	}
 	l.settles(t, "delivered", func(n driftline.Notice) bool { return n.State == driftline.NoticeDelivered })
