@@ -138,7 +138,8 @@ func TestSettingsAreFoundInOrder(t *testing.T) {
 		t.Fatal(err)
 	}
 	want := settings{Server: "http://127.0.0.1:8816", HTTP: "from-flag:1", Flight: "from-env:1", Data: "from-file", LogFormat: "json", LogLevel: "info",
-		OpenLineageNamespace: "driftline", AllowSource: []string{}, ModelNetworks: []string{}, KeepSnapshots: 10, KeepAge: 7 * 24 * time.Hour, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
+		OpenLineageNamespace: "driftline", AllowSource: []string{}, ModelNetworks: []string{}, KeepSnapshots: 10, KeepAge: 7 * 24 * time.Hour,
+		CompactionBandwidth: 128, SQLWorkers: 4, SQLMemory: 1024, SQLTimeout: 5 * time.Second}
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("settings are\n%+v, want\n%+v", got, want)
 	}
@@ -149,6 +150,17 @@ func TestAReplayNeedsATime(t *testing.T) {
 	out := (&shell{}).run([]string{"serve", "--replay", "april"})
 	if !strings.Contains(out, `replay is "april", which is no time`) {
 		t.Errorf("it says %s", out)
+	}
+}
+
+func TestABandwidthBelowNothingIsRefused(t *testing.T) {
+	t.Chdir(t.TempDir())
+	out := (&shell{}).run([]string{"serve", "--compaction-bandwidth", "-1"})
+	if !strings.Contains(out, "compaction-bandwidth is -1, want MiB a second, or 0 for no bound") || !strings.Contains(out, "exit 2") {
+		t.Errorf("it says %s", out)
+	}
+	if got := (&settings{}).compactionBandwidth(); got >= 0 {
+		t.Errorf("0 is %d bytes a second, and not no bound", got)
 	}
 }
 
