@@ -260,21 +260,29 @@ func (p *runsPage) choose(runs []driftline.Run) {
 	}
 }
 
-// keysOf returns the columns that runs have something in: metrics, params, then tags.
+// keysOf returns the columns that runs have something in: metrics, params, then tags, and of each kind those
+// that most runs have before the others.
 func keysOf(runs []driftline.Run) []string {
-	metrics, params, tags := map[string]bool{}, map[string]bool{}, map[string]bool{}
+	metrics, params, tags := map[string]int{}, map[string]int{}, map[string]int{}
 	for i := range runs {
 		for key := range runs[i].Metrics {
-			metrics["metrics."+key] = true
+			metrics["metrics."+key]++
 		}
 		for key := range runs[i].Params {
-			params["params."+key] = true
+			params["params."+key]++
 		}
 		for key := range runs[i].Tags {
-			tags["tags."+key] = true
+			tags["tags."+key]++
 		}
 	}
-	return slices.Concat(slices.Sorted(maps.Keys(metrics)), slices.Sorted(maps.Keys(params)), slices.Sorted(maps.Keys(tags)))
+	return slices.Concat(mostFirst(metrics), mostFirst(params), mostFirst(tags))
+}
+
+// mostFirst are the names of counts, the greatest first, by name where they are equal.
+func mostFirst(counts map[string]int) []string {
+	return slices.SortedFunc(maps.Keys(counts), func(a, b string) int {
+		return cmp.Or(cmp.Compare(counts[b], counts[a]), strings.Compare(a, b))
+	})
 }
 
 // standardColumns are those of the first metrics, and of the first params that tell the runs apart.
