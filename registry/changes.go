@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"fmt"
 	"slices"
+	"strconv"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -38,7 +39,7 @@ func (r *Registry) PolicyChanges(model driftline.ModelName) (changes []Definitio
 		}
 		changes = slices.Clone(p.changes)
 		for i := range changes {
-			if version := versionIn(changes[i].Ref); version > 1 && changes[i].State == applied {
+			if version, _ := strconv.Atoi(changes[i].Ref.Version); version > 1 && changes[i].State == applied {
 				changes[i].Fields = policyDifferences(p.versions[version-2], p.versions[version-1]).Fields
 			}
 		}
@@ -51,7 +52,7 @@ func (r *Registry) MonitorChanges(name driftline.MonitorName) (changes []Definit
 	r.read(func(s *state) {
 		changes = slices.Clone(s.monitorChanges[name])
 		for i := range changes {
-			if version := versionIn(changes[i].Ref); version > 1 && changes[i].State == applied {
+			if version, _ := strconv.Atoi(changes[i].Ref.Version); version > 1 && changes[i].State == applied {
 				versions := s.monitors[name]
 				changes[i].Fields = monitorDifferences(versions[version-2], versions[version-1]).Fields
 			}
@@ -91,14 +92,6 @@ const applied = "applied"
 func unversioned(ref driftline.Ref) driftline.Ref {
 	ref.Version = ""
 	return ref
-}
-
-// versionIn is the number in a reference, 0 if it has none.
-func versionIn(ref driftline.Ref) (number int) {
-	for _, c := range ref.Version {
-		number = 10*number + int(c-'0')
-	}
-	return number
 }
 
 // foldNotice keeps one record of each notice: one that was given up may be tried again.
