@@ -168,12 +168,7 @@ func selectAll(ctx context.Context, c *client.Client, text string) error {
 	if err != nil {
 		return err
 	}
-	for _, err := range rows.All {
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+	return drain(rows)
 }
 
 // memoryOf reads a figure of /proc/PID/status, in bytes.
