@@ -105,6 +105,9 @@ func isQuick(r *http.Request) bool {
 
 // exchange sends a request and reads the head of its answer. silent says that nothing of an answer came.
 func (t *transport) exchange(c *modelConn, r *http.Request) (response *http.Response, silent bool, err error) {
+	if !isAlive(c.Conn) {
+		return nil, true, io.ErrUnexpectedEOF
+	}
 	deadline, _ := r.Context().Deadline() // the zero time is none here and there
 	c.head = mostAnswerHead
 	if err := c.SetDeadline(deadline); err != nil {
@@ -113,9 +116,6 @@ func (t *transport) exchange(c *modelConn, r *http.Request) (response *http.Resp
 	stop := func() bool { return true }
 	if r.Context().Done() != nil {
 		stop = context.AfterFunc(r.Context(), func() { _ = c.SetDeadline(time.Unix(1, 0)) }) // ends what waits for the connection
-	}
-	if !isAlive(c.Conn) {
-		return nil, true, io.ErrUnexpectedEOF
 	}
 	sent := r.Write(c.writer)
 	if sent == nil {
