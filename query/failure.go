@@ -21,8 +21,8 @@ func failure(ctx context.Context, err error) error {
 	if errors.As(err, &ours) {
 		return err
 	}
-	if cause := ctx.Err(); cause != nil {
-		return stopped(cause)
+	if ctx.Err() != nil {
+		return stopped(context.Cause(ctx))
 	}
 	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
 		return stopped(err)

@@ -176,13 +176,6 @@ func (s *session) schemaOf(ctx context.Context, text string, args []any) (*arrow
 	return withParameters(renamed(reader.Schema(), names), parameters), nil
 }
 
-// columnNames returns the names as the query gives them; a subquery would number
-// those that occur twice.
-func (s *session) columnNames(ctx context.Context, sql string) (names []string, err error) {
-	names, _, err = s.describe(ctx, sql)
-	return names, err
-}
-
 // describe returns the names of a query's columns and the types of its parameters.
 func (s *session) describe(ctx context.Context, sql string) (names []string, parameters []duckdb.Type, err error) {
 	defer s.recoverTo(&err)
@@ -192,16 +185,8 @@ func (s *session) describe(ctx context.Context, sql string) (names []string, par
 	}
 	defer prepared.Close()
 	statement := prepared.(*duckdb.Stmt)
-	n, err := statement.ColumnCount()
-	if err != nil {
+	if names, err = columnNames(statement); err != nil {
 		return nil, nil, failure(ctx, err)
-	}
-	for i := range n {
-		name, err := statement.ColumnName(i)
-		if err != nil {
-			return nil, nil, failure(ctx, err)
-		}
-		names = append(names, name)
 	}
 	for i := range statement.NumInput() {
 		parameter, err := statement.ParamType(i + 1)
@@ -211,6 +196,22 @@ func (s *session) describe(ctx context.Context, sql string) (names []string, par
 		parameters = append(parameters, parameter)
 	}
 	return names, parameters, nil
+}
+
+// columnNames returns the names as the query gives them; a subquery would number
+// those that occur twice.
+func columnNames(statement *duckdb.Stmt) ([]string, error) {
+	n, err := statement.ColumnCount()
+	if err != nil {
+		return nil, err
+	}
+	names := make([]string, n)
+	for i := range names {
+		if names[i], err = statement.ColumnName(i); err != nil {
+			return nil, err
+		}
+	}
+	return names, nil
 }
 
 // renamed returns schema under the given names, if there are as many: DuckDB does
@@ -237,12 +238,13 @@ func (db *DB) runBox(ctx context.Context, box sandbox, schema *arrow.Schema, yie
 		return err
 	}
 	defer s.close()
-	reader, err := s.query(ctx, box.statement(), box.args...)
+	rows, err := s.stream(ctx, box.statement(), box.args...)
 	if err != nil {
 		return err
 	}
-	defer reader.Release()
-	return under(ctx, schema, reader, yield)
+	defer rows.close()
+	under(schema, rows.all)(yield)
+	return nil
 }
 
 func (box *sandbox) statement() string {
@@ -252,35 +254,23 @@ func (box *sandbox) statement() string {
 	return box.text
 }
 
-// under yields what reader reads under the names of schema.
-func under(ctx context.Context, schema *arrow.Schema, reader array.RecordReader, yield func(arrow.RecordBatch, error) bool) error {
-	for batch, err := range readAll(ctx, reader) {
-		if err != nil {
-			return err
-		}
-		if !sameTypes(schema, batch.Schema()) {
-			return driftline.Errorf(driftline.Internal, "the query's columns changed while it ran")
-		}
-		batch = array.NewRecordBatch(schema, batch.Columns(), batch.NumRows())
-		more := yield(batch, nil)
-		batch.Release()
-		if !more {
-			return nil
-		}
-	}
-	return nil
-}
-
-// readAll ranges over what a reader of DuckDB reads, without releasing it.
-func readAll(ctx context.Context, reader array.RecordReader) iter.Seq2[arrow.RecordBatch, error] {
+// under yields batches under the names of schema.
+func under(schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[arrow.RecordBatch, error] {
 	return func(yield func(arrow.RecordBatch, error) bool) {
-		for reader.Next() {
-			if !yield(reader.RecordBatch(), nil) {
+		for batch, err := range batches {
+			if err == nil && !sameTypes(schema, batch.Schema()) {
+				err = driftline.Errorf(driftline.Internal, "the query's columns changed while it ran")
+			}
+			if err != nil {
+				yield(nil, err)
 				return
 			}
-		}
-		if err := reader.Err(); err != nil {
-			yield(nil, failure(ctx, err))
+			batch = array.NewRecordBatch(schema, batch.Columns(), batch.NumRows())
+			more := yield(batch, nil)
+			batch.Release()
+			if !more {
+				return
+			}
 		}
 	}
 }

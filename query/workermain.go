@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"os"
 	"runtime/debug"
 	"strconv"
@@ -66,6 +67,7 @@ type conversation struct {
 	db       *DB
 	next     *session // opened ahead, so that a request need not wait for it
 	kept     kept     // of the last request, if that only asked for columns
+	clock    *budget  // of the request, for all but waiting for its reader
 	unread   int      // tables of the request that were not read to their end
 }
 
@@ -134,8 +136,12 @@ func (c *conversation) answer(ctx context.Context) error {
 	if err := decodeGob(payload, &r); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.Time)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	c.clock = newBudget(r.Time, func() { cancel(context.DeadlineExceeded) })
+	defer func() {
+		c.clock.stop()
+		cancel(nil)
+	}()
 	if r.Parse {
 		return c.parse(ctx, r.Text)
 	}
@@ -249,27 +255,16 @@ func (c *conversation) run(ctx context.Context, s *session, r *request) (started
 		return true, newArrowWriter(c.out, schema).Close()
 	}
 	box := sandbox{text: r.Text, explain: r.Explain}
-	schema := explainSchema
-	var names []string
-	if !r.Explain {
-		if names, err = s.columnNames(ctx, r.Text); err != nil {
-			return false, err
-		}
-	}
-	reader, err := s.query(ctx, box.statement(), r.args()...)
+	rows, err := s.stream(ctx, box.statement(), r.args()...)
 	if err != nil {
 		return false, err
 	}
-	defer reader.Release()
-	if !r.Explain {
-		schema = renamed(reader.Schema(), names)
+	defer rows.close()
+	schema := rows.schema
+	if r.Explain {
+		schema = explainSchema
 	}
-	rows := func(yield func(arrow.RecordBatch, error) bool) {
-		if err := under(ctx, schema, reader, yield); err != nil {
-			yield(nil, err)
-		}
-	}
-	return true, c.send(schema, r, coalesce(memory.DefaultAllocator, schema, rows))
+	return true, c.send(schema, r, coalesce(memory.DefaultAllocator, schema, under(schema, rows.all)))
 }
 
 // send writes an answer, up to the limits of its request.
@@ -285,14 +280,21 @@ func (c *conversation) send(schema *arrow.Schema, r *request, batches func(func(
 			return driftline.Errorf(driftline.Exhausted, "the answer has more than %d rows or %d MiB", r.MaxRows, r.MaxBytes>>20).
 				WithHint("add a LIMIT, or aggregate")
 		}
-		if err := w.Write(batch); err != nil {
-			return err
-		}
-		if err := c.out.Flush(); err != nil {
+		if err := c.sendBatch(w, batch); err != nil {
 			return err
 		}
 	}
 	return w.Close()
+}
+
+// sendBatch writes a batch. The time that this takes is the reader's, whom the server watches.
+func (c *conversation) sendBatch(w *ipc.Writer, batch arrow.RecordBatch) error {
+	c.clock.pause(math.MaxInt64)
+	defer c.clock.resume()
+	if err := w.Write(batch); err != nil {
+		return err
+	}
+	return c.out.Flush()
 }
 
 // receiveTable returns the rows of the table that the next step loads.

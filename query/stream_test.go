@@ -1,0 +1,114 @@
+package query
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/driftline/driftline"
+)
+
+// ways are those in which a SELECT runs.
+func ways(t *testing.T, opts SQLOptions) map[string]*DB {
+	return map[string]*DB{"in this process": openDB(t), "in a worker": openWorkers(t, opts)}
+}
+
+// Rows are handed out before a SELECT has come to its end: here to one that it fails at.
+func TestTheFirstRowsAreThereEarly(t *testing.T) {
+	const sql = "select i, case when i = 19000000 then error('the end') end from range(20000000) t(i)"
+	for name, db := range ways(t, SQLOptions{}) {
+		t.Run(name, func(t *testing.T) {
+			batches, err := db.Select(t.Context(), &Select{text: sql}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var rows int64
+			for batch, err := range batches.All {
+				if err == nil {
+					rows += batch.NumRows()
+					continue
+				}
+				if driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), "the end") {
+					t.Errorf("after %d rows: %v (%s)", rows, err, driftline.CodeOf(err))
+				}
+			}
+			if rows == 0 || rows > 19_000_000 {
+				t.Errorf("%d rows came before the SELECT failed", rows)
+			}
+		})
+	}
+}
+
+// What fails before its first row is an error of the call, and no worker is lost to it.
+func TestAFailureBeforeTheFirstRow(t *testing.T) {
+	db := openWorkers(t, SQLOptions{})
+	_, err := db.Select(t.Context(), &Select{text: "select sum(case when i = 3 then error('three') else 1 end) from range(5) t(i)"}, nil, nil)
+	if driftline.CodeOf(err) != driftline.Invalid || !strings.Contains(err.Error(), "three") {
+		t.Errorf("%v (%s)", err, driftline.CodeOf(err))
+	}
+}
+
+// An answer may be larger than the memory of a query: 800 MB of numbers from a process that may
+// take 256 MiB.
+func TestAnAnswerLargerThanItsMemory(t *testing.T) {
+	db := openWorkers(t, SQLOptions{MemoryBytes: 256 << 20})
+	batches, err := db.Select(t.Context(), &Select{text: "select i from range(100000000) t(i)"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows int64
+	for batch, err := range batches.All {
+		if err != nil {
+			t.Fatalf("after %d rows: %v", rows, err)
+		}
+		rows += batch.NumRows()
+	}
+	if rows != 100_000_000 {
+		t.Errorf("%d rows", rows)
+	}
+}
+
+// A reader may take longer than a query may: the time is the query's own.
+func TestTheTimeOfTheReaderIsItsOwn(t *testing.T) {
+	const limit = 2 * time.Second
+	db := openWorkers(t, SQLOptions{Timeout: limit, ReaderTimeout: time.Minute})
+	batches, err := db.Select(t.Context(), &Select{text: "select i, i as j from range(3000000) t(i)"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var rows int64
+	for batch, err := range batches.All {
+		if err != nil {
+			t.Fatalf("after %d rows: %v", rows, err)
+		}
+		if rows == 0 {
+			time.Sleep(limit + grace + limit/2)
+		}
+		rows += batch.NumRows()
+	}
+	if rows != 3_000_000 {
+		t.Errorf("%d rows", rows)
+	}
+}
+
+// A stream can be cancelled between its batches, and a query that has none yet too.
+func TestAStreamCanBeCancelled(t *testing.T) {
+	for name, db := range ways(t, SQLOptions{}) {
+		t.Run(name, func(t *testing.T) {
+			ctx, cancel := context.WithCancel(t.Context())
+			batches, err := db.Select(ctx, &Select{text: "select i from range(50000000) t(i)"}, nil, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			var last error
+			for _, err := range batches.All {
+				cancel()
+				last = err
+			}
+			if driftline.CodeOf(last) != driftline.Unavailable {
+				t.Errorf("%v (%s)", last, driftline.CodeOf(last))
+			}
+		})
+	}
+}
