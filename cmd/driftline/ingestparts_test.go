@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/apache/arrow-go/v18/arrow/ipc"
+	"github.com/apache/arrow-go/v18/parquet/pqarrow"
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/client"
 	"github.com/driftline/driftline/query"
@@ -22,12 +24,16 @@ func TestIngestGoesOnWhereItStopped(t *testing.T) {
 	old := rowsPerPart
 	rowsPerPart = 3
 	t.Cleanup(func() { rowsPerPart = old })
+	names := []string{"readings.csv", "readings.arrow", "readings.ipc", "readings.parquet"}
 	for cut := range 10 {
-		t.Run(fmt.Sprintf("after %d rows", cut), func(t *testing.T) {
+		name := names[cut%len(names)]
+		t.Run(fmt.Sprintf("%s after %d rows", name, cut), func(t *testing.T) {
 			server := startServer(t)
 			t.Chdir(t.TempDir())
 			f := readings(t, server, 10)
 			ctx := context.Background()
+			convert(t, f.db, f.path, name)
+			f.path = name
 			rows, err := readRows(ctx, f.db, f.view, f.path)
 			if err != nil {
 				t.Fatal(err)
@@ -73,6 +79,77 @@ func TestIngestOfAFolder(t *testing.T) {
 	}
 	if got := s.run([]string{"ingest", "readings", "empty"}); !strings.Contains(got, `folder "empty" has no file that can be read`) {
 		t.Errorf("an empty folder answered %s", got)
+	}
+}
+
+// Arrow files are imported as others are: a file, a stream, Feather, and a folder of all three.
+func TestIngestOfArrow(t *testing.T) {
+	server := startServer(t)
+	t.Chdir(t.TempDir())
+	db := readings(t, server, 2).db
+	if err := os.Mkdir("in", 0o777); err != nil {
+		t.Fatal(err)
+	}
+	for i, name := range []string{"in/a.arrow", "in/b.feather", "in/c.ipc"} {
+		writeReadings(t, "rows.csv", i, 3)
+		convert(t, db, "rows.csv", name)
+	}
+	s := &shell{environ: []string{"DRIFTLINE_SERVER=" + server}}
+	if got, want := s.run([]string{"ingest", "readings", "in/a.arrow"}), "3 rows into readings"; !strings.Contains(got, want) {
+		t.Errorf("got %q, want %q", got, want)
+	}
+	got := s.run([]string{"ingest", "readings", "in"})
+	for _, want := range []string{"in/b.feather: 3 rows into readings\n", "in/c.ipc: 3 rows into readings\n"} {
+		if !strings.Contains(got, want) {
+			t.Errorf("got %q, want %q in it", got, want)
+		}
+	}
+	const query = "select sensor, count(*) as n, sum(value) as s from features.readings group by sensor order by sensor"
+	if got, want := s.run([]string{"sql", "--format", "csv", query}), "sensor,n,s\n0,3,3\n1,3,3\n2,3,3\n"; got != want {
+		t.Errorf("the view has\n%s want\n%s", got, want)
+	}
+}
+
+// convert writes the rows of a file as another file, of the kind that its name says.
+func convert(t *testing.T, db *query.DB, from, to string) {
+	t.Helper()
+	if from == to {
+		return
+	}
+	rows, err := db.ReadFile(t.Context(), from)
+	if err != nil {
+		t.Fatal(err)
+	}
+	out, err := os.Create(to)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer out.Close()
+	var w interface {
+		Write(arrow.RecordBatch) error
+		Close() error
+	}
+	switch filepath.Ext(to) {
+	case ".parquet":
+		w, err = pqarrow.NewFileWriter(rows.Schema, out, nil, pqarrow.DefaultWriterProps())
+	case ".ipc":
+		w = ipc.NewWriter(out, ipc.WithSchema(rows.Schema))
+	default:
+		w, err = ipc.NewFileWriter(out, ipc.WithSchema(rows.Schema))
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for batch, err := range rows.All {
+		if err == nil {
+			err = w.Write(batch)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
 	}
 }
 
