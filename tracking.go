@@ -169,6 +169,12 @@ type RunSearch struct {
 	Offset      int              `json:"offset,omitempty"`
 }
 
+// RunPage is a part of a list of runs, the newest first.
+type RunPage struct {
+	Runs []Run  `json:"runs"`
+	Next string `json:"next,omitempty"` // to be given as after for those that follow; "" if there are none
+}
+
 // FoundRuns is a page of the runs that a search finds.
 type FoundRuns struct {
 	Runs  []Run `json:"runs"`

@@ -461,6 +461,38 @@ func TestRunsModelsAndLineage(t *testing.T) {
 	}
 }
 
+// A list of runs comes in pages of 1,000, of which who asks sees nothing.
+func TestAllRunsAreListed(t *testing.T) {
+	c, env := serve(t)
+	want := map[driftline.RunID]bool{}
+	var mu sync.Mutex
+	var writers sync.WaitGroup
+	for range 11 {
+		writers.Go(func() {
+			for range 91 {
+				run, err := env.Engine.Registry().CreateRun(driftline.RunSpec{Experiment: "many"})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				mu.Lock()
+				want[run.ID] = true
+				mu.Unlock()
+			}
+		})
+	}
+	writers.Wait()
+	for _, run := range must[[]driftline.Run](t)(c.Runs(t.Context(), "many")) {
+		if !want[run.ID] {
+			t.Errorf("run %s is listed twice, or is of another experiment", run.ID)
+		}
+		delete(want, run.ID)
+	}
+	if len(want) > 0 {
+		t.Errorf("%d runs are not listed", len(want))
+	}
+}
+
 func TestRunsInGroups(t *testing.T) {
 	c, _ := withWeather(t)
 	ctx := t.Context()

@@ -195,7 +195,17 @@ func (c *Client) Runs(ctx context.Context, experiment driftline.ExperimentName) 
 	if experiment != "" {
 		query.Set("experiment", string(experiment))
 	}
-	return field[[]driftline.Run](ctx, c, http.MethodGet, withQuery(path("runs"), query), nil, "runs")
+	var runs []driftline.Run
+	for {
+		page, err := get[driftline.RunPage](ctx, c, withQuery(path("runs"), query))
+		if err != nil {
+			return nil, err
+		}
+		if runs = append(runs, page.Runs...); page.Next == "" {
+			return runs, nil
+		}
+		query.Set("after", page.Next)
+	}
 }
 
 // SearchRuns returns the runs that a search finds, in its order.

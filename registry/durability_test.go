@@ -44,8 +44,8 @@ func TestReadersSeeNothingBeforeTheFsync(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if runs, _ := r.Runs(""); len(runs) != 0 {
-		t.Errorf("%d runs are visible before they are durable", len(runs))
+	if page, _ := r.Runs("", "", 0); len(page.Runs) != 0 {
+		t.Errorf("%d runs are visible before they are durable", len(page.Runs))
 	}
 	for line, err := range r.Lines(1) {
 		t.Errorf("line %v, %v is visible before it is durable", line, err)
@@ -55,8 +55,8 @@ func TestReadersSeeNothingBeforeTheFsync(t *testing.T) {
 		if err := r.write(func(*Tx) error { turn <- true; return nil }); err != nil {
 			t.Error(err)
 		}
-		runs, _ := r.Runs("")
-		visible <- len(runs)
+		page, _ := r.Runs("", "", 0)
+		visible <- len(page.Runs)
 	}()
 	<-turn
 	if err := waitSecond(); err != nil {
@@ -65,8 +65,8 @@ func TestReadersSeeNothingBeforeTheFsync(t *testing.T) {
 	if err := r.publish(secondNumber); err != nil { // the second's fsync was the first's too
 		t.Fatal(err)
 	}
-	if runs, _ := r.Runs(""); len(runs) != 2 {
-		t.Errorf("%d runs are visible, want both", len(runs))
+	if page, _ := r.Runs("", "", 0); len(page.Runs) != 2 {
+		t.Errorf("%d runs are visible, want both", len(page.Runs))
 	}
 	if n := <-visible; n != 2 {
 		t.Errorf("an answer was given when %d of the runs that it rests on were durable, want 2", n)
@@ -77,8 +77,8 @@ func TestReadersSeeNothingBeforeTheFsync(t *testing.T) {
 	if err := r.publish(firstNumber); err != nil {
 		t.Fatal(err)
 	}
-	if runs, _ := r.Runs(""); len(runs) != 2 {
-		t.Errorf("publishing twice shows %d runs", len(runs))
+	if page, _ := r.Runs("", "", 0); len(page.Runs) != 2 {
+		t.Errorf("publishing twice shows %d runs", len(page.Runs))
 	}
 	first.batch.Close()
 	second.batch.Close()
@@ -112,8 +112,8 @@ func TestAFailedFsyncEndsWriting(t *testing.T) {
 	if _, err := r.CreateRun(driftline.RunSpec{Experiment: "e"}); driftline.CodeOf(err) != driftline.Unavailable {
 		t.Errorf("a later write got %v", err)
 	}
-	if runs, err := r.Runs(""); err != nil || len(runs) != 1 || runs[0].ID != "e-1" {
-		t.Errorf("readers see %v, %v, want e-1 alone", runs, err)
+	if page, err := r.Runs("", "", 0); err != nil || len(page.Runs) != 1 || page.Runs[0].ID != "e-1" {
+		t.Errorf("readers see %v, %v, want e-1 alone", page.Runs, err)
 	}
 }
 

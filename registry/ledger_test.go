@@ -215,12 +215,12 @@ func TestConcurrentWritersKeepOneOrder(t *testing.T) {
 				return
 			default:
 			}
-			runs, err := r.Runs("")
+			page, err := r.Runs("", "", 0)
 			if err != nil {
 				t.Error(err)
 				return
 			}
-			for _, run := range runs {
+			for _, run := range page.Runs {
 				if len(run.Params) != 1 {
 					t.Errorf("run %s is seen with params %v", run.ID, run.Params)
 					return
@@ -257,17 +257,17 @@ func TestConcurrentWritersKeepOneOrder(t *testing.T) {
 	group.Wait()
 	close(stop)
 	readers.Wait()
-	runs, err := r.Runs("e")
+	page, err := r.Runs("e", "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(runs) != writers*each {
-		t.Errorf("%d runs, want %d", len(runs), writers*each)
+	if len(page.Runs) != writers*each {
+		t.Errorf("%d runs, want %d", len(page.Runs), writers*each)
 	}
 	if err := r.Verify(); err != nil {
 		t.Error(err)
 	}
-	if again, _ := reopen(t, db).Runs("e"); fmt.Sprint(again) != fmt.Sprint(runs) {
+	if again, _ := reopen(t, db).Runs("e", "", 0); fmt.Sprint(again) != fmt.Sprint(page) {
 		t.Error("the reopened ledger tells another story")
 	}
 }

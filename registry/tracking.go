@@ -582,19 +582,53 @@ func (r *Registry) runWithMetrics(id driftline.RunID) (*driftline.Run, error) {
 	return r.copyRun(run), nil
 }
 
-// Runs returns the runs of an experiment that are not deleted, or those of all for "",
-// newest first, without their artifacts.
-func (r *Registry) Runs(experiment driftline.ExperimentName) ([]driftline.Run, error) {
-	runs := []driftline.Run{}
-	for run, err := range r.EachRun(experiment) {
-		if err != nil {
-			return nil, err
-		}
-		if !run.Deleted {
-			runs = append(runs, *run)
-		}
+// Runs returns the runs of an experiment that are not deleted, or those of all for "", newest first, without
+// their artifacts: so many at most, or all for 0, that come after where another page said that it ends.
+func (r *Registry) Runs(experiment driftline.ExperimentName, after string, limit int) (driftline.RunPage, error) {
+	page := driftline.RunPage{Runs: []driftline.Run{}}
+	runs, err := r.newestFirst(experiment)
+	if err != nil {
+		return page, err
 	}
-	return runs, nil
+	if after != "" {
+		begin, err := runAfter(runs, after)
+		if err != nil {
+			return page, err
+		}
+		runs = runs[begin:]
+	}
+	for i, run := range runs {
+		r.published.RLock()
+		copied := r.copyRun(run)
+		r.published.RUnlock()
+		if copied.Deleted {
+			continue
+		}
+		if limit > 0 && len(page.Runs) == limit {
+			last := runs[i-1]
+			page.Next = strconv.FormatInt(last.started, 10) + "." + strconv.FormatUint(uint64(last.number), 10)
+			break
+		}
+		page.Runs = append(page.Runs, *copied)
+	}
+	return page, nil
+}
+
+// runAfter is where those begin, of runs with the newest first, that come after a place: also if the run
+// that was there is gone.
+func runAfter(runs []*run, place string) (int, error) {
+	started, number, _ := strings.Cut(place, ".")
+	moment, err := strconv.ParseInt(started, 10, 64)
+	count, err2 := strconv.ParseUint(number, 10, 32)
+	if err != nil || err2 != nil {
+		return 0, driftline.Errorf(driftline.Invalid, "after is %q, which is no place in a list of runs", clip(place)).
+			WithHint("give what an answer said is next")
+	}
+	at, found := slices.BinarySearchFunc(runs, &run{started: moment, number: uint32(count)}, newerFirst)
+	if found {
+		at++
+	}
+	return at, nil
 }
 
 // EachRun yields the runs of an experiment, or all for "", newest first, deleted ones too.
@@ -643,10 +677,12 @@ func (r *Registry) newestFirst(name driftline.ExperimentName) ([]*run, error) {
 			}
 		}
 	}
-	slices.SortFunc(runs, func(a, b *run) int {
-		return cmp.Or(cmp.Compare(b.started, a.started), cmp.Compare(b.number, a.number))
-	})
+	slices.SortFunc(runs, newerFirst)
 	return runs, nil
+}
+
+func newerFirst(a, b *run) int {
+	return cmp.Or(cmp.Compare(b.started, a.started), cmp.Compare(b.number, a.number))
 }
 
 // copyRun returns a copy with metrics and without artifacts. The caller holds published.

@@ -31,15 +31,65 @@ func TestRunsAreNumberedByExperiment(t *testing.T) {
 	if !slices.Equal(ids, want) {
 		t.Errorf("ids are %v, want %v", ids, want)
 	}
-	runs, err := r.Runs("Late Departure")
+	page, err := r.Runs("Late Departure", "", 0)
 	if err != nil {
 		t.Fatal(err)
 	}
-	if len(runs) != 2 || runs[0].ID != "late-departure-3" || runs[1].ID != "late-departure-1" {
+	if runs := page.Runs; len(runs) != 2 || page.Next != "" || runs[0].ID != "late-departure-3" || runs[1].ID != "late-departure-1" {
 		t.Errorf("runs of the experiment are %v, want 3 and 1, newest first", runs)
 	}
-	_, err = r.Runs("Late Departur")
+	_, err = r.Runs("Late Departur", "", 0)
 	wantError(t, err, driftline.NotFound, `did you mean "Late Departure"?`)
+}
+
+// Whatever happens to the runs that were listed, a list goes on with those that were not, each once.
+func TestAListOfRunsIsGoneOnWith(t *testing.T) {
+	r := open(t)
+	var want []driftline.RunID
+	for range 7 {
+		run, err := r.CreateRun(driftline.RunSpec{Experiment: "e"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		want = append(want, run.ID)
+	}
+	slices.Reverse(want)
+	must(t)(r.DeleteRun(want[2]))
+	want = slices.Delete(want, 2, 3)
+	for limit := 1; limit <= len(want)+1; limit++ {
+		var got []driftline.RunID
+		for after := ""; ; {
+			page, err := r.Runs("e", after, limit)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for i := range page.Runs {
+				got = append(got, page.Runs[i].ID)
+			}
+			if after = page.Next; after == "" {
+				break
+			}
+			if len(page.Runs) != limit {
+				t.Errorf("a page of %d runs goes on, want %d runs", len(page.Runs), limit)
+			}
+		}
+		if !slices.Equal(got, want) {
+			t.Errorf("pages of %d have %v, want %v", limit, got, want)
+		}
+	}
+	first, err := r.Runs("", "", 2)
+	if err != nil {
+		t.Fatal(err)
+	}
+	must(t)(r.DeleteRun(want[1]))
+	must(t)(r.CreateRun(driftline.RunSpec{Experiment: "e"}))
+	if next, err := r.Runs("", first.Next, 1); err != nil || len(next.Runs) != 1 || next.Runs[0].ID != want[2] {
+		t.Errorf("after %v comes %v, %v, want %s", want[:2], next.Runs, err, want[2])
+	}
+	for _, place := range []string{"1", "e-1", "1.", ".1", "1.-1", "1.1.1"} {
+		_, err := r.Runs("e", place, 1)
+		wantError(t, err, driftline.Invalid, "no place in a list of runs")
+	}
 }
 
 func TestParamsAreSetOnceAndLogsAreAllOrNothing(t *testing.T) {

@@ -16,14 +16,16 @@ func (s *Server) createRun(r *http.Request) (*driftline.Run, error) {
 	return s.engine.Registry().CreateRun(spec)
 }
 
-type runList struct {
-	Runs []driftline.Run `json:"runs"`
-}
-
-func (s *Server) runs(r *http.Request) (runList, error) {
-	experiment := driftline.ExperimentName(r.URL.Query().Get("experiment"))
-	runs, err := s.engine.Registry().Runs(experiment)
-	return runList{Runs: list(runs)}, err
+func (s *Server) runs(r *http.Request) (driftline.RunPage, error) {
+	limit, err := numberIn(r, "limit", standardRuns)
+	if err == nil && limit > mostRuns {
+		err = unfit("limit is %d, want at most %d", limit, mostRuns)
+	}
+	if err != nil {
+		return driftline.RunPage{}, err
+	}
+	query := r.URL.Query()
+	return s.engine.Registry().Runs(driftline.ExperimentName(query.Get("experiment")), query.Get("after"), limit)
 }
 
 type experimentList struct {
@@ -34,7 +36,7 @@ func (s *Server) experiments(*http.Request) (experimentList, error) {
 	return experimentList{Experiments: list(s.engine.Registry().Experiments())}, nil
 }
 
-// Limits on what a search answers.
+// Limits on how many runs an answer has.
 const (
 	standardRuns = 1000
 	mostRuns     = 50_000

@@ -1217,8 +1217,13 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
 
     def runs(self, project: str | None = None) -> list[Run]:
         """Returns all runs, or those of one project (experiment)."""
-        body = self._http.get("runs", experiment=project)
-        return [self._run_of(r) for r in body["runs"] or ()]
+        runs, after = [], None
+        while True:
+            page = self._http.get("runs", experiment=project, after=after)
+            runs += (self._run_of(run) for run in page["runs"])
+            after = page.get("next")
+            if not after:
+                return runs
 
     def search_runs(
         self,

@@ -56,6 +56,21 @@ def test_a_run_from_start_to_finish(store, project, run):
     assert [r.id for r in store.runs(project)] == [run.id]
 
 
+def test_all_runs_come_page_by_page(store, project, monkeypatch):
+    made = {store.start_run(project).id for _ in range(5)}
+    ask, pages = store._http.get, []
+
+    def two_at_a_time(*path, **query):
+        pages.append(ask(*path, **query, limit=2))
+        return pages[-1]
+
+    monkeypatch.setattr(store._http, "get", two_at_a_time)
+    listed = [run.id for run in store.runs(project)]
+    assert len(listed) == 5
+    assert set(listed) == made
+    assert [len(page["runs"]) for page in pages] == [2, 2, 1]
+
+
 def test_the_block_ends_the_run(store, project):
     with driftline.init(project=project, store=store) as run:
         assert run.status == "RUNNING"
