@@ -121,7 +121,7 @@ func pack(t *testing.T, members []member) []byte {
 	return out.Bytes()
 }
 
-// CVE-2025-15031 and its kin: no member of an archive leads anywhere, and nothing is
+// CVE-2025-15031, #18964 and their kin: no member of an archive leads anywhere, and nothing is
 // registered of an archive that is not what was signed.
 func TestBundlesThatAreNoneAreRefused(t *testing.T) {
 	env, content := bundled(t)

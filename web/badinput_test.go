@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"net"
 	"net/http"
+	"net/url"
 	"os"
 	"path/filepath"
 	"slices"
@@ -105,6 +106,20 @@ var badInputs = []struct {
 	{name: "CVE-2026-33866 logged model by proxy", method: "GET", target: "/api/2.0/mlflow-artifacts/artifacts/{exp}/models/{m}/artifacts/..%2f..%2f..%2fetc%2fpasswd", code: "INVALID_PARAMETER_VALUE"},
 	{name: "GHSA-3p64 inputs of a run that does not exist", method: "POST", target: "/api/2.0/mlflow/runs/log-inputs", body: `{"run_id": "0123456789abcdef", "datasets": [{"dataset": {"name": "d", "digest": "x", "source_type": "http", "source": "http://{trap}/"}}]}`, code: "RESOURCE_DOES_NOT_EXIST"},
 	{name: "GHSA-h7x2 gateway", method: "POST", target: "/api/3.0/mlflow/gateway/endpoints/create", body: `{"api_base": "http://{trap}/"}`, code: "ENDPOINT_NOT_FOUND"},
+	{name: "CVE-2023-4033 command in a URI", method: "GET", target: "/api/v1/resolve?uri=models:/$(touch%20planted)/1"},
+	{name: "CVE-2023-4033 command behind a URI", method: "GET", target: "/api/v1/resolve?uri=models:/{model}/1%3Btouch%20planted"},
+	{name: "CVE-2024-4263 file of a run of another experiment", method: "DELETE", target: "/api/2.0/mlflow-artifacts/artifacts/0/{run}/artifacts/secret", code: "RESOURCE_DOES_NOT_EXIST"},
+	{name: "CVE-2025-1474 account without a password", method: "POST", target: "/api/2.0/mlflow/users/create", body: `{"username": "x", "password": ""}`, code: "ENDPOINT_NOT_FOUND"},
+	{name: "CVE-2025-11200 weak password", method: "PATCH", target: "/api/2.0/mlflow/users/update-password", body: `{"username": "x", "password": "1"}`, code: "ENDPOINT_NOT_FOUND"},
+	{name: "CVE-2026-2635 standard account", method: "GET", target: "/api/2.0/mlflow/users/get?username=admin", header: "Authorization: Basic YWRtaW46cGFzc3dvcmQxMjM0", code: "ENDPOINT_NOT_FOUND"},
+	{name: "CVE-2025-15381 traces", method: "GET", target: "/api/3.0/mlflow/traces/x", code: "ENDPOINT_NOT_FOUND"},
+	{name: "CVE-2025-15381 assessments", method: "POST", target: "/api/3.0/mlflow/traces/x/assessments", body: `{}`, code: "ENDPOINT_NOT_FOUND"},
+	{name: "CVE-2026-0596 command in how a model is served", method: "PUT", target: "/api/v1/models/{model}/versions/1/server", body: `{"url": "http://127.0.0.1:1/", "protocol": "mlserver; touch planted"}`},
+	{name: "CVE-2026-0596 command in where a model is served", method: "PUT", target: "/api/v1/models/{model}/versions/1/server", body: `{"url": "$(touch planted)", "protocol": "oip"}`},
+	{name: "#25676 GraphQL", method: "POST", target: "/graphql", body: `{"query": "mutation {mlflowDeleteRun {apiError {code}}}"}`},
+	{name: "#19381 SQL in a filter", method: "POST", target: "/api/2.0/mlflow/runs/search", body: `{"experiment_ids": ["{exp}"], "filter": "params.x = 'a'; DROP TABLE runs"}`, code: "INVALID_PARAMETER_VALUE"},
+	{name: "#19381 SQL in an order", method: "POST", target: "/api/2.0/mlflow/runs/search", body: `{"experiment_ids": ["{exp}"], "order_by": ["metrics.x DESC; DROP TABLE runs"]}`, code: "INVALID_PARAMETER_VALUE"},
+	{name: "#19381 SQL in a filter of models", method: "GET", target: "/api/2.0/mlflow/registered-models/search?filter=name+%3D+%27a%27+UNION+SELECT+1", code: "INVALID_PARAMETER_VALUE"},
 
 	{name: "NUL in a path", method: "PUT", target: "/api/2.0/mlflow-artifacts/artifacts/{exp}/{run}/artifacts/a%00b", body: "x", code: "INVALID_PARAMETER_VALUE"},
 	{name: "NUL and an ending", method: "GET", target: "/api/2.0/mlflow-artifacts/artifacts/{exp}/{run}/artifacts/etc/passwd%00.jpg", code: "INVALID_PARAMETER_VALUE"},
@@ -326,5 +341,96 @@ func TestNothingIsFetchedThatAClientNames(t *testing.T) {
 	}
 	if n := w.trapped.Load(); n > 0 {
 		t.Errorf("the server connected to a client's address %d times", n)
+	}
+}
+
+// Whatever a client calls a thing, in a page it is text: CVE-2023-6709 (a template), CVE-2024-27132 and
+// CVE-2024-27133 (a script in a card and in a table).
+func TestNothingThatAClientSaysIsRunInAPage(t *testing.T) {
+	w := newBadWorld(t)
+	const hostile = `<img src=x onerror=canary()>{{1234*1234}}${1234*1234}`
+	said, err := json.Marshal(hostile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range [][2]string{
+		{"/api/2.0/mlflow/runs/set-tag", `{"run_id": "{run}", "key": "mlflow.note.content", "value": SAID}`},
+		{"/api/2.0/mlflow/runs/log-parameter", `{"run_id": "{run}", "key": "p", "value": SAID}`},
+		{"/api/2.0/mlflow/runs/update", `{"run_id": "{run}", "run_name": SAID}`},
+		{"/api/2.0/mlflow/registered-models/set-tag", `{"name": "{model}", "key": "note", "value": SAID}`},
+		{"/api/2.0/mlflow/model-versions/set-tag", `{"name": "{model}", "version": "1", "key": "note", "value": SAID}`},
+	} {
+		w.mustAsk(t, "POST", c[0], strings.ReplaceAll(w.replace.Replace(c[1]), "SAID", string(said)))
+	}
+	for _, c := range [][2]string{
+		{"/api/2.0/mlflow/registered-models/update", `{"name": "{model}", "description": SAID}`},
+		{"/api/2.0/mlflow/model-versions/update", `{"name": "{model}", "version": "1", "description": SAID}`},
+	} {
+		w.mustAsk(t, "PATCH", c[0], strings.ReplaceAll(w.replace.Replace(c[1]), "SAID", string(said)))
+	}
+	shown := 0
+	for _, target := range []string{"/runs", "/runs/{run}", "/runs/compare?run={run}", "/models", "/models/late", "/models/late/versions/1", "/lineage?ref=model/late@1", "/follow?to=" + url.QueryEscape(hostile)} {
+		answer, text := w.send(t, "GET", w.replace.Replace(target), "", "Accept: text/html")
+		if strings.Contains(text, "<img src=x") || strings.Contains(text, "1522756") {
+			t.Errorf("%s runs what it was told", target)
+		}
+		if policy := answer.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "default-src") || strings.Contains(policy, "script-src 'unsafe-inline'") {
+			t.Errorf("%s: the policy is %q", target, policy)
+		}
+		shown += strings.Count(text, "&lt;img src=x")
+	}
+	if shown < 4 {
+		t.Errorf("the pages show it %d times: the test looks where it is not", shown)
+	}
+	answer, _ := w.send(t, "GET", "/api/v1/models/late/versions/1/card.md", "", "")
+	if kind := answer.Header.Get("Content-Type"); !strings.HasPrefix(kind, "text/markdown") || answer.Header.Get("X-Content-Type-Options") != "nosniff" {
+		t.Errorf("the card is %q", kind)
+	}
+}
+
+// Nobody else on the machine reads or changes a server's files, whatever the names of those it has not
+// finished: CVE-2022-0736 and CVE-2024-27134.
+func TestFilesAreTheirOwnersOnly(t *testing.T) {
+	w := newBadWorld(t)
+	w.mustAsk(t, "POST", "/api/v1/uploads", w.replace.Replace(`{"owner": "run/{run}", "path": "big"}`))
+	entries, err := os.ReadDir(w.Dir)
+	if err != nil || len(entries) == 0 {
+		t.Fatal(entries, err)
+	}
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if info.Mode().Perm()&0o077 != 0 {
+			t.Errorf("%s is open to others: %v", e.Name(), info.Mode())
+		}
+	}
+}
+
+// knownHoles are the advisories and reports of trackers' and registries' holes that we know of.
+const knownHoles = `
+	CVE-2022-0736 CVE-2023-1176 CVE-2023-1177 CVE-2023-2356 CVE-2023-2780 CVE-2023-30172 CVE-2023-3765 CVE-2023-43472 CVE-2023-4033
+	CVE-2023-6014 CVE-2023-6015 CVE-2023-6018 CVE-2023-6568 CVE-2023-6709 CVE-2023-6753 CVE-2023-6831 CVE-2023-6909 CVE-2023-6940
+	CVE-2023-6974 CVE-2023-6975 CVE-2023-6976 CVE-2023-6977 CVE-2024-0520 CVE-2024-1483 CVE-2024-1558 CVE-2024-1560 CVE-2024-1593
+	CVE-2024-1594 CVE-2024-2928 CVE-2024-3848 CVE-2024-3099 CVE-2024-3573 CVE-2024-4263 CVE-2024-6838 CVE-2024-8859 CVE-2024-27132
+	CVE-2024-27133 CVE-2024-27134 CVE-2024-37052 CVE-2025-0453 CVE-2025-1473 CVE-2025-1474 CVE-2025-11200 CVE-2025-11201
+	CVE-2025-14279 CVE-2025-15031 CVE-2025-15381 CVE-2025-52967 CVE-2026-0545 CVE-2026-2652 CVE-2026-0596 CVE-2026-2393
+	CVE-2026-2614 CVE-2026-2635 CVE-2026-2651 CVE-2026-33866 GHSA-3p64 GHSA-h7x2 #25676 #18964 #19381`
+
+// Each of them stands above or in the test that tries it: an advisory that is added to the list needs one.
+func TestEveryKnownHoleIsTried(t *testing.T) {
+	tried := ""
+	for _, file := range []string{"badinput_test.go", "../engine/bundles_test.go", "../client/python/tests/test_hostile.py"} {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		tried += strings.Replace(string(text), knownHoles, "", 1)
+	}
+	for _, hole := range strings.Fields(knownHoles) {
+		if !strings.Contains(tried, hole) {
+			t.Errorf("no test tries %s", hole)
+		}
 	}
 }

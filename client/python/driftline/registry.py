@@ -461,9 +461,9 @@ class ModelRegistry:
         for file in body["files"]:
             name = _inside(asked, file["path"])
             target = folder / name
+            if not target.resolve().is_relative_to(folder.resolve()):
+                raise ValueError(f"{str(name)!r} would be outside of {folder}")
             target.parent.mkdir(parents=True, exist_ok=True)
-            if not target.parent.resolve().is_relative_to(folder.resolve()):
-                raise ValueError(f"{name!r} would be outside of {folder}")
             path = file["path"]
             self._http.download(*owner, "artifacts", path, to=target, sha256=file["sha256"])
         return folder
