@@ -59,7 +59,7 @@ func (s *Store) Put(ctx context.Context, r io.Reader) (blob Blob, release func()
 			s.release(held)
 		}
 	}()
-	_, err = durable.WriteNamed(s.folder, func(w io.Writer) (name string, err error) {
+	_, err = durable.WriteNamedOnce(s.folder, func(w io.Writer) (name string, err error) {
 		if blob, err = copySummed(w, readerOnly{ctx, r}); err != nil {
 			return "", err
 		}

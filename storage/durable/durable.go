@@ -46,7 +46,7 @@ func WriteFile(path string, write func(io.Writer) error) error {
 			_ = os.Remove(temporary.Name())
 		}
 	}()
-	if err := fill(temporary, name, write); err != nil {
+	if err := fill(temporary, name, false, write); err != nil {
 		return err
 	}
 	if err := os.Rename(temporary.Name(), path); err != nil {
@@ -64,10 +64,11 @@ func WriteBytes(path string, content []byte) error {
 	})
 }
 
-// fill writes, fsyncs and closes f. It closes f in every case.
-func fill(f *os.File, name string, write func(io.Writer) error) error {
+// fill writes, fsyncs and closes f. It closes f in every case. If past is set, most of a large file goes past
+// the page cache.
+func fill(f *os.File, name string, past bool, write func(io.Writer) error) error {
 	defer f.Close()
-	buffered := bufio.NewWriterSize(&behind{file: f}, bufferBytes)
+	buffered := bufio.NewWriterSize(&behind{file: f, past: past}, bufferBytes)
 	if err := write(buffered); err != nil {
 		return err
 	}

@@ -11,6 +11,17 @@ import (
 // is, such as a file that is named by its hash: write returns the name, without a
 // folder, when all is written. The path returned is that of the finished file.
 func WriteNamed(folder string, write func(io.Writer) (name string, err error)) (path string, err error) {
+	return writeNamed(folder, false, write)
+}
+
+// WriteNamedOnce is [WriteNamed] for a file of any size that is seldom read: what comes after its first
+// 32 MiB goes past the page cache where the file system can do that. It costs half the processor's time,
+// and pushes nothing out of memory that is read often. Writers give multiples of 4 KiB, but for the end.
+func WriteNamedOnce(folder string, write func(io.Writer) (name string, err error)) (path string, err error) {
+	return writeNamed(folder, true, write)
+}
+
+func writeNamed(folder string, past bool, write func(io.Writer) (name string, err error)) (path string, err error) {
 	folder = filepath.Clean(folder)
 	temporary, err := os.CreateTemp(folder, ".*"+temporarySuffix)
 	if err != nil {
@@ -22,7 +33,7 @@ func WriteNamed(folder string, write func(io.Writer) (name string, err error)) (
 		}
 	}()
 	var name string
-	err = fill(temporary, filepath.Base(folder), func(w io.Writer) (err error) {
+	err = fill(temporary, filepath.Base(folder), past, func(w io.Writer) (err error) {
 		name, err = write(w)
 		return err
 	})

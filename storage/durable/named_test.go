@@ -1,8 +1,10 @@
 package durable_test
 
 import (
+	"bytes"
 	"errors"
 	"io"
+	"math/rand/v2"
 	"os"
 	"path/filepath"
 	"testing"
@@ -44,5 +46,48 @@ func TestWriteNamedLeavesNothingBehindWhenItFails(t *testing.T) {
 				t.Fatalf("left %v, %v; want nothing", left, err)
 			}
 		})
+	}
+}
+
+// Whatever pieces a large file comes in, and whatever its end, it is what was written: past the page
+// cache, through it, or both in turns.
+func TestALargeFileIsWhatWasWritten(t *testing.T) {
+	const block = 256 << 10
+	random := rand.New(rand.NewPCG(7, 8))
+	content := make([]byte, 48<<20+5)
+	for i := range content {
+		content[i] = byte(random.Uint32())
+	}
+	for name, piece := range map[string]func(at int) int{
+		"blocks":           func(int) int { return block },
+		"blocks, then odd": func(at int) int { return block + at/(40<<20) },
+		"odd, then blocks": func(at int) int { return max(1, block*min(at, 1)) },
+		"by chance":        func(int) int { return 1 + random.IntN(2*block) },
+		"with gaps": func(at int) int {
+			if at%(4<<20) == 0 {
+				return 100
+			}
+			return block - at%block
+		},
+	} {
+		for _, size := range []int{len(content), len(content) - 5, 40<<20 - 1} {
+			path, err := durable.WriteNamedOnce(t.TempDir(), func(w io.Writer) (string, error) {
+				for rest := content[:size]; len(rest) > 0; {
+					n := min(piece(size-len(rest)), len(rest))
+					if _, err := w.Write(rest[:n]); err != nil {
+						return "", err
+					}
+					rest = rest[n:]
+				}
+				return "large", nil
+			})
+			if err != nil {
+				t.Fatalf("%s: %v", name, err)
+			}
+			got, err := os.ReadFile(path)
+			if err != nil || !bytes.Equal(got, content[:size]) {
+				t.Errorf("%s: %d bytes came back as %d, or others, %v", name, size, len(got), err)
+			}
+		}
 	}
 }

@@ -3,7 +3,10 @@ package offline
 import (
 	"crypto/sha256"
 	"encoding/hex"
+	"hash"
 	"io"
+
+	"github.com/driftline/driftline/storage/durable"
 )
 
 const (
@@ -14,13 +17,12 @@ const (
 )
 
 // behind writes a file and computes its hash behind the back of whoever makes it, on
-// another core if there is one. What it is given it copies. After an error it takes all
-// that comes and writes nothing more; finish says what it was.
+// another core if there is one. After an error it takes all that comes and writes nothing
+// more; finish says what it was.
 type behind struct {
-	filling []byte
-	full    chan []byte
-	free    chan []byte
-	written chan written
+	*durable.Relay
+	hash  hash.Hash
+	bytes int64
 }
 
 // written is what became of a file.
@@ -32,45 +34,20 @@ type written struct {
 
 // writeBehind begins to write to out. The caller calls finish in every case.
 func writeBehind(out io.Writer) *behind {
-	b := &behind{full: make(chan []byte, behindBuffers), free: make(chan []byte, behindBuffers), written: make(chan written, 1)}
-	for range behindBuffers {
-		b.free <- make([]byte, 0, behindBytes)
-	}
-	b.filling = <-b.free
-	go func() { b.written <- b.drain(out) }()
+	b := &behind{hash: sha256.New()}
+	b.Relay = durable.NewRelay(behindBuffers, behindBytes, func(part []byte) error {
+		if _, err := out.Write(part); err != nil {
+			return err
+		}
+		b.hash.Write(part)
+		b.bytes += int64(len(part))
+		return nil
+	})
 	return b
-}
-
-func (b *behind) drain(out io.Writer) (w written) {
-	hash := sha256.New()
-	for part := range b.full {
-		if w.err == nil {
-			_, w.err = out.Write(part)
-			hash.Write(part)
-			w.bytes += int64(len(part))
-		}
-		b.free <- part[:0]
-	}
-	w.hash = hex.EncodeToString(hash.Sum(nil)[:hashBytes])
-	return w
-}
-
-// Write never fails: see finish.
-func (b *behind) Write(p []byte) (int, error) {
-	for rest := p; len(rest) > 0; {
-		n := copy(b.filling[len(b.filling):cap(b.filling)], rest)
-		b.filling, rest = b.filling[:len(b.filling)+n], rest[n:]
-		if len(b.filling) == cap(b.filling) {
-			b.full <- b.filling
-			b.filling = <-b.free
-		}
-	}
-	return len(p), nil
 }
 
 // finish waits until all is written. Nothing may be written after it.
 func (b *behind) finish() written {
-	b.full <- b.filling
-	close(b.full)
-	return <-b.written
+	err := b.Close()
+	return written{hex.EncodeToString(b.hash.Sum(nil)[:hashBytes]), b.bytes, err}
 }
