@@ -37,6 +37,7 @@ type SnapshotID int64
 var (
 	identifier = regexp.MustCompile(`^[a-z][a-z0-9_]{0,62}$`)
 	columnName = regexp.MustCompile(`^[A-Za-z][A-Za-z0-9_]{0,126}$`)
+	aliasName  = regexp.MustCompile(`^[\pL\pN_-](?:[\pL\pN ._-]{0,253}[\pL\pN._-])?$`)
 	freeName   = regexp.MustCompile(`^[\pL\pN](?:[\pL\pN ._-]{0,126}[\pL\pN._-])?$`)
 )
 
@@ -61,7 +62,17 @@ func CheckColumn(name string) error {
 		WithHint("use a letter, then letters, digits and _ (127 at most)")
 }
 
-// CheckName reports whether name can name an experiment, model or alias: words
+// CheckAlias reports whether name can be an alias: a name as [CheckName] wants it, or one that MLflow
+// allows, which may begin with - or _ and have 255 characters.
+func CheckAlias(name Alias) error {
+	if aliasName.MatchString(string(name)) {
+		return nil
+	}
+	return Errorf(Invalid, "alias name %q is not valid", clip(string(name))).
+		WithHint("use letters, digits, spaces, dots, dashes and underscores (255 at most)")
+}
+
+// CheckName reports whether name can name an experiment or a model: words
 // of any script, with spaces, dots, dashes and underscores, 128 characters at most.
 func CheckName[S ~string](kind string, name S) error {
 	if freeName.MatchString(string(name)) {

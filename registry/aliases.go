@@ -50,7 +50,7 @@ func (r *Registry) MoveAlias(name driftline.ModelName, alias driftline.Alias, mo
 }
 
 func checkAlias(alias driftline.Alias, reason, by string) error {
-	if err := driftline.CheckName("alias", alias); err != nil {
+	if err := driftline.CheckAlias(alias); err != nil {
 		return err
 	}
 	if versionLike.MatchString(string(alias)) {

@@ -365,11 +365,16 @@ func checkText(what, text string) error {
 
 // checkPairs checks params or tags, in the order of their keys so that the error is always the same.
 func checkPairs(kind string, pairs map[string]string) error {
+	return checkLongPairs(kind, pairs, mostKey)
+}
+
+// checkLongPairs is checkPairs with keys of so many characters.
+func checkLongPairs(kind string, pairs map[string]string, most int) error {
 	if len(pairs) > mostTags {
 		return driftline.Errorf(driftline.Invalid, "%d %ss are given, and at most %d are kept", len(pairs), kind, mostTags)
 	}
 	for _, key := range slices.Sorted(maps.Keys(pairs)) {
-		if err := checkKey(kind, key); err != nil {
+		if err := checkLongKey(kind, key, most); err != nil {
 			return err
 		}
 		if err := checkText(kind+" "+key, pairs[key]); err != nil {
@@ -380,12 +385,15 @@ func checkPairs(kind string, pairs map[string]string) error {
 }
 
 // checkKey checks the key of a tag, param or metric: words of any script.
-func checkKey(kind, key string) error {
-	if key != "" && utf8.RuneCountInString(key) <= mostKey && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) {
+func checkKey(kind, key string) error { return checkLongKey(kind, key, mostKey) }
+
+// checkLongKey is checkKey with so many characters.
+func checkLongKey(kind, key string, most int) error {
+	if key != "" && utf8.RuneCountInString(key) <= most && utf8.ValidString(key) && !strings.ContainsFunc(key, unicode.IsControl) {
 		return nil
 	}
 	return driftline.Errorf(driftline.Invalid, "%s key %q is not valid", kind, clip(key)).
-		WithHint("use 1 to %d characters of UTF-8, no control characters", mostKey)
+		WithHint("use 1 to %d characters of UTF-8, no control characters", most)
 }
 
 // checkArtifactPath checks the key of an artifact. It is never joined to a path

@@ -115,8 +115,8 @@ func checkModelTags(tags map[string]string) error {
 
 func checkLength(what, text string, most int) error {
 	switch {
-	case len(text) > most:
-		return driftline.Errorf(driftline.Invalid, "%s has %d bytes, and at most %d are kept", what, len(text), most)
+	case len(text) > most && utf8.RuneCountInString(text) > most:
+		return driftline.Errorf(driftline.Invalid, "%s has %d characters, and at most %d are kept", what, utf8.RuneCountInString(text), most)
 	case !utf8.ValidString(text):
 		return driftline.Errorf(driftline.Invalid, "%s is not UTF-8", what)
 	}

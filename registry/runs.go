@@ -121,6 +121,7 @@ func (r *run) withMore(set func(*runMore)) {
 // Limits of what clients say of data, in bytes.
 const (
 	mostDatasetName    = 2000
+	mostInputTag       = 255 // characters of the key of a tag of a dataset
 	mostDatasetSource  = 1 << 18
 	mostDatasetSchema  = 4 << 20
 	mostDatasetProfile = 64 << 20
@@ -165,7 +166,7 @@ func checkDatasetInput(d *driftline.DatasetInput) error {
 			return driftline.Errorf(driftline.Invalid, "%s %q is longer than %d bytes or not UTF-8", field.what, clip(field.text), field.most)
 		}
 	}
-	return checkPairs("dataset tag", d.Tags)
+	return checkLongPairs("dataset tag", d.Tags, mostInputTag)
 }
 
 func checkModelID(id string) error {
