@@ -3,15 +3,20 @@ package web_test
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
+	"sync"
 	"testing"
 	"time"
+
+	"github.com/driftline/driftline"
 )
 
 // TestPagesInABrowser opens every page in a real browser: a page must render and
@@ -122,6 +127,53 @@ func photograph(t *testing.T, browser, address, name string) {
 			"--user-data-dir="+t.TempDir(), "--screenshot="+name+suffix+".png", address)...)
 		if out, err := command.CombinedOutput(); err != nil {
 			t.Errorf("%s: %v: %s", name, err, out)
+		}
+	}
+}
+
+// Ten thousand runs and five thousand columns are a table as others are: a page of it, in a browser, with the
+// columns that were asked for, sorted over all runs.
+func TestTenThousandRunsInABrowser(t *testing.T) {
+	browser := findBrowser(t)
+	const runs, columns, each = 10_000, 5_000, 10
+	s := newSite(t)
+	reg := s.Engine.Registry()
+	var writers sync.WaitGroup
+	for writer := range 16 {
+		writers.Go(func() {
+			for i := writer; i < runs; i += 16 {
+				run, err := reg.CreateRun(driftline.RunSpec{Experiment: "wide", ID: driftline.RunID(fmt.Sprintf("wide-%05d", i)), Params: map[string]string{"number": strconv.Itoa(i)}})
+				if err != nil {
+					t.Error(err)
+					return
+				}
+				points := []driftline.Metric{{Key: "auc", Value: driftline.Number(i) / runs}}
+				for k := range each {
+					points = append(points, driftline.Metric{Key: fmt.Sprintf("layer_%04d", (i*each+k)%columns), Value: driftline.Number(i)})
+				}
+				if _, err := reg.LogRun(run.ID, driftline.RunLog{Metrics: points}); err != nil {
+					t.Error(err)
+					return
+				}
+			}
+		})
+	}
+	writers.Wait()
+	if t.Failed() {
+		return
+	}
+	pages := []struct{ path, want string }{
+		{"/runs?experiment=wide&sort=metrics.auc", `<a href="/runs/wide-09999">wide-09999</a>`},
+		{"/runs?experiment=wide&sort=metrics.auc&page=200&order=desc", `<a href="/runs/wide-00000">wide-00000</a>`},
+		{"/runs?experiment=wide&column=metrics.layer_4999&sort=metrics.layer_4999", `<a href="/runs/wide-09999">wide-09999</a>`},
+		{"/runs?experiment=wide&filter=params.number+%3D+4321", `<a href="/runs/wide-04321">wide-04321</a>`},
+		{"/runs?experiment=wide", `more are not listed`},
+		{"/runs/compare?run=wide-00001&run=wide-00501&find=layer_0010", `layer_0010`},
+	}
+	s.browse(t, browser, pages)
+	for _, page := range pages {
+		if body := s.mustAsk(t, "GET", page.path, "", "Accept: text/html"); len(body) > 400_000 || strings.Count(body, `name="run"`) > 50 {
+			t.Errorf("%s has %d bytes and %d runs", page.path, len(body), strings.Count(body, `name="run"`))
 		}
 	}
 }

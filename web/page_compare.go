@@ -33,6 +33,9 @@ type comparePage struct {
 	Parallel  *parallel
 	Scatter   *scatter
 	Axes      []string // what can be an axis of the scatter
+
+	Files       []comparedFile
+	UnseenFiles int // names of pictures and tables that are not shown
 }
 
 // compareQuery is what the address asks for.
@@ -133,6 +136,7 @@ func (s *Server) comparePage(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	body.drawRelations()
+	s.compareFiles(r.Context(), &body)
 	return s.render(w, "compare", page{Title: "Comparison of runs", Section: "runs", Body: body})
 }
 

@@ -360,12 +360,6 @@ type runPage struct {
 	Models   []driftline.ModelVersion
 }
 
-// runFile is a file of a run, with its picture if it is one.
-type runFile struct {
-	driftline.Artifact
-	Picture bool
-}
-
 func (s *Server) runPage(w http.ResponseWriter, r *http.Request) error {
 	run, err := s.run(r)
 	if err != nil {
@@ -376,8 +370,13 @@ func (s *Server) runPage(w http.ResponseWriter, r *http.Request) error {
 	if err := s.drawMetrics(&body, values); err != nil {
 		return err
 	}
+	tables := 0
 	for _, a := range run.Artifacts {
-		body.Files = append(body.Files, runFile{Artifact: a, Picture: isPicture(a)})
+		file := s.seen(r.Context(), run.ID, a, tables < maxTables)
+		if file.Table != nil {
+			tables++
+		}
+		body.Files = append(body.Files, file)
 	}
 	if run.Status == driftline.RunRunning {
 		w.Header().Set("Refresh", "10") // the page follows a run that goes on
@@ -408,13 +407,6 @@ func (s *Server) drawMetrics(body *runPage, values url.Values) error {
 		body.Curves = append(body.Curves, drawPlot(key, []series{drawn}, false))
 	}
 	return nil
-}
-
-// isPicture reports whether a file can be shown as a picture, and is not too large to be.
-func isPicture(a driftline.Artifact) bool {
-	const most = 4 << 20
-	dot := strings.LastIndexByte(a.Path, '.')
-	return a.Size <= most && dot >= 0 && slices.Contains([]string{"png", "jpg", "jpeg", "gif", "webp"}, strings.ToLower(a.Path[dot+1:]))
 }
 
 // modelsOf finds the model versions that were registered from a run.

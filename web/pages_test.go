@@ -30,6 +30,7 @@ func (s *site) train(t testing.TB) {
 	s.mustAsk(t, "POST", "/api/v1/runs/other-1/log", `{"metrics": [{"key": "auc", "value": 0.6, "step": 1}, {"key": "auc", "value": 0.65, "step": 3}]}`)
 	s.mustAsk(t, "POST", "/api/v1/runs", `{"experiment": "other", "params": {"depth": "6", "same": "1", "lr": "0.01"}}`)
 	s.mustAsk(t, "POST", "/api/v1/runs/other-2/log", `{"metrics": [{"key": "auc", "value": 0.9, "step": 1}, {"key": "auc", "value": 0.95, "step": 3}]}`)
+	s.mustAsk(t, "PUT", "/api/v1/runs/other-2/artifacts/confusion.csv", "true,predicted,flights\non time,on time,812\non time,late,64\nlate,late,201\n")
 	s.mustAsk(t, "POST", "/api/v1/apply", `{"on_demand_feature_views": [{"name": "trip", "sources": [{"view": "weather"}],
 		"request": [{"name": "km", "type": "int64"}], "features": [{"name": "cold", "expression": "temp < km"}]}]}`)
 	s.predict(t)
@@ -98,6 +99,8 @@ var stockedPages = []struct{ path, want string }{
 	{"/runs/compare?run=other-1&run=other-2", `1 is the same in all runs.`},
 	{"/runs/compare?run=other-1&run=other-2", `aria-label="Params and metrics as parallel axes, a line per run"`},
 	{"/runs/compare?run=other-1&run=late-departure-1&all=1&by=time&scale=log&smooth=0.9", `<code>&lt;/td&gt;&lt;script&gt;</code>`},
+	{"/runs/compare?run=other-1&run=other-2", `<h3><code>confusion.csv</code></h3>`},
+	{"/runs/other-2", `<td>on time</td><td>late</td><td>64</td>`},
 	{"/runs/late-departure-1", `points="6.0,114.0 314.0,6.0"`},
 	{"/runs/other-1", "None logged."},
 	{"/models", `<a href="/models/late%20model">late model</a>`},
