@@ -37,6 +37,7 @@ var trackingParts = []part{
 	{name: "flight", does: "points of metrics over Arrow Flight: points per second", run: trackingFlight},
 	{name: "artifacts", does: "an artifact of 1 GB: megabytes per second up and down, and the server's memory", run: trackingArtifacts},
 	{name: "lineage", does: "8 hops in a graph of 1,000,000 edges", run: trackingLineage},
+	{name: "trace", does: "one row of 10,000,000 is another: the training set's hash and the trace of a prediction tell it", run: trackingTrace},
 	{name: "search", does: "100,000 runs × (10 params, 10 metrics, 5 tags): searches, all runs as a table, and the server's memory", run: trackingSearch},
 	{name: "search-peers", does: "the same searches beside MLflow's server on each store", run: trackingSearchPeers},
 }
