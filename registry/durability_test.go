@@ -28,7 +28,7 @@ func begun(t *testing.T) *Registry {
 func TestReadersSeeNothingBeforeTheFsync(t *testing.T) {
 	r := begun(t)
 	first := r.Begin()
-	if _, err := first.createRun(driftline.RunSpec{Experiment: "e"}); err != nil {
+	if _, err := first.createRun(runCreated{RunSpec: driftline.RunSpec{Experiment: "e"}}); err != nil {
 		t.Fatal(err)
 	}
 	firstNumber, waitFirst, err := first.start()
@@ -36,7 +36,7 @@ func TestReadersSeeNothingBeforeTheFsync(t *testing.T) {
 		t.Fatal(err)
 	}
 	second := r.Begin() // may begin: the lock is not held while the disk is waited for
-	id, err := second.createRun(driftline.RunSpec{Experiment: "e"})
+	id, err := second.createRun(runCreated{RunSpec: driftline.RunSpec{Experiment: "e"}})
 	if err != nil || id != "e-2" {
 		t.Fatalf("the second writer made %q, %v: it must see the first writer's run", id, err)
 	}
@@ -90,7 +90,7 @@ func TestAFailedFsyncEndsWriting(t *testing.T) {
 		t.Fatal(err)
 	}
 	lost := r.Begin()
-	if _, err := lost.createRun(driftline.RunSpec{Experiment: "e"}); err != nil {
+	if _, err := lost.createRun(runCreated{RunSpec: driftline.RunSpec{Experiment: "e"}}); err != nil {
 		t.Fatal(err)
 	}
 	_, wait, err := lost.start()

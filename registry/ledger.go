@@ -30,7 +30,7 @@ const (
 	DatasetSaved      Kind = "dataset.saved"      // driftline.Dataset
 	EntityErased      Kind = "entity.erased"      // erased
 	ViewChecked       Kind = "view.checked"       // driftline.ViewCheck without examples
-	RunCreated        Kind = "run.created"        // driftline.RunSpec
+	RunCreated        Kind = "run.created"        // runCreated
 	RunLogged         Kind = "run.logged"         // driftline.RunLog without metrics
 	RunFinished       Kind = "run.finished"       // runFinished
 	RunChanged        Kind = "run.changed"        // runChanged

@@ -193,7 +193,7 @@ func (r *Registry) replayLine(line *Line) error {
 // frequentBodies are the kinds of which ledgers have many lines, with what decodes their
 // bodies. The others are decoded when they are folded.
 var frequentBodies = map[Kind]func(*Line) (any, error){
-	RunCreated:   decodedBody[driftline.RunSpec],
+	RunCreated:   decodedBody[runCreated],
 	RunLogged:    decodedBody[driftline.RunLog], // those that are no [packedLog]
 	RunFinished:  decodedBody[runFinished],
 	RunChanged:   decodedBody[runChanged],

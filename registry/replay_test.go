@@ -95,7 +95,7 @@ func TestManyChunksAreReplayedInOrder(t *testing.T) {
 	const lines = 3*replayedAtOnce + 7
 	tx := r.Begin()
 	for i := range lines {
-		if _, err := tx.createRun(driftline.RunSpec{ID: driftline.RunID(fmt.Sprintf("r%d", i)), Experiment: "e"}); err != nil {
+		if _, err := tx.createRun(runCreated{RunSpec: driftline.RunSpec{ID: driftline.RunID(fmt.Sprintf("r%d", i)), Experiment: "e"}}); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -26,6 +26,7 @@ type state struct {
 	runs            *runList
 	purged          map[driftline.RunID]time.Time          // that were removed for good → when
 	runNumbers      map[string]int                         // slug → greatest number given out
+	runKeys         map[string]keyedRun                    // idempotency key → the run that was started under it
 	described       map[datasetKey]*driftline.DatasetInput // data that runs read and that is not ours
 	experiments     map[driftline.ExperimentID]*experiment
 	experimentNames map[string]driftline.ExperimentID // in the form of sameName
@@ -72,6 +73,7 @@ func newState() *state {
 		runs:            newRunList(),
 		purged:          map[driftline.RunID]time.Time{},
 		runNumbers:      map[string]int{},
+		runKeys:         map[string]keyedRun{},
 		described:       map[datasetKey]*driftline.DatasetInput{},
 		experiments:     map[driftline.ExperimentID]*experiment{driftline.DefaultExperiment: defaultExperiment()},
 		experimentNames: map[string]driftline.ExperimentID{"Default": driftline.DefaultExperiment},
@@ -119,6 +121,7 @@ func (s *state) clone() *state {
 		runs:            s.runs.clone(),
 		purged:          maps.Clone(s.purged),
 		runNumbers:      maps.Clone(s.runNumbers),
+		runKeys:         maps.Clone(s.runKeys),
 		described:       maps.Clone(s.described),
 		experiments:     maps.Clone(s.experiments),
 		experimentNames: maps.Clone(s.experimentNames),

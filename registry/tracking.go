@@ -2,7 +2,9 @@ package registry
 
 import (
 	"cmp"
+	"crypto/sha256"
 	"encoding/hex"
+	"encoding/json"
 	"iter"
 	"maps"
 	"regexp"
@@ -46,17 +48,60 @@ type runChanged struct {
 	Dropped []string `json:"dropped_tags,omitempty"`
 }
 
+// runCreated is the body of run.created.
+type runCreated struct {
+	driftline.RunSpec
+	Key     string `json:"idempotency_key,omitempty"`
+	Request string `json:"request,omitempty"` // SHA-256 of what was asked for under the key
+}
+
+// keyedRun is the run that was started under an idempotency key.
+type keyedRun struct {
+	id      driftline.RunID
+	request string
+}
+
 // CreateRun starts a run. Its id is the one that the client chose, or its experiment's
 // name in lower case with dashes, and a number: late_departure-3. Inputs must exist;
 // "newest" and aliases among them are resolved now, so that the record does not move.
 func (r *Registry) CreateRun(spec driftline.RunSpec) (*driftline.Run, error) {
+	return r.CreateRunOnce("", spec)
+}
+
+// CreateRunOnce is [Registry.CreateRun] under an idempotency key: the same request under the same key is
+// answered with the run that there is, as it is by now, and another one is a Conflict. "" is no key.
+func (r *Registry) CreateRunOnce(key string, spec driftline.RunSpec) (*driftline.Run, error) {
+	made := runCreated{Key: key}
+	if key != "" {
+		if err := checkLongKey("idempotency", key, mostInputTag); err != nil {
+			return nil, err
+		}
+		asked, err := json.Marshal(spec)
+		if err != nil {
+			return nil, err
+		}
+		sum := sha256.Sum256(asked)
+		made.Request = hex.EncodeToString(sum[:])
+		var before driftline.RunID
+		r.read(func(s *state) { before, err = s.runOfKey(made) })
+		if err != nil {
+			return nil, err
+		}
+		if before != "" {
+			return r.Run(before)
+		}
+	}
 	inherited, err := r.inherit(&spec)
 	if err != nil {
 		return nil, err
 	}
+	made.RunSpec = spec
 	var id driftline.RunID
 	err = r.write(func(tx *Tx) (err error) {
-		if id, err = tx.createRun(spec); err == nil {
+		if id, err = tx.r.head.runOfKey(made); err != nil || id != "" {
+			return err
+		}
+		if id, err = tx.createRun(made); err == nil {
 			tx.points, err = r.takeOver(tx.batch, id, inherited)
 		}
 		return err
@@ -70,7 +115,21 @@ func (r *Registry) CreateRun(spec driftline.RunSpec) (*driftline.Run, error) {
 	return r.Run(id)
 }
 
-func (tx *Tx) createRun(spec driftline.RunSpec) (driftline.RunID, error) {
+// runOfKey is the run that was started under a key by the same request, "" if there is none.
+func (s *state) runOfKey(asked runCreated) (driftline.RunID, error) {
+	before, ok := s.runKeys[asked.Key]
+	if !ok || asked.Key == "" {
+		return "", nil
+	}
+	if before.request != asked.Request {
+		return "", driftline.Errorf(driftline.Conflict, "the idempotency key %q belongs to another request, which started run %q", clip(asked.Key), before.id).
+			WithRef(driftline.RunRef(before.id)).WithHint("use a key of its own for each run")
+	}
+	return before.id, nil
+}
+
+func (tx *Tx) createRun(made runCreated) (driftline.RunID, error) {
+	spec := made.RunSpec
 	if err := checkRunSpec(&spec); err != nil {
 		return "", err
 	}
@@ -91,7 +150,8 @@ func (tx *Tx) createRun(spec driftline.RunSpec) (driftline.RunID, error) {
 	if err := tx.r.head.freeRunID(id); err != nil {
 		return "", err
 	}
-	_, err = tx.add(RunCreated, driftline.RunRef(id), inputs, spec)
+	made.RunSpec = spec
+	_, err = tx.add(RunCreated, driftline.RunRef(id), inputs, made)
 	return id, err
 }
 
@@ -190,11 +250,15 @@ func slugOf(experiment driftline.ExperimentName) string {
 }
 
 func foldRunCreated(s *state, line *Line) ([]effect, error) {
-	spec, err := body[driftline.RunSpec](line)
+	created, err := body[runCreated](line)
 	if err != nil {
 		return nil, err
 	}
+	spec := &created.RunSpec
 	e, effects := s.experimentOf(spec, line)
+	if created.Key != "" {
+		effects = append(effects, put(func(s *state) map[string]keyedRun { return s.runKeys }, created.Key, keyedRun{driftline.RunID(line.Ref.Name), created.Request}))
+	}
 	started := line.Time
 	if !spec.Started.IsZero() {
 		started = spec.Started

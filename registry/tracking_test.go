@@ -8,6 +8,7 @@ import (
 	"reflect"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -90,6 +91,43 @@ func TestAListOfRunsIsGoneOnWith(t *testing.T) {
 		_, err := r.Runs("e", place, 1)
 		wantError(t, err, driftline.Invalid, "no place in a list of runs")
 	}
+}
+
+// A request that was repeated because its answer was lost starts no second run, not even if both come at
+// once, or after a restart.
+func TestARepeatedRequestStartsOneRun(t *testing.T) {
+	r, db := openWithKeys(t)
+	spec := driftline.RunSpec{Experiment: "e", Params: map[string]string{"depth": "6"}}
+	var started sync.WaitGroup
+	ids := make([]driftline.RunID, 8)
+	for i := range ids {
+		started.Go(func() {
+			run, err := r.CreateRunOnce("key", spec)
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			ids[i] = run.ID
+		})
+	}
+	started.Wait()
+	must(t)(r.LogRun("e-1", driftline.RunLog{Params: map[string]string{"lr": "0.1"}}))
+	for _, r := range []*registry.Registry{r, reopen(t, db)} {
+		before := r.Newest()
+		again, err := r.CreateRunOnce("key", spec)
+		if err != nil || again.ID != "e-1" || again.Params["lr"] != "0.1" || r.Newest() != before {
+			t.Errorf("the request again: %v, %v", again, err)
+		}
+		other := spec
+		other.Params = map[string]string{"depth": "7"}
+		_, err = r.CreateRunOnce("key", other)
+		wantError(t, err, driftline.Conflict, `the idempotency key "key" belongs to another request, which started run "e-1"`)
+	}
+	if compact := slices.Compact(ids); len(compact) != 1 || compact[0] != "e-1" {
+		t.Errorf("runs %v were started, want one", ids)
+	}
+	_, err := r.CreateRunOnce(strings.Repeat("k", 256), spec)
+	wantError(t, err, driftline.Invalid, "idempotency key")
 }
 
 func TestParamsAreSetOnceAndLogsAreAllOrNothing(t *testing.T) {

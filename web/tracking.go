@@ -13,7 +13,7 @@ func (s *Server) createRun(r *http.Request) (*driftline.Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.engine.Registry().CreateRun(spec)
+	return s.engine.Registry().CreateRunOnce(r.Header.Get(idempotencyHeader), spec)
 }
 
 func (s *Server) runs(r *http.Request) (driftline.RunPage, error) {

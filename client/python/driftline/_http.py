@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import uuid
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -51,6 +52,14 @@ class HTTP:
     def post(self, *path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
         """Posts JSON and returns JSON."""
         return self._send("POST", path, json=body, headers=headers).json()
+
+    def post_once(self, *path: str, body: Any) -> Any:
+        """Posts JSON under a key of its own, and again if the answer was lost."""
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        try:
+            return self.post(*path, body=body, headers=headers)
+        except UnavailableError:
+            return self.post(*path, body=body, headers=headers)
 
     def predict(self, model: str, body: Any, headers: dict[str, str]) -> requests.Response:
         """Posts a request of MLflow's form to the gateway."""

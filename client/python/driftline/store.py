@@ -1181,11 +1181,11 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
 
     def _created(self, spec: dict[str, Any], refs: list[str], asked: bool) -> dict[str, Any]:
         try:
-            return self._http.post("runs", body=spec | ({"inputs": refs} if refs else {}))
+            return self._http.post_once("runs", body=spec | ({"inputs": refs} if refs else {}))
         except NotFoundError:
             if asked or not refs:
                 raise
-            return self._http.post("runs", body=spec)  # the data folder is another one since
+            return self._http.post_once("runs", body=spec)  # the data folder is another one since
 
     def _resumed(self, spec: dict[str, Any], refs: list[str], resume: str) -> dict[str, Any] | None:
         """Goes on with the run of that id; None if there is none and there need not be."""

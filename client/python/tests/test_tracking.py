@@ -14,6 +14,7 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import requests
 from conftest import NOON
 
 mpl.use("Agg")
@@ -54,6 +55,21 @@ def test_a_run_from_start_to_finish(store, project, run):
     ]
     assert [m.value for m in found.metric_history("val/auc")] == [0.75]
     assert [r.id for r in store.runs(project)] == [run.id]
+
+
+def test_a_lost_answer_starts_no_second_run(store, project, monkeypatch):
+    send, lost = store._http._session.request, []
+
+    def lose_the_first(*args, **kwargs):
+        answer = send(*args, **kwargs)
+        if not lost:
+            lost.append(answer.json()["id"])
+            raise requests.ConnectionError
+        return answer
+
+    monkeypatch.setattr(store._http._session, "request", lose_the_first)
+    run = store.start_run(project)
+    assert [run.id] == lost == [r.id for r in store.runs(project)]
 
 
 def test_all_runs_come_page_by_page(store, project, monkeypatch):
