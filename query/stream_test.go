@@ -97,6 +97,7 @@ func TestAStreamCanBeCancelled(t *testing.T) {
 	for name, db := range ways(t, SQLOptions{}) {
 		t.Run(name, func(t *testing.T) {
 			ctx, cancel := context.WithCancel(t.Context())
+			defer cancel()
 			batches, err := db.Select(ctx, &Select{text: "select i from range(50000000) t(i)"}, nil, nil)
 			if err != nil {
 				t.Fatal(err)
