@@ -204,6 +204,7 @@ func (e *Engine) ImportModel(ctx context.Context, name driftline.ModelName, trus
 	if name != "" {
 		version.Model = name
 	}
+	delete(version.Tags, TrainingTag) // runs here have such names too, and it was made in none of them
 	if err := registry.CheckImport(&version); err != nil {
 		return nil, err
 	}

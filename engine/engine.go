@@ -248,7 +248,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if e.contents, err = blobs.Open(filepath.Join(dir, "artifacts")); err != nil {
 		return e, err
 	}
-	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now}); err != nil {
+	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now, Tag: e.provedTag}); err != nil {
 		return e, err
 	}
 	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse"), filepath.Join(dir, readFolder)}, e.sourceRoots...)

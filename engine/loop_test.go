@@ -49,12 +49,13 @@ func newLooped(t *testing.T, seed uint64) *looped {
 	return l
 }
 
-// made registers a version whose scores for the frozen rows are a column of theirs.
-func (l *looped) made(content, column string, run driftline.TrainingID) int {
+// made registers a version whose scores for the frozen rows are a column of theirs. Its tracked run has the claim of
+// a training job, if there is one.
+func (l *looped) made(content, column, claim string) int {
 	l.t.Helper()
 	spec := driftline.RunSpec{Experiment: "e"}
-	if run != "" {
-		spec.Tags = map[string]string{engine.TrainingTag: string(run)}
+	if claim != "" {
+		spec.Tags = map[string]string{engine.TrainingTag: claim}
 	}
 	tracked, err := l.Engine.Registry().CreateRun(spec)
 	if err != nil {
@@ -70,7 +71,7 @@ func (l *looped) train(column string) (driftline.TrainingRun, int) {
 	n := len(l.trainer.got())
 	run := l.mustAsk("")
 	h := l.hooked(n + 1)
-	version := l.made(fmt.Sprint("made by ", run.ID), column, run.ID)
+	version := l.made(fmt.Sprint("made by ", run.ID), column, h.claim())
 	if _, err := l.report(h, driftline.TrainingResult{Succeeded: true, Candidate: version}); err != nil {
 		l.t.Fatal(err)
 	}

@@ -82,7 +82,7 @@ func (l *looped) lives(d *death) (deaths int) {
 		}
 		if hooks := l.trainer.got(); !reported && len(hooks) > 0 {
 			if version == 0 {
-				version = l.made("a second model", "good", run.ID)
+				version = l.made("a second model", "good", "")
 			}
 			_, err := l.report(hooks[len(hooks)-1], driftline.TrainingResult{Succeeded: true, Candidate: version})
 			reported = err == nil
@@ -289,7 +289,7 @@ func (w *whole) report() {
 	if current && w.random.IntN(4) > 0 {
 		w.made++
 		column := []string{"good", "good", "poor"}[w.random.IntN(3)]
-		version := w.looped.made(fmt.Sprint("model ", w.made), column, h.Run)
+		version := w.looped.made(fmt.Sprint("model ", w.made), column, h.claim())
 		w.rolled.fails[version] = []float64{0.02, 0.02, 0.7}[w.random.IntN(3)]
 		result = driftline.TrainingResult{Succeeded: true, Candidate: version}
 	}

@@ -20,7 +20,7 @@ import (
 const leaseOwner = "server"
 
 // TrainingTag is the tag by which a version says of which training run it is, for jobs that
-// only register what they made.
+// only register what they made. They set it to DRIFTLINE_TRAINING_TAG of their environment, see [Engine.provedTag].
 const TrainingTag = "driftline.training_run"
 
 // execution is a run that this server executes.
@@ -162,16 +162,17 @@ func (e *Engine) settleTraining(ctx context.Context, run *driftline.TrainingRun,
 }
 
 // registeredBy is the result of a job that ended well and did not say what it made: the newest
-// version that has the run's tag, or that was made by a tracked run which has it.
+// version that it registered with the run's tag. That its tracked run has the tag is not enough: everybody can
+// register what a run logged.
 func (e *Engine) registeredBy(run *driftline.TrainingRun) driftline.TrainingResult {
-	none := driftline.TrainingResult{Error: fmt.Sprintf("the job ended without reporting, and registered no version of model %q with the tag %s=%s", run.Model, TrainingTag, run.ID)}
+	none := driftline.TrainingResult{Error: fmt.Sprintf("the job ended without reporting, and registered no version of model %q with the tag %s of its environment", run.Model, TrainingTag)}
 	versions, err := e.registry.ModelVersions(run.Model)
 	if err != nil {
 		return none
 	}
 	newest := 0
 	for i := range versions {
-		if e.madeIn(&versions[i], run.ID) {
+		if versions[i].Tags[TrainingTag] == string(run.ID) {
 			newest = max(newest, versions[i].Version)
 		}
 	}
@@ -179,17 +180,6 @@ func (e *Engine) registeredBy(run *driftline.TrainingRun) driftline.TrainingResu
 		return none
 	}
 	return driftline.TrainingResult{Succeeded: true, Candidate: newest}
-}
-
-func (e *Engine) madeIn(v *driftline.ModelVersion, id driftline.TrainingID) bool {
-	if v.Tags[TrainingTag] == string(id) {
-		return true
-	}
-	if v.Run == "" {
-		return false
-	}
-	run, err := e.registry.Run(v.Run)
-	return err == nil && run.Tags[TrainingTag] == string(id)
 }
 
 // prepareTraining makes a run's dataset and counts its policy's tables, once for each run: an
@@ -232,7 +222,7 @@ func (e *Engine) prepareTraining(ctx context.Context, p *driftline.Policy, run d
 func (e *Engine) jobOf(p *driftline.Policy, run *driftline.TrainingRun, token uint64, secret string) *executor.Job {
 	told := map[string]string{
 		"DRIFTLINE_MODEL": string(run.Model), "DRIFTLINE_TRAINING_RUN": string(run.ID), "DRIFTLINE_TRAINING_TOKEN": strconv.FormatUint(token, 10),
-		"DRIFTLINE_TRAINING_SECRET": secret,
+		"DRIFTLINE_TRAINING_SECRET": secret, "DRIFTLINE_TRAINING_TAG": trainingClaim(run.ID, token, secret),
 	}
 	if run.Dataset != (driftline.Ref{}) {
 		told["DRIFTLINE_DATASET"] = run.Dataset.String()

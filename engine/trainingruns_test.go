@@ -1,6 +1,7 @@
 package engine_test
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -8,6 +9,8 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -38,6 +41,9 @@ type hook struct {
 
 	Environment map[string]string `json:"environment"`
 }
+
+// claim is the tag by which the job says of a version that it made it.
+func (h *hook) claim() string { return h.Environment["DRIFTLINE_TRAINING_TAG"] }
 
 func (t *trainer) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	body, _ := io.ReadAll(r.Body)
@@ -551,11 +557,18 @@ func TestAnotherFileThanTheJobWroteIsNoCandidate(t *testing.T) {
 // A command trains, registers a version with the run's tag, and need not call back.
 func TestACommandTrains(t *testing.T) {
 	s := newSchooled(t)
+	folder := t.TempDir()
+	script := "echo training $DRIFTLINE_TRAINING_RUN; echo $DRIFTLINE_TRAINING_TAG > $DRIFTLINE_PARAM_folder/tag.new; mv $DRIFTLINE_PARAM_folder/tag.new $DRIFTLINE_PARAM_folder/tag; " +
+		"while [ ! -e $DRIFTLINE_PARAM_folder/registered ]; do sleep 0.02; done"
 	s.policy(func(p *driftline.Policy) {
-		p.Training = &driftline.TrainingJob{Command: []string{"/bin/sh", "-c", "echo training $DRIFTLINE_TRAINING_RUN; sleep 0.2"}}
+		p.Training = &driftline.TrainingJob{Command: []string{"/bin/sh", "-c", script}, Parameters: map[string]string{"folder": folder}}
 	})
 	run := s.mustAsk("a")
-	version := s.version(map[string]string{engine.TrainingTag: string(run.ID)})
+	s.until(run.ID, driftline.TrainingRunning)
+	version := s.version(map[string]string{engine.TrainingTag: s.read(filepath.Join(folder, "tag"))})
+	if err := os.WriteFile(filepath.Join(folder, "registered"), nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
 	done := s.until(run.ID, driftline.TrainingSucceeded)
 	log, err := s.Engine.TrainingLog(run.ID)
 	if err != nil || done.Candidate != version || string(log) != "training "+string(run.ID)+"\n" {
@@ -575,6 +588,110 @@ func TestACommandTrains(t *testing.T) {
 	if _, err := s.Engine.CancelTraining(third.ID, "", ""); driftline.CodeOf(err) != driftline.FailedPrecondition {
 		t.Errorf("%v", err)
 	}
+}
+
+// read waits for a file of a job, and returns the line in it.
+func (s *schooled) read(path string) string {
+	s.t.Helper()
+	for range 2000 {
+		if text, err := os.ReadFile(path); err == nil {
+			return strings.TrimSpace(string(text))
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+	s.t.Fatalf("nobody writes %s", path)
+	return ""
+}
+
+// Who registers a version, or tags one or a tracked run, as made by a training run must be the run's present job: the
+// names and tokens of runs, which everybody may read, are no proof, and what an earlier attempt knew is none any more.
+func TestOnlyTheJobRegistersForItsRun(t *testing.T) {
+	s := newSchooled(t)
+	r := s.Engine.Registry()
+	run := s.mustAsk("a")
+	h := s.hooked(1)
+	claim := h.claim()
+	rest := strings.TrimSuffix(claim, h.Environment["DRIFTLINE_TRAINING_SECRET"])
+	if rest != fmt.Sprintf("%s:%d:", run.ID, h.Token) {
+		t.Fatalf("the job is told the tag %q", claim)
+	}
+	plain, err := r.RegisterModel(driftline.ModelSpec{Model: "late", Source: "s3://models/late"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	tracked, err := r.CreateRun(driftline.RunSpec{Experiment: "e"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ways := map[string]func(tags map[string]string) error{
+		"registered": func(tags map[string]string) error {
+			_, err := s.Engine.RegisterModel(context.Background(), driftline.ModelSpec{Model: "late", Source: "s3://models/late", Tags: tags}, true)
+			return err
+		},
+		"tagged": func(tags map[string]string) error {
+			_, err := r.ChangeModelVersion("late", fmt.Sprint(plain.Version), driftline.ModelChange{Tags: tags})
+			return err
+		},
+		"tracked": func(tags map[string]string) error {
+			_, err := r.CreateRun(driftline.RunSpec{Experiment: "e", Tags: tags})
+			return err
+		},
+		"logged": func(tags map[string]string) error {
+			_, err := r.LogRun(tracked.ID, driftline.RunLog{Tags: tags})
+			return err
+		},
+	}
+	refused := func(when, value string, want driftline.Code) {
+		t.Helper()
+		for way, set := range ways {
+			before := r.Newest()
+			err := set(map[string]string{engine.TrainingTag: value, "stage": "one"})
+			if driftline.CodeOf(err) != want || strings.Contains(err.Error(), h.Environment["DRIFTLINE_TRAINING_SECRET"]) || r.Newest() != before {
+				t.Errorf("%s, %s: %v, want %s and nothing written", when, way, err, want)
+			}
+		}
+	}
+	refused("its name", string(run.ID), driftline.Unauthenticated)
+	refused("without a secret", rest, driftline.Unauthenticated)
+	refused("another secret", rest+strings.Repeat("ab", 32), driftline.Unauthenticated)
+	refused("another token", strings.Replace(claim, fmt.Sprintf(":%d:", h.Token), fmt.Sprintf(":%d:", h.Token+1), 1), driftline.Unauthenticated)
+	refused("another run", "late-77"+strings.TrimPrefix(claim, string(run.ID)), driftline.NotFound)
+	for way, set := range ways {
+		if err := set(map[string]string{engine.TrainingTag: claim}); err != nil {
+			t.Errorf("the job, %s: %v", way, err)
+		}
+	}
+	versions, err := r.ModelVersions("late")
+	if err != nil || len(versions) != 2 {
+		t.Fatalf("%d versions, %v", len(versions), err)
+	}
+	for i := range versions {
+		if got := versions[i].Tags[engine.TrainingTag]; got != string(run.ID) {
+			t.Errorf("version %d keeps the tag %q, want the name of the run and no secret", versions[i].Version, got)
+		}
+	}
+	// A bundle brings no such tag along: the runs of the server that it comes from are others.
+	putArtifact(t, s.Env, driftline.RunRef(tracked.ID), "model", "weights")
+	whole, err := r.RegisterModel(driftline.ModelSpec{Model: "late", Run: tracked.ID, Artifact: "model", Tags: map[string]string{engine.TrainingTag: claim, "kept": "1"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	var bundle bytes.Buffer
+	_, write, err := s.Engine.ExportModel(context.Background(), "late", fmt.Sprint(whole.Version))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := write(&bundle); err != nil {
+		t.Fatal(err)
+	}
+	imported, err := s.Engine.ImportModel(context.Background(), "", "", "ada", &bundle)
+	if err != nil || len(imported.Tags) != 1 || imported.Tags["kept"] != "1" {
+		t.Errorf("imported with the tags %v, %v", imported.Tags, err)
+	}
+	if _, err := s.report(h, driftline.TrainingResult{Error: "it does not converge"}); err != nil {
+		t.Fatal(err)
+	}
+	refused("a run that has ended", claim, driftline.Conflict)
 }
 
 // A command ends with its server; the run gets another attempt, under another token.

@@ -5,6 +5,8 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"fmt"
+	"strconv"
+	"strings"
 
 	"github.com/driftline/driftline"
 )
@@ -37,4 +39,46 @@ func (e *Engine) AuthenticateTraining(id driftline.TrainingID, token uint64, sec
 	}
 	return driftline.Errorf(driftline.Unauthenticated, "the secret is not that of the job of %s under token %d", id, token).WithRef(driftline.TrainingRef(id)).
 		WithHint("send DRIFTLINE_TRAINING_SECRET of the job's environment as secret")
+}
+
+// trainingClaim is the value with which a job sets [TrainingTag]: the run, the token of its lease and its secret.
+func trainingClaim(id driftline.TrainingID, token uint64, secret string) string {
+	return fmt.Sprintf("%s:%d:%s", id, token, secret)
+}
+
+// provedTag lets a version, or a tracked run, say of a training run that it made it only if it is the run's present job
+// that speaks. Of the claim the run's ID is kept, and nothing that another one could claim with.
+func (e *Engine) provedTag(key, value string) (string, error) {
+	if key != TrainingTag {
+		return value, nil
+	}
+	rest, secret, proves := cutLast(value)
+	name, number, _ := cutLast(rest)
+	token, err := strconv.ParseUint(number, 10, 64)
+	if !proves || err != nil {
+		return "", driftline.Errorf(driftline.Unauthenticated, "the tag %s says that the job of a training run made it, without a proof", TrainingTag).
+			WithHint("set it to DRIFTLINE_TRAINING_TAG of the job's environment")
+	}
+	id := driftline.TrainingID(name)
+	if err := e.AuthenticateTraining(id, token, secret); err != nil {
+		return "", err
+	}
+	run, err := e.Training(id)
+	if err != nil {
+		return "", err
+	}
+	if run.State != driftline.TrainingRunning || run.Lease == nil || run.Lease.Token != token {
+		return "", driftline.Errorf(driftline.Conflict, "training run %s is %s, and not that of token %d any more", id, run.State, token).
+			WithRef(driftline.TrainingRef(id)).WithHint("stop: another attempt has begun, or the run has ended")
+	}
+	return name, nil
+}
+
+// cutLast cuts around the last colon: names of models may have some.
+func cutLast(s string) (before, after string, found bool) {
+	i := strings.LastIndexByte(s, ':')
+	if i < 0 {
+		return "", "", false
+	}
+	return s[:i], s[i+1:], true
 }

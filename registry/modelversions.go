@@ -25,12 +25,15 @@ func (r *Registry) CreateModelVersion(spec driftline.ModelSpec) (*driftline.Mode
 	return r.registerModel(spec, false)
 }
 
-func (r *Registry) registerModel(spec driftline.ModelSpec, create bool) (*driftline.ModelVersion, error) {
+func (r *Registry) registerModel(spec driftline.ModelSpec, create bool) (_ *driftline.ModelVersion, err error) {
 	if err := checkVersionSpec(&spec); err != nil {
 		return nil, err
 	}
+	if spec.Tags, err = r.proved(spec.Tags); err != nil {
+		return nil, named("model", spec.Model, err)
+	}
 	var version int
-	err := r.write(func(tx *Tx) (err error) {
+	err = r.write(func(tx *Tx) (err error) {
 		version, err = tx.registerModel(spec, create)
 		return err
 	})
@@ -336,6 +339,10 @@ func foldModel(s *state, line *Line) ([]effect, error) {
 func (r *Registry) ChangeModelVersion(name driftline.ModelName, selector string, change driftline.ModelChange) (*driftline.ModelVersion, error) {
 	if err := checkModelChange(name, &change); err != nil {
 		return nil, err
+	}
+	var err error
+	if change.Tags, err = r.proved(change.Tags); err != nil {
+		return nil, named("model", name, err)
 	}
 	return r.changeVersion(name, selector, func(tx *Tx, m *model, v *driftline.ModelVersion) error {
 		if !changesNotes(change, v.Description, v.Tags) {

@@ -12,13 +12,18 @@ import (
 type Options struct {
 	// Now is the clock that lines, runs and metric points are stamped with; time.Now if nil.
 	Now func() time.Time
+
+	// Tag is asked about each tag that somebody sets on a run or a version of a model, and returns the value
+	// that is kept: some are claims, which have to be proved. Nil keeps all as they are.
+	Tag func(key, value string) (string, error)
 }
 
 // Registry is the ledger and its folds. Its methods may be called concurrently.
 type Registry struct {
 	db   *kv.DB
 	now  func() time.Time
-	keys *keyTable // those of head and durable
+	tag  func(key, value string) (string, error) // nil if tags are kept as they are
+	keys *keyTable                               // those of head and durable
 
 	// sequencing orders transactions. It is held from Begin until the batch has
 	// its place in the commit order, and guards head, tail and commits.
@@ -64,6 +69,9 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 	r.progress = sync.NewCond(&r.published)
 	if options != nil && options.Now != nil {
 		r.now = options.Now
+	}
+	if options != nil {
+		r.tag = options.Tag
 	}
 	defer db.SpareCache()()
 	artifacts, err := r.replay()

@@ -95,6 +95,9 @@ func (r *Registry) CreateRunOnce(key string, spec driftline.RunSpec) (*driftline
 	if err != nil {
 		return nil, err
 	}
+	if spec.Tags, err = r.proved(spec.Tags); err != nil {
+		return nil, err
+	}
 	made.RunSpec = spec
 	var id driftline.RunID
 	err = r.write(func(tx *Tx) (err error) {
@@ -330,8 +333,11 @@ func (r *Registry) logRun(id driftline.RunID, log driftline.RunLog, admit admiss
 	if err := checkRunLog(&log); err != nil {
 		return err
 	}
+	var err error
+	if log.Tags, err = r.proved(log.Tags); err != nil {
+		return err
+	}
 	if len(log.Metrics) > 0 {
-		var err error
 		if r.read(func(s *state) { _, err = s.run(id) }); err != nil {
 			return err // before its metrics get numbers
 		}

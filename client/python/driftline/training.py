@@ -75,8 +75,11 @@ class TrainingJob:
 
     @property
     def tags(self) -> dict[str, str]:
-        """The tags by which a version says that this run made it."""
-        return {TAG: self.run_id}
+        """The tags by which a version says that this run made it, with the proof that it did.
+
+        The server keeps the name of the run only.
+        """
+        return {TAG: f"{self.run_id}:{self.token}:{self._secret}"}
 
     @property
     def store(self) -> FeatureStore:
