@@ -118,10 +118,17 @@ func damagedEntry(how string) error {
 		WithHint("restore the data folder from a backup")
 }
 
+// usualValue is how many bytes a value takes, for a first guess.
+const usualValue = 8
+
 // appendRows adds the rows of b, which has the layout's columns, to an entry.
 func (l *logLayout) appendRows(to []byte, b arrow.RecordBatch) ([]byte, error) {
-	columns := b.Columns()
+	columns, before := b.Columns(), len(to)
+	to = slices.Grow(to, usualValue*len(columns))
 	for row := range int(b.NumRows()) {
+		if row == 1 { // the others are about as long as the first
+			to = slices.Grow(to, int(b.NumRows()-1)*(len(to)-before))
+		}
 		nulls := len(to)
 		to = append(to, make([]byte, (len(columns)+7)/8)...)
 		for i, column := range columns {

@@ -15,6 +15,7 @@ import (
 	"sync/atomic"
 	"syscall"
 	"time"
+	"unsafe"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/gateway/internal/wire"
@@ -28,7 +29,7 @@ const queueFactor = 4
 type backend struct {
 	ref        driftline.Ref
 	server     driftline.ModelServer
-	inferURL   string
+	infer      *http.Request // as each begins, without id and body; nil if the address cannot be used
 	client     *http.Client
 	mostAnswer int64
 
@@ -44,10 +45,11 @@ func newBackend(ref driftline.Ref, server driftline.ModelServer, client *http.Cl
 	if server.MaxBatch > 1 {
 		b.batcher = &batcher{most: server.MaxBatch, delay: time.Duration(server.BatchDelay)}
 	}
-	b.inferURL = server.URL + "/invocations"
+	at := server.URL + "/invocations"
 	if server.Protocol == driftline.ProtocolOIP {
-		b.inferURL = b.modelURL() + "/infer"
+		at = b.modelURL() + "/infer"
 	}
+	b.infer, _ = http.NewRequest(http.MethodPost, at, nil)
 	return b
 }
 
@@ -80,7 +82,7 @@ func failed(fault driftline.Fault, format string, args ...any) outcome {
 // waiting for its turn. The caller's cancellation does not end it.
 func (b *backend) ask(ctx context.Context, id string, body []byte, rows int, outputs []driftline.SignatureColumn) outcome {
 	began := time.Now()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), time.Duration(b.server.Timeout))
+	ctx, cancel := b.limit(ctx, began, body)
 	defer cancel()
 	if !b.breaker.allow(began) {
 		return failed(driftline.FaultError, "its server failed %d times in a row and is left alone for a while", tripAfter)
@@ -96,6 +98,31 @@ func (b *backend) ask(ctx context.Context, id string, body []byte, rows int, out
 	}
 	o.took = time.Since(began)
 	return o
+}
+
+// until is a context that ends at a time without telling anybody: for those who look at the time.
+type until struct {
+	context.Context
+	time time.Time
+}
+
+func (u until) Deadline() (time.Time, bool) { return u.time, true }
+
+func (u until) Err() error {
+	if time.Now().After(u.time) {
+		return context.DeadlineExceeded
+	}
+	return nil
+}
+
+// limit gives a request its time, whoever hangs up. The connection of a small one has the deadline itself, so that no
+// timer has to be made for it.
+func (b *backend) limit(ctx context.Context, began time.Time, body []byte) (context.Context, context.CancelFunc) {
+	ctx, end := context.WithoutCancel(ctx), began.Add(time.Duration(b.server.Timeout))
+	if b.lets(body) {
+		return until{ctx, end}, func() {}
+	}
+	return context.WithDeadline(ctx, end)
 }
 
 // forget gives a probe back that never went out.
@@ -123,9 +150,12 @@ func (b *backend) turn(ctx context.Context, id string, body []byte) (o outcome, 
 		if b.waiting.Add(1) > int64(queueFactor*cap(b.slots)) {
 			return failed(driftline.FaultOurs, "more than %d requests wait for its server", queueFactor*cap(b.slots)), false
 		}
+		end, _ := ctx.Deadline()
+		patience, cancel := context.WithDeadline(ctx, end)
+		defer cancel()
 		select {
 		case b.slots <- struct{}{}:
-		case <-ctx.Done():
+		case <-patience.Done():
 			return failed(driftline.FaultTimeout, "its server was busy for %s", b.server.Timeout), false
 		}
 	}
@@ -133,14 +163,18 @@ func (b *backend) turn(ctx context.Context, id string, body []byte) (o outcome, 
 	return b.send(ctx, id, body)
 }
 
+// send sends a body, which may be written to again when it returns if [backend.lets] it.
 func (b *backend) send(ctx context.Context, id string, body []byte) (o outcome, reached bool) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPost, b.inferURL, bytes.NewReader(body))
-	if err != nil {
+	if b.infer == nil {
 		return failed(driftline.FaultOurs, "its address cannot be used"), false
 	}
-	request.Header["Content-Type"] = jsonType
-	request.Header["Idempotency-Key"] = []string{id} // so that one on a connection that was just closed is sent again
-	response, err := b.client.Do(request)
+	request := b.infer.WithContext(ctx)
+	request.Header = http.Header{"Content-Type": jsonType, idempotencyKey: {id}}
+	request.ContentLength = int64(len(body))
+	request.GetBody = func() (io.ReadCloser, error) { return io.NopCloser(bytes.NewReader(body)), nil }
+	request.Body, _ = request.GetBody()
+	// What a client of net/http does beside this is of no use here: it would follow no redirect and keep no cookies.
+	response, err := b.client.Transport.RoundTrip(request)
 	if err != nil {
 		return b.unreachable(err), false
 	}
@@ -156,6 +190,15 @@ func (b *backend) send(ctx context.Context, id string, body []byte) (o outcome, 
 }
 
 var jsonType = []string{"application/json"}
+
+// idempotencyKey is a header by which a request is sent again if it met a connection that was just closed.
+const idempotencyKey = "Idempotency-Key"
+
+// lets reports whether a body that was sent is nobody's any more once its answer has come: [http.Transport] may
+// still be writing then.
+func (b *backend) lets(body []byte) bool {
+	return b.infer != nil && isPlain(b.infer.URL) && len(body) <= mostQuick
+}
 
 // read makes an outcome of an answer.
 func (b *backend) read(status int, text string) (o outcome, reached bool) {
@@ -212,7 +255,7 @@ func readAtMost(body io.Reader, size, most int64) (string, error) {
 	if size >= 0 {
 		buffer := make([]byte, size)
 		_, err := io.ReadFull(body, buffer)
-		return string(buffer), err
+		return unsafe.String(unsafe.SliceData(buffer), len(buffer)), err // which nobody writes to any more
 	}
 	text, err := io.ReadAll(io.LimitReader(body, most+1))
 	if int64(len(text)) > most {

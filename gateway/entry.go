@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/driftline/driftline"
@@ -35,8 +36,10 @@ func (g *Gateway) finish(ctx context.Context, e *entry) {
 	g.write(ctx, e, nil)
 }
 
-// write makes the records of a request, one for each row, and logs them.
+// write makes the records of a request, one for each row, and logs them. What the request was given is then
+// given back.
 func (g *Gateway) write(ctx context.Context, e *entry, mirrored *outcome) {
+	defer e.prepared.giveBack()
 	records := make([]driftline.PredictionRecord, max(1, e.rows()))
 	for row := range records {
 		e.record(&records[row], row, len(records), mirrored)
@@ -98,7 +101,11 @@ func (e *entry) inputs(r *driftline.PredictionRecord, row int) {
 		r.Features = make(map[string]any, len(given.Inputs))
 	}
 	for i := range given.Inputs {
-		r.Features[given.Inputs[i].Name] = wire.Any(given.Inputs[i].Cells[row])
+		value := wire.Any(given.Inputs[i].Cells[row])
+		if text, ok := value.(string); ok && given != asked {
+			value = strings.Clone(text) // what was looked up is given back
+		}
+		r.Features[given.Inputs[i].Name] = value
 	}
 	if len(keys) == 0 {
 		return

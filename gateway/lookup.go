@@ -6,7 +6,9 @@ import (
 	"math"
 	"slices"
 	"strconv"
+	"sync"
 	"time"
+	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -21,6 +23,18 @@ import (
 type prepared struct {
 	request *wire.Request
 	keys    []string // names of the columns of the request that features were looked up by; nil for none
+
+	// looked has the inputs that were looked up, texts and all: they are gone once it is given back.
+	looked *lookedUp
+}
+
+// giveBack lets another request use what this one was looked up into. Nothing of its inputs may be kept.
+func (p *prepared) giveBack() {
+	if p == nil || p.looked == nil {
+		return
+	}
+	p.looked.free()
+	p.looked, p.request = nil, nil
 }
 
 // prepare makes of what was asked what a version is given: the features are looked up if the
@@ -75,7 +89,8 @@ func (g *Gateway) lookUp(ctx context.Context, p *prepared, t *target, plan *engi
 		return driftline.Errorf(driftline.Invalid, "the request has entities, and inputs that are no columns of one value for each of them").
 			WithHint("give the inputs as columns, or leave the entities out")
 	}
-	entities, err := entityBatch(plan, asked)
+	layout := t.layoutOf(plan)
+	entities, err := layout.batch(asked)
 	if err != nil {
 		return err
 	}
@@ -84,22 +99,21 @@ func (g *Gateway) lookUp(ctx context.Context, p *prepared, t *target, plan *engi
 	if err != nil {
 		return err
 	}
-	looked := featureColumns(answer)
+	p.looked = lookedUps.Get().(*lookedUp)
+	p.looked.read(answer)
 	full := *asked
-	full.Body, full.Entities = "", asked.Entities
-	if full.Inputs, err = t.choose(plan, looked, asked); err != nil {
+	full.Body = ""
+	if full.Inputs, err = t.choose(p.looked, plan, asked); err != nil {
 		return err
 	}
-	p.request = &full
-	for _, key := range plan.Keys {
-		p.keys = append(p.keys, key.Column)
-	}
+	p.request, p.keys = &full, layout.keys
 	return nil
 }
 
 // choose puts together what the model takes: what the request brings comes before what was
 // looked up, so that somebody can ask what would be if.
-func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wire.Request) ([]wire.Tensor, error) {
+func (t *target) choose(from *lookedUp, plan *engine.OnlinePlan, asked *wire.Request) ([]wire.Tensor, error) {
+	looked := from.columns
 	next := 0 // of those looked up, which mostly come in the model's order
 	find := func(name string) *wire.Tensor {
 		if given := asked.Input(name); given != nil {
@@ -117,7 +131,8 @@ func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wi
 	if len(takes) == 0 && len(asked.Inputs) == 0 {
 		return looked, nil
 	}
-	chosen := make([]wire.Tensor, 0, max(len(takes), len(looked)))
+	chosen := from.chosen[:0]
+	defer func() { from.chosen = chosen }()
 	if len(takes) > 0 {
 		for _, column := range takes {
 			found := find(column.Name)
@@ -147,19 +162,26 @@ func (t *target) choose(plan *engine.OnlinePlan, looked []wire.Tensor, asked *wi
 	return chosen, nil
 }
 
-// body is what the version's server gets.
-func (t *target) body(r *wire.Request) []byte {
+// body appends what the version's server gets.
+func (t *target) body(to []byte, r *wire.Request) []byte {
 	server := &t.backend.server
 	if r.Body != "" && r.Protocol == server.Protocol && server.Tensor == "" {
-		return []byte(r.Body)
+		return append(to, r.Body...)
 	}
 	out := *r
 	if server.Tensor != "" || t.signature.Tensors && out.Table {
-		out.Inputs, out.Table = []wire.Tensor{matrix(server.Tensor, r)}, false
+		cells := cellBuffers.Get().(*[]string)
+		one := matrix((*cells)[:0], server.Tensor, r)
+		defer func() {
+			*cells = one.Cells
+			clear(*cells)
+			cellBuffers.Put(cells)
+		}()
+		out.Inputs, out.Table = []wire.Tensor{one}, false
 	}
-	body := make([]byte, 0, out.BodySize())
+	to = slices.Grow(to, out.BodySize())
 	if server.Protocol == driftline.ProtocolMLflow {
-		return wire.AppendMLflow(body, &out)
+		return wire.AppendMLflow(to, &out)
 	}
 	for i := range out.Inputs {
 		if out.Inputs[i].Name == "" {
@@ -167,17 +189,20 @@ func (t *target) body(r *wire.Request) []byte {
 			out.Inputs[i].Name = "input-" + strconv.Itoa(i)
 		}
 	}
-	return wire.AppendOIP(body, &out, cmp.Or(r.ID, "0"))
+	return wire.AppendOIP(to, &out, cmp.Or(r.ID, "0"))
 }
 
-// matrix puts columns beside one another.
-func matrix(name string, r *wire.Request) wire.Tensor {
+// cellBuffers keep the cells of matrices from being allocated anew.
+var cellBuffers = sync.Pool{New: func() any { return new([]string) }}
+
+// matrix puts columns beside one another: their cells are appended to cells.
+func matrix(cells []string, name string, r *wire.Request) wire.Tensor {
 	if !r.Table {
 		one := r.Inputs[0]
-		one.Name = name
+		one.Name, one.Cells = name, append(cells, one.Cells...)
 		return one
 	}
-	cells := make([]string, 0, r.Rows*len(r.Inputs))
+	cells = slices.Grow(cells, r.Rows*len(r.Inputs))
 	for row := range r.Rows {
 		for i := range r.Inputs {
 			cells = append(cells, r.Inputs[i].Cells[row])
@@ -192,16 +217,41 @@ func matrix(name string, r *wire.Request) wire.Tensor {
 	return wire.Tensor{Name: name, Datatype: datatype, Shape: []int64{int64(r.Rows), int64(len(r.Inputs))}, Cells: cells}
 }
 
-// entityBatch makes the batch that features are looked up by.
-func entityBatch(plan *engine.OnlinePlan, asked *wire.Request) (arrow.RecordBatch, error) {
-	var fields []arrow.Field
-	var columns []arrow.Array
+// keyLayout is how requests name the entities of a plan: their keys, and what is computed with.
+type keyLayout struct {
+	plan    *engine.OnlinePlan
+	keys    []string // names of the join keys
+	columns []engine.OnlineKey
+	schema  *arrow.Schema
+}
+
+// layoutOf is the layout of a plan, worked out once for as long as the plan is the same.
+func (t *target) layoutOf(plan *engine.OnlinePlan) *keyLayout {
+	if known := t.layout.Load(); known != nil && known.plan == plan {
+		return known
+	}
+	l := &keyLayout{plan: plan, columns: slices.Concat(plan.Keys, plan.Request)}
+	for _, key := range plan.Keys {
+		l.keys = append(l.keys, key.Column)
+	}
+	fields := make([]arrow.Field, len(l.columns))
+	for i, key := range l.columns {
+		fields[i] = arrow.Field{Name: key.Column, Type: key.Type.Arrow(), Nullable: true}
+	}
+	l.schema = arrow.NewSchema(fields, nil)
+	t.layout.Store(l)
+	return l
+}
+
+// batch makes the batch that features are looked up by.
+func (l *keyLayout) batch(asked *wire.Request) (arrow.RecordBatch, error) {
+	columns := make([]arrow.Array, 0, len(l.columns))
 	defer func() {
 		for _, c := range columns {
 			c.Release()
 		}
 	}()
-	for _, key := range slices.Concat(plan.Keys, plan.Request) {
+	for _, key := range l.columns {
 		from := asked.Input(key.Column)
 		if from == nil {
 			return nil, driftline.Errorf(driftline.Invalid, "join key %q is missing (view %q needs it)", key.Column, key.View).
@@ -212,13 +262,54 @@ func entityBatch(plan *engine.OnlinePlan, asked *wire.Request) (arrow.RecordBatc
 			return nil, err
 		}
 		columns = append(columns, column)
-		fields = append(fields, arrow.Field{Name: key.Column, Type: column.DataType(), Nullable: true})
 	}
-	return array.NewRecordBatch(arrow.NewSchema(fields, nil), columns, int64(asked.Rows)), nil
+	return array.NewRecordBatch(l.schema, columns, int64(asked.Rows)), nil
+}
+
+// wholeCells reads cells as Int64, if all are there and are that: a builder makes room for many more than one.
+func wholeCells(cells []string) (arrow.Array, bool) {
+	values := make([]int64, len(cells))
+	for i, cell := range cells {
+		n, ok := wire.Any(cell).(int64)
+		if !ok {
+			return nil, false
+		}
+		values[i] = n
+	}
+	data := array.NewData(arrow.PrimitiveTypes.Int64, len(values), []*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int64Traits.CastToBytes(values))}, nil, 0, 0)
+	defer data.Release()
+	return array.NewInt64Data(data), true
+}
+
+// textCells reads cells as String, if all are there and are that.
+func textCells(cells []string) (arrow.Array, bool) {
+	ends, text := make([]int32, 1, len(cells)+1), []byte{}
+	for _, cell := range cells {
+		s, ok := wire.Any(cell).(string)
+		if !ok || len(text)+len(s) > math.MaxInt32 {
+			return nil, false
+		}
+		text = append(text, s...)
+		ends = append(ends, int32(len(text)))
+	}
+	data := array.NewData(arrow.BinaryTypes.String, len(cells),
+		[]*memory.Buffer{nil, memory.NewBufferBytes(arrow.Int32Traits.CastToBytes(ends)), memory.NewBufferBytes(text)}, nil, 0, 0)
+	defer data.Release()
+	return array.NewStringData(data), true
 }
 
 // cellsAs reads cells as a join key's type.
 func cellsAs(key engine.OnlineKey, cells []string) (arrow.Array, error) {
+	switch key.Type {
+	case driftline.Int64:
+		if column, ok := wholeCells(cells); ok {
+			return column, nil
+		}
+	case driftline.String:
+		if column, ok := textCells(cells); ok {
+			return column, nil
+		}
+	}
 	builder := array.NewBuilder(memory.DefaultAllocator, key.Type.Arrow())
 	defer builder.Release()
 	for row, cell := range cells {
@@ -276,29 +367,49 @@ func cellsAs(key engine.OnlineKey, cells []string) (arrow.Array, error) {
 	return builder.NewArray(), nil
 }
 
-// featureColumns writes looked-up values as cells.
-func featureColumns(answer *engine.OnlineAnswer) []wire.Tensor {
+// lookedUp is what a look-up is written to, in place of some kilobytes of each request of their own. It is given
+// back when the request is answered and logged.
+type lookedUp struct {
+	columns []wire.Tensor
+	chosen  []wire.Tensor // of them and of the request
+	cells   []string
+	ends    []int
+	text    []byte
+	shape   [1]int64
+}
+
+var lookedUps = sync.Pool{New: func() any { return &lookedUp{} }}
+
+// free gives it back, unless it has become large.
+func (l *lookedUp) free() {
+	const mostCells, mostText = 1 << 14, 1 << 20
+	if cap(l.cells) > mostCells || cap(l.text) > mostText {
+		return
+	}
+	clear(l.chosen) // which may have values of the request
+	lookedUps.Put(l)
+}
+
+// read writes looked-up values as cells.
+func (l *lookedUp) read(answer *engine.OnlineAnswer) {
 	rows, features := answer.Rows(), answer.Plan.Features
-	columns := make([]wire.Tensor, len(features))
-	cells := make([]string, rows*len(features))
-	ends := make([]int, len(cells))
-	const usual = 20 // bytes of a number
-	text := make([]byte, 0, usual*len(cells))
+	l.ends, l.text = l.ends[:0], l.text[:0]
 	for i := range features {
 		for row := range rows {
-			text = appendFeature(text, answer, i, row)
-			ends[i*rows+row] = len(text)
+			l.text = appendFeature(l.text, answer, i, row)
+			l.ends = append(l.ends, len(l.text))
 		}
 	}
-	all, start := string(text), 0
-	for i, end := range ends {
-		cells[i], start = all[start:end], end
+	all, start := unsafe.String(unsafe.SliceData(l.text), len(l.text)), 0 // until it is freed
+	l.cells = slices.Grow(l.cells[:0], len(l.ends))
+	for _, end := range l.ends {
+		l.cells, start = append(l.cells, all[start:end]), end
 	}
-	shape := []int64{int64(rows)}
+	l.shape[0] = int64(rows)
+	l.columns = l.columns[:0]
 	for i := range features {
-		columns[i] = wire.Tensor{Name: features[i].Name, Datatype: datatypeOf(features[i].Type), Shape: shape, Cells: cells[i*rows : (i+1)*rows : (i+1)*rows]}
+		l.columns = append(l.columns, wire.Tensor{Name: features[i].Name, Datatype: datatypeOf(features[i].Type), Shape: l.shape[:], Cells: l.cells[i*rows : (i+1)*rows : (i+1)*rows]})
 	}
-	return columns
 }
 
 func appendFeature(to []byte, answer *engine.OnlineAnswer, feature, row int) []byte {

@@ -34,7 +34,7 @@ func (s *Scorer) Score(ctx context.Context, of engine.ScoredVersion, rows arrow.
 	if err != nil {
 		return nil, err
 	}
-	body := t.body(&wire.Request{Protocol: driftline.ProtocolOIP, Inputs: inputs, Table: true, Rows: int(rows.NumRows())})
+	body := t.body(nil, &wire.Request{Protocol: driftline.ProtocolOIP, Inputs: inputs, Table: true, Rows: int(rows.NumRows())})
 	if len(body) > MaxBody {
 		return nil, driftline.Errorf(driftline.FailedPrecondition, "%d rows have more than %d MiB, which no model server is sent at once", rows.NumRows(), MaxBody>>20).
 			WithHint("log the predictions, or give the model fewer columns")

@@ -3,6 +3,7 @@ package gateway
 import (
 	"context"
 	"reflect"
+	"sync/atomic"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/gateway/internal/wire"
@@ -14,6 +15,7 @@ type target struct {
 	backend   *backend
 	features  *driftline.FeatureSet // that are looked up where a request brings keys; nil for none
 	signature driftline.ModelSignature
+	layout    atomic.Pointer[keyLayout] // of the requests by which features are looked up; nil until there is one
 }
 
 type targetKey struct {
@@ -101,7 +103,14 @@ func (t *target) askAlone(ctx context.Context, id string, r *wire.Request) outco
 	if r.Table {
 		rows = r.Rows
 	}
-	return t.backend.ask(ctx, id, t.body(r), rows, t.signature.Outputs)
+	buffer := buffers.Get().(*[]byte)
+	body := t.body((*buffer)[:0], r)
+	o := t.backend.ask(ctx, id, body, rows, t.signature.Outputs)
+	if t.backend.lets(body) {
+		*buffer = body
+		recycle(buffer)
+	}
+	return o
 }
 
 // takes are the names of the columns that the model is to be given, nil if nobody knows.

@@ -8,6 +8,7 @@ import (
 	"math"
 	"net"
 	"net/http"
+	"net/url"
 	"strings"
 	"sync"
 	"time"
@@ -97,10 +98,14 @@ func (t *transport) RoundTrip(r *http.Request) (*http.Response, error) {
 
 // isQuick reports whether a request is one that may be sent twice, of a known and small size, over plain HTTP.
 func isQuick(r *http.Request) bool {
-	repeatable := r.Method == http.MethodGet || r.Header["Idempotency-Key"] != nil
+	repeatable := r.Method == http.MethodGet || r.Header[idempotencyKey] != nil
+	return repeatable && isPlain(r.URL) && r.ContentLength >= 0 && r.ContentLength <= mostQuick && (r.Body == nil || r.GetBody != nil)
+}
+
+// isPlain reports whether an address is of plain HTTP, and a host whose name needs no encoding.
+func isPlain(u *url.URL) bool {
 	foreign := func(c rune) bool { return c >= 0x80 }
-	return repeatable && r.URL.Scheme == "http" && r.ContentLength >= 0 && r.ContentLength <= mostQuick &&
-		(r.Body == nil || r.GetBody != nil) && strings.IndexFunc(r.URL.Host, foreign) < 0
+	return u.Scheme == "http" && strings.IndexFunc(u.Host, foreign) < 0
 }
 
 // exchange sends a request and reads the head of its answer. silent says that nothing of an answer came.

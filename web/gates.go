@@ -3,6 +3,7 @@ package web
 import (
 	"context"
 	"fmt"
+	"log/slog"
 	"net"
 	"net/http"
 	"net/netip"
@@ -65,23 +66,32 @@ func (s *Server) finish(span trace.Span, r *http.Request, status int, took time.
 	if op == "" {
 		op = "(no route)" // without the method, which a caller can make up
 	}
-	span.SetName(op)
-	span.SetAttributes(attribute.String("http.request.method", r.Method),
-		attribute.String("http.route", op), attribute.Int("http.response.status_code", status))
-	if status >= 500 {
-		span.SetStatus(codes.Error, http.StatusText(status))
+	if span.IsRecording() {
+		span.SetName(op)
+		span.SetAttributes(attribute.String("http.request.method", r.Method),
+			attribute.String("http.route", op), attribute.Int("http.response.status_code", status))
+		if status >= 500 {
+			span.SetStatus(codes.Error, http.StatusText(status))
+		}
 	}
 	s.metrics.observe(op, status, took)
 
+	level := slog.LevelInfo
+	if o.err != nil && status >= 500 {
+		level = slog.LevelError
+	}
+	if !s.log.Enabled(r.Context(), level) {
+		return
+	}
 	attrs := []any{"op", op, "path", r.URL.Path, "status", status, "duration", took}
 	switch {
 	case o.err == nil:
-		s.log.InfoContext(r.Context(), "request", attrs...)
 	case status >= 500:
-		s.log.ErrorContext(r.Context(), "request", append(attrs, "code", driftline.CodeOf(o.err), "error", causes(o.err))...)
+		attrs = append(attrs, "code", driftline.CodeOf(o.err), "error", causes(o.err))
 	default:
-		s.log.InfoContext(r.Context(), "request", append(attrs, "code", driftline.CodeOf(o.err), "error", o.err.Error())...)
+		attrs = append(attrs, "code", driftline.CodeOf(o.err), "error", o.err.Error())
 	}
+	s.log.Log(r.Context(), level, "request", attrs...)
 }
 
 // outcome carries the error of a request from its handler up to the log line.

@@ -279,6 +279,7 @@ func newRouter(routes []route, pages *pages) *router {
 	rt := &router{mux: http.NewServeMux(), pages: pages}
 	for _, one := range routes {
 		rt.mux.HandleFunc(one.method+" "+one.path, func(w http.ResponseWriter, r *http.Request) {
+			w = w.(*unrouted).route()
 			one.bound(w, r)
 			if err := one.handle(w, r); err != nil {
 				rt.fail(w, r, err)
@@ -308,14 +309,12 @@ func (rt *router) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 			WithHint("write it without; nothing is redirected, because it would then mean something else"))
 		return
 	}
-	handler, pattern := rt.mux.Handler(r)
-	if pattern != "" {
-		rt.mux.ServeHTTP(w, r)
+	probe := &unrouted{writer: w}
+	rt.mux.ServeHTTP(probe, r)
+	if probe.routed {
 		return
 	}
-	probe := &headerOnly{header: http.Header{}}
-	handler.ServeHTTP(probe, r)
-	if allowed := probe.header.Get("Allow"); allowed != "" {
+	if allowed := probe.Header().Get("Allow"); allowed != "" {
 		w.Header().Set("Allow", allowed)
 		rt.fail(w, r, withStatus(http.StatusMethodNotAllowed, driftline.Errorf(driftline.Invalid,
 			"%s is not possible here", clip(r.Method)).WithHint("use %s", allowed)))
@@ -350,9 +349,26 @@ func climbs(path string) bool {
 	return path == "" || path[0] != '/'
 }
 
-// headerOnly keeps the headers of an answer and drops the rest.
-type headerOnly struct{ header http.Header }
+// unrouted is the writer of a request until a route has it: what the mux says of one that is nobody's is dropped but
+// for its headers, so that it can be said in the words of the path's protocol.
+type unrouted struct {
+	writer http.ResponseWriter
+	header http.Header
+	routed bool
+}
 
-func (h *headerOnly) Header() http.Header         { return h.header }
-func (h *headerOnly) Write(p []byte) (int, error) { return len(p), nil }
-func (h *headerOnly) WriteHeader(int)             {}
+// route returns the writer for a route that was found.
+func (u *unrouted) route() http.ResponseWriter {
+	u.routed = true
+	return u.writer
+}
+
+func (u *unrouted) Header() http.Header {
+	if u.header == nil {
+		u.header = http.Header{}
+	}
+	return u.header
+}
+
+func (u *unrouted) Write(p []byte) (int, error) { return len(p), nil }
+func (u *unrouted) WriteHeader(int)             {}
