@@ -316,9 +316,6 @@ func (m *MixturePlan) checkReweighing() error {
 	switch {
 	case r == nil:
 		return nil
-	case m.Kind != MixtureChoose:
-		return Errorf(Invalid, "rollout.mixture.reweigh needs kind: choose").
-			WithHint("of an average the log has one answer, and none of each version's own")
 	case !slices.Contains(ReweighingLosses, r.Loss):
 		return Errorf(Invalid, "rollout.mixture.reweigh.loss is %q, want one of %s", clip(r.Loss), strings.Join(ReweighingLosses, ", "))
 	}

@@ -3,6 +3,7 @@ package driftline
 import (
 	"encoding/json"
 	"fmt"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -55,8 +56,8 @@ type MixturePlan struct {
 }
 
 // Reweighing estimates the shares of a mixture anew whenever a window of labelled predictions has closed:
-// those of versions with a greater loss shrink. It needs answers of each version of its own, so the
-// mixture must choose one for each key.
+// those of versions with a greater loss shrink or, of an average, of those whose answers would have it lose more
+// if they counted for more. What each version of an average said is logged beside the answer, see [MixtureValue].
 type Reweighing struct {
 	Loss string `json:"loss"` // one of [ReweighingLosses]
 
@@ -65,6 +66,10 @@ type Reweighing struct {
 	Rate          float64  `json:"rate,omitempty"`           // weights fall by exp(−Rate·loss) in each window; 10 if 0
 	Return        float64  `json:"return,omitempty"`         // the part that goes to all alike, so that a version can come back; 0.05 if 0
 }
+
+// MixtureValue is the name of the value that is logged with an average's answer ([PredictionRecord].Values) for what
+// one of its versions said: the score, or the number that it predicts.
+func MixtureValue(version int) string { return "version_" + strconv.Itoa(version) }
 
 // ReweighingLosses are the losses that shares can be estimated from, as metrics of package drift/estimate.
 var ReweighingLosses = []string{"brier", "log_loss", "mae", "rmse"}

@@ -124,3 +124,81 @@ func TestAMixtureIsReweighed(t *testing.T) {
 		t.Errorf("a version of the champion's mixture was deleted: %v", err)
 	}
 }
+
+// TestAnAverageIsReweighed: of versions that answer together the shares go where the blend is best, by what each of them
+// said beside the answer; here 70 %, where the better version alone would be worse.
+func TestAnAverageIsReweighed(t *testing.T) {
+	r := newRolled(t, 72)
+	plan := quick()
+	plan.OnInconclusive, plan.Bake.Duration = driftline.InconclusiveHold, driftline.Duration(20*24*time.Hour)
+	const rate, back = 2, 0.02
+	plan.Mixture = &driftline.MixturePlan{With: []driftline.VersionShare{{Share: 60}}, Reweigh: &driftline.Reweighing{Loss: "brier", Rate: rate, Return: back}}
+	s := r.start(2, plan)
+	r.until(s.ID, driftline.RolloutCanary, 1000)
+	r.mustAct(s.ID, driftline.RolloutPromote)
+	want := []float64{0.4, 0.6} // of version 2, which says 1, and of version 1, which says 0
+	for day := range 6 {
+		answer := want[0]
+		if day == 3 {
+			r.together(100, answer, nil) // nothing says what each of them said
+		} else {
+			r.together(100, answer, map[string]float64{driftline.MixtureValue(2): 1, driftline.MixtureValue(1): 0})
+			shares := routing.Shares([]int{2, 1}, estimate.MixtureWeights(want, []float64{2 * (answer - 0.7), 0}, rate, back))
+			want = []float64{shares[0].Share / 100, shares[1].Share / 100}
+		}
+		r.nextDay()
+		r.Reopen()
+		r.minutes(2, 300)
+		got := r.status(s.ID)
+		for i, share := range got.Mixture {
+			if math.Abs(share.Share-100*want[i]) > 0.011 { // a hundredth, by which floating sums may round otherwise
+				t.Fatalf("after day %d the shares are %+v, want %v", day, got.Mixture, want)
+			}
+			want[i] = share.Share / 100
+		}
+	}
+	if want[0] < 0.6 || want[0] > 0.75 {
+		t.Errorf("version 2 has come to %v, where 0.7 is the best blend", want[0])
+	}
+	history, err := r.Engine.RolloutHistory(s.ID)
+	if err != nil {
+		t.Fatal(err)
+	}
+	lines := 0
+	for _, c := range history {
+		if c.Cause == driftline.CauseReweighed {
+			lines++
+			if !strings.Contains(c.Reason, "gradient of brier in the window to 2013-06-") {
+				t.Errorf("the ledger says %s", c.Reason)
+			}
+		}
+	}
+	if lines != 5 {
+		t.Errorf("it was reweighed %d times, want once for each day that says what the versions said", lines)
+	}
+	r.legal()
+}
+
+// together logs answers that versions gave together in the hour before now, with what each said, and labels, seven
+// of ten of them 1.
+func (r *rolled) together(n int, answer float64, said map[string]float64) {
+	r.T.Helper()
+	now := r.Clock.Now()
+	var records []driftline.PredictionRecord
+	var labels []driftline.Label
+	for i := range n {
+		at, id := now.Add(-time.Duration(i+1)*time.Second), fmt.Sprintf("together-%d-%d", now.Unix(), i)
+		label := 0.0
+		if i%10 < 7 {
+			label = 1
+		}
+		records = append(records, driftline.PredictionRecord{ID: id, Model: late, Version: 2, Time: at, Status: 200, Score: &answer, Prediction: answer, Values: said})
+		labels = append(labels, driftline.Label{Prediction: id, Label: label, Time: at.Add(time.Second)})
+	}
+	if _, err := r.Engine.LogPredictionsDurably(context.Background(), records); err != nil {
+		r.T.Fatal(err)
+	}
+	if _, err := r.Engine.LogLabels(context.Background(), late, labels, ""); err != nil {
+		r.T.Fatal(err)
+	}
+}

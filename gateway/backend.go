@@ -72,6 +72,14 @@ type outcome struct {
 	fault  driftline.Fault
 	why    string        // in words, for whoever asked
 	took   time.Duration // until the whole answer was there
+
+	members []member // of an average
+}
+
+// member is what one version said to a request that several answer together.
+type member struct {
+	version int
+	answer  *wire.Answer
 }
 
 func failed(fault driftline.Fault, format string, args ...any) outcome {

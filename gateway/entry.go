@@ -20,6 +20,7 @@ type entry struct {
 	prepared *prepared // nil if it did not get so far
 
 	answer   *wire.Answer // that left; nil for none
+	members  []member     // whose average it is; nil for none
 	version  int
 	status   int
 	fault    driftline.Fault // of the arm
@@ -72,9 +73,28 @@ func (e *entry) record(r *driftline.PredictionRecord, row, rows int, mirrored *o
 		reading := e.answer.Read(row, rowsIn(e, rows))
 		r.Output = json.RawMessage(e.answer.AppendRow(nil, row, rowsIn(e, rows)))
 		r.Prediction, r.Score, r.Values = reading.Prediction, reading.Score, reading.Values
+		e.memberValues(r, row, rowsIn(e, rows))
 	}
 	if mirrored != nil {
 		r.Mirror = mirrorAnswer(e, mirrored, r.Prediction, row, rowsIn(e, rows))
+	}
+}
+
+// memberValues gives a record what each version of an average said, by which their shares can be estimated anew.
+func (e *entry) memberValues(r *driftline.PredictionRecord, row, rows int) {
+	for _, m := range e.members {
+		reading := m.answer.Read(row, rows)
+		value, ok := number(reading.Prediction)
+		if reading.Score != nil {
+			value, ok = *reading.Score, true
+		}
+		if !ok {
+			continue
+		}
+		if r.Values == nil {
+			r.Values = make(map[string]float64, len(e.members))
+		}
+		r.Values[driftline.MixtureValue(m.version)] = value
 	}
 }
 

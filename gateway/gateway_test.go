@@ -374,7 +374,7 @@ func TestAMixtureInALiveRollout(t *testing.T) {
 				t.Fatalf("%+v", status.Mixture)
 			}
 			const requests = 800
-			router, said := s.router(), map[float64]int{}
+			router, said, together := s.router(), map[float64]int{}, "" // the last that versions answered together
 			for i := range requests {
 				key := fmt.Sprint("user-", i)
 				w := s.post("/models/late/invocations", `{"dataframe_records":[{"airport":"JFK"}]}`, "X-Driftline-Key: "+key)
@@ -387,7 +387,14 @@ func TestAMixtureInALiveRollout(t *testing.T) {
 						t.Fatalf("%s: %v", w.Body, err)
 					}
 					said[answer.Predictions[0]]++
+					together = w.Header().Get("x-prediction-id")
 				}
+			}
+			s.logged(requests)
+			if got := s.row(together)["reported"]; kind == driftline.MixtureAverage && got != `{"version_1":1000.465,"version_2":2000.465}` {
+				t.Errorf("beside the average %q is logged of what each version said", got)
+			} else if kind == driftline.MixtureChoose && got != "" {
+				t.Errorf("beside the answer of one version %q is logged", got)
 			}
 			want := map[float64]float64{1750.465: requests / 2}
 			if kind == driftline.MixtureChoose {

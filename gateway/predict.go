@@ -87,13 +87,13 @@ func (g *Gateway) predict(ctx context.Context, c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
-	log.took, log.prepared = first.took, prepared
+	log.took, log.prepared, log.members = first.took, prepared, first.members
 	result := &reply{answer: first.answer, version: decision.Version, arm: decision.Arm, id: c.id}
 	if log.fault = first.fault; first.fault != "" {
 		if back, ok := router.Fallback(decision, c.dealtBy()); ok {
 			second, prepared, err := g.answer(ctx, c, back)
 			if err == nil && second.fault == "" {
-				log.fellBack, log.prepared = true, prepared
+				log.fellBack, log.prepared, log.members = true, prepared, second.members
 				result.answer, result.version, result.arm, result.fellBack = second.answer, back.Version, back.Arm, first.fault
 			}
 		}
@@ -218,6 +218,10 @@ func (g *Gateway) answer(ctx context.Context, c *call, d routing.Decision) (outc
 	var ok bool
 	if all.answer, ok = wire.Average(answers, weights); !ok {
 		all.fault, all.why = driftline.FaultSchema, "its versions' answers are not numbers of one shape, so they have no average"
+		return all, inputs[0], nil
+	}
+	for i, v := range d.Versions {
+		all.members = append(all.members, member{v.Version, answers[i]})
 	}
 	return all, inputs[0], nil
 }

@@ -101,8 +101,6 @@ func TestMixturesThatMakeNoSense(t *testing.T) {
 	share := func(version int, percent float64) driftline.VersionShare {
 		return driftline.VersionShare{Version: version, Share: percent}
 	}
-	reweighed := mixing("", share(1, 10))
-	reweighed.Reweigh = &driftline.Reweighing{Loss: "brier"}
 	loss := mixing(driftline.MixtureChoose, share(1, 10))
 	loss.Reweigh = &driftline.Reweighing{Loss: "roc_auc"}
 	for want, plan := range map[string]*driftline.MixturePlan{
@@ -112,7 +110,6 @@ func TestMixturesThatMakeNoSense(t *testing.T) {
 		"rollout.mixture.with leaves the candidate nothing":                    mixing("", share(1, 60), share(2, 40)),
 		"rollout.mixture.with[0].version: version 3 is in the mixture already": mixing("", share(3, 10)),
 		"rollout.mixture.with[1].version: version 2 is in the mixture already": mixing("", share(2, 10), share(0, 10)),
-		"rollout.mixture.reweigh needs kind: choose":                           reweighed,
 		"rollout.mixture.reweigh.loss":                                         loss,
 	} {
 		_, _, err := rollout.Start(rollout.Spec{ID: "m-1", Model: "m", Candidate: 3, Champion: 2, Plan: driftline.RolloutPlan{Mixture: plan}}, time.Now())
