@@ -12,7 +12,7 @@
 //	            drift                       two tables in → report
 //	            validate                    a table in → report
 //	ListFlights, GetFlightInfo, GetSchema   the views and datasets that there are
-//	DoAction    healthcheck
+//	DoAction    healthcheck, route
 //
 // A command that is a protobuf Any is Flight SQL's. A statement's ticket holds its
 // text, so nothing waits on the server for a client that never comes back; only

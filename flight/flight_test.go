@@ -252,6 +252,54 @@ func TestHealthcheck(t *testing.T) {
 	}
 }
 
+// TestRoute: whoever serves models without the gateway is told over Flight who answers, as over HTTP.
+func TestRoute(t *testing.T) {
+	d := open(t)
+	ask := func(body string) (string, error) {
+		stream, err := d.flight.DoAction(t.Context(), &arrowflight.Action{Type: "route", Body: []byte(body)})
+		if err != nil {
+			return "", err
+		}
+		result, err := stream.Recv()
+		return string(result.GetBody()), err
+	}
+	r := d.Engine.Registry()
+	if _, err := r.RegisterModel(driftline.ModelSpec{Model: "late", Source: "s3://models/late"}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := ask(`{"model": "late", "key": "user-42"}`); status.Code(err) != codes.FailedPrecondition {
+		t.Errorf("without a champion: %v", err)
+	}
+	if _, err := r.MoveAlias("late", driftline.AliasChampion, driftline.AliasMove{Version: 1}); err != nil {
+		t.Fatal(err)
+	}
+	decision, err := d.Engine.RouteOf("late", "user-42")
+	if err != nil {
+		t.Fatal(err)
+	}
+	router, err := d.Engine.Router("late")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for body, want := range map[string]any{`{"model": "late", "key": "user-42"}`: decision, `{"model": "late"}`: router.Route()} {
+		wanted, err := json.Marshal(want)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ask(body); err != nil || got != string(wanted) {
+			t.Errorf("%s: %s, %v, want %s", body, got, err, wanted)
+		}
+	}
+	for body, want := range map[string]codes.Code{
+		`{"model": "nobody"}`: codes.NotFound, `{"model": "late", "user": "42"}`: codes.InvalidArgument, `{`: codes.InvalidArgument, ``: codes.InvalidArgument,
+		`{"model": "late", "key": "` + strings.Repeat("k", driftline.MostRouteKey+1) + `"}`: codes.InvalidArgument,
+	} {
+		if got, err := ask(body); status.Code(err) != want {
+			t.Errorf("%.40s: %s, %v, want %s", body, got, err, want)
+		}
+	}
+}
+
 func TestOneLogLinePerCall(t *testing.T) {
 	d := open(t)
 	d.mustGet([]byte(`{"op": "view", "name": "weather"}`))

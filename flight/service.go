@@ -2,7 +2,6 @@ package flight
 
 import (
 	"context"
-	"encoding/json"
 
 	"github.com/apache/arrow-go/v18/arrow/flight"
 	"github.com/apache/arrow-go/v18/arrow/flight/flightsql"
@@ -124,34 +123,4 @@ func (s *service) DoExchange(stream flight.FlightService_DoExchangeServer) error
 		return s.validate(ctx, command, in, stream)
 	}
 	return unknownOp("DoExchange", op, opHistorical, opOnline, opHistory, opDrift, opProfile, opValidate)
-}
-
-// actionHealthcheck is our one action; the others are Flight SQL's.
-const actionHealthcheck = "healthcheck"
-
-func (s *service) DoAction(action *flight.Action, stream flight.FlightService_DoActionServer) error {
-	name(stream.Context(), action.GetType(), driftline.Ref{})
-	if action.GetType() != actionHealthcheck {
-		return s.flightSQL.DoAction(action, stream)
-	}
-	body, err := json.Marshal(map[string]string{"status": "ok", "version": s.version})
-	if err != nil {
-		return driftline.Errorf(driftline.Internal, "cannot write the answer as JSON: %w", err)
-	}
-	return stream.Send(&flight.Result{Body: body})
-}
-
-func (s *service) ListActions(_ *flight.Empty, stream flight.FlightService_ListActionsServer) error {
-	for _, action := range []*flight.ActionType{
-		{Type: actionHealthcheck, Description: `says {"status": "ok"} and the server's version`},
-		{Type: flightsql.CreatePreparedStatementActionType, Description: "prepares one SELECT"},
-		{Type: flightsql.ClosePreparedStatementActionType, Description: "forgets a prepared SELECT"},
-		{Type: flight.CancelFlightInfoActionType, Description: "ends a SELECT that is being answered"},
-		{Type: flightsql.CancelQueryActionType, Description: "the same, as older clients ask it"},
-	} {
-		if err := stream.Send(action); err != nil {
-			return err
-		}
-	}
-	return nil
 }
