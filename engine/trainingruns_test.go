@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -692,6 +693,65 @@ func TestOnlyTheJobRegistersForItsRun(t *testing.T) {
 		t.Fatal(err)
 	}
 	refused("a run that has ended", claim, driftline.Conflict)
+}
+
+// An incremental job gets the rows of after the start of the last run that succeeded, and all at first; those that a run
+// failed on come again.
+func TestAnIncrementalJobGetsWhatIsNew(t *testing.T) {
+	for name, spine := range map[string]driftline.SpineSource{
+		"range":  {Range: &driftline.TimeRange{Start: watchedDay}},
+		"select": {SQL: "SELECT origin, event_timestamp FROM features.weather"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newSchooled(t)
+			s.withReadings()
+			s.Clock.Set(watchedDay.Add(5*time.Hour + 30*time.Minute))
+			req := driftline.HistoricalRequest{SaveAs: "readings", Spine: &spine}
+			req.Projections = []driftline.Projection{{View: "weather"}}
+			save(t, s.Env, req, driftline.Batches{})
+			none := driftline.Duration(0)
+			s.policy(func(p *driftline.Policy) {
+				p.Training.Dataset, p.Training.Incremental = "readings", true
+				p.Pacing.Cooldown = &none
+			})
+			rows := func(run driftline.TrainingRun) int64 {
+				t.Helper()
+				version, err := strconv.Atoi(run.Dataset.Version)
+				if err != nil {
+					t.Fatal(err)
+				}
+				d, err := s.Engine.Registry().Dataset("readings", version)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return d.Report.Rows
+			}
+			if first := rows(s.succeed()); first != 2400 {
+				t.Errorf("the first run has %d rows, want all 2400", first)
+			}
+			s.Clock.Set(watchedDay.Add(7 * time.Hour))
+			s.Ingest("weather", hourOf(6, 600, 0))
+			n := len(s.trainer.got())
+			s.mustAsk("")
+			h := s.hooked(n + 1)
+			if _, err := s.report(h, driftline.TrainingResult{Error: "it does not converge"}); err != nil {
+				t.Fatal(err)
+			}
+			if second := rows(s.until(h.Run, driftline.TrainingFailed)); second != 600 {
+				t.Errorf("the second run has %d rows, want the 600 of the hour since the first", second)
+			}
+			s.Clock.Set(watchedDay.Add(30 * time.Hour)) // longer than a failure has others wait
+			s.Ingest("weather", hourOf(29, 50, 0))
+			if third := rows(s.succeed()); third != 650 {
+				t.Errorf("the run after one that failed has %d rows, want 650", third)
+			}
+			s.Clock.Advance(24 * time.Hour)
+			s.Ingest("weather", hourOf(53, 7, 0))
+			if fourth := rows(s.succeed()); fourth != 7 {
+				t.Errorf("the fourth run has %d rows, want 7", fourth)
+			}
+		})
+	}
 }
 
 // A command ends with its server; the run gets another attempt, under another token.
