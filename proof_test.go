@@ -44,6 +44,40 @@ func TestEveryCaseHasItsTest(t *testing.T) {
 	}
 }
 
+// TestEveryStepHasItsDeath holds the table of docs/proof.md of where a process may die against the steps that the code
+// names: each is there once, and nothing else is.
+func TestEveryStepHasItsDeath(t *testing.T) {
+	files, err := filepath.Glob("engine/*.go")
+	if err != nil {
+		t.Fatal(err)
+	}
+	named := map[string]int{}
+	step := regexp.MustCompile(`(?m)^(?:\t|const )step[A-Z]\w* += "([^"]+)"`)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, found := range step.FindAllStringSubmatch(string(text), -1) {
+			named[found[1]]++
+		}
+	}
+	text, err := os.ReadFile("docs/proof.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	listed := map[string]int{}
+	for _, cells := range regexp.MustCompile("(?m)^\\| `([a-z ]+)` \\|[^|]*\\| `([^`]+)` \\|$").FindAllStringSubmatch(string(text), -1) {
+		listed[cells[1]]++
+		if err := isTest(cells[2]); err != nil {
+			t.Errorf("%q is where %s ends a process: %v", cells[1], cells[2], err)
+		}
+	}
+	if len(named) < 20 || !maps.Equal(named, listed) {
+		t.Errorf("the code names %v, docs/proof.md lists %v", named, listed)
+	}
+}
+
 // isTest reports whether a name is that of a script ("trigger/testdata/times") or of a test,
 // benchmark or fuzz target of a package ("engine.TestLabels").
 func isTest(name string) error {

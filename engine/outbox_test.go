@@ -2,6 +2,7 @@ package engine_test
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"log/slog"
 	"net/http"
@@ -117,6 +118,31 @@ func TestASinkThatWasDownGetsAllInOrder(t *testing.T) {
 	s.notices(func(all []driftline.Notice) bool { return all[2].State == driftline.NoticeDelivered })
 	if ids := down.got(); fmt.Sprint(ids) != fmt.Sprint(want) {
 		t.Errorf("it got %v, want %v", ids, want)
+	}
+}
+
+// A server that dies when a receiver has a notice, and before it wrote that down, tells it again under the same ID, by which
+// the receiver knows it.
+func TestADeathAfterADeliveryTellsAgainUnderTheSameID(t *testing.T) {
+	s, up := newSunk(t)
+	up.mend()
+	s.Engine.FailAt("notice delivered", errors.New("the process died"))
+	s.fail()
+	waiting := s.notices(func([]driftline.Notice) bool { return len(up.got()) > 0 })
+	if len(waiting) != 1 || waiting[0].State == driftline.NoticeDelivered {
+		t.Fatalf("before the restart: %+v", waiting)
+	}
+	s.Reopen()
+	told := s.notices(func(all []driftline.Notice) bool { return all[0].State == driftline.NoticeDelivered })
+	ids := up.got()
+	if len(told) != 1 || told[0].Attempts != 1 || len(ids) < 2 || slices.ContainsFunc(ids, func(id string) bool { return id != waiting[0].ID }) {
+		t.Errorf("notices %+v, and the receiver got %v", told, ids)
+	}
+	s.Reopen()
+	s.fail()
+	s.notices(func(all []driftline.Notice) bool { return len(all) == 2 && all[1].State == driftline.NoticeDelivered })
+	if got := up.got(); len(got) != len(ids)+1 || got[len(ids)] == waiting[0].ID {
+		t.Errorf("after it was written down the receiver got %v", got[len(ids):])
 	}
 }
 
