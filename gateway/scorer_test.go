@@ -210,6 +210,40 @@ func TestTheServersOfBothAreAsked(t *testing.T) {
 	}
 }
 
+// TestEachSideHasItsSource: the candidate's server is asked now, and held against what the champion said in production, from
+// its prediction log, on the same rows: neither has to come from where the other does.
+func TestEachSideHasItsSource(t *testing.T) {
+	s := newEvaluated(t, "")
+	var records []driftline.PredictionRecord
+	for i := range evaluatedRows {
+		score := float64(i*37%100)/100 + 0.005
+		records = append(records, driftline.PredictionRecord{ID: fmt.Sprint("p-", i), Model: late, Version: 1, Status: 200, Prediction: score, Score: &score,
+			Time: time.Date(2013, 4, 1, i, 0, 0, 0, time.UTC), Entity: map[string]any{"airport": "JFK"}})
+	}
+	slices.Reverse(records) // rows are found by their keys and times
+	if _, err := s.Engine.LogPredictionsDurably(t.Context(), records); err != nil {
+		t.Fatal(err)
+	}
+	logged := func(version int) *driftline.PredictionSource {
+		return &driftline.PredictionSource{Table: driftline.DriftSource{SQL: fmt.Sprintf("SELECT airport, event_timestamp, score FROM predictions.late WHERE model_version = %d", version)}}
+	}
+	found, err := s.evaluate(func(r *driftline.EvaluationRequest) { r.ChampionPredictions = logged(1) })
+	if err != nil || found.Outcome != driftline.EvaluationPassed {
+		t.Fatalf("%+v, %v", found, err)
+	}
+	if s.asked.Load() != 3 || found.Predictions.From != "model/late@2 at "+s.servers[2].URL || found.ChampionPredictions.Match != "keys" || found.ChampionPredictions.From == found.Predictions.From {
+		t.Errorf("%d requests; evidence: %+v, %+v", s.asked.Load(), found.Predictions, found.ChampionPredictions)
+	}
+	s.answers[2] = func(temp float64) any { return math.Mod(temp*7, 10) / 10 }
+	if found, err = s.evaluate(func(r *driftline.EvaluationRequest) { r.ChampionPredictions = logged(1) }); err != nil || outcomeOf(found, driftline.EvaluateMetric).Outcome != driftline.EvaluationFailed {
+		t.Errorf("a worse candidate: %+v, %v", found, err)
+	}
+	// A version that predicted nothing has no score for any row, which is no pass.
+	if found, err = s.evaluate(func(r *driftline.EvaluationRequest) { r.ChampionPredictions = logged(7) }); err == nil && found.Outcome == driftline.EvaluationPassed {
+		t.Errorf("held against nothing: %+v", found)
+	}
+}
+
 // TestAnswersAreClassesOrScores: only what is one is taken for it.
 func TestAnswersAreClassesOrScores(t *testing.T) {
 	s := newEvaluated(t, "")
