@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -10,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"runtime/debug"
 	"slices"
 	"strconv"
 	"time"
@@ -125,7 +127,7 @@ func (b *bench) compareGateway(ctx context.Context, w gatewayWorkload, s *server
 			return err
 		}
 	}
-	return b.saturateGateway(ctx, w, s, through, proxied)
+	return b.saturateGateway(ctx, w, s, direct, through, proxied)
 }
 
 // bareProxy is the floor: what it costs to pass a request on with Go's own HTTP server and client.
@@ -159,14 +161,17 @@ func (b *bench) paceGateway(ctx context.Context, w gatewayWorkload, pace int, di
 	return nil
 }
 
-func (b *bench) saturateGateway(ctx context.Context, w gatewayWorkload, s *server, through, proxied onlineLoad) error {
+// modelAlone is the ceiling: callers and model server with nothing between them.
+const modelAlone = "the model server itself, the features in the request"
+
+func (b *bench) saturateGateway(ctx context.Context, w gatewayWorkload, s *server, direct, through, proxied onlineLoad) error {
 	saturated := pick(b, 50, 40_000/w.rows)
-	var ours, theirs []float64
+	var ours, theirs, alone []float64
 	for range min(b.pairs(), gatewayPairs) {
 		for _, side := range []struct {
 			load   onlineLoad
 			values *[]float64
-		}{{through, &ours}, {proxied, &theirs}} {
+		}{{through, &ours}, {proxied, &theirs}, {direct, &alone}} {
 			load := side.load
 			load.connections, load.bodies = 2*pacedConnections, nil
 			for i := range saturated {
@@ -183,6 +188,7 @@ func (b *bench) saturateGateway(ctx context.Context, w gatewayWorkload, s *serve
 	}
 	b.keepLimit(workload{name: w.name() + ", saturation", unit: "predictions/s"}, ours, gatewayRate)
 	b.keep(summarize(workload{name: w.name() + ", saturation", unit: "predictions/s", uncompared: true}, bareProxy, ours, theirs))
+	b.keep(summarize(workload{name: w.name() + ", saturation", unit: "predictions/s", uncompared: true}, modelAlone, ours, alone))
 	return nil
 }
 
@@ -253,24 +259,21 @@ func outputsIn(body []byte) ([]float64, error) {
 }
 
 // serveModel answers the Open Inference Protocol with the sum of each row: about as little as a
-// model can do, so that what is measured is the way to it.
+// model can do, so that what is measured is the way to it. It reads of a request what it needs and without reflection, as the
+// model servers that are written in C++ do, because it shares the processors with the others.
 func serveModel(_ io.Reader, out io.Writer) error {
 	return serveSelf(out, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		var request struct {
-			Inputs []struct {
-				Shape []int     `json:"shape"`
-				Data  []float64 `json:"data"`
-			} `json:"inputs"`
-		}
-		if err := json.NewDecoder(r.Body).Decode(&request); err != nil || len(request.Inputs) != 1 || len(request.Inputs[0].Shape) != 2 {
+		request, err := readWhole(r)
+		shape, data := numbersIn(request, `"shape":[`), numbersIn(request, `"data":[`)
+		if err != nil || len(shape) != 2 || int(shape[0])*int(shape[1]) != len(data) {
 			w.WriteHeader(http.StatusBadRequest)
 			return
 		}
-		in := request.Inputs[0]
-		body := fmt.Appendf(nil, `{"model_name":"bench","outputs":[{"name":"sum","shape":[%d],"datatype":"FP64","data":[`, in.Shape[0])
-		for row := range in.Shape[0] {
+		rows, width := int(shape[0]), int(shape[1])
+		body := fmt.Appendf(nil, `{"model_name":"bench","outputs":[{"name":"sum","shape":[%d],"datatype":"FP64","data":[`, rows)
+		for row := range rows {
 			sum := 0.0
-			for _, x := range in.Data[row*in.Shape[1] : (row+1)*in.Shape[1]] {
+			for _, x := range data[row*width : (row+1)*width] {
 				sum += x
 			}
 			if row > 0 {
@@ -281,6 +284,31 @@ func serveModel(_ io.Reader, out io.Writer) error {
 		w.Header().Set("Content-Type", "application/json")
 		_, _ = w.Write(append(body, "]}]}"...))
 	}))
+}
+
+// readWhole reads a body of a known size.
+func readWhole(r *http.Request) ([]byte, error) {
+	body := make([]byte, max(0, r.ContentLength))
+	_, err := io.ReadFull(r.Body, body)
+	return body, err
+}
+
+// numbersIn reads the list of numbers that follows a name in a body, nil if there is none.
+func numbersIn(body []byte, name string) []float64 {
+	_, list, found := bytes.Cut(body, []byte(name))
+	list, _, closed := bytes.Cut(list, []byte("]"))
+	if !found || !closed {
+		return nil
+	}
+	numbers := make([]float64, 0, bytes.Count(list, []byte(","))+1)
+	for text := range bytes.SplitSeq(list, []byte(",")) {
+		x, err := strconv.ParseFloat(string(bytes.TrimSpace(text)), 64)
+		if err != nil {
+			return nil
+		}
+		numbers = append(numbers, x)
+	}
+	return numbers
 }
 
 // serveProxy forwards to what it reads from in.
@@ -306,6 +334,10 @@ func serveSelf(out io.Writer, handler http.Handler) error {
 	if _, err := fmt.Fprintf(out, "http://%s\n", l.Addr()); err != nil {
 		return err
 	}
+	// They stand for servers that have no collector, or proxies of a little memory more: by Go's own rule a heap of next
+	// to nothing is collected many times a second, on the processors that all share.
+	const percent = 1600
+	debug.SetGCPercent(percent)
 	server := http.Server{ReadHeaderTimeout: time.Minute, Handler: handler}
 	return server.Serve(l)
 }
