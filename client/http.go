@@ -78,11 +78,23 @@ func encodeJSON(in any) (io.Reader, error) {
 }
 
 func decodeJSON(body io.Reader, out any) error {
-	if err := json.NewDecoder(body).Decode(out); err != nil {
+	if err := readJSON(body, out); err != nil {
 		return driftline.Errorf(driftline.Internal, "cannot read the server's answer: %w", err).
 			WithHint("is it a Driftline server of this version?")
 	}
 	return nil
+}
+
+func readJSON(body io.Reader, out any) error {
+	report, ok := out.(*driftline.DriftReport)
+	if !ok {
+		return json.NewDecoder(body).Decode(out)
+	}
+	text, err := io.ReadAll(body)
+	if err != nil {
+		return err
+	}
+	return report.ReadJSON(text)
 }
 
 // send returns the answer of a request that succeeded; the caller closes its body.

@@ -1,7 +1,6 @@
 package engine_test
 
 import (
-	"encoding/json"
 	"fmt"
 	"strings"
 	"testing"
@@ -37,14 +36,14 @@ func BenchmarkCompareKeptProfiles(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	text, err := json.Marshal(report)
+	text, err := report.AppendJSON(nil)
 	if err != nil {
 		b.Fatal(err)
 	}
 	b.Run("write", func(b *testing.B) {
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			if _, err := json.Marshal(report); err != nil {
+			if _, err := report.AppendJSON(nil); err != nil {
 				b.Fatal(err)
 			}
 		}
@@ -52,7 +51,7 @@ func BenchmarkCompareKeptProfiles(b *testing.B) {
 	b.Run("read", func(b *testing.B) {
 		b.SetBytes(int64(len(text)))
 		for b.Loop() {
-			if err := json.Unmarshal(text, new(driftline.DriftReport)); err != nil {
+			if err := new(driftline.DriftReport).ReadJSON(text); err != nil {
 				b.Fatal(err)
 			}
 		}

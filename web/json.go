@@ -173,6 +173,12 @@ func fieldNames(t reflect.Type, seen []reflect.Type) []string {
 // writeJSON answers with v. It encodes before the first byte is sent, so that a
 // failure still becomes a proper status.
 func writeJSON(w http.ResponseWriter, status int, v any) {
+	if report, ok := v.(*driftline.DriftReport); ok {
+		if body, err := report.AppendJSON(nil); err == nil {
+			sendJSON(w, status, append(body, '\n'))
+			return
+		}
+	}
 	var body bytes.Buffer
 	encoder := json.NewEncoder(&body)
 	encoder.SetEscapeHTML(false)
