@@ -98,8 +98,10 @@ func farther(x, y []float64, upper bool) float64 {
 func bothEnds(reference, current Sample, count int, counts orderedCounts) (lower, upper tailValues) {
 	upper.upper = true
 	if counts.mapping == nil {
-		lower.reference, lower.current = outermost(reference, current, count, false)
-		upper.reference, upper.current = outermost(reference, current, count, true)
+		sample := current.strided(reference.strided(nil, tailSampled), tailSampled)
+		SortNumbers(sample)
+		lower.reference, lower.current = outermost(reference, current, sample, count, false)
+		upper.reference, upper.current = outermost(reference, current, sample, count, true)
 	} else {
 		low, high := counts.endCells(count)
 		lower.reference, upper.reference = counts.mapping.ends(reference, low, high)
@@ -148,10 +150,9 @@ func (c *cellMap) ends(s Sample, low, high int) (lower, upper []float64) {
 	return lower, upper
 }
 
-// outermost is one end of bothEnds, for samples without counts by cells.
-func outermost(reference, current Sample, count int, upper bool) (x, y []float64) {
-	sample := current.strided(reference.strided(nil, tailSampled), tailSampled)
-	slices.Sort(sample)
+// outermost is one end of bothEnds, for samples without counts by cells; some values of both,
+// in order, say about where that end begins.
+func outermost(reference, current Sample, sample []float64, count int, upper bool) (x, y []float64) {
 	wanted := min(1, 1.5*float64(count)/float64(reference.Len()+current.Len()))
 	for {
 		cut := sample[int(wanted*float64(len(sample)-1))]
