@@ -290,6 +290,13 @@ func whySentence(e *driftline.PerformanceExplanation) string {
 	text := fmt.Sprintf("The mean loss (%s) went from %s to %s", e.Loss, people(float64(e.Before)), people(float64(e.After)))
 	inputs, relationship := e.Inputs, e.Relationship
 	up := func(i driftline.Interval) bool { return i.Low > 0 }
+	if e.After < e.Before { // another metric is worse
+		text = fmt.Sprintf("All the same the mean loss (%s) fell from %s to %s", e.Loss, people(float64(e.Before)), people(float64(e.After)))
+		if up(inputs) {
+			text += fmt.Sprintf("; the inputs that changed would have raised it by %s", people(float64(inputs.Value)))
+		}
+		return text + "."
+	}
 	switch {
 	case math.IsNaN(float64(inputs.Value)):
 		return text + "; there are too few rows to say why."

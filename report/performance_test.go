@@ -91,6 +91,19 @@ func TestPerformanceHTML(t *testing.T) {
 	}
 }
 
+// A metric can be worse while the loss, which is what is explained, is not.
+func TestALossThatFellIsNotGivenAsTheReason(t *testing.T) {
+	r := samplePerformance()
+	r.Explanation.After = 0.15
+	text := words(written(t, report.PerformanceHTML, r))
+	if want := "All the same the mean loss (wrong class) fell from 0.17 to 0.15; the inputs that changed would have raised it by 0.2."; !strings.Contains(text, want) {
+		t.Errorf("page lacks %q:\n%s", want, text)
+	}
+	if strings.Contains(text, "because the inputs changed") {
+		t.Errorf("a loss that fell is a reason:\n%s", text)
+	}
+}
+
 func TestTimelines(t *testing.T) {
 	view := report.ViewPerformance(samplePerformance())
 	line := view.Metrics[0].Line
