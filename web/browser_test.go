@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"html"
 	"net"
 	"os"
 	"os/exec"
@@ -40,6 +41,60 @@ func TestTheLoopInABrowser(t *testing.T) {
 	l.browse(t, browser, slices.Concat(loopPages, policyPages))
 }
 
+// TestAnAlertLeadsToItsRowsInABrowser follows the links from page to page, as a reader does: from the
+// alert to the column that drifted, to its segment, to a bin, to the rows that are in all of these.
+func TestAnAlertLeadsToItsRowsInABrowser(t *testing.T) {
+	browser := findBrowser(t)
+	s := newSite(t)
+	s.watch(t)
+	host := s.listen(t)
+	page, complaints := open(t, browser, host+"/alerts/wind_hourly-1")
+	for _, link := range []string{
+		`<a href="([^"]+)"[^>]*><code>speed</code></a>`,
+		`<a href="([^"]+)"[^>]*><code>&lt;b&gt;bold&lt;/b&gt;=true</code></a>`,
+		`(?s)<table class="bins">.*<td><a href="([^"]+)"`, // the last bin
+	} {
+		found := regexp.MustCompile(link).FindStringSubmatch(page)
+		if found == nil {
+			t.Fatalf("the page has no link %s:\n%s", link, page)
+		}
+		var more []string
+		page, more = open(t, browser, host+html.UnescapeString(found[1]))
+		complaints = append(complaints, more...)
+	}
+	for _, line := range complaints {
+		t.Errorf("the browser says: %s", line)
+	}
+	_, rows, ok := strings.Cut(page, `<table class="list rows">`)
+	if !ok {
+		t.Fatalf("there are no rows at the end:\n%s", page)
+	}
+	names := cells(rows, "th")
+	speed, sky, at := slices.Index(names, "speed"), slices.Index(names, "sky"), slices.Index(names, "event_timestamp")
+	if speed < 0 || sky < 0 || at < 0 {
+		t.Fatalf("the rows have columns %q", names)
+	}
+	values := cells(rows, "td")
+	if len(values) == 0 || len(values)%len(names) != 0 {
+		t.Fatalf("%d cells of %d columns", len(values), len(names))
+	}
+	for row := range slices.Chunk(values, len(names)) {
+		v, err := strconv.ParseFloat(row[speed], 64)
+		if err != nil || v < 100 || row[sky] != "clear" || !strings.HasPrefix(row[at], "2013-01-31 15:") {
+			t.Errorf("row %q is not of the pane, the segment and the last bin", row)
+		}
+	}
+}
+
+// cells returns what the cells of a kind hold in the table that a page begins with.
+func cells(page, kind string) (all []string) {
+	page, _, _ = strings.Cut(page, "</table>")
+	for _, found := range regexp.MustCompile(`(?s)<`+kind+`[^>]*>(.*?)</`+kind+`>`).FindAllStringSubmatch(page, -1) {
+		all = append(all, html.UnescapeString(found[1]))
+	}
+	return all
+}
+
 func findBrowser(t *testing.T) string {
 	t.Helper()
 	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
@@ -55,27 +110,14 @@ func findBrowser(t *testing.T) string {
 // wide as a desktop and as a phone, light and dark, for people to look at.
 func (s *site) browse(t *testing.T, browser string, pages []struct{ path, want string }) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	served := make(chan error, 1)
-	go func() { served <- s.server.Serve(listener) }()
-	t.Cleanup(func() {
-		if err := s.server.Shutdown(context.Background()); err != nil {
-			t.Error(err)
-		}
-		if err := <-served; err != nil {
-			t.Error(err)
-		}
-	})
+	host := s.listen(t)
 	wants := map[string][]string{} // each page is opened once
 	for _, page := range pages {
 		wants[page.path] = append(wants[page.path], page.want)
 	}
 	for path, all := range wants {
 		t.Run(path, func(t *testing.T) {
-			address := "http://" + listener.Addr().String() + path
+			address := host + path
 			dom, complaints := open(t, browser, address)
 			for _, want := range all {
 				if !strings.Contains(dom, want) {
@@ -90,6 +132,26 @@ func (s *site) browse(t *testing.T, browser string, pages []struct{ path, want s
 			}
 		})
 	}
+}
+
+// listen has the site answer browsers until the test ends, and returns where.
+func (s *site) listen(t *testing.T) (host string) {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	served := make(chan error, 1)
+	go func() { served <- s.server.Serve(listener) }()
+	t.Cleanup(func() {
+		if err := s.server.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+		if err := <-served; err != nil {
+			t.Error(err)
+		}
+	})
+	return "http://" + listener.Addr().String()
 }
 
 // open returns the page's DOM once loaded, and what the browser's console said.
