@@ -175,6 +175,31 @@ func TestDefaultHasNoUnit(t *testing.T) {
 	}
 }
 
+// A stream and its mirror image say the same in the other direction. Errors that rise are found
+// sooner than errors that fall, and both are found; numbers have no such direction.
+func TestDefaultWaitsForErrorsToRise(t *testing.T) {
+	found := func(before, after detect.Concept) float64 {
+		s := detect.Stream{Concepts: []detect.Concept{before, after}, Length: 5000}
+		e := detect.Evaluate(func() detect.Watcher { return detector(t, "scan", nil) }, s, 60, 5000, 1)
+		if e.Missed > 0 {
+			t.Fatalf("%d changes of %d were missed", e.Missed, e.Changes)
+		}
+		return e.Delay
+	}
+	mirrored := func(concept detect.Concept) detect.Concept {
+		return func(random *rand.Rand) float64 { return 1 - concept(random) }
+	}
+	few, many := detect.Bernoulli(0.4), detect.Bernoulli(0.5)
+	rise, fall := found(few, many), found(mirrored(few), mirrored(many))
+	if rise > 0.95*fall {
+		t.Errorf("a rise is found after %.0f values, the same fall after %.0f", rise, fall)
+	}
+	low, high := detect.Normal(0, 1), detect.Normal(0.2, 1)
+	if rise, fall := found(low, high), found(mirrored(low), mirrored(high)); math.Abs(rise-fall) > 0.01*fall {
+		t.Errorf("numbers that rise are found after %.1f values, those that fall after %.1f", rise, fall)
+	}
+}
+
 func TestDefaultSaysWhereTheStreamChanged(t *testing.T) {
 	s := detect.Stream{Concepts: []detect.Concept{detect.Bernoulli(0.1), detect.Bernoulli(0.3)}, Length: 3000}
 	for seed := range uint64(10) {

@@ -7,8 +7,9 @@ import (
 	"math"
 )
 
-// stateVersion is raised when older bytes can no longer be read.
-const stateVersion = 1
+// stateVersion is that of what is written. Version 1, which has no levels of scan that are near
+// a change, is read too.
+const stateVersion = 2
 
 // Append appends the detector and its state to b.
 //
@@ -20,7 +21,7 @@ func (d *Detector) Append(b []byte) []byte {
 	b = append(b, stateVersion)
 	b = binary.AppendUvarint(b, uint64(len(d.kind.Name)))
 	b = append(b, d.kind.Name...)
-	c := &coder{bytes: b}
+	c := &coder{bytes: b, version: stateVersion}
 	for i := range d.values {
 		c.float(&d.values[i])
 	}
@@ -31,9 +32,9 @@ func (d *Detector) Append(b []byte) []byte {
 // Decode reads what Append wrote. It fails on anything else that it can tell from that.
 func Decode(b []byte) (*Detector, error) {
 	c := &coder{bytes: b, reading: true}
-	version, length := 0, 0
-	if c.whole(&version, math.MaxInt); c.err == nil && version != stateVersion {
-		return nil, fmt.Errorf("the detector's state has version %d, want %d", version, stateVersion)
+	length := 0
+	if c.whole(&c.version, math.MaxInt); c.err == nil && (c.version < 1 || c.version > stateVersion) {
+		return nil, fmt.Errorf("the detector's state has version %d, want %d at most", c.version, stateVersion)
 	}
 	c.whole(&length, len(c.bytes))
 	name := string(c.next(length))
@@ -63,6 +64,7 @@ func Decode(b []byte) (*Detector, error) {
 // over a state serves both ways. After an error it reads zeros.
 type coder struct {
 	bytes   []byte
+	version int
 	reading bool
 	err     error
 }

@@ -91,6 +91,27 @@ func TestDecodeRefusesWhatIsCutOff(t *testing.T) {
 	}
 }
 
+// States of version 1 end before the levels of scan that are near a change.
+func TestStatesOfVersion1AreRead(t *testing.T) {
+	kept := detector(t, "scan", nil)
+	for range 100 {
+		kept.Update(0) // among values that are all the same, none is near
+	}
+	state := kept.Append(nil)
+	old := append([]byte{1}, state[1:len(state)-1]...)
+	read, err := detect.Decode(old)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if a, b := alarms(kept, stream(t, 2)), alarms(read, stream(t, 2)); len(a) == 0 || !slices.Equal(a, b) {
+		t.Errorf("alarms at %v, after a state of version 1 at %v", a, b)
+	}
+	state[0] = 3
+	if _, err := detect.Decode(state); err == nil {
+		t.Error("a version to come is read")
+	}
+}
+
 func TestMissingValuesChangeNothing(t *testing.T) {
 	for _, v := range variants {
 		with, without := detector(t, v.kind, v.parameters), detector(t, v.kind, v.parameters)
