@@ -95,9 +95,11 @@ func readSideBySide(t *testing.T, f *File, rows arrow.RecordBatch, unmapped bool
 }
 
 // TestSpreadingEqualsOneByOne spreads numbers over rows, from any of them on and for any share of
-// nulls, as a loop over the rows does.
+// nulls, as a loop over the rows does: with the processor's instruction for it, and without.
 func TestSpreadingEqualsOneByOne(t *testing.T) {
 	const rows = 400
+	able := canExpand
+	defer func() { canExpand = able }()
 	rng := rand.New(rand.NewPCG(6, 6))
 	for _, share := range []float64{0, 0.01, 0.3, 1} {
 		valid, from := make([]byte, (rows+7)/8), []byte{}
@@ -110,10 +112,14 @@ func TestSpreadingEqualsOneByOne(t *testing.T) {
 				copy(want[8*row:], from[places[row]:])
 			}
 		}
-		for first := range rows {
-			got := bytes.Repeat([]byte{0xaa}, 8*(rows-first)) // as memory that is used again
-			if spread64(got, from[places[first]:], valid, first); !bytes.Equal(got, want[8*first:]) {
-				t.Fatalf("from row %d on, with nulls in %v of the rows", first, share)
+		for _, expand := range []bool{able, false} {
+			canExpand = expand
+			for first := range rows {
+				got := bytes.Repeat([]byte{0xaa}, 8*(rows-first)+16) // as memory that is used again
+				spread64(got[:8*(rows-first)], from[places[first]:], valid, first)
+				if !bytes.Equal(got[:8*(rows-first)], want[8*first:]) || !bytes.Equal(got[8*(rows-first):], bytes.Repeat([]byte{0xaa}, 16)) {
+					t.Fatalf("from row %d on, with nulls in %v of the rows, expanding: %t", first, share, expand)
+				}
 			}
 		}
 	}

@@ -497,11 +497,20 @@ func (p *Page) copyValues(to []byte, first, n int) {
 // a few nulls in a hundred make runs that are too short to be copied one by one.
 func spread64(to, from, valid []byte, first int) {
 	row := first
+	for canExpand && row&7 == 0 {
+		bytes := min(len(to)/64, len(from)/64, len(valid)-row>>3)
+		if bytes <= 0 {
+			break
+		}
+		values := expandBytes(&to[0], &from[0], &valid[row>>3], bytes)
+		to, from, row = to[64*bytes:], from[8*values:], row+8*bytes
+	}
 	for ; len(to) >= 64 && len(from) >= 64 && row>>3+1 < len(valid); row, to = row+8, to[64:] {
 		rows, values := (*[8]uint64)(unsafe.Pointer(&to[0])), (*[8]uint64)(unsafe.Pointer(&from[0]))
 		here := uint64(binary.LittleEndian.Uint16(valid[row>>3:])>>(row&7)) & 0xff
 		if here == 0xff {
-			*rows = *values
+			all := *values // in one step, rows and values might overlap, and Go would call a function
+			*rows = all
 			from = from[64:]
 			continue
 		}
