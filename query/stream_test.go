@@ -69,6 +69,27 @@ func TestAnAnswerLargerThanItsMemory(t *testing.T) {
 	}
 }
 
+// What is small goes at once; of what is large 256 MiB go a second, and a reader who is slower waits
+// for nothing.
+func TestLargeAnswersArePaced(t *testing.T) {
+	now := time.Unix(0, 0)
+	var p answerPace
+	for range unpacedBytes >> 21 {
+		if d := p.rest(now, 2<<20); d != 0 {
+			t.Fatalf("after %d bytes it waits %s", p.sent, d)
+		}
+	}
+	for range 10 * bytesPerSecond >> 21 {
+		now = now.Add(p.rest(now, 2<<20))
+	}
+	if took := now.Sub(time.Unix(0, 0)).Round(10 * time.Millisecond); took != 9990*time.Millisecond {
+		t.Errorf("2,560 MiB took %s", took)
+	}
+	if d := p.rest(now.Add(time.Second), 2<<20); d != 0 {
+		t.Errorf("a slow reader waits %s more", d)
+	}
+}
+
 // A reader may take longer than a query may: the time is the query's own.
 func TestTheTimeOfTheReaderIsItsOwn(t *testing.T) {
 	const limit = 2 * time.Second

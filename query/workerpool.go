@@ -480,8 +480,10 @@ func (a *reply) rows(schema *arrow.Schema, yield func(arrow.RecordBatch, error) 
 		yield(nil, driftline.Errorf(driftline.Internal, "the query's columns changed when it ran again"))
 		return
 	}
+	pace := answerPace{}
 	for a.reader.Next() {
 		batch := a.reader.RecordBatch()
+		time.Sleep(pace.rest(time.Now(), driftline.BatchBytes(batch)))
 		if err := ipcverify.Values(batch); err != nil {
 			yield(nil, driftline.Errorf(driftline.Internal, "the answer of a query is damaged: %w", hidden{err}))
 			return
@@ -509,6 +511,31 @@ func (a *reply) rows(schema *arrow.Schema, yield func(arrow.RecordBatch, error) 
 	default:
 		yield(nil, a.worker.failure(errFrame))
 	}
+}
+
+// A large answer is work for the server too, which passes it on, and for whoever reads it, both as
+// nice as those who serve. So one goes at full speed up to unpacedBytes, and then at a pace that leaves
+// them the processors. It is on the time of the query.
+const (
+	unpacedBytes   = 64 << 20
+	bytesPerSecond = 256 << 20
+)
+
+// answerPace is how far an answer is.
+type answerPace struct {
+	began time.Time // of what is paced
+	sent  int64
+}
+
+// rest is how long to wait before so many more bytes are sent.
+func (p *answerPace) rest(now time.Time, bytes int64) time.Duration {
+	before := p.sent
+	if p.sent += bytes; before < unpacedBytes {
+		p.began = now
+		return 0
+	}
+	due := p.began.Add(time.Duration(float64(before-unpacedBytes) / bytesPerSecond * float64(time.Second)))
+	return max(due.Sub(now), 0)
 }
 
 // budget ends a query when its time is used up, and while it is paused, when its
