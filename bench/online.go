@@ -48,7 +48,8 @@ func onlineWorkloads(b *bench) []onlineWorkload {
 
 // onlineSuite asks two HTTP servers, by the same client, for the same JSON: ours and
 // Feast's own, each filled with the same rows. The server and its client share the
-// machine, so a latency here is one of a machine that is busy.
+// machine, so a latency here is one of a machine that is busy; the client is the plain one
+// (see [onlineLoad.runPlain]), because what a client of its own weight takes is added to both.
 func onlineSuite(ctx context.Context, b *bench) error {
 	ours, entities, err := b.servedOnline(ctx)
 	if err != nil {

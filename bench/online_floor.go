@@ -46,7 +46,7 @@ func onlineFloor(ctx context.Context, b *bench) (err error) {
 				load   onlineLoad
 				values *[]float64
 			}{{ours, &a}, {floor, &t}} {
-				result, err := side.load.at(w.pace, metric.paced).run(ctx, false)
+				result, err := side.load.at(w.pace, metric.paced).runPlain(ctx)
 				if err != nil {
 					return err
 				}

@@ -57,8 +57,9 @@ func (r loadResult) percentile(p int) float64 {
 	return float64(r.latencies[max(rank, 1)-1]) / float64(time.Millisecond)
 }
 
-// compareLoad is [bench.compare] with one row per metric from the same pairs of runs. goal
-// is that of the median latency.
+// compareLoad is [bench.compare] with one row per metric from the same pairs of runs. The
+// answers that are checked are read by net/http's client, the measured ones by the plain
+// one. goal is that of the median latency.
 func (b *bench) compareLoad(ctx context.Context, w onlineWorkload, goal *float64, ours onlineLoad, peer string, theirs onlineLoad) error {
 	name := w.name()
 	_, err := checkAnswers(ctx, workload{name: name}, side{"ours", ours.checked}, side{peer, theirs.checked})
@@ -73,11 +74,11 @@ func (b *bench) compareLoad(ctx context.Context, w onlineWorkload, goal *float64
 	oursValues, theirsValues := make([][]float64, len(loadMetrics)), make([][]float64, len(loadMetrics))
 	for range b.pairs() {
 		for _, paced := range []bool{true, false} {
-			a, err := ours.at(w.pace, paced).run(ctx, false)
+			a, err := ours.at(w.pace, paced).runPlain(ctx)
 			if err != nil {
 				return fmt.Errorf("%s, ours: %w", name, err)
 			}
-			t, err := theirs.at(w.pace, paced).run(ctx, false)
+			t, err := theirs.at(w.pace, paced).runPlain(ctx)
 			if err != nil {
 				return fmt.Errorf("%s, %s: %w", name, peer, err)
 			}
