@@ -87,20 +87,7 @@ func TestAMixtureIsReweighed(t *testing.T) {
 				t.Fatalf("after day %d the shares are %+v, want %v", day, got.Mixture, want)
 			}
 		}
-		history, err := r.Engine.RolloutHistory(s.ID)
-		if err != nil {
-			t.Fatal(err)
-		}
-		lines := 0
-		for _, c := range history {
-			if c.Cause == driftline.CauseReweighed {
-				lines++
-				if !strings.Contains(c.Reason, "brier in the window to 2013-06-") {
-					t.Errorf("the ledger says %s", c.Reason)
-				}
-			}
-		}
-		if lines != reweighed {
+		if lines := r.reweighings(s.ID, "brier in the window to 2013-06-"); lines != reweighed {
 			t.Fatalf("after day %d there are %d lines, want %d", day, lines, reweighed)
 		}
 	}
@@ -160,23 +147,28 @@ func TestAnAverageIsReweighed(t *testing.T) {
 	if want[0] < 0.6 || want[0] > 0.75 {
 		t.Errorf("version 2 has come to %v, where 0.7 is the best blend", want[0])
 	}
-	history, err := r.Engine.RolloutHistory(s.ID)
-	if err != nil {
-		t.Fatal(err)
-	}
-	lines := 0
-	for _, c := range history {
-		if c.Cause == driftline.CauseReweighed {
-			lines++
-			if !strings.Contains(c.Reason, "gradient of brier in the window to 2013-06-") {
-				t.Errorf("the ledger says %s", c.Reason)
-			}
-		}
-	}
-	if lines != 5 {
+	if lines := r.reweighings(s.ID, "gradient of brier in the window to 2013-06-"); lines != 5 {
 		t.Errorf("it was reweighed %d times, want once for each day that says what the versions said", lines)
 	}
 	r.legal()
+}
+
+// reweighings counts the lines of the ledger by which shares moved; each has to give the reason.
+func (r *rolled) reweighings(id driftline.RolloutID, reason string) (lines int) {
+	r.T.Helper()
+	history, err := r.Engine.RolloutHistory(id)
+	if err != nil {
+		r.T.Fatal(err)
+	}
+	for _, c := range history {
+		if c.Cause == driftline.CauseReweighed {
+			lines++
+			if !strings.Contains(c.Reason, reason) {
+				r.T.Errorf("the ledger says %s", c.Reason)
+			}
+		}
+	}
+	return lines
 }
 
 // together logs answers that versions gave together in the hour before now, with what each said, and labels, seven
