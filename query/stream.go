@@ -8,6 +8,7 @@ import (
 	"unsafe"
 
 	"github.com/apache/arrow-go/v18/arrow"
+	"github.com/driftline/driftline"
 	bindings "github.com/duckdb/duckdb-go-bindings"
 	"github.com/duckdb/duckdb-go/v2"
 )
@@ -48,8 +49,7 @@ func (s *session) stream(ctx context.Context, sql string, args ...any) (_ *strea
 		return nil, failure(ctx, err)
 	}
 	r.unwatch = interruptAfter(ctx, bindings.Connection{Ptr: pointer(s.conn, "conn", "Ptr")})
-	statement := bindings.PreparedStatement{Ptr: pointer(r.statement, "preparedStmt", "Ptr")}
-	if bindings.ExecutePreparedStreaming(statement, &r.result) == bindings.StateError {
+	if bindings.ExecutePreparedStreaming(r.prepared(), &r.result) == bindings.StateError {
 		return nil, r.failure()
 	}
 	if r.schema, err = r.readSchema(); err != nil {
@@ -60,6 +60,10 @@ func (s *session) stream(ctx context.Context, sql string, args ...any) (_ *strea
 	}
 	begun = true
 	return r, nil
+}
+
+func (r *stream) prepared() bindings.PreparedStatement {
+	return bindings.PreparedStatement{Ptr: pointer(r.statement, "preparedStmt", "Ptr")}
 }
 
 func bound(args []any) []driver.NamedValue {
@@ -167,11 +171,44 @@ func (r *stream) all(yield func(arrow.RecordBatch, error) bool) {
 	}
 }
 
-// failure is why DuckDB did not go on.
+// mostRepeats is how often a SELECT runs again for the reason of its failure: each time in twenty or
+// so it is not told again.
+const mostRepeats = 3
+
+// failure is why DuckDB did not go on. A row that fails in one thread of DuckDB interrupts the others,
+// and at times that interruption is all that the result tells (DuckDB 1.5). So if nobody has cancelled
+// the SELECT, it runs again for its reason, and its rows are dropped.
 func (r *stream) failure() error {
-	return failure(r.ctx, &duckdb.Error{
-		Type: duckdb.ErrorType(bindings.ResultErrorType(&r.result)), Msg: bindings.ResultError(&r.result),
-	})
+	for range mostRepeats {
+		if r.ctx.Err() != nil || r.errorType() != duckdb.ErrorTypeInterrupt {
+			break
+		}
+		bindings.DestroyResult(&r.result)
+		r.drain()
+	}
+	said := &duckdb.Error{Type: r.errorType(), Msg: bindings.ResultError(&r.result)}
+	if r.ctx.Err() == nil && (said.Msg == "" || said.Type == duckdb.ErrorTypeInterrupt) {
+		return driftline.Errorf(driftline.Unavailable, "the query failed at one of its rows: %w", hidden{said}).WithHint("try again")
+	}
+	return failure(r.ctx, said)
+}
+
+func (r *stream) errorType() duckdb.ErrorType {
+	return duckdb.ErrorType(bindings.ResultErrorType(&r.result))
+}
+
+// drain runs the statement once more, to its end or its failure.
+func (r *stream) drain() {
+	if bindings.ExecutePreparedStreaming(r.prepared(), &r.result) == bindings.StateError {
+		return
+	}
+	for r.ctx.Err() == nil {
+		chunk := bindings.FetchChunk(r.result)
+		if chunk.Ptr == nil {
+			return
+		}
+		bindings.DestroyDataChunk(&chunk)
+	}
 }
 
 // converted is what DuckDB says of its rows becoming Arrow.

@@ -2,6 +2,7 @@ package query
 
 import (
 	"context"
+	"fmt"
 	"strings"
 	"testing"
 	"time"
@@ -37,6 +38,25 @@ func TestTheFirstRowsAreThereEarly(t *testing.T) {
 				t.Errorf("%d rows came before the SELECT failed", rows)
 			}
 		})
+	}
+}
+
+// The reason of a failure is told, also where DuckDB's threads end each other before they have told it.
+func TestAFailureIsToldWhicheverThreadItIsIn(t *testing.T) {
+	db := openDB(t)
+	for i := range 30 {
+		at := 2_000_000 + i*7919
+		batches, err := db.Select(t.Context(), &Select{text: fmt.Sprintf("select case when i = %d then error('the end') end from range(2500000) t(i)", at)}, nil, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var last error
+		for _, err := range batches.All {
+			last = err
+		}
+		if driftline.CodeOf(last) != driftline.Invalid || !strings.Contains(last.Error(), "the end") {
+			t.Fatalf("failing at row %d: %v (%s)", at, last, driftline.CodeOf(last))
+		}
 	}
 }
 
