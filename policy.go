@@ -186,7 +186,7 @@ type TrainingJob struct {
 	Airflow     *AirflowJob       `json:"airflow,omitempty"`
 	Kubernetes  *KubernetesJob    `json:"kubernetes,omitempty"`
 	Dataset     DatasetName       `json:"dataset,omitempty"`     // is made again from what is known now, and pinned, before each run
-	Incremental bool              `json:"incremental,omitempty"` // the dataset has only rows since the last run that succeeded
+	Incremental bool              `json:"incremental,omitempty"` // the dataset has only what came since that of the last run that was any good
 	Parameters  map[string]string `json:"parameters,omitempty"`
 
 	// Timeout is after how long a run that has not answered has failed; an hour if 0.

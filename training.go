@@ -73,11 +73,16 @@ func ParseFeatures(texts []string) (FeatureSet, error) {
 	return set, nil
 }
 
-// SpineSource is a spine that the server has already: exactly one of its fields is set.
+// SpineSource is a spine that the server has already: exactly one of SQL, Dataset and Range is set.
 type SpineSource struct {
-	SQL     string     `json:"sql,omitempty"`    // one SELECT over features.*, datasets.*
+	SQL     string     `json:"sql,omitempty"`    // one SELECT over features.*, datasets.*, predictions.*
 	Dataset Ref        `json:"dataset,omitzero"` // the spine columns of an earlier dataset
 	Range   *TimeRange `json:"range,omitempty"`  // every (keys, event time) that the views have in it
+
+	// Since leaves out what the spine had when that version of a dataset was made: of a range the rows
+	// that the snapshots have that it was made from, of a SELECT or a dataset the rows that
+	// it gave then. What is left came later, whatever its event time.
+	Since Ref `json:"since,omitzero"`
 }
 
 // TimeRange is the times from Start to End, both inclusive. A zero bound is open.

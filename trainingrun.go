@@ -211,7 +211,7 @@ type TriedData struct {
 type TrainedData struct {
 	Run  TrainingID `json:"run"`
 	Data string     `json:"data"`
-	Time time.Time  `json:"time"` // when it began: rows after it are new
+	Time time.Time  `json:"time"` // when it began
 	Rows int64      `json:"rows,omitempty"`
 
 	Sources map[string]int64 `json:"sources,omitempty"` // rows of the tables of data triggers then

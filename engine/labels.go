@@ -105,17 +105,22 @@ func (e *Engine) joinedText(model driftline.ModelName) (string, *driftline.Featu
 	return predictions.Joined(table(view.Name), labels, quoted(view.Predictions.ID), quoted(view.EventTimestamp), ok && entity.Type == driftline.String), view, nil
 }
 
-// predictionsTable is the table of a model's predictions and labels.
-func (e *Engine) predictionsTable(ctx context.Context, name query.TableName) (query.Table, error) {
-	model := driftline.ModelName(name.Name)
+// modelCalled finds a model by the name that SQL gives it, without case.
+func (e *Engine) modelCalled(name string) driftline.ModelName {
+	model := driftline.ModelName(name)
 	if _, err := e.registry.Model(model); err != nil {
 		for _, m := range e.registry.Models() {
-			if strings.EqualFold(string(m.Name), name.Name) {
+			if strings.EqualFold(string(m.Name), name) {
 				model = m.Name
 			}
 		}
 	}
-	text, _, err := e.joinedText(model)
+	return model
+}
+
+// predictionsTable is the table of a model's predictions and labels.
+func (e *Engine) predictionsTable(ctx context.Context, name query.TableName) (query.Table, error) {
+	text, _, err := e.joinedText(e.modelCalled(name.Name))
 	if err != nil {
 		return query.Table{}, err
 	}

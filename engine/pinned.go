@@ -2,6 +2,7 @@ package engine
 
 import (
 	"context"
+	"slices"
 	"sync"
 
 	"github.com/driftline/driftline"
@@ -19,6 +20,9 @@ type pinned struct {
 
 	// past is the snapshots to read instead of what there is now; nil for now.
 	past map[driftline.ViewName]driftline.SnapshotID
+
+	// asOf is the dataset as of which other tables are read too; nil for now.
+	asOf *driftline.Dataset
 
 	rows  map[driftline.ViewName]query.Rows
 	views []driftline.FeatureView // as they were read
@@ -74,6 +78,27 @@ func (e *Engine) pinPast(pins []driftline.Pin) *pinned {
 	return p
 }
 
+// pinAsOf reads what a dataset was made from, of the views and of other datasets. The caller releases it.
+func (e *Engine) pinAsOf(d *driftline.Dataset) *pinned {
+	p := e.pinPast(d.Report.Pins)
+	p.asOf = d
+	return p
+}
+
+// datasetOf is a version of a dataset; 0: the newest that there was.
+func (p *pinned) datasetOf(name driftline.DatasetName, version int) (*driftline.Dataset, error) {
+	if p.asOf == nil || version != 0 {
+		return p.engine.registry.Dataset(name, version)
+	}
+	versions := slices.DeleteFunc(p.engine.registry.Datasets(), func(d driftline.Dataset) bool {
+		return d.Name != name || d.Created.After(p.asOf.Created) || d.Name == p.asOf.Name && d.Version > p.asOf.Version
+	})
+	if len(versions) == 0 {
+		return nil, driftline.Errorf(driftline.NotFound, "dataset %q had no version when %s was made", name, p.asOf.Ref())
+	}
+	return &versions[len(versions)-1], nil
+}
+
 func (p *pinned) release() {
 	for _, release := range p.held {
 		release()
@@ -125,6 +150,9 @@ func (p *pinned) lookBack(ctx context.Context, view *driftline.FeatureView) (que
 		return query.Rows{}, pin, goneSnapshot(view.Name, pin.Snapshot, err)
 	}
 	p.held = append(p.held, p.engine.offline.Hold(snapshot))
+	if p.asOf != nil {
+		p.engine.holdWhile(ctx, snapshot) // who compares with it reads it when the answer is read
+	}
 	rows, err := p.engine.rowsIn(ctx, view, snapshot)
 	return rows, pin, goneSnapshot(view.Name, pin.Snapshot, err)
 }

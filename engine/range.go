@@ -1,6 +1,7 @@
 package engine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -24,22 +25,21 @@ func (e *Engine) rangeSpine(ctx context.Context, req *driftline.HistoricalReques
 
 // rangeSQL is the SELECT of a range spine.
 func rangeSQL(req *driftline.HistoricalRequest, resolved []registry.Resolved) (string, error) {
-	span := *req.Spine.Range
-	if !span.Start.IsZero() && span.End.Before(span.Start) && !span.End.IsZero() {
-		return "", driftline.Errorf(driftline.Invalid, "the range ends at %s, before it starts at %s",
-			span.End.UTC().Format(time.RFC3339Nano), span.Start.UTC().Format(time.RFC3339Nano))
-	}
-	sources, err := rangeSources(resolved)
+	sources, err := rangeSources(req.Spine.Range, resolved)
 	if err != nil {
 		return "", err
 	}
-	column := req.EventTimestamp
-	if column == "" {
-		column = driftline.DefaultEventTimestamp
-	}
 	var parts []string
 	for _, s := range sources {
-		part := rangePart(s, column, span)
+		parts = append(parts, rangePart(s, req, schemaFeatures))
+	}
+	return unionSQL(parts), nil
+}
+
+// unionSQL is the rows of SELECTs, each once, in order.
+func unionSQL(all []string) string {
+	var parts []string
+	for _, part := range all {
 		if !slices.Contains(parts, part) {
 			parts = append(parts, part)
 		}
@@ -47,12 +47,16 @@ func rangeSQL(req *driftline.HistoricalRequest, resolved []registry.Resolved) (s
 	if len(parts) == 1 { // UNION is what leaves out the repetitions
 		parts = append(parts, parts[0])
 	}
-	return strings.Join(parts, "\nUNION\n") + "\nORDER BY ALL", nil
+	return strings.Join(parts, "\nUNION\n") + "\nORDER BY ALL"
 }
 
 // rangeSources are the uses of views that give the spine its rows. They must agree on
 // the keys, or there is no row that all of them could be joined to.
-func rangeSources(resolved []registry.Resolved) ([]registry.Resolved, error) {
+func rangeSources(span *driftline.TimeRange, resolved []registry.Resolved) ([]registry.Resolved, error) {
+	if !span.Start.IsZero() && span.End.Before(span.Start) && !span.End.IsZero() {
+		return nil, driftline.Errorf(driftline.Invalid, "the range ends at %s, before it starts at %s",
+			span.End.UTC().Format(time.RFC3339Nano), span.Start.UTC().Format(time.RFC3339Nano))
+	}
 	features := slices.DeleteFunc(slices.Clone(resolved), func(r registry.Resolved) bool { return r.View.Horizon > 0 })
 	if len(features) == 0 {
 		return nil, driftline.Errorf(driftline.Invalid, "a time range needs a view of features: labels look ahead and have no rows of their own").
@@ -82,7 +86,9 @@ func keyColumns(r registry.Resolved) string {
 	return strings.Join(words, ", ")
 }
 
-func rangePart(r registry.Resolved, column string, span driftline.TimeRange) string {
+// rangePart is the SELECT of the rows of a view, in a schema of that name, within a request's range.
+func rangePart(r registry.Resolved, req *driftline.HistoricalRequest, schema string, conditions ...string) string {
+	span, column := *req.Spine.Range, cmp.Or(req.EventTimestamp, driftline.DefaultEventTimestamp)
 	var columns []string
 	for _, k := range r.View.JoinKeys {
 		columns = append(columns, quoted(k.Name)+" AS "+quoted(r.KeyColumn(k.Name)))
@@ -94,8 +100,8 @@ func rangePart(r registry.Resolved, column string, span driftline.TimeRange) str
 	})
 	event := quoted(r.View.EventTimestamp)
 	columns = append(columns, event+" AS "+quoted(column))
-	text := fmt.Sprintf("SELECT %s FROM features.%s", strings.Join(columns, ", "), quoted(string(r.View.Name.Exactly())))
-	var within []string
+	text := fmt.Sprintf("SELECT %s FROM %s.%s", strings.Join(columns, ", "), schema, quoted(string(r.View.Name.Exactly())))
+	within := conditions
 	if !span.Start.IsZero() {
 		within = append(within, event+" >= "+timeLiteral(span.Start))
 	}

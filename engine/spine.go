@@ -51,16 +51,35 @@ func (e *Engine) openSpine(ctx context.Context, req *driftline.HistoricalRequest
 	switch {
 	case source == nil:
 		return spine{rows: sent}, nil
+	case source.Since != driftline.Ref{}:
+		return e.spineSince(ctx, req, resolved, views)
+	}
+	return e.wholeSpine(ctx, req, resolved, views)
+}
+
+// wholeSpine is all rows that a source has in the state that views reads.
+func (e *Engine) wholeSpine(ctx context.Context, req *driftline.HistoricalRequest, resolved []registry.Resolved, views *pinned) (spine, error) {
+	source := req.Spine
+	switch {
 	case source.SQL != "":
 		return e.sqlSpine(ctx, source.SQL, views)
 	case source.Range != nil:
 		return e.rangeSpine(ctx, req, resolved, views)
 	}
-	return e.datasetSpine(ctx, source.Dataset)
+	return e.datasetSpine(ctx, source.Dataset, views)
 }
+
+// findTable finds a table that a spine's SELECT names, and what lineage calls it.
+type findTable func(context.Context, query.TableName) (query.Table, []driftline.Ref, error)
 
 // sqlSpine runs a SELECT of the user over the pinned views.
 func (e *Engine) sqlSpine(ctx context.Context, text string, views *pinned) (spine, error) {
+	return e.selectSpine(ctx, text, func(ctx context.Context, name query.TableName) (query.Table, []driftline.Ref, error) {
+		return e.spineTable(ctx, name, views)
+	})
+}
+
+func (e *Engine) selectSpine(ctx context.Context, text string, find findTable) (spine, error) {
 	selection, err := e.query.ParseSelect(ctx, text)
 	if err != nil {
 		return spine{}, inSpine(err)
@@ -68,10 +87,11 @@ func (e *Engine) sqlSpine(ctx context.Context, text string, views *pinned) (spin
 	var s spine
 	var tables []query.Table
 	for _, name := range selection.Tables {
-		table, inputs, err := e.spineTable(ctx, name, views)
+		table, inputs, err := find(ctx, name)
 		if err != nil {
 			return spine{}, inSpine(err)
 		}
+		table.Schema, table.Name, table.At = name.Schema, name.Name, name.At
 		tables, s.inputs = append(tables, table), append(s.inputs, inputs...)
 	}
 	if len(selection.PointInTime) > 0 {
@@ -116,20 +136,60 @@ func (e *Engine) spineTable(ctx context.Context, name query.TableName, views *pi
 		table.Rows, err = views.rowsOf(ctx, view)
 		return table, nil, err
 	case schemaDatasets:
-		base, suffix, _ := strings.Cut(name.Name, "@")
-		version, _ := strconv.Atoi(suffix) // sqlTable has looked at it
-		d, err := e.registry.Dataset(driftline.DatasetName(strings.ToLower(base)), version)
-		if err != nil {
-			return table, nil, err
-		}
-		return table, []driftline.Ref{d.Ref()}, nil
+		return e.spineDataset(ctx, name, views, table)
+	case schemaPredictions:
+		table, err = e.spinePredictions(ctx, name, views)
+		return table, nil, err
+	}
+	if views.asOf != nil {
+		return table, nil, driftline.Errorf(driftline.FailedPrecondition, "what table %q was then is not kept", qualified(name)).
+			WithHint("read features.*, datasets.* and predictions.* in a spine of which only the rows since a dataset are wanted")
 	}
 	return table, nil, nil
 }
 
+// spineDataset is the table of a dataset; without a version the newest that there was.
+func (e *Engine) spineDataset(ctx context.Context, name query.TableName, views *pinned, newest query.Table) (query.Table, []driftline.Ref, error) {
+	base, suffix, _ := strings.Cut(name.Name, "@")
+	version, _ := strconv.Atoi(suffix) // sqlTable has looked at it
+	base = strings.ToLower(base)
+	d, err := views.datasetOf(driftline.DatasetName(base), version)
+	if driftline.CodeOf(err) == driftline.NotFound && views.asOf != nil {
+		schema, err := e.datasetSchema(ctx, driftline.DatasetName(base))
+		return query.Table{Columns: schema}, nil, err
+	}
+	if err != nil {
+		return newest, nil, err
+	}
+	if version == 0 && views.asOf != nil {
+		newest, err = e.datasetsTable(ctx, query.TableName{Schema: name.Schema, Name: base + "@" + strconv.Itoa(d.Version)})
+	}
+	return newest, []driftline.Ref{d.Ref()}, err
+}
+
+// datasetSchema is the schema of the newest version of a dataset.
+func (e *Engine) datasetSchema(ctx context.Context, name driftline.DatasetName) (*arrow.Schema, error) {
+	d, err := e.registry.Dataset(name, 0)
+	if err != nil {
+		return nil, err
+	}
+	snapshot, err := e.datasetSnapshot(ctx, d)
+	return snapshot.Schema, err
+}
+
+// spinePredictions is the table of a model's predictions and labels, over the pinned views.
+func (e *Engine) spinePredictions(ctx context.Context, name query.TableName, views *pinned) (query.Table, error) {
+	text, _, err := e.joinedText(e.modelCalled(name.Name))
+	if err != nil {
+		return query.Table{}, err
+	}
+	joined, err := e.sqlSpine(ctx, text, views)
+	return query.Table{Batches: func() driftline.Batches { return joined.rows }}, err
+}
+
 // datasetSpine reads the spine of an earlier dataset again: its rows without its
 // features and its parts.
-func (e *Engine) datasetSpine(ctx context.Context, ref driftline.Ref) (spine, error) {
+func (e *Engine) datasetSpine(ctx context.Context, ref driftline.Ref, views *pinned) (spine, error) {
 	if ref.Kind != driftline.KindDataset {
 		return spine{}, driftline.Errorf(driftline.Invalid, "%q cannot be a spine", ref).WithHint("name a dataset, for example dataset/late_departure@1")
 	}
@@ -137,7 +197,7 @@ func (e *Engine) datasetSpine(ctx context.Context, ref driftline.Ref) (spine, er
 	if err != nil {
 		return spine{}, err
 	}
-	d, err := e.registry.Dataset(driftline.DatasetName(ref.Name), version)
+	d, err := views.datasetOf(driftline.DatasetName(ref.Name), version)
 	if err != nil {
 		return spine{}, err
 	}

@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math"
 	"strconv"
 	"strings"
 	"sync"
-	"time"
 
 	"github.com/apache/arrow-go/v18/arrow/array"
 
@@ -66,8 +66,8 @@ func (e *Engine) readBy(d *driftline.Dataset) (views []driftline.ViewName) {
 }
 
 // makeDataset makes a policy's dataset again from what is known now, as a new version; of an
-// incremental job only with rows of after since.
-func (e *Engine) makeDataset(ctx context.Context, job *driftline.TrainingJob, since time.Time) (driftline.Ref, error) {
+// incremental job only with the rows that came since the dataset of its last run that was any good.
+func (e *Engine) makeDataset(ctx context.Context, model driftline.ModelName, job *driftline.TrainingJob) (driftline.Ref, error) {
 	d, err := e.registry.Dataset(job.Dataset, 0)
 	if err != nil {
 		return driftline.Ref{}, err
@@ -77,14 +77,17 @@ func (e *Engine) makeDataset(ctx context.Context, job *driftline.TrainingJob, si
 	if req.Spine == nil { // it was sent, and is kept with the first version: that has all of its rows
 		req.Spine = &driftline.SpineSource{Dataset: driftline.DatasetRef(job.Dataset, 1)}
 	}
-	if job.Incremental && !since.IsZero() {
-		if req.Spine, err = e.spineAfter(ctx, &req, since); err != nil {
+	source := *req.Spine
+	source.Since = driftline.Ref{}
+	if job.Incremental {
+		if source.Since, err = e.lastTrainedOn(model, job.Dataset); err != nil {
 			return driftline.Ref{}, err
 		}
 	}
+	req.Spine = &source
 	set, err := e.Historical(ctx, req, driftline.Batches{})
 	if err != nil {
-		return driftline.Ref{}, err
+		return driftline.Ref{}, sinceIsGone(source.Since, err)
 	}
 	for _, err := range set.Batches.All {
 		if err != nil {
@@ -95,42 +98,29 @@ func (e *Engine) makeDataset(ctx context.Context, job *driftline.TrainingJob, si
 	return set.Report().Dataset.Ref(), nil
 }
 
-// spineAfter is a request's spine without the rows up to a time.
-func (e *Engine) spineAfter(ctx context.Context, req *driftline.HistoricalRequest, since time.Time) (*driftline.SpineSource, error) {
-	s := req.Spine
-	if s.Range != nil {
-		after := *s.Range
-		if start := since.Add(time.Microsecond); start.After(after.Start) {
-			after.Start = start
+// lastTrainedOn is the version of a dataset that the last run of a model that succeeded, and was not rejected
+// since, was trained on; the zero Ref: there is none.
+func (e *Engine) lastTrainedOn(model driftline.ModelName, dataset driftline.DatasetName) (driftline.Ref, error) {
+	runs, err := e.Trainings(model, math.MaxInt)
+	if err != nil {
+		return driftline.Ref{}, err
+	}
+	for i := range runs {
+		if runs[i].State == driftline.TrainingSucceeded && runs[i].Dataset.Name == string(dataset) {
+			return runs[i].Dataset, nil
 		}
-		return &driftline.SpineSource{Range: &after}, nil
 	}
-	column := req.EventTimestamp
-	if column == "" {
-		column = driftline.DefaultEventTimestamp
+	return driftline.Ref{}, nil
+}
+
+// sinceIsGone says of a dataset that cannot be compared with what is there now how to go on.
+func sinceIsGone(since driftline.Ref, err error) error {
+	code := driftline.CodeOf(err)
+	if since == (driftline.Ref{}) || code != driftline.FailedPrecondition && code != driftline.NotFound {
+		return err
 	}
-	newer := fmt.Sprintf(" WHERE %s > TIMESTAMPTZ '%s'", quoted(column), since.UTC().Format("2006-01-02 15:04:05.999999+00"))
-	if s.SQL != "" {
-		return &driftline.SpineSource{SQL: "SELECT * FROM (" + s.SQL + ") AS spine" + newer}, nil
-	}
-	version, err := versionOf(s.Dataset)
-	if err != nil {
-		return nil, err
-	}
-	d, err := e.registry.Dataset(driftline.DatasetName(s.Dataset.Name), version)
-	if err != nil {
-		return nil, err
-	}
-	snapshot, err := e.datasetSnapshot(ctx, d)
-	if err != nil {
-		return nil, err
-	}
-	columns := spineColumns(d, snapshot.Schema)
-	for i := range columns {
-		columns[i] = quoted(columns[i])
-	}
-	table := fmt.Sprintf("datasets.%s", quoted(fmt.Sprintf("%s_v%d", d.Name, d.Version)))
-	return &driftline.SpineSource{SQL: "SELECT " + strings.Join(columns, ", ") + " FROM " + table + newer}, nil
+	return driftline.Errorf(driftline.FailedPrecondition, "which rows came since %s: %w", since, err).WithRef(since).
+		WithHint("train once with incremental: false, on all rows")
 }
 
 // sourceCounts remembers how many rows tables have, so that a table that nobody wrote to is

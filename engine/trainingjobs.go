@@ -194,12 +194,7 @@ func (e *Engine) prepareTraining(ctx context.Context, p *driftline.Policy, run d
 	}
 	var dataset driftline.Ref
 	if p.Training.Dataset != "" {
-		state, _ := e.training.known(p.Model)
-		since := time.Time{}
-		if state.Trained != nil {
-			since = state.Trained.Time
-		}
-		if dataset, err = e.makeDataset(ctx, p.Training, since); err != nil {
+		if dataset, err = e.makeDataset(ctx, p.Model, p.Training); err != nil {
 			return run, fmt.Errorf("training.dataset: %w", err)
 		}
 	}

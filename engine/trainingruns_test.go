@@ -266,7 +266,7 @@ func TestARunFromRequestToReport(t *testing.T) {
 }
 
 // TestACandidateMayTakeTimeToLoad: its server is asked again until it answers, and what it cannot answer for ever
-// is a reason to reject it.
+// is a reason to reject it. What the rejected one learned from comes again, since no champion has learned it.
 func TestACandidateMayTakeTimeToLoad(t *testing.T) {
 	var asked atomic.Int64
 	score := func(_ context.Context, of engine.ScoredVersion, rows arrow.RecordBatch) (*engine.Scores, error) {
@@ -286,7 +286,16 @@ func TestACandidateMayTakeTimeToLoad(t *testing.T) {
 	save(t, s.Env, req, s.Rows(scoredSchema, scoredRows(time.Date(2013, 3, 1, 0, 0, 0, 0, time.UTC), 800)))
 	gate := *frozenGate()
 	gate.Segments = nil
-	s.policy(func(p *driftline.Policy) { p.Evaluation = gate })
+	arrives := func(hour int) {
+		s.Ingest("weather", fmt.Sprintf(`[{"origin": "EWR", "event_timestamp": "2013-05-01T%02d:00:00Z", "created": null, "temp": 20, "wind": 3}]`, hour))
+	}
+	arrives(1)
+	growing := weatherRequest()
+	growing.SaveAs, growing.Spine = "readings", &driftline.SpineSource{Range: &driftline.TimeRange{}}
+	save(t, s.Env, growing, driftline.Batches{})
+	s.policy(func(p *driftline.Policy) {
+		p.Evaluation, p.Training.Dataset, p.Training.Incremental = gate, "readings", true
+	})
 	candidate := func() driftline.TrainingRun {
 		t.Helper()
 		n := len(s.trainer.got())
@@ -312,9 +321,18 @@ func TestACandidateMayTakeTimeToLoad(t *testing.T) {
 	if run := candidate(); run.Note != "it is the first champion" || asked.Load() < 3 {
 		t.Errorf("%s, %q, %q after %d questions", run.State, run.Reason, run.Note, asked.Load())
 	}
+	arrives(2)
 	run := candidate()
 	if run.State != driftline.TrainingRejected || !strings.Contains(run.Reason, "it could not be evaluated: model/late@2 cannot be evaluated: rows 0 to 255: it answered 500") {
 		t.Errorf("%s, %q", run.State, run.Reason)
+	}
+	arrives(3)
+	s.Clock.Advance(48 * time.Hour)
+	s.mustAsk("")
+	s.hooked(3)
+	made, err := s.Engine.Registry().Dataset("readings", 0)
+	if err != nil || made.Report.Rows != 2 {
+		t.Errorf("%+v, %v, want the row that the rejected candidate had and the one after", made, err)
 	}
 }
 
@@ -695,8 +713,8 @@ func TestOnlyTheJobRegistersForItsRun(t *testing.T) {
 	refused("a run that has ended", claim, driftline.Conflict)
 }
 
-// An incremental job gets the rows of after the start of the last run that succeeded, and all at first; those that a run
-// failed on come again.
+// An incremental job gets the rows that came since the snapshot that the last run was trained on that succeeded, whatever
+// their event times, and all at first; those that a run failed on, or whose candidate was rejected, come again.
 func TestAnIncrementalJobGetsWhatIsNew(t *testing.T) {
 	for name, spine := range map[string]driftline.SpineSource{
 		"range":  {Range: &driftline.TimeRange{Start: watchedDay}},
@@ -747,8 +765,31 @@ func TestAnIncrementalJobGetsWhatIsNew(t *testing.T) {
 			}
 			s.Clock.Advance(24 * time.Hour)
 			s.Ingest("weather", hourOf(53, 7, 0))
-			if fourth := rows(s.succeed()); fourth != 7 {
-				t.Errorf("the fourth run has %d rows, want 7", fourth)
+			fourth := s.succeed()
+			if n := rows(fourth); n != 7 {
+				t.Errorf("the fourth run has %d rows, want 7", n)
+			}
+			s.Clock.Advance(time.Hour)
+			s.Ingest("weather", hourOf(10, 30, 0)) // days late
+			if _, err := s.Engine.Compact(context.Background(), "features.weather"); err != nil {
+				t.Fatal(err)
+			}
+			fifth := s.succeed()
+			if n := rows(fifth); n != 30 {
+				t.Errorf("the fifth run has %d rows, want the 30 that came late", n)
+			}
+			s.Clock.Advance(time.Hour)
+			if n := rows(s.succeed()); n != 0 {
+				t.Errorf("a run without anything new has %d rows", n)
+			}
+			erasure := driftline.ErasureRequest{Entity: "airport", Keys: map[string]string{"origin": "JFK"}}
+			if _, err := s.Engine.Erase(context.Background(), erasure); err != nil {
+				t.Fatal(err)
+			}
+			s.Clock.Advance(time.Hour)
+			failed := s.until(s.mustAsk("").ID, driftline.TrainingFailed)
+			if !strings.Contains(failed.Reason, "which rows came since dataset/readings@") {
+				t.Errorf("after an erasure the run says %q", failed.Reason)
 			}
 		})
 	}

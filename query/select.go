@@ -30,6 +30,10 @@ type Table struct {
 	// Latest leaves of each entity of that view only the newest row.
 	Latest *driftline.FeatureView
 
+	// Before leaves out of Rows those that an earlier state of the same view had, which are told by
+	// their write sequences.
+	Before *Rows
+
 	// Batches makes the rows of a table that is not in files. It is called once
 	// for each query that reads the table.
 	Batches func() driftline.Batches
@@ -382,6 +386,9 @@ func (box *sandbox) add(t *Table) {
 		box.run("CREATE SCHEMA IF NOT EXISTS " + quoteName(schema))
 	}
 	box.files = append(box.files, t.Rows.Files...)
+	if t.Before != nil {
+		box.files = append(box.files, t.Before.Files...)
+	}
 	switch {
 	case t.Batches != nil:
 		box.load(table, t.Batches)
@@ -397,8 +404,8 @@ func (box *sandbox) add(t *Table) {
 func (box *sandbox) addRows(t *Table, table, id string) {
 	whole := insideSchema + "." + quoteName(id)
 	schema := t.Columns
-	if t.Latest != nil {
-		schema = t.Latest.StoredSchema() // which has the sequence
+	if t.Latest != nil || t.Before != nil {
+		schema = sequenced(schema)
 	}
 	scan := scanSQL(schema, t.Rows)
 	if t.Rows.Tail.Schema != nil {
@@ -411,7 +418,21 @@ func (box *sandbox) addRows(t *Table, table, id string) {
 	for i, f := range t.Columns.Fields() {
 		wanted[i] = quoteName(f.Name)
 	}
-	box.run("CREATE VIEW " + table + " AS SELECT " + strings.Join(wanted, ", ") + " FROM " + whole + newest(t.Latest))
+	box.run("CREATE VIEW " + table + " AS SELECT " + strings.Join(wanted, ", ") + " FROM " + whole + since(t.Before) + newest(t.Latest))
+}
+
+// sequenced is the schema of a view's rows with their write sequence.
+func sequenced(schema *arrow.Schema) *arrow.Schema {
+	return arrow.NewSchema(append(schema.Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64}), nil)
+}
+
+// since leaves out the rows that were there before.
+func since(before *Rows) string {
+	if before == nil {
+		return ""
+	}
+	known := scanSQL(sequenced(arrow.NewSchema(nil, nil)), *before)
+	return " ANTI JOIN (" + known + ") AS before USING (" + quoteName(driftline.SequenceColumn) + ")"
 }
 
 // newest keeps, of each entity, the row that counts: of the greatest (event, created,
