@@ -66,10 +66,8 @@ func (r *Reader) Read(p []byte) (int, error) {
 	if r.at >= r.blob.Size {
 		return 0, io.EOF
 	}
-	if r.piece == nil || r.at < r.from || r.at >= r.from+int64(len(r.piece)) {
-		if err := r.load(r.at / PieceBytes * PieceBytes); err != nil {
-			return 0, err
-		}
+	if err := r.reach(); err != nil {
+		return 0, err
 	}
 	n := copy(p, r.piece[r.at-r.from:])
 	r.at += int64(n)
@@ -125,21 +123,31 @@ func (r *Reader) Seek(offset int64, whence int) (int64, error) {
 }
 
 // WriteTo writes the rest, piece by piece.
-func (r *Reader) WriteTo(w io.Writer) (int64, error) {
-	written := int64(0)
-	for r.at < r.blob.Size {
-		if r.piece == nil || r.at < r.from || r.at >= r.from+int64(len(r.piece)) {
-			if err := r.load(r.at / PieceBytes * PieceBytes); err != nil {
-				return written, err
-			}
+func (r *Reader) WriteTo(w io.Writer) (int64, error) { return r.WriteN(w, r.blob.Size) }
+
+// WriteN writes the next n bytes, or the rest if there are fewer, piece by piece as they were checked: they
+// are copied nowhere before w has them.
+func (r *Reader) WriteN(w io.Writer, n int64) (written int64, err error) {
+	for end := r.at + min(n, r.blob.Size-r.at); r.at < end; {
+		if err := r.reach(); err != nil {
+			return written, err
 		}
-		n, err := w.Write(r.piece[r.at-r.from:])
-		r.at, written = r.at+int64(n), written+int64(n)
+		piece := r.piece[r.at-r.from:]
+		some, err := w.Write(piece[:min(int64(len(piece)), end-r.at)])
+		r.at, written = r.at+int64(some), written+int64(some)
 		if err != nil {
 			return written, err
 		}
 	}
 	return written, nil
+}
+
+// reach loads the piece that the reader is in, unless that is the one it has.
+func (r *Reader) reach() error {
+	if r.piece != nil && r.at >= r.from && r.at < r.from+int64(len(r.piece)) {
+		return nil
+	}
+	return r.load(r.at / PieceBytes * PieceBytes)
 }
 
 // Close closes the file.
