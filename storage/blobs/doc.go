@@ -13,5 +13,6 @@
 //   - Nothing is handed out that is not what was put in. The pieces of a content, 1 MiB
 //     each, have checksums of their own, so that any part of a file of any size is checked
 //     before its first byte is seen, and without reading the rest.
-//   - Memory is one piece for each reader, and two for each writer.
+//   - Memory is one piece for each reader and two for each writer, and 16 MiB for each of at most four
+//     writers of what is larger than 32 MiB.
 package blobs

@@ -33,6 +33,7 @@ type Blob struct {
 // Store is a folder of contents. All methods may be called concurrently.
 type Store struct {
 	folder string
+	copier copier
 
 	mu   sync.Mutex
 	held map[string]int // contents that must not be removed now
@@ -47,7 +48,7 @@ func Open(folder string) (*Store, error) {
 	if err := durable.RemoveTemporary(folder); err != nil {
 		return nil, err
 	}
-	return &Store{folder: folder, held: map[string]int{}}, nil
+	return &Store{folder: folder, copier: newCopier(), held: map[string]int{}}, nil
 }
 
 // Put keeps what r has. The caller calls release once, after it has noted down that the
@@ -60,7 +61,7 @@ func (s *Store) Put(ctx context.Context, r io.Reader) (blob Blob, release func()
 		}
 	}()
 	_, err = durable.WriteNamedOnce(s.folder, func(w io.Writer) (name string, err error) {
-		if blob, err = copySummed(w, readerOnly{ctx, r}); err != nil {
+		if blob, err = s.copier.copySummed(w, readerOnly{ctx, r}); err != nil {
 			return "", err
 		}
 		held = blob.SHA256

@@ -64,6 +64,19 @@ func TestEveryStageOfARelaySeesAllBytes(t *testing.T) {
 	}
 }
 
+// Buffers of huge pages are given back when a relay is closed, and no sooner: the last stage has seen all by then.
+func TestLargeBuffersPassAllBytes(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcde"), (3*durable.HugeBytes+1000)/15)
+	for range 3 {
+		var got bytes.Buffer
+		r := durable.NewRelay(2, durable.HugeBytes, func([]byte) error { return nil }, func(part []byte) error { _, err := got.Write(part); return err })
+		_, err := r.ReadFrom(bytes.NewReader(content))
+		if err := errors.Join(err, r.Close(), r.Close()); err != nil || !bytes.Equal(got.Bytes(), content) {
+			t.Errorf("%d bytes of %d came through, or others, %v", got.Len(), len(content), err)
+		}
+	}
+}
+
 // endless gives bytes for ever.
 type endless struct{}
 
