@@ -10,6 +10,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"os"
 	"path/filepath"
 	"strconv"
 	"strings"
@@ -35,7 +36,7 @@ var trackingParts = []part{
 	{name: "create-pg", does: "create beside MLflow on PostgreSQL", run: beside("postgresql", trackingCreate)},
 	{name: "history-pg", does: "history beside MLflow on PostgreSQL", run: beside("postgresql", trackingHistory)},
 	{name: "flight", does: "points of metrics over Arrow Flight: points per second", run: trackingFlight},
-	{name: "artifacts", does: "an artifact of 1 GB: megabytes per second up and down, and the server's memory", run: trackingArtifacts},
+	{name: "artifacts", does: "an artifact of 1 GB: megabytes per second up, down, and up until it is on the disk, and the server's memory", run: trackingArtifacts},
 	{name: "lineage", does: "8 hops in a graph of 1,000,000 edges", run: trackingLineage},
 	{name: "trace", does: "one row of 10,000,000 is another: the training set's hash and the trace of a prediction tell it", run: trackingTrace},
 	{name: "search", does: "100,000 runs × (10 params, 10 metrics, 5 tags): searches, all runs as a table, and the server's memory", run: trackingSearch},
@@ -49,6 +50,8 @@ type tracker struct {
 	share int // does a part of 1/share of the requests that ours does, since it is slower
 	runs  int // made so far, for their names
 	peer  *peer
+
+	artifacts string // the folder of its artifacts, which it does not sync itself; "" for ours
 }
 
 // trackingStores are what MLflow's server is run on, and how its name says it.
@@ -95,10 +98,11 @@ func (b *bench) startMLflow(ctx context.Context, store string, runs int) (*track
 		return &tracker{name: name}, err
 	}
 	b.started++
+	folder := filepath.Join(b.dir, fmt.Sprintf("mlflow-%d", b.started))
 	p, err := b.startPeer(ctx, peerSpec{name: name, module: "tracking_mlflow", venv: ".venv-mlflow", config: map[string]any{
-		"folder": filepath.Join(b.dir, fmt.Sprintf("mlflow-%d", b.started)), "store": store, "port": port, "store_port": storePort, "runs": runs,
+		"folder": folder, "store": store, "port": port, "store_port": storePort, "runs": runs,
 	}})
-	return &tracker{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), share: 40, peer: p}, err
+	return &tracker{name: name, url: fmt.Sprintf("http://127.0.0.1:%d", port), share: 40, peer: p, artifacts: filepath.Join(folder, "artifacts")}, err
 }
 
 // ask sends one request and decodes the answer.
@@ -407,14 +411,29 @@ func trackingArtifacts(ctx context.Context, b *bench) error {
 	if err != nil {
 		return err
 	}
+	path, err := b.noiseFile(size)
+	if err != nil {
+		return errors.Join(err, s.stop())
+	}
 	ours := &tracker{name: "Driftline", url: s.url, share: 1}
 	before := s.usage().peakMemory
 	err = b.withMLflow(ctx, workload{name: name}, "sqlite", func(theirs *tracker) error {
-		up, down := workload{name: name + ", up", unit: "MB/s", goal: atLeast(3), pairs: 3}, workload{name: name + ", down", unit: "MB/s", goal: atLeast(3), pairs: 3}
-		if err := b.compare(ctx, up, ours.upload(size), theirs.upload(size)); err != nil {
+		row := func(what string) workload {
+			return workload{name: name + ", " + what, unit: "MB/s", goal: atLeast(3), pairs: 3}
+		}
+		if err := b.compare(ctx, row("up"), ours.upload(path, size), theirs.upload(path, size)); err != nil {
 			return err
 		}
-		return b.compare(ctx, down, ours.download(size), theirs.download(size))
+		if err := b.compare(ctx, row("down"), ours.download(path, size), theirs.download(path, size)); err != nil {
+			return err
+		}
+		durable := row("up and on the disk")
+		durable.goal = nil
+		if err := b.compare(ctx, durable, ours.upload(path, size), theirs.synced(path, size)); err != nil {
+			return err
+		}
+		durable.uncompared = true
+		return b.compare(ctx, durable, ours.upload(path, size), b.copied(path, size))
 	})
 	if err == nil {
 		more := float64(s.usage().peakMemory-before) / 1e6
@@ -428,50 +447,121 @@ func (t *tracker) artifactURL(run string) string {
 	return t.url + "/api/2.0/mlflow-artifacts/artifacts/0/" + run + "/artifacts/big.bin"
 }
 
-// upload measures how a file of that size is taken; the answer is what is there then.
-func (t *tracker) upload(size int64) side {
+// upload measures how a file is taken; the answer is what is there then.
+func (t *tracker) upload(path string, size int64) side {
 	return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 		run, err := t.newRun(ctx)
 		if err != nil {
 			return measured{}, err
 		}
 		start := time.Now()
-		if err := t.putFile(ctx, run, size); err != nil {
+		if err := t.putFile(ctx, run, path); err != nil {
 			return measured{}, err
 		}
 		out := measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}
 		if check {
-			out.answer, err = t.getFile(ctx, run)
+			out.answer, err = t.sumFile(ctx, run)
 		}
 		return out, err
 	}}
 }
 
-func (t *tracker) download(size int64) side {
+// synced is upload to a server that answers before a file is on the disk: until it is there.
+func (t *tracker) synced(path string, size int64) side {
+	return side{name: t.name + ", synced", run: func(ctx context.Context, check bool) (measured, error) {
+		run, err := t.newRun(ctx)
+		if err != nil {
+			return measured{}, err
+		}
+		start := time.Now()
+		if err := t.putFile(ctx, run, path); err != nil {
+			return measured{}, err
+		}
+		if err := syncFile(filepath.Join(t.artifacts, "0", run, "artifacts", "big.bin")); err != nil {
+			return measured{}, err
+		}
+		out := measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}
+		if check {
+			out.answer, err = t.sumFile(ctx, run)
+		}
+		return out, err
+	}}
+}
+
+func syncFile(path string) error {
+	file, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	return errors.Join(file.Sync(), file.Close())
+}
+
+// copied measures a copy of the file in the same folder, without a server, which is what the disk can do.
+func (b *bench) copied(path string, size int64) side {
+	return side{name: "a copy of the file, synced", run: func(context.Context, bool) (measured, error) {
+		from, err := os.Open(path)
+		if err != nil {
+			return measured{}, err
+		}
+		defer from.Close()
+		start := time.Now()
+		to, err := os.Create(path + ".copy")
+		if err != nil {
+			return measured{}, err
+		}
+		defer os.Remove(to.Name())
+		// Plain reads and writes: between two files the kernel might share the blocks instead.
+		_, err = io.CopyBuffer(struct{ io.Writer }{to}, struct{ io.Reader }{from}, make([]byte, 1<<20))
+		if err := errors.Join(err, to.Sync(), to.Close()); err != nil {
+			return measured{}, err
+		}
+		return measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}, nil
+	}}
+}
+
+// download measures how a file is given; it is summed up only to be compared, since that takes longer than its coming.
+func (t *tracker) download(path string, size int64) side {
 	run := ""
 	return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
 		if run == "" {
 			made, err := t.newRun(ctx)
 			if err == nil {
-				err = t.putFile(ctx, made, size)
+				err = t.putFile(ctx, made, path)
 			}
 			if err != nil {
 				return measured{}, err
 			}
 			run = made
 		}
+		if check {
+			found, err := t.sumFile(ctx, run)
+			return measured{answer: found}, err
+		}
 		start := time.Now()
-		found, err := t.getFile(ctx, run)
-		return measured{value: float64(size) / 1e6 / time.Since(start).Seconds(), answer: found}, err
+		n, err := t.getFile(ctx, run, io.Discard)
+		if err == nil && n != size {
+			err = fmt.Errorf("%s: %d bytes of %d came", t.name, n, size)
+		}
+		return measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}, err
 	}}
 }
 
-func (t *tracker) putFile(ctx context.Context, run string, size int64) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodPut, t.artifactURL(run), io.LimitReader(&noise{}, size))
+// putFile sends a file as a client does that has it on its disk: the kernel moves its bytes.
+func (t *tracker) putFile(ctx context.Context, run, path string) error {
+	file, err := os.Open(path)
 	if err != nil {
 		return err
 	}
-	request.ContentLength = size
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return err
+	}
+	request, err := http.NewRequestWithContext(ctx, http.MethodPut, t.artifactURL(run), file)
+	if err != nil {
+		return err
+	}
+	request.ContentLength = info.Size()
 	request.Header.Set("Content-Type", "application/octet-stream")
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
@@ -484,22 +574,42 @@ func (t *tracker) putFile(ctx context.Context, run string, size int64) error {
 	return nil
 }
 
-func (t *tracker) getFile(ctx context.Context, run string) (answer, error) {
+// sumFile is what there is of a run's file.
+func (t *tracker) sumFile(ctx context.Context, run string) (answer, error) {
+	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
+	size, err := t.getFile(ctx, run, sum)
+	return answer{Rows: size, Checksum: fmt.Sprintf("%016x", sum.Sum64())}, err
+}
+
+// receiveBytes is how much of a file is read at once, in the client that is measured.
+const receiveBytes = 256 << 10
+
+func (t *tracker) getFile(ctx context.Context, run string, to io.Writer) (int64, error) {
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.artifactURL(run), nil)
 	if err != nil {
-		return answer{}, err
+		return 0, err
 	}
 	response, err := http.DefaultClient.Do(request)
 	if err != nil {
-		return answer{}, err
+		return 0, err
 	}
 	defer response.Body.Close()
-	sum := crc64.New(crc64.MakeTable(crc64.ECMA))
-	size, err := io.Copy(sum, response.Body)
-	if err == nil && response.StatusCode != http.StatusOK {
-		err = fmt.Errorf("%s: download: HTTP %d", t.name, response.StatusCode)
+	if response.StatusCode != http.StatusOK {
+		return 0, fmt.Errorf("%s: download: HTTP %d", t.name, response.StatusCode)
 	}
-	return answer{Rows: size, Checksum: fmt.Sprintf("%016x", sum.Sum64())}, err
+	plain := struct{ io.Writer }{to} // io.Discard has a small buffer of its own
+	return io.CopyBuffer(plain, response.Body, make([]byte, receiveBytes))
+}
+
+// noiseFile makes a file of noise.
+func (b *bench) noiseFile(size int64) (path string, err error) {
+	path = filepath.Join(b.dir, "big.bin")
+	file, err := os.Create(path)
+	if err != nil {
+		return "", err
+	}
+	_, err = io.Copy(file, io.LimitReader(&noise{}, size))
+	return path, errors.Join(err, file.Close())
 }
 
 // noise is a file without an end, the same each time, which does not shrink when it is packed.
