@@ -104,6 +104,7 @@ build/jdbc/$(JDBC_JAR):
 	echo "$(JDBC_SHA256)  build/jdbc.part/$(JDBC_JAR)" | sha256sum --check --quiet
 	@mkdir -p build/jdbc
 	@mv build/jdbc.part/$(JDBC_JAR) $@
+	@rmdir build/jdbc.part
 
 .PHONY: jdbc
 jdbc:

@@ -56,6 +56,9 @@ type comparedRun struct {
 	Drop   string // address of the comparison without this run
 }
 
+// Label is what a person calls the run.
+func (r *comparedRun) Label() string { return cmp.Or(r.Name, string(r.ID)) }
+
 // compareTable has a row per key and a cell per run.
 type compareTable struct {
 	Rows   []compareRow
