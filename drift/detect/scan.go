@@ -30,6 +30,9 @@ const (
 	// scanNear is the share of its screen from which on a cut is nearly a change.
 	scanNear = 0.5
 
+	// scanSlack covers the rounding of a bound.
+	scanSlack = 1e-9
+
 	// scanLeast is the likelihood ratio, as a logarithm, below which nothing is a change.
 	scanLeast = 4
 )
@@ -167,11 +170,12 @@ func (d *scan) cut() int {
 	n1, u1, size := 0.0, 0.0, 1.0
 	for level := range top {
 		row, least := d.sums[level][:d.counts[level]], screen*d.screens[level]
+		nearly := scanNear * least
 		for i := len(row) - 1; i >= 0; i-- {
 			n1 += size
 			u1 += row[i]
 			gap := u1*n - n1*total
-			if gap*gap <= scanNear*least*n1*(n-n1) {
+			if gap*gap <= nearly*n1*(n-n1) {
 				continue
 			}
 			near = level + 1
@@ -196,6 +200,9 @@ func (d *scan) differs(n1, u1 float64) bool {
 		if ones1*n > ones*n1 {
 			threshold = d.rises[size]
 		}
+		if atMost := divergence(ones1, n1, ones/n) + divergence(ones-ones1, n0, ones/n); atMost*(1+scanSlack) <= threshold {
+			return false
+		}
 		return likelihood(ones1, n1)+likelihood(ones-ones1, n0)-likelihood(ones, n) > threshold
 	}
 	threshold := d.thresholds[size]
@@ -208,6 +215,19 @@ func (d *scan) differs(n1, u1 float64) bool {
 
 // highs is how many of n values with this sum are the higher of the two that there are.
 func (d *scan) highs(n, sum float64) float64 { return (sum - n*d.low) / (d.high - d.low) }
+
+// divergence is at least the log-likelihood ratio of n values of two kinds, so many of one kind,
+// for their own share against another one: the logarithms of
+//
+//	ones·ln(q/p) + (n − ones)·ln((1−q)/(1−p))     q = ones/n
+//
+// are replaced by ln(1+x) ≤ x(6+x)/(6+4x), which is close where the ratio is small, and has its
+// least excess of 0 at x = 0: the derivative of the excess has the sign of x³.
+func divergence(ones, n, p float64) float64 {
+	d := ones/n - p
+	up, down := d/p, -d/(1-p)
+	return ones*up*(6+up)/(6+4*up) + (n-ones)*down*(6+down)/(6+4*down)
+}
 
 // likelihood is the greatest log-likelihood of n values of two kinds, so many of one kind.
 func likelihood(ones, n float64) float64 { return share(ones, n) + share(n-ones, n) }
