@@ -146,8 +146,7 @@ func stirlingError(n float64) float64 {
 // Journal of Statistical Software 8 (2003).
 func durbinCDF(n, x float64) float64 {
 	k := int(math.Ceil(n * x))
-	power, exponent := matrixPower(durbinMatrix(k, float64(k)-n*x), int(n), k-1)
-	element := power.At(k-1, k-1)
+	element, exponent := powerElement(durbinMatrix(k, float64(k)-n*x), int(n), k-1)
 	for i := 1.0; i <= n; i++ {
 		element *= i / n
 		if element < 0x1p-500 {
@@ -187,34 +186,30 @@ func durbinMatrix(k int, h float64) *mat.Dense {
 	return matrix
 }
 
-// matrixPower returns base^n as a matrix to be multiplied by 2^exponent. The
-// diagonal element at watched tells when to scale.
-func matrixPower(base *mat.Dense, n, watched int) (power *mat.Dense, exponent int) {
+// powerElement returns a diagonal element of base^n, to be multiplied by 2^exponent. Of the power only
+// the row of that element is made, which costs a square less for each bit of n that is set.
+func powerElement(base *mat.Dense, n, at int) (element float64, exponent int) {
 	size, _ := base.Dims()
-	power = mat.NewDense(size, size, nil)
-	for i := range size {
-		power.Set(i, i, 1)
-	}
-	baseExponent := 0
-	for ; n > 0; n /= 2 {
+	row, rowSpare, spare := mat.NewDense(1, size, nil), mat.NewDense(1, size, nil), mat.NewDense(size, size, nil)
+	row.Set(0, at, 1)
+	for baseExponent := 0; ; {
 		if n%2 == 1 {
-			product := mat.NewDense(size, size, nil)
-			product.Mul(power, base)
-			power = product
-			exponent += baseExponent
-			exponent += rescale(power, watched)
+			rowSpare.Mul(row, base)
+			row, rowSpare = rowSpare, row
+			exponent += baseExponent + rescale(row, row.At(0, at))
 		}
-		square := mat.NewDense(size, size, nil)
-		square.Mul(base, base)
-		base = square
-		baseExponent = 2*baseExponent + rescale(base, watched)
+		if n /= 2; n == 0 {
+			return row.At(0, at), exponent
+		}
+		spare.Mul(base, base)
+		base, spare = spare, base
+		baseExponent = 2*baseExponent + rescale(base, base.At(at, at))
 	}
-	return power, exponent
 }
 
-// rescale divides a by 2^exponent if its watched diagonal element is large.
-func rescale(a *mat.Dense, watched int) (exponent int) {
-	if a.At(watched, watched) < 0x1p200 {
+// rescale divides a by 2^exponent if the element that is watched is large.
+func rescale(a *mat.Dense, watched float64) (exponent int) {
+	if watched < 0x1p200 {
 		return 0
 	}
 	a.Scale(0x1p-200, a)
