@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"reflect"
 	"slices"
 	"testing"
 )
@@ -24,12 +25,36 @@ func checkCells(t *testing.T, x, y []float64, cells int) {
 	sorted := extremesBySorting(reference, current)
 	for _, alternative := range []Alternative{TwoSided, Less, Greater} {
 		want := answer(sorted, alternative)
-		if got := answer(extremesByCells(reference, current, alternative, cells), alternative); got != want {
+		if got := answer(extremesByCells(reference, current, alternative, cells, nil), alternative); got != want {
 			t.Fatalf("alternative %d, %d cells, %d v %d values: %s, sorted: %s", alternative, cells, len(x), len(y), got, want)
 		}
 		pieces := Sample{y[:len(y)/3], nil, y[len(y)/3:]}
-		if got := answer(extremesByCells(reference, pieces, alternative, cells), alternative); got != want {
+		if got := answer(extremesByCells(reference, pieces, alternative, cells, nil), alternative); got != want {
 			t.Fatalf("alternative %d, in pieces: %s, whole: %s", alternative, got, want)
+		}
+	}
+}
+
+// What is found in one go must be what the tests and the histogram find one after the other.
+func TestNumbersAreDescribedInOnePassAsInSeveral(t *testing.T) {
+	for _, s := range shapes {
+		for _, n := range []int{50, 900, 3000, 40_000} {
+			random := rand.New(rand.NewPCG(uint64(n), 7))
+			var sides [2][]float64
+			for side := range sides {
+				for range n {
+					sides[side] = append(sides[side], s.value(random.NormFloat64()+0.01*float64(side), random.Float64()))
+				}
+				sides[side][n/2] = math.NaN()
+			}
+			reference, current := SampleOf(sides[0]), Sample{sides[1][:n/3], sides[1][n/3:]}
+			tests, histogram := DescribeNumbers(reference, current)
+			if want := CompareNumbers(reference, current); fmt.Sprint(tests) != fmt.Sprint(want) {
+				t.Errorf("%s, %d values: %+v, want %+v", s.name, n, tests, want)
+			}
+			if want := NewHistogram(reference, current); !reflect.DeepEqual(histogram, want) {
+				t.Errorf("%s, %d values: %+v, want %+v", s.name, n, histogram, want)
+			}
 		}
 	}
 }
@@ -255,7 +280,7 @@ func checkBlocks(t *testing.T, mapping cellMap) {
 		}
 	}
 	var found filtered
-	count := mapping.filterInBlocks(&found, &values[0], len(values)/blockSize, bitsOf(slots))
+	count := mapping.filterInBlocks(&found, &values[0], len(values)/blockSize, mapping.wantedBy([]cellTaker{&cellParts{slots: slots}}))
 	same := func(a, b float64) bool { return math.Float64bits(a) == math.Float64bits(b) }
 	if !slices.EqualFunc(found[:count], wanted, same) {
 		t.Errorf("%d values found, want %d", count, len(wanted))

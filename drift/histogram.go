@@ -231,6 +231,47 @@ func countBins(s Sample, edges []float64) []int64 {
 	return counts
 }
 
+// binnedCells are counts by bin of values that are counted by cells. Cells ascend with the values, so that
+// all values of a cell are of one bin, but where an edge lies in it: the values of such cells are asked for.
+type binnedCells struct {
+	edges  []float64
+	split  []bool     // by cell: an edge between two bins lies in it
+	counts [2][]int64 // by side
+}
+
+func binCells(of orderedCounts, edges []float64) *binnedCells {
+	b := &binnedCells{edges: edges, split: make([]bool, len(of.reference)+1)}
+	inner := edges[1 : len(edges)-1]
+	for _, edge := range inner {
+		b.split[of.mapping.cell(edge)] = true
+	}
+	for side, counts := range [2][]uint32{of.reference, of.current} {
+		b.counts[side] = make([]int64, len(edges)-1)
+		cell := 0
+		for bin := range b.counts[side] {
+			end := len(counts)
+			if bin < len(inner) {
+				end = of.mapping.cell(inner[bin])
+			}
+			for ; cell < end; cell++ {
+				if !b.split[cell] {
+					b.counts[side][bin] += int64(counts[cell])
+				}
+			}
+		}
+	}
+	return b
+}
+
+func (b *binnedCells) wants(cell int) bool { return b.split[cell] }
+
+func (b *binnedCells) take(side, cell int, v float64) {
+	if b.split[cell] {
+		last := len(b.counts[side]) - 1
+		b.counts[side][min(max(binOf(v, b.edges), 0), last)]++
+	}
+}
+
 // binOf returns the bin of a value between the edges.
 func binOf(v float64, edges []float64) int {
 	return sort.Search(len(edges), func(i int) bool { return edges[i] > v }) - 1

@@ -50,13 +50,14 @@ type KSResult struct {
 // Source: Smirnov 1939; Hodges, "The significance probability of the Smirnov
 // two-sample test", Arkiv för Matematik 3 (1958).
 func KS(reference, current Sample, alternative Alternative) KSResult {
-	result, _ := ksWithCounts(reference, current, alternative)
+	result, _ := ksWithCounts(reference, current, alternative, nil)
 	return result
 }
 
-// ksWithCounts also returns the counts that D was found by.
-func ksWithCounts(reference, current Sample, alternative Alternative) (KSResult, orderedCounts) {
-	found := findExtremes(reference, current, alternative)
+// ksWithCounts also returns the counts that D was found by. If they are by cells, also says who else
+// wants values of some cells.
+func ksWithCounts(reference, current Sample, alternative Alternative, also func(counts orderedCounts, n, m int) []cellTaker) (KSResult, orderedCounts) {
+	found := findExtremes(reference, current, alternative, also)
 	result := KSResult{
 		N: int64(found.n), M: int64(found.m),
 		MissingN: int64(reference.Len() - found.n), MissingM: int64(current.Len() - found.m),

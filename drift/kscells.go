@@ -44,13 +44,14 @@ const (
 )
 
 // findExtremes returns what extremesBySorting returns, in the direction (or,
-// two-sided, the larger of the directions) that the alternative asks for.
-func findExtremes(reference, current Sample, alternative Alternative) extremes {
+// two-sided, the larger of the directions) that the alternative asks for. If it counts
+// values into cells, those that also names take part in its second pass.
+func findExtremes(reference, current Sample, alternative Alternative, also func(counts orderedCounts, n, m int) []cellTaker) extremes {
 	total := reference.Len() + current.Len()
 	if total < cellsMin || uint64(max(reference.Len(), current.Len())) > math.MaxUint32 {
 		return extremesBySorting(reference, current)
 	}
-	return extremesByCells(reference, current, alternative, min(total/valuesPerCell, maxCells))
+	return extremesByCells(reference, current, alternative, min(total/valuesPerCell, maxCells), also)
 }
 
 // cellMap sends values to cells 0 … last, NaN to cell last+1. It is monotone.
@@ -191,7 +192,7 @@ func (c *cellMap) countInto(counts []uint32, values []float64) {
 
 // extremesByCells is findExtremes for large samples.
 // It wants at least 4 cells, and at most 2³²−1 values a side.
-func extremesByCells(reference, current Sample, alternative Alternative, cells int) extremes {
+func extremesByCells(reference, current Sample, alternative Alternative, cells int, also func(counts orderedCounts, n, m int) []cellTaker) extremes {
 	mapping := chooseMap(reference, current, cells)
 	inReference, inCurrent := mapping.counts(reference), mapping.counts(current)
 	n := reference.Len() - int(inReference[cells])
@@ -203,8 +204,11 @@ func extremesByCells(reference, current Sample, alternative Alternative, cells i
 	}
 	slots := candidates(inReference, inCurrent, n, m, alternative)
 	parts := newCellParts(slots)
-	parts.gather(&mapping, reference, &parts.reference)
-	parts.gather(&mapping, current, &parts.current)
+	takers := []cellTaker{parts}
+	if also != nil {
+		takers = append(takers, also(found.counts, n, m)...)
+	}
+	mapping.gather(reference, current, takers)
 	SortNumbers(parts.reference.values)
 	SortNumbers(parts.current.values)
 	i, j := 0, 0
@@ -285,12 +289,58 @@ func newCellParts(slots []uint32) *cellParts {
 	}
 }
 
-func (p *cellParts) gather(mapping *cellMap, s Sample, into *gathered) {
-	mapping.filter(s, bitsOf(p.slots), func(found []float64) {
-		for _, v := range found {
-			p.take(v, p.slots[mapping.cell(v)]-1, into)
+func (p *cellParts) wants(cell int) bool { return p.slots[cell] > 0 }
+
+func (p *cellParts) take(side, cell int, v float64) {
+	slot, into := p.slots[cell], &p.reference
+	if side == ofCurrent {
+		into = &p.current
+	}
+	if slot > 0 {
+		p.keep(v, slot-1, into)
+	}
+}
+
+// The two samples, where they are counted by side.
+const (
+	ofReference = iota
+	ofCurrent
+)
+
+// cellTaker wants the values of some cells. It is given those that others want, too.
+type cellTaker interface {
+	wants(cell int) bool
+	take(side, cell int, v float64)
+}
+
+// wantedBy has a bit for each cell that somebody wants. It fits in the nearest cache, where a byte
+// for each would not.
+func (c *cellMap) wantedBy(takers []cellTaker) []uint32 {
+	wanted := make([]uint32, (c.last+2)/32+1)
+	for cell := range c.last + 1 {
+		for _, t := range takers {
+			if t.wants(cell) {
+				wanted[cell/32] |= 1 << (cell % 32)
+				break
+			}
 		}
-	})
+	}
+	return wanted
+}
+
+// gather goes once over both samples for all that want values of some cells.
+func (c *cellMap) gather(reference, current Sample, takers []cellTaker) {
+	wanted := c.wantedBy(takers)
+	for side, s := range []Sample{ofReference: reference, ofCurrent: current} {
+		c.filter(s, wanted, func(found []float64) {
+			for _, v := range found {
+				cell := c.cell(v)
+				for _, t := range takers {
+					t.take(side, cell, v)
+				}
+			}
+		})
+	}
 }
 
 // filteredAtOnce is a multiple of blockSize, and small enough for the nearest cache.
@@ -340,19 +390,8 @@ func (c *cellMap) filterInBlocks(found *filtered, values *float64, blocks int, w
 	return filterBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &wanted[0], &found[0])
 }
 
-// bitsOf has a bit for each slot that is not 0. It fits in the nearest cache, where
-// the slots themselves do not.
-func bitsOf(slots []uint32) []uint32 {
-	bits := make([]uint32, len(slots)/32+1)
-	for i, slot := range slots {
-		if slot != 0 {
-			bits[i/32] |= 1 << (i % 32)
-		}
-	}
-	return bits
-}
-
-func (p *cellParts) take(v float64, slot uint32, into *gathered) {
+// keep takes in a value of a slot, counted from 0.
+func (p *cellParts) keep(v float64, slot uint32, into *gathered) {
 	first := p.first[slot]
 	switch {
 	case v == first: // as all others are counted, so are these

@@ -27,9 +27,44 @@ var (
 //
 //	a side without values: all statistics and P are NaN
 func CompareNumbers(reference, current Sample) NumbersResult {
-	ks, counts := ksWithCounts(reference, current, TwoSided)
+	return compareNumbers(reference, current, nil)
+}
+
+// DescribeNumbers is [CompareNumbers] and [NewHistogram] in fewer passes over the values than both
+// of them: the counts by cells are those of most bins already.
+func DescribeNumbers(reference, current Sample) (NumbersResult, Histogram) {
+	all := rangeOf(reference).join(rangeOf(current))
+	h := Histogram{Infinite: all.infinite, Edges: binEdges(reference, current, all)}
+	if h.Edges == nil {
+		return compareNumbers(reference, current, nil), Histogram{}
+	}
+	result := compareNumbers(reference, current, &h)
+	if h.Reference == nil {
+		h.Reference, h.Current = countBins(reference, h.Edges), countBins(current, h.Edges)
+	}
+	return result, h
+}
+
+// compareNumbers also counts a histogram that has its edges, if it counts by cells.
+func compareNumbers(reference, current Sample, h *Histogram) NumbersResult {
+	var ends *endValues
+	var bins *binnedCells
+	ks, counts := ksWithCounts(reference, current, TwoSided, func(counts orderedCounts, n, m int) (takers []cellTaker) {
+		if hasTails(n, m) {
+			ends = counts.ends((n + m) / tailDepth)
+			takers = append(takers, ends)
+		}
+		if h != nil {
+			bins = binCells(counts, h.Edges)
+			takers = append(takers, bins)
+		}
+		return takers
+	})
+	if bins != nil {
+		h.Reference, h.Current = bins.counts[ofReference], bins.counts[ofCurrent]
+	}
 	result := NumbersResult{KS: ks, Ranks: counts.ranks()}
-	result.Tails = tails(reference, current, int(ks.N), int(ks.M), counts)
+	result.Tails = tails(reference, current, int(ks.N), int(ks.M), ends)
 	result.P = CombineCauchy([]float64{ks.P, result.Ranks.P, result.Tails.P}, numbersWeights)
 	return result
 }

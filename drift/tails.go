@@ -31,20 +31,23 @@ type TailResult struct {
 // tails of N/64, N/256, N/1024 … of the N pooled values at either end, the number of
 // current values among them is hypergeometric without drift, whatever the
 // distribution: see [SharesP]. Values equal to the last of a tail belong to it.
-// The cuts are combined by [CombineCauchy].
+// The cuts are combined by [CombineCauchy]. gathered are the outermost values, if they were found
+// already.
 //
 // This sees what D cannot: a change in the outermost 1 % of the values moves D by 0.01
 // at most, however far they went.
-func tails(reference, current Sample, n, m int, counts orderedCounts) TailResult {
+func tails(reference, current Sample, n, m int, gathered *endValues) TailResult {
 	total := n + m
 	result := TailResult{P: math.NaN(), At: math.NaN(), Effect: math.NaN()}
-	if total/tailDepth < tailLeast {
+	if !hasTails(n, m) {
 		return result
+	}
+	if gathered == nil {
+		gathered = endsOf(reference, current, total/tailDepth)
 	}
 	var p, weights []float64
 	strongest := math.Inf(1)
-	lower, upper := bothEnds(reference, current, total/tailDepth, counts)
-	for _, end := range []tailValues{lower, upper} {
+	for _, end := range gathered.ordered() {
 		for _, c := range tailCuts(end, total) {
 			q := SharesP(c.Reference, int64(n), c.Current, int64(m))
 			p, weights = append(p, q), append(weights, 1)
@@ -59,6 +62,9 @@ func tails(reference, current Sample, n, m int, counts orderedCounts) TailResult
 	}
 	return result
 }
+
+// hasTails reports whether so many values are enough for tails.
+func hasTails(n, m int) bool { return (n+m)/tailDepth >= tailLeast }
 
 // tailValues are the outermost values of both sides, the farthest ones first.
 type tailValues struct {
@@ -92,27 +98,54 @@ func farther(x, y []float64, upper bool) float64 {
 	return x[0]
 }
 
-// bothEnds returns at least the count outermost values of both sides together at either
-// end, and no value without all its equals. Where there are counts by cells, they say in
-// which cells those values lie, so that one pass finds them.
-func bothEnds(reference, current Sample, count int, counts orderedCounts) (lower, upper tailValues) {
-	upper.upper = true
-	if counts.mapping == nil {
-		sample := current.strided(reference.strided(nil, tailSampled), tailSampled)
-		SortNumbers(sample)
-		lower.reference, lower.current = outermost(reference, current, sample, count, false)
-		upper.reference, upper.current = outermost(reference, current, sample, count, true)
-	} else {
-		low, high := counts.endCells(count)
-		lower.reference, upper.reference = counts.mapping.ends(reference, low, high)
-		lower.current, upper.current = counts.mapping.ends(current, low, high)
+// endValues are the outermost values of both sides: at least as many as asked for at either end,
+// and no value without all its equals. Where there are counts by cells, these say in which cells such
+// values lie: from 0 to low, and from high on.
+type endValues struct {
+	low, high    int
+	last         int          // beyond it is what is missing
+	lower, upper [2][]float64 // by side, in no order
+}
+
+// endsOf finds them without counts by cells.
+func endsOf(reference, current Sample, count int) *endValues {
+	sample := current.strided(reference.strided(nil, tailSampled), tailSampled)
+	SortNumbers(sample)
+	e := &endValues{}
+	e.lower[ofReference], e.lower[ofCurrent] = outermost(reference, current, sample, count, false)
+	e.upper[ofReference], e.upper[ofCurrent] = outermost(reference, current, sample, count, true)
+	return e
+}
+
+// ends are those of count values, to be gathered.
+func (c orderedCounts) ends(count int) *endValues {
+	e := &endValues{last: len(c.reference) - 1}
+	e.low, e.high = c.endCells(count)
+	return e
+}
+
+func (e *endValues) wants(cell int) bool { return cell <= e.low || cell >= e.high && cell <= e.last }
+
+func (e *endValues) take(side, cell int, v float64) {
+	if cell <= e.low {
+		e.lower[side] = append(e.lower[side], v)
 	}
-	for _, values := range [][]float64{lower.reference, lower.current, upper.reference, upper.current} {
-		SortNumbers(values)
+	if cell >= e.high && cell <= e.last {
+		e.upper[side] = append(e.upper[side], v)
 	}
-	slices.Reverse(upper.reference)
-	slices.Reverse(upper.current)
-	return lower, upper
+}
+
+// ordered sorts the values.
+func (e *endValues) ordered() [2]tailValues {
+	for side := range 2 {
+		SortNumbers(e.lower[side])
+		SortNumbers(e.upper[side])
+		slices.Reverse(e.upper[side])
+	}
+	return [2]tailValues{
+		{reference: e.lower[ofReference], current: e.lower[ofCurrent]},
+		{reference: e.upper[ofReference], current: e.upper[ofCurrent], upper: true},
+	}
 }
 
 // endCells returns the cells up to which, and from which on, there are count values.
@@ -128,30 +161,7 @@ func (c orderedCounts) endCells(count int) (low, high int) {
 	return low, high
 }
 
-// ends returns the values in cells 0 … low, and those in cells high … last.
-func (c *cellMap) ends(s Sample, low, high int) (lower, upper []float64) {
-	wanted := make([]uint32, c.last+2)
-	for cell := range c.last + 1 {
-		if cell <= low || cell >= high {
-			wanted[cell] = 1
-		}
-	}
-	c.filter(s, bitsOf(wanted), func(found []float64) {
-		for _, v := range found {
-			cell := c.cell(v)
-			if cell <= low {
-				lower = append(lower, v)
-			}
-			if cell >= high {
-				upper = append(upper, v)
-			}
-		}
-	})
-	return lower, upper
-}
-
-// outermost is one end of bothEnds, for samples without counts by cells; some values of both,
-// in order, say about where that end begins.
+// outermost is one end of endsOf; some values of both, in order, say about where it begins.
 func outermost(reference, current Sample, sample []float64, count int, upper bool) (x, y []float64) {
 	wanted := min(1, 1.5*float64(count)/float64(reference.Len()+current.Len()))
 	for {

@@ -332,23 +332,33 @@ func (c *comparison) undefined() {
 
 // countNumbers fills in how many values there are, and their histogram.
 func (c *comparison) countNumbers() (reference, current drift.Sample) {
+	reference, current = c.bothNumbers()
+	c.countValues(reference, current, reference.Missing(), current.Missing(), drift.NewHistogram(reference, current))
+	return reference, current
+}
+
+// bothNumbers takes the values of both sides out of their pieces.
+func (c *comparison) bothNumbers() (reference, current drift.Sample) {
 	reference, c.ReferenceNulls = numbers(c.reference.pieces)
 	current, c.CurrentNulls = numbers(c.current.pieces)
-	nansBefore, nansNow := reference.Missing(), current.Missing()
+	return reference, current
+}
+
+func (c *comparison) countValues(reference, current drift.Sample, nansBefore, nansNow int64, histogram drift.Histogram) {
 	c.ReferenceRows, c.CurrentRows = int64(reference.Len())-nansBefore, int64(current.Len())-nansNow
 	c.ReferenceNulls, c.CurrentNulls = c.ReferenceNulls+nansBefore, c.CurrentNulls+nansNow
-	c.setHistogram(drift.NewHistogram(reference, current))
+	c.setHistogram(histogram)
 	if nans := nansBefore + nansNow; nans > 0 {
 		c.note("NaN counts as missing (%d values)", nans)
 	}
 	c.UnseenShare = 0
-	return reference, current
 }
 
 func (c *comparison) testNumbers(alpha float64) {
-	reference, current := c.countNumbers()
-	all := drift.CompareNumbers(reference, current)
+	reference, current := c.bothNumbers()
+	all, histogram := drift.DescribeNumbers(reference, current)
 	result := all.KS
+	c.countValues(reference, current, result.MissingN, result.MissingM, histogram)
 	if result.N == 0 || result.M == 0 {
 		return
 	}
@@ -526,16 +536,20 @@ func report(columns []*comparison, rules *rules, referenceRows, currentRows int6
 		if c.Verdict == driftline.Drift {
 			r.Drifted++
 		}
+	}
+	ranked := slices.Clone(columns)
+	slices.SortStableFunc(ranked, func(a, b *comparison) int { return byRank(&a.ColumnDrift, &b.ColumnDrift) })
+	r.Columns = slices.Grow(r.Columns, len(ranked))
+	for _, c := range ranked {
 		r.Columns = append(r.Columns, c.ColumnDrift)
 	}
 	r.Share = driftline.Number(float64(r.Drifted) / float64(r.Compared()))
 	r.Drift = r.Drifted > 0 && float64(r.Share) >= rules.share
-	slices.SortStableFunc(r.Columns, byRank)
 	return r
 }
 
 // byRank is the order of a report's columns.
-func byRank(a, b driftline.ColumnDrift) int {
+func byRank(a, b *driftline.ColumnDrift) int {
 	return cmp.Or(cmp.Compare(rank(a), rank(b)), cmp.Compare(b.Effect, a.Effect))
 }
 
@@ -634,7 +648,7 @@ func (c *comparison) decideMissing(levels drift.Levels) {
 }
 
 // rank puts drifted columns first and untested ones last.
-func rank(c driftline.ColumnDrift) int {
+func rank(c *driftline.ColumnDrift) int {
 	switch {
 	case c.Verdict == driftline.Drift:
 		return 0

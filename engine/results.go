@@ -520,7 +520,7 @@ func (e *Engine) addColumns(ctx context.Context, report *driftline.PaneReport) e
 		}
 	}
 	for i := range report.Reports {
-		slices.SortStableFunc(report.Reports[i].Report.Columns, byRank)
+		slices.SortStableFunc(report.Reports[i].Report.Columns, func(a, b driftline.ColumnDrift) int { return byRank(&a, &b) })
 	}
 	return nil
 }
