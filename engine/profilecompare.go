@@ -1,11 +1,13 @@
 package engine
 
 import (
+	"bytes"
 	"cmp"
 	"context"
 	"errors"
 	"math"
 	"slices"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
@@ -15,8 +17,8 @@ import (
 	"github.com/driftline/driftline/drift/profile"
 )
 
-// comparedBins is how many bins of equal shares of the reference PSI is of.
-const comparedBins = 10
+// shownBins is how many bins a histogram of numbers has at most.
+const shownBins = 30
 
 // CompareProfiles says column by column whether two windows come from the same distribution,
 // from what is kept of them: no row is read. Columns of numbers are tested by Kolmogorov and
@@ -54,19 +56,27 @@ func (e *Engine) CompareProfiles(ctx context.Context, req driftline.ProfileCompa
 	if err := group.Wait(); err != nil {
 		return nil, err
 	}
-	compared, err := compareWindows(context.WithoutCancel(ctx), windows[0], windows[1], req.DriftOptions, levels)
+	ctx = context.WithoutCancel(ctx)
+	compared, err := compareWindows(ctx, windows[0], windows[1], req.DriftOptions, levels, allHistograms(req.Histograms))
 	if err != nil {
 		return nil, err
 	}
 	if req.Exact {
-		if err := e.refine(context.WithoutCancel(ctx), windows[0], windows[1], compared, levels); err != nil {
+		if err := e.refine(ctx, windows[0], windows[1], compared, levels); err != nil {
 			return nil, err
 		}
 	}
 	r := reportOfProfiles(windows[0], windows[1], compared, rules)
+	if req.Histograms == driftline.HistogramsDrifted {
+		if err := drawDrifted(ctx, r, compared); err != nil {
+			return nil, err
+		}
+	}
 	keepHistograms(r, req.Histograms)
 	return r, nil
 }
+
+func allHistograms(which string) bool { return which == "" || which == driftline.HistogramsAll }
 
 func checkHistograms(which string) error {
 	switch which {
@@ -78,7 +88,7 @@ func checkHistograms(which string) error {
 
 // keepHistograms empties the histograms that are not asked for.
 func keepHistograms(r *driftline.DriftReport, which string) {
-	if which == "" || which == driftline.HistogramsAll {
+	if allHistograms(which) {
 		return
 	}
 	for i := range r.Columns {
@@ -86,6 +96,25 @@ func keepHistograms(r *driftline.DriftReport, which string) {
 			c.Histogram = noHistogram()
 		}
 	}
+}
+
+// drawDrifted makes the histograms of the columns of numbers that drifted, which are known only once all
+// columns are compared.
+func drawDrifted(ctx context.Context, r *driftline.DriftReport, compared []*profiledComparison) error {
+	drifted := make(map[string]*driftline.ColumnDrift, r.Drifted)
+	for i := range r.Columns {
+		if r.Columns[i].Verdict == driftline.Drift {
+			drifted[r.Columns[i].Column] = &r.Columns[i]
+		}
+	}
+	return eachOutlined(ctx, compared, func(c *profiledComparison) bool {
+		return c.Kind == numeric && drifted[c.Column] != nil
+	}, func(c *profiledComparison, reference, current *profile.Outline) error {
+		if edges, x, y := profile.Histogram(reference, current, shownBins); edges != nil {
+			drifted[c.Column].Histogram = driftline.Histogram{Edges: edges, Reference: x, Current: y}
+		}
+		return nil
+	})
 }
 
 func noHistogram() driftline.Histogram {
@@ -114,10 +143,30 @@ type profiledWindow struct {
 // windowColumn is a column of a window.
 type windowColumn struct {
 	columnRecord
-	m       *profile.Map
-	mixed   bool // it was counted by several maps
-	outline *profile.Outline
-	whole   func() (*profile.Column, error)
+	source string
+	m      *profile.Map
+	mixed  bool     // it was counted by several maps
+	heads  [][]byte // one for each pane
+	whole  func() (*profile.Column, error)
+}
+
+// outlineIn merges the heads into o. Only when a column is compared are they taken apart: so much for
+// a thousand columns would be memory that is read again from far away.
+func (c *windowColumn) outlineIn(o, spare *profile.Outline) error {
+	for i, head := range c.heads {
+		into := o
+		if i > 0 {
+			into = spare
+		}
+		err := into.Decode(c.m, head)
+		if err == nil && i > 0 {
+			err = o.Merge(spare)
+		}
+		if err != nil {
+			return damagedProfile(c.source, err)
+		}
+	}
+	return nil
 }
 
 // readWindow reads the heads of a window's panes.
@@ -159,7 +208,7 @@ func windowName(w driftline.ProfileWindow) string {
 	return w.Source + " from " + edgeOfTime(w.Start) + " to " + edgeOfTime(w.End)
 }
 
-// addHeads merges the heads of a pane.
+// addHeads adds the heads of a pane.
 func (e *Engine) addHeads(w *profiledWindow, record keptPane) error {
 	known := make(map[string]columnRecord, len(record.Profiled))
 	fresh := map[string]uint64{}
@@ -181,7 +230,7 @@ func (e *Engine) addHeads(w *profiledWindow, record keptPane) error {
 			if m == nil {
 				return damagedProfile(record.Source, errors.New("a map is missing"))
 			}
-			c = &windowColumn{columnRecord: of, m: m}
+			c = &windowColumn{columnRecord: of, source: record.Source, m: m}
 			w.columns[name] = c
 			w.order = append(w.order, name)
 		}
@@ -189,15 +238,8 @@ func (e *Engine) addHeads(w *profiledWindow, record keptPane) error {
 			c.mixed = true
 			return nil
 		}
-		o, err := profile.DecodeOutline(c.m, head)
-		if err != nil {
-			return damagedProfile(record.Source, err)
-		}
-		if c.outline == nil {
-			c.outline = o
-			return nil
-		}
-		return c.outline.Merge(o)
+		c.heads = append(c.heads, bytes.Clone(head))
+		return nil
 	})
 }
 
@@ -226,8 +268,8 @@ type profiledComparison struct {
 	bracket            profile.Bracket
 }
 
-// compareWindows compares column by column, several at once.
-func compareWindows(ctx context.Context, reference, current *profiledWindow, opts driftline.DriftOptions, levels drift.Levels) ([]*profiledComparison, error) {
+// compareWindows compares column by column, several at once; histograms of numbers take time of their own.
+func compareWindows(ctx context.Context, reference, current *profiledWindow, opts driftline.DriftOptions, levels drift.Levels, histograms bool) ([]*profiledComparison, error) {
 	names := slices.Clone(reference.order)
 	for _, name := range current.order {
 		if reference.columns[name] == nil {
@@ -255,20 +297,44 @@ func compareWindows(ctx context.Context, reference, current *profiledWindow, opt
 		}
 		compared = append(compared, c)
 	}
+	testable := func(c *profiledComparison) bool { return !c.untestable }
+	return compared, eachOutlined(ctx, compared, testable, func(c *profiledComparison, a, b *profile.Outline) error {
+		return c.testProfiles(a, b, levels, histograms)
+	})
+}
+
+// eachOutlined calls with for the columns that are wanted, several at once, with the outlines of
+// reference and current, whose memory is used again afterwards.
+func eachOutlined(ctx context.Context, columns []*profiledComparison, wanted func(*profiledComparison) bool,
+	with func(c *profiledComparison, reference, current *profile.Outline) error,
+) error {
 	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(comparedAtOnce)
-	for _, c := range compared {
-		if c.untestable {
-			continue
-		}
+	var next atomic.Int64
+	for range comparedAtOnce {
 		group.Go(func() error {
-			if err := context.Cause(ctx); err != nil {
-				return err
+			var reference, current, spare profile.Outline
+			for i := int(next.Add(1)) - 1; i < len(columns); i = int(next.Add(1)) - 1 {
+				c := columns[i]
+				if !wanted(c) {
+					continue
+				}
+				if err := context.Cause(ctx); err != nil {
+					return err
+				}
+				if err := c.reference.outlineIn(&reference, &spare); err != nil {
+					return err
+				}
+				if err := c.current.outlineIn(&current, &spare); err != nil {
+					return err
+				}
+				if err := with(c, &reference, &current); err != nil {
+					return err
+				}
 			}
-			return c.testProfiles(levels)
+			return nil
 		})
 	}
-	return compared, group.Wait()
+	return group.Wait()
 }
 
 // pairProfiles says why the profiles of a column cannot be compared, "" if they can.
@@ -288,8 +354,7 @@ func (c *profiledComparison) pairProfiles(named bool) string {
 	return ""
 }
 
-func (c *profiledComparison) testProfiles(levels drift.Levels) error {
-	a, b := c.reference.outline, c.current.outline
+func (c *profiledComparison) testProfiles(a, b *profile.Outline, levels drift.Levels, histograms bool) error {
 	c.ReferenceRows, c.CurrentRows = a.Values(), b.Values()
 	c.ReferenceNulls, c.CurrentNulls = a.Nulls()+a.NaN(), b.Nulls()+b.NaN()
 	if nans := a.NaN() + b.NaN(); nans > 0 {
@@ -297,20 +362,22 @@ func (c *profiledComparison) testProfiles(levels drift.Levels) error {
 	}
 	var err error
 	if c.Kind == numeric {
-		err = c.testNumberProfiles(levels)
+		err = c.testNumberProfiles(a, b, levels, histograms)
 	} else {
-		err = c.testCategoryProfiles(levels)
+		err = c.testCategoryProfiles(a, b, levels)
 	}
 	c.testMissing(levels.Alpha)
 	return err
 }
 
-func (c *profiledComparison) testNumberProfiles(levels drift.Levels) error {
-	a, b := c.reference.outline, c.current.outline
-	edges, x, y := profile.Histogram(a, b, comparedBins*3)
+func (c *profiledComparison) testNumberProfiles(a, b *profile.Outline, levels drift.Levels, histograms bool) error {
 	low, high := a.Infinite()
 	lower, higher := b.Infinite()
-	c.setHistogram(drift.Histogram{Edges: edges, Reference: x, Current: y, Infinite: int(low + high + lower + higher)})
+	h := drift.Histogram{Infinite: int(low + high + lower + higher)}
+	if histograms {
+		h.Edges, h.Reference, h.Current = profile.Histogram(a, b, shownBins)
+	}
+	c.setHistogram(h)
 	if c.ReferenceRows == 0 || c.CurrentRows == 0 {
 		return nil
 	}
@@ -381,8 +448,8 @@ func undecided(found profile.Difference, p float64, levels drift.Levels) bool {
 	return high >= levels.Margin && distanceP(high, found) <= levels.Alpha
 }
 
-func (c *profiledComparison) testCategoryProfiles(levels drift.Levels) error {
-	reference, current := c.reference.outline.Categories(), c.current.outline.Categories()
+func (c *profiledComparison) testCategoryProfiles(a, b *profile.Outline, levels drift.Levels) error {
+	reference, current := a.Categories(), b.Categories()
 	if reference == nil || current == nil {
 		a, err := c.reference.whole()
 		if err != nil {

@@ -172,7 +172,7 @@ func (d *ProfileData) window() *profiledWindow {
 	for _, c := range d.columns {
 		w.order = append(w.order, c.Name)
 		w.columns[c.Name] = &windowColumn{
-			columnRecord: c.columnRecord, m: c.profile.Map(), outline: c.profile.Outline(),
+			columnRecord: c.columnRecord, source: d.source, m: c.profile.Map(), heads: [][]byte{c.profile.AppendHead(nil)},
 			whole: func() (*profile.Column, error) { return c.profile, nil },
 		}
 	}
@@ -186,7 +186,7 @@ func CompareProfileData(ctx context.Context, reference, current *ProfileData, op
 		return nil, err
 	}
 	a, b := reference.window(), current.window()
-	compared, err := compareWindows(ctx, a, b, opts, rules.levels)
+	compared, err := compareWindows(ctx, a, b, opts, rules.levels, true)
 	if err != nil {
 		return nil, err
 	}

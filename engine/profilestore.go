@@ -1,11 +1,15 @@
 package engine
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"math"
 	"slices"
+	"strconv"
+	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/drift/profile"
@@ -68,6 +72,54 @@ type columnRecord struct {
 	Type        driftline.Type `json:"type,omitempty"`
 	Kind        string         `json:"kind"`
 	Fingerprint uint64         `json:"fingerprint,string"`
+}
+
+// decodeKeptPane reads the record of a pane. The list of its columns, which is last and may be long, is read
+// as package json writes it, and by package json if it looks otherwise.
+func decodeKeptPane(raw []byte) (record keptPane, err error) {
+	before, list, ok := bytes.Cut(raw, []byte(`,"profiled":[`)) // in a text its quotes would be escaped
+	if columns, all := readColumnRecords(string(list)); ok && all {
+		if err := json.Unmarshal(append(slices.Clip(before), '}'), &record); err == nil {
+			record.Profiled = columns
+			return record, nil
+		}
+		record = keptPane{}
+	}
+	err = json.Unmarshal(raw, &record)
+	return record, err
+}
+
+// readColumnRecords reads records up to the end of their list and of the object that it is in. It is false if
+// they are not plainly that.
+func readColumnRecords(rest string) (columns []columnRecord, all bool) {
+	for rest != "]}" {
+		record, after, ok := strings.Cut(rest, "}")
+		columns = append(columns, columnRecord{})
+		c, plain := &columns[len(columns)-1], strings.IndexByte(record, '\\') < 0
+		fingerprint := ""
+		for _, field := range []struct {
+			begins string
+			to     *string
+		}{{`{"name":"`, &c.Name}, {`,"type":"`, (*string)(&c.Type)}, {`,"kind":"`, &c.Kind}, {`,"fingerprint":"`, &fingerprint}} {
+			text, begins := strings.CutPrefix(record, field.begins)
+			if !begins && field.to == (*string)(&c.Type) {
+				continue // it is left out if there is none
+			}
+			ended := false
+			*field.to, record, ended = strings.Cut(text, `"`)
+			plain = plain && begins && ended
+		}
+		number, err := strconv.ParseUint(fingerprint, 10, 64)
+		if !ok || !plain || record != "" || err != nil || !utf8.ValidString(c.Name) {
+			return nil, false
+		}
+		c.Fingerprint = number
+		rest = after
+		if next, more := strings.CutPrefix(after, ","); more {
+			rest = next
+		}
+	}
+	return columns, true
 }
 
 // profileMapsOf returns the maps that new profiles of a source get, by column.
@@ -242,8 +294,8 @@ func (e *Engine) profilePanes(window driftline.ProfileWindow) ([]keptPane, error
 		if err != nil {
 			return nil, err
 		}
-		var record keptPane
-		if err := json.Unmarshal(pair.Value, &record); err != nil {
+		record, err := decodeKeptPane(pair.Value)
+		if err != nil {
 			return nil, damagedProfile(window.Source, err)
 		}
 		pane := spanOf(record.Start, record.End)

@@ -256,11 +256,22 @@ func (c *Column) Outline() *Outline {
 
 // NewOutline returns the outline of no rows.
 func NewOutline(m *Map) *Outline {
-	o := &Outline{m: m, totals: newTotals(m), counts: make([]uint64, groups), whole: m.kind == Categories}
+	o := &Outline{}
+	o.reset(m)
+	return o
+}
+
+// reset makes o the outline of no rows, in the memory that it has.
+func (o *Outline) reset(m *Map) {
+	counts := o.counts
+	if counts == nil {
+		counts = make([]uint64, groups)
+	}
+	clear(counts)
+	*o = Outline{m: m, totals: newTotals(m), counts: counts, whole: m.kind == Categories}
 	if o.whole {
 		o.names = map[string]uint64{}
 	}
-	return o
 }
 
 // Map is the map that the values are counted by.
@@ -288,11 +299,21 @@ func (o *Outline) Merge(other *Outline) error {
 
 // DecodeOutline reads what AppendHead has written with the map m.
 func DecodeOutline(m *Map, head []byte) (*Outline, error) {
-	d, err := openOf(m, head, headForm, "head")
-	if err != nil {
+	o := &Outline{}
+	if err := o.Decode(m, head); err != nil {
 		return nil, err
 	}
-	o := NewOutline(m)
+	return o, nil
+}
+
+// Decode is [DecodeOutline] into the memory of o, of which nothing else is left. After an error o
+// means nothing.
+func (o *Outline) Decode(m *Map, head []byte) error {
+	d, err := openOf(m, head, headForm, "head")
+	if err != nil {
+		return err
+	}
+	o.reset(m)
 	d.totals(&o.totals)
 	inCells := d.counts(o.counts)
 	d.counts(o.spikes)
@@ -305,12 +326,12 @@ func DecodeOutline(m *Map, head []byte) (*Outline, error) {
 		d.fail()
 	}
 	if err := d.finish("head"); err != nil {
-		return nil, err
+		return err
 	}
 	if inCells != o.finite() || !o.spikesFit() || m.kind == Categories && o.min <= o.max {
-		return nil, damaged("head")
+		return damaged("head")
 	}
-	return o, nil
+	return nil
 }
 
 // spikesFit reports whether no group has more values at spikes than it has values.
