@@ -92,6 +92,7 @@ func decodeKeptPane(raw []byte) (record keptPane, err error) {
 // readColumnRecords reads records up to the end of their list and of the object that it is in. It is false if
 // they are not plainly that.
 func readColumnRecords(rest string) (columns []columnRecord, all bool) {
+	columns = []columnRecord{}
 	for rest != "]}" {
 		record, after, ok := strings.Cut(rest, "}")
 		columns = append(columns, columnRecord{})
@@ -114,9 +115,10 @@ func readColumnRecords(rest string) (columns []columnRecord, all bool) {
 			return nil, false
 		}
 		c.Fingerprint = number
-		rest = after
-		if next, more := strings.CutPrefix(after, ","); more {
-			rest = next
+		if rest = after; strings.HasPrefix(after, ",{") {
+			rest = after[1:]
+		} else if after != "]}" {
+			return nil, false
 		}
 	}
 	return columns, true
