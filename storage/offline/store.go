@@ -18,6 +18,7 @@ import (
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/storage/columns"
 	"github.com/driftline/driftline/storage/durable"
+	_ "github.com/driftline/driftline/storage/offline/internal/substrait" // or every start reads 200 kB of YAML
 )
 
 // Options are what a store can be opened with. Nil and the zero value are fine.
