@@ -116,20 +116,24 @@ const runLength = 1e6
 func conceptDelays(ctx context.Context, b *bench) error {
 	const length = 5000
 	runs := pick(b, 5, 400)
+	var watchers []func() detect.Watcher
+	for _, kind := range conceptKinds {
+		watchers = append(watchers, func() detect.Watcher {
+			if d, err := detect.New(kind, nil); err == nil {
+				return d
+			}
+			return &detect.Every{Values: 1000}
+		})
+	}
 	for _, s := range conceptChanges {
 		s.Length = length
 		b.progress("%-32s %10s %8s %8s %8s %8s %6s %10s", s.Name, "disturbed", "missed", "delay", "found", "false", "F1", "MTR")
+		if err := ctx.Err(); err != nil {
+			return err
+		}
 		found := map[string]detect.Evaluation{}
-		for _, kind := range conceptKinds {
-			if err := ctx.Err(); err != nil {
-				return err
-			}
-			e := detect.Evaluate(func() detect.Watcher {
-				if d, err := detect.New(kind, nil); err == nil {
-					return d
-				}
-				return &detect.Every{Values: 1000}
-			}, s, runs, length, 1)
+		for i, e := range detect.EvaluateEach(watchers, s, runs, length, 1) {
+			kind := conceptKinds[i]
 			found[kind] = e
 			b.progress("  %-30s %10d %8d %8.0f %8.0f %8d %6.2f %10.0f", kind, e.Disturbed, e.Missed, e.Delay, foundAfter(e, s), e.FalseAlarms, e.F1(), e.MeanTimeRatio())
 		}

@@ -172,16 +172,28 @@ func (e Evaluation) MeanTimeRatio() float64 {
 // Evaluate watches runs draws of a stream, each by a new watcher. A change that is not
 // found within delay values is missed.
 func Evaluate(make func() Watcher, s Stream, runs, delay int, seed uint64) Evaluation {
-	e := Evaluation{Values: runs * s.Length * len(s.Concepts), Changes: runs * (len(s.Concepts) - 1)}
-	total := 0
+	return EvaluateEach([]func() Watcher{make}, s, runs, delay, seed)[0]
+}
+
+// EvaluateEach is [Evaluate] of several watchers, on the same draws.
+func EvaluateEach(makers []func() Watcher, s Stream, runs, delay int, seed uint64) []Evaluation {
+	found := make([]Evaluation, len(makers))
+	totals := make([]int, len(makers))
 	for run := range runs {
-		e.watch(make(), s, s.Values(seed+uint64(run)), delay, &total)
+		values := s.Values(seed + uint64(run))
+		for i, watcher := range makers {
+			found[i].watch(watcher(), s, values, delay, &totals[i])
+		}
 	}
-	e.Missed = e.Changes - e.Found
-	e.Delay = float64(total) / float64(e.Found)
-	quiet := e.Values - e.Changes*min(delay, s.Length)
-	e.MeanTimeBetweenFalseAlarms = float64(quiet) / float64(e.FalseAlarms)
-	return e
+	for i := range found {
+		e := &found[i]
+		e.Values, e.Changes = runs*s.Length*len(s.Concepts), runs*(len(s.Concepts)-1)
+		e.Missed = e.Changes - e.Found
+		e.Delay = float64(totals[i]) / float64(e.Found)
+		quiet := e.Values - e.Changes*min(delay, s.Length)
+		e.MeanTimeBetweenFalseAlarms = float64(quiet) / float64(e.FalseAlarms)
+	}
+	return found
 }
 
 func (e *Evaluation) watch(w Watcher, s Stream, values []float64, delay int, total *int) {
