@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"runtime"
+
+	"golang.org/x/sync/errgroup"
 
 	"github.com/driftline/driftline/drift"
 )
@@ -17,6 +20,7 @@ import (
 
 var driftNullParts = []part{
 	{"numbers", "false alarms of numeric columns", false, func(ctx context.Context, b *bench) error { return b.falseAlarms(ctx, numberDraws) }},
+	{"millions", "false alarms of numeric columns of a million rows a side", true, func(ctx context.Context, b *bench) error { return b.falseAlarms(ctx, millionDraws) }},
 	{"categories", "false alarms of categorical columns", false, func(ctx context.Context, b *bench) error { return b.falseAlarms(ctx, categoryDraws) }},
 	{"together", "false alarms of the tests of all columns together", false, func(ctx context.Context, b *bench) error { return b.jointRates(ctx, jointNull, nominal) }},
 	{"year", "false alarms in a year of hourly looks, with a budget", false, func(ctx context.Context, b *bench) error { return yearPart(ctx, b) }},
@@ -45,8 +49,16 @@ func (b *bench) falseAlarms(ctx context.Context, draws func(b *bench) []draw) er
 	return b.rates(ctx, draws, nominal)
 }
 
-func numberDraws(b *bench) (draws []draw) {
-	for _, size := range pick(b, [][2]int{{50, 50}, {2000, 500}}, [][2]int{{50, 50}, {1000, 1000}, {1001, 200}, {20_000, 3000}, {100_000, 100_000}, {1_000_000, 1_000_000}}) {
+func numberDraws(b *bench) []draw {
+	return numberDrawsOf(pick(b, [][2]int{{50, 50}, {2000, 500}}, [][2]int{{50, 50}, {1000, 1000}, {1001, 200}, {20_000, 3000}, {100_000, 100_000}}))
+}
+
+func millionDraws(b *bench) []draw {
+	return numberDrawsOf(pick(b, [][2]int{{5000, 5000}}, [][2]int{{1_000_000, 1_000_000}}))
+}
+
+func numberDrawsOf(sizes [][2]int) (draws []draw) {
+	for _, size := range sizes {
 		for _, shape := range []struct {
 			name string
 			of   func(*rand.Rand) float64
@@ -116,43 +128,80 @@ func changes(b *bench) []draw {
 }
 
 // rates counts alarms in replications. With a rate of false alarms, ours must not be
-// above the 99 % band of it; without, they are of drift, and ours must be 95 % at least.
+// above the 99 % band of it; without, they are of drift, and ours must be 95 % at least. Columns are
+// drawn side by side, each from seeds of its own, and reported in order.
 func (b *bench) rates(ctx context.Context, draws func(b *bench) []draw, rate float64) error {
-	for _, d := range draws(b) {
-		replications := max(20, min(pick(b, 50, 1000), pick(b, 500_000, 400_000_000)/(d.n+d.m)))
-		random := rand.New(rand.NewPCG(uint64(d.n), uint64(d.m)))
-		alarms := map[string]int{}
-		for range replications {
-			if err := ctx.Err(); err != nil {
-				return err
+	all := draws(b)
+	counted := make([]chan map[string]int, len(all))
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(runtime.GOMAXPROCS(0) + 1) // one of them reports
+	for i := range counted {
+		counted[i] = make(chan map[string]int, 1)
+	}
+	group.Go(func() error {
+		for i, d := range all {
+			select {
+			case alarms := <-counted[i]:
+				b.keepShares(d, d.replications(b), alarms, rate)
+			case <-ctx.Done():
+				return ctx.Err()
 			}
-			for rule, alarm := range d.alarms(random) {
-				if alarm {
-					alarms[rule]++
-				}
+		}
+		return nil
+	})
+	for i, d := range all {
+		group.Go(func() error {
+			alarms, err := d.count(ctx, d.replications(b))
+			if err == nil {
+				counted[i] <- alarms
 			}
+			return err
+		})
+	}
+	return group.Wait()
+}
+
+func (d draw) replications(b *bench) int {
+	return max(20, min(pick(b, 50, 1000), pick(b, 500_000, 400_000_000)/(d.n+d.m)))
+}
+
+// count returns how often each rule alarms.
+func (d draw) count(ctx context.Context, replications int) (map[string]int, error) {
+	random := rand.New(rand.NewPCG(uint64(d.n), uint64(d.m)))
+	alarms := map[string]int{}
+	for range replications {
+		if err := ctx.Err(); err != nil {
+			return nil, err
 		}
-		share := func(rule string) *float64 {
-			s := 100 * float64(alarms[rule]) / float64(replications)
-			return &s
-		}
-		n := float64(replications)
-		kept := float64(alarms["ours"]) >= 0.95*n
-		if rate > 0 {
-			kept = float64(alarms["ours"]) <= n*rate+2.576*math.Sqrt(n*rate*(1-rate))+0.5
-		}
-		peers := []string{"Evidently's rule", "NannyML's rule"}
-		if d.names != nil {
-			peers = append(peers, "whylogs' chi-square")
-		}
-		for _, peer := range peers {
-			b.keep(row{
-				Workload: fmt.Sprintf("%s, %s v %s (%d times)", d.name, count(d.n), count(d.m), replications),
-				Peer:     peer, Unit: "% alarms", Ours: share("ours"), Theirs: share(peer), SameAnswer: kept, Pairs: 1, Uncompared: true,
-			})
+		for rule, alarm := range d.alarms(random) {
+			if alarm {
+				alarms[rule]++
+			}
 		}
 	}
-	return nil
+	return alarms, nil
+}
+
+func (b *bench) keepShares(d draw, replications int, alarms map[string]int, rate float64) {
+	share := func(rule string) *float64 {
+		s := 100 * float64(alarms[rule]) / float64(replications)
+		return &s
+	}
+	n := float64(replications)
+	kept := float64(alarms["ours"]) >= 0.95*n
+	if rate > 0 {
+		kept = float64(alarms["ours"]) <= n*rate+2.576*math.Sqrt(n*rate*(1-rate))+0.5
+	}
+	peers := []string{"Evidently's rule", "NannyML's rule"}
+	if d.names != nil {
+		peers = append(peers, "whylogs' chi-square")
+	}
+	for _, peer := range peers {
+		b.keep(row{
+			Workload: fmt.Sprintf("%s, %s v %s (%d times)", d.name, count(d.n), count(d.m), replications),
+			Peer:     peer, Unit: "% alarms", Ours: share("ours"), Theirs: share(peer), SameAnswer: kept, Pairs: 1, Uncompared: true,
+		})
+	}
 }
 
 // alarms draws both sides once and asks every rule.
