@@ -101,28 +101,37 @@ type valueRange struct {
 	finite, infinite int
 }
 
+func emptyRange() valueRange { return valueRange{least: math.Inf(1), greatest: math.Inf(-1)} }
+
 func rangeOf(s Sample) valueRange {
-	least, greatest, infinite, missing := math.Inf(1), math.Inf(-1), 0, 0
+	r := emptyRange()
 	for _, piece := range s {
-		for _, v := range piece {
-			if v-v != 0 {
-				if v == v {
-					infinite++
-				} else {
-					missing++
-				}
-				continue
+		r.add(piece)
+	}
+	return r
+}
+
+func (r *valueRange) add(values []float64) {
+	least, greatest, infinite, missing := r.least, r.greatest, 0, 0
+	for _, v := range values {
+		if v-v != 0 {
+			if v == v {
+				infinite++
+			} else {
+				missing++
 			}
-			if v < least {
-				least = v
-			}
-			if v > greatest {
-				greatest = v
-			}
+			continue
+		}
+		if v < least {
+			least = v
+		}
+		if v > greatest {
+			greatest = v
 		}
 	}
 	// The zeros are equal, and one is less: which of them is met first must not show.
-	return valueRange{least: least + 0, greatest: greatest + 0, finite: s.Len() - infinite - missing, infinite: infinite}
+	r.least, r.greatest = least+0, greatest+0
+	r.finite, r.infinite = r.finite+len(values)-infinite-missing, r.infinite+infinite
 }
 
 func (r valueRange) join(other valueRange) valueRange {

@@ -96,8 +96,8 @@ func (c *cellMap) cellByBits(v float64) int {
 }
 
 // chooseMap looks at a few values of each side and takes the map that keeps
-// different ones apart best.
-func chooseMap(reference, current Sample, cells int) cellMap {
+// different ones apart best. The values are tied if most of those that it looks at are equal to another one.
+func chooseMap(reference, current Sample, cells int) (mapping cellMap, tied bool) {
 	limit := func(s Sample) int { return min(s.Len()/sampledShare+1, maxSampled) }
 	sample := reference.strided(nil, limit(reference))
 	sample = current.strided(sample, limit(current))
@@ -106,6 +106,7 @@ func chooseMap(reference, current Sample, cells int) cellMap {
 		sample = append(sample, 0)
 	}
 	slices.Sort(sample)
+	tied = len(slices.Compact(slices.Clone(sample))) < len(sample)/2
 	lo, hi := sample[len(sample)/200], sample[len(sample)-1-len(sample)/200]
 	if lo == hi {
 		lo, hi = sample[0], sample[len(sample)-1]
@@ -113,9 +114,9 @@ func chooseMap(reference, current Sample, cells int) cellMap {
 	byBits := bitsMap(lo, hi, cells)
 	linear, ok := linearMap(lo, hi, cells)
 	if !ok || byBits.collisions(sample) < linear.collisions(sample) {
-		return byBits
+		return byBits, tied
 	}
-	return linear
+	return linear, tied
 }
 
 // linearMap reports false where lo and hi are too close or too far apart for
@@ -150,17 +151,84 @@ func (c *cellMap) collisions(sample []float64) int {
 // blockSize is how many values countBlocks and filterBlocks take at once.
 const blockSize = 8
 
-// counts counts how many values lie in each cell.
-func (c *cellMap) counts(s Sample) []uint32 {
-	counts := make([]uint32, c.last+2)
+// counted is how many values of a sample lie in each cell, and what else the pass over them found.
+type counted struct {
+	cells  []uint32
+	within valueRange
+}
+
+// countedAtOnce values are in the nearest cache when they are looked at again.
+const countedAtOnce = 1024
+
+// counts counts how many values lie in each cell, and, of values that are tied, takes note of those in single.
+func (c *cellMap) counts(s Sample, single *singles) counted {
+	found := counted{cells: make([]uint32, c.last+2), within: emptyRange()}
 	for _, piece := range s {
-		if blocks := len(piece) / blockSize; blocks > 0 && hasBlocks {
-			c.countInBlocks(counts, &piece[0], blocks)
-			piece = piece[blocks*blockSize:]
+		for len(piece) > 0 {
+			values := piece[:min(len(piece), countedAtOnce)]
+			piece = piece[len(values):]
+			found.within.add(values)
+			if single != nil {
+				c.countSingles(found.cells, values, single)
+				continue
+			}
+			if blocks := len(values) / blockSize; blocks > 0 && hasBlocks {
+				c.countInBlocks(found.cells, &values[0], blocks)
+				values = values[blocks*blockSize:]
+			}
+			c.countInto(found.cells, values)
 		}
-		c.countInto(counts, piece)
 	}
-	return counts
+	return found
+}
+
+// singles are the values of cells that hold one value only, however often. Inside of such a cell there is
+// nothing to look for.
+type singles struct {
+	first []float64 // by cell: the value; NaN where none was met, or several
+	mixed []bool    // several
+}
+
+func newSingles(cells int) *singles {
+	s := &singles{first: make([]float64, cells), mixed: make([]bool, cells)}
+	for i := range s.first {
+		s.first[i] = math.NaN()
+	}
+	return s
+}
+
+// of is the only value of a cell.
+func (s *singles) of(cell int) (value float64, only bool) {
+	if s == nil {
+		return math.NaN(), false
+	}
+	return s.first[cell], s.first[cell] == s.first[cell]
+}
+
+// countSingles is countInto, and keeps s.
+func (c *cellMap) countSingles(counts []uint32, values []float64, s *singles) {
+	lo, perUnit, steps := c.lo, c.perUnit, c.steps // steps is 0 if by bits
+	for _, v := range values {
+		cell := 0
+		if t := (v - lo) * perUnit; t >= 0 && t < steps {
+			cell = int(t) + 1
+		} else {
+			cell = c.cell(v)
+		}
+		counts[cell]++
+		if s.first[cell] != v && !s.mixed[cell] {
+			s.meet(cell, v)
+		}
+	}
+}
+
+// meet takes in a value that its cell does not have yet.
+func (s *singles) meet(cell int, v float64) {
+	if math.IsNaN(s.first[cell]) {
+		s.first[cell] = v
+		return
+	}
+	s.first[cell], s.mixed[cell] = math.NaN(), true
 }
 
 func (c *cellMap) countInBlocks(counts []uint32, values *float64, blocks int) {
@@ -193,17 +261,22 @@ func (c *cellMap) countInto(counts []uint32, values []float64) {
 // extremesByCells is findExtremes for large samples.
 // It wants at least 4 cells, and at most 2³²−1 values a side.
 func extremesByCells(reference, current Sample, alternative Alternative, cells int, also func(counts orderedCounts, n, m int) []cellTaker) extremes {
-	mapping := chooseMap(reference, current, cells)
-	inReference, inCurrent := mapping.counts(reference), mapping.counts(current)
+	mapping, tied := chooseMap(reference, current, cells)
+	var single *singles
+	if tied {
+		single = newSingles(mapping.last + 2)
+	}
+	countedReference, countedCurrent := mapping.counts(reference, single), mapping.counts(current, single)
+	inReference, inCurrent := countedReference.cells, countedCurrent.cells
 	n := reference.Len() - int(inReference[cells])
 	m := current.Len() - int(inCurrent[cells])
 	found := newExtremes(n, m)
-	found.counts = orderedCounts{inReference[:cells], inCurrent[:cells], &mapping}
+	found.counts = orderedCounts{inReference[:cells], inCurrent[:cells], &mapping, countedReference.within.join(countedCurrent.within)}
 	if n == 0 || m == 0 {
 		return found
 	}
 	slots := candidates(inReference, inCurrent, n, m, alternative)
-	parts := newCellParts(slots)
+	parts := newCellParts(slots, single)
 	takers := []cellTaker{parts}
 	if also != nil {
 		takers = append(takers, also(found.counts, n, m)...)
@@ -267,6 +340,7 @@ func candidates(inReference, inCurrent []uint32, n, m int, alternative Alternati
 // value met, once, and all others. The cell's count says how often it was met.
 type cellParts struct {
 	slots              []uint32
+	single             *singles  // of these cells the value is known already
 	first              []float64 // by slot-1; NaN until one is met
 	reference, current gathered
 }
@@ -276,20 +350,25 @@ type gathered struct {
 	values []float64 // these, of all cells
 }
 
-func newCellParts(slots []uint32) *cellParts {
+func newCellParts(slots []uint32, single *singles) *cellParts {
 	used := slices.Max(slots)
 	first := make([]float64, used)
-	for slot := range first {
-		first[slot] = math.NaN()
+	for cell, slot := range slots {
+		if slot > 0 {
+			first[slot-1], _ = single.of(cell)
+		}
 	}
 	return &cellParts{
-		slots: slots, first: first,
+		slots: slots, single: single, first: first,
 		reference: gathered{others: make([]uint32, used)},
 		current:   gathered{others: make([]uint32, used)},
 	}
 }
 
-func (p *cellParts) wants(cell int) bool { return p.slots[cell] > 0 }
+func (p *cellParts) wants(cell int) bool {
+	_, only := p.single.of(cell)
+	return p.slots[cell] > 0 && !only
+}
 
 func (p *cellParts) take(side, cell int, v float64) {
 	slot, into := p.slots[cell], &p.reference
@@ -374,10 +453,8 @@ func (c *cellMap) filterInto(found *filtered, values []float64, wanted []uint32)
 		} else {
 			cell = c.cell(v)
 		}
-		if wanted[cell/32]>>(cell%32)&1 != 0 {
-			found[count] = v
-			count++
-		}
+		found[count] = v // which the next one overwrites if nobody wants it: a branch would often be guessed wrong
+		count += int(wanted[cell/32] >> (cell % 32) & 1)
 	}
 	return count
 }

@@ -33,19 +33,15 @@ func CompareNumbers(reference, current Sample) NumbersResult {
 // DescribeNumbers is [CompareNumbers] and [NewHistogram] in fewer passes over the values than both
 // of them: the counts by cells are those of most bins already.
 func DescribeNumbers(reference, current Sample) (NumbersResult, Histogram) {
-	all := rangeOf(reference).join(rangeOf(current))
-	h := Histogram{Infinite: all.infinite, Edges: binEdges(reference, current, all)}
-	if h.Edges == nil {
-		return compareNumbers(reference, current, nil), Histogram{}
-	}
+	var h Histogram
 	result := compareNumbers(reference, current, &h)
 	if h.Reference == nil {
-		h.Reference, h.Current = countBins(reference, h.Edges), countBins(current, h.Edges)
+		h = NewHistogram(reference, current)
 	}
 	return result, h
 }
 
-// compareNumbers also counts a histogram that has its edges, if it counts by cells.
+// compareNumbers also makes a histogram, if it counts by cells and there is one.
 func compareNumbers(reference, current Sample, h *Histogram) NumbersResult {
 	var ends *endValues
 	var bins *binnedCells
@@ -55,13 +51,13 @@ func compareNumbers(reference, current Sample, h *Histogram) NumbersResult {
 			takers = append(takers, ends)
 		}
 		if h != nil {
-			bins = binCells(counts, h.Edges)
+			bins = binCells(counts, binEdges(reference, current, counts.within))
 			takers = append(takers, bins)
 		}
 		return takers
 	})
 	if bins != nil {
-		h.Reference, h.Current = bins.counts[ofReference], bins.counts[ofCurrent]
+		*h = Histogram{Edges: bins.edges, Reference: bins.counts[ofReference], Current: bins.counts[ofCurrent], Infinite: counts.within.infinite}
 	}
 	result := NumbersResult{KS: ks, Ranks: counts.ranks()}
 	result.Tails = tails(reference, current, int(ks.N), int(ks.M), ends)

@@ -24,7 +24,8 @@ func (r RankResult) Effect() float64 { return max(math.Abs(r.Location), math.Abs
 // ascending cells of them, whose values then count as equal.
 type orderedCounts struct {
 	reference, current []uint32
-	mapping            *cellMap // nil if each count is of one value
+	mapping            *cellMap   // nil if each count is of one value
+	within             valueRange // of both, if there is a mapping
 }
 
 // ranks tests whether current values lie higher or lower, or farther out or in, than
