@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 	"strings"
+	"sync/atomic"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sync/errgroup"
@@ -62,31 +63,18 @@ func Compare(ctx context.Context, reference, current driftline.Batches, opts dri
 
 // compareLooking is [Compare] as one of so many looks at current, which grows between them.
 func compareLooking(ctx context.Context, reference, current driftline.Batches, opts driftline.DriftOptions, looks int) (*driftline.DriftReport, error) {
-	rules, err := newRules(opts)
+	rules, columns, err := planComparison(reference.Schema, current.Schema, opts)
 	if err != nil {
 		return nil, err
 	}
 	rules.looks = looks
-	columns, err := pairColumns(reference.Schema, current.Schema, opts, rules.leftOut)
-	if err != nil {
-		return nil, err
-	}
 	referenceRows, currentRows, err := collectBoth(ctx, reference, current, columns)
 	defer releaseColumns(columns)
 	if err != nil {
 		return nil, err
 	}
-	group, groupCtx := errgroup.WithContext(ctx)
-	group.SetLimit(comparedAtOnce)
-	for _, c := range columns {
-		group.Go(func() error {
-			if err := groupCtx.Err(); err != nil {
-				return err
-			}
-			return c.test(&rules)
-		})
-	}
-	if err := group.Wait(); err != nil {
+	err = severalAtOnce(ctx, columns, func(_ context.Context, c *comparison) error { return c.test(&rules) })
+	if err != nil {
 		return nil, err
 	}
 	result := report(columns, &rules, referenceRows, currentRows)
@@ -97,6 +85,96 @@ func compareLooking(ctx context.Context, reference, current driftline.Batches, o
 		result.Drift = result.Drift || result.Multivariate.Verdict == driftline.Drift
 	}
 	return result, nil
+}
+
+func planComparison(reference, current *arrow.Schema, opts driftline.DriftOptions) (rules, []*comparison, error) {
+	rules, err := newRules(opts)
+	if err != nil {
+		return rules, nil, err
+	}
+	columns, err := pairColumns(reference, current, opts, rules.leftOut)
+	return rules, columns, err
+}
+
+func severalAtOnce(ctx context.Context, columns []*comparison, do func(context.Context, *comparison) error) error {
+	group, ctx := errgroup.WithContext(ctx)
+	group.SetLimit(comparedAtOnce)
+	for _, c := range columns {
+		group.Go(func() error {
+			if err := ctx.Err(); err != nil {
+				return err
+			}
+			return do(ctx, c)
+		})
+	}
+	return group.Wait()
+}
+
+// TableInParts is a table to compare that can be read column by column.
+type TableInParts struct {
+	Rows  driftline.Batches // all of it
+	Parts Parts
+}
+
+// CompareInParts is [Compare] of tables that are read column by column: each is tested as soon as it is
+// read, and its memory is the next one's.
+func CompareInParts(ctx context.Context, reference, current TableInParts, opts driftline.DriftOptions) (*driftline.DriftReport, error) {
+	rules, columns, err := planComparison(reference.Rows.Schema, current.Rows.Schema, opts)
+	if err != nil {
+		return nil, err
+	}
+	testable := slices.ContainsFunc(columns, func(c *comparison) bool { return !c.untestable })
+	if !testable || len(rules.multivariate) > 0 { // somebody must count the rows; columns that are tested together are needed together
+		return Compare(ctx, reference.Rows, current.Rows, opts)
+	}
+	var rows [2]atomic.Int64
+	err = severalAtOnce(ctx, columns, func(ctx context.Context, c *comparison) error {
+		defer c.release()
+		if !c.untestable {
+			for i, s := range []struct {
+				of *side
+				in Parts
+			}{{&c.reference, reference.Parts}, {&c.current, current.Parts}} {
+				n, err := s.of.collect(ctx, s.in)
+				if err != nil {
+					return err
+				}
+				rows[i].Store(n)
+			}
+		}
+		return c.test(&rules)
+	})
+	if err != nil {
+		return nil, err
+	}
+	return report(columns, &rules, rows[0].Load(), rows[1].Load()), nil
+}
+
+// collect keeps the side's column of a table.
+func (s *side) collect(ctx context.Context, from Parts) (rows int64, err error) {
+	parts, err := from.Read([]string{s.field.Name})
+	if err != nil {
+		return 0, err
+	}
+	for _, part := range parts {
+		for batch, err := range part.All {
+			if err != nil {
+				return 0, err
+			}
+			if err := ctx.Err(); err != nil {
+				return 0, err
+			}
+			rows += batch.NumRows()
+			s.keep(batch.Column(0))
+		}
+	}
+	return rows, nil
+}
+
+// keep retains a piece of the column.
+func (s *side) keep(piece arrow.Array) {
+	piece.Retain()
+	s.pieces = append(s.pieces, piece)
 }
 
 func levelsOf(opts driftline.DriftOptions) (drift.Levels, error) {
@@ -276,9 +354,7 @@ func collectColumns(ctx context.Context, batches driftline.Batches, columns []*c
 				continue
 			}
 			s := of(c)
-			piece := batch.Column(s.index)
-			piece.Retain()
-			s.pieces = append(s.pieces, piece)
+			s.keep(batch.Column(s.index))
 		}
 	}
 	return rows, nil
@@ -286,9 +362,14 @@ func collectColumns(ctx context.Context, batches driftline.Batches, columns []*c
 
 func releaseColumns(columns []*comparison) {
 	for _, c := range columns {
-		releaseArrays(c.reference.pieces)
-		releaseArrays(c.current.pieces)
+		c.release()
 	}
+}
+
+func (c *comparison) release() {
+	releaseArrays(c.reference.pieces)
+	releaseArrays(c.current.pieces)
+	c.reference.pieces, c.current.pieces = nil, nil
 }
 
 // test fills in all but the q-value and the verdict, which need the other columns.

@@ -59,6 +59,13 @@ func (db *DB) OpenParts(ctx context.Context, path string) (*FileParts, error) {
 	return f, nil
 }
 
+// InPlace reports whether every column can be read where it lies. Reading another one by itself reads all of the
+// file.
+func (f *FileParts) InPlace() bool {
+	_, ok := f.leaves(f.Schema)
+	return ok
+}
+
 // Close lets go of the file. Batches that were retained stay good.
 func (f *FileParts) Close() {
 	if f.mapped != nil {

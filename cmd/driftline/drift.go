@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"path/filepath"
 	"strconv"
 	"strings"
 
@@ -222,20 +223,41 @@ func (a *app) compare(ctx context.Context, flags driftFlags) (report *driftline.
 		report, err = c.Drift(ctx, driftline.DriftRequest{Reference: reference.server, Current: current.server, DriftOptions: flags.options})
 		return err
 	}, func(db *query.DB, sides []opened) (err error) {
-		referenceRows, err := sides[0].columns(ctx, db, reference)
-		if err != nil {
-			return err
-		}
-		currentRows, err := sides[1].columns(ctx, db, current)
-		if err != nil {
-			return err
-		}
-		if report, err = engine.Compare(ctx, referenceRows, currentRows, flags.options); err == nil {
+		if report, err = compareHere(ctx, db, []source{reference, current}, sides, flags.options); err == nil {
 			report.Reference.Name, report.Current.Name = sides[0].name, sides[1].name
 		}
 		return err
 	})
 	return report, err
+}
+
+// compareHere compares two tables, of which one at least is a file: column by column if both are files that
+// can be read so.
+func compareHere(ctx context.Context, db *query.DB, from []source, sides []opened, options driftline.DriftOptions) (*driftline.DriftReport, error) {
+	var tables [2]engine.TableInParts
+	inParts := true
+	for i := range tables {
+		rows, err := sides[i].columns(ctx, db, from[i])
+		if err != nil {
+			return nil, err
+		}
+		tables[i].Rows = rows
+		if !strings.EqualFold(filepath.Ext(from[i].file), ".parquet") {
+			inParts = false
+			continue
+		}
+		parts, err := db.OpenParts(ctx, from[i].file)
+		if err != nil {
+			return nil, err
+		}
+		defer parts.Close()
+		tables[i].Parts = parts
+		inParts = inParts && parts.InPlace()
+	}
+	if !inParts {
+		return engine.Compare(ctx, tables[0].Rows, tables[1].Rows, options)
+	}
+	return engine.CompareInParts(ctx, tables[0], tables[1], options)
 }
 
 func printDrift(w io.Writer, report *driftline.DriftReport) error {
