@@ -89,8 +89,8 @@ type Options struct {
 	// OpenLineage is where the events of what is recorded are sent; nowhere if nil.
 	OpenLineage *openlineage.Sink
 
-	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable and Logger
-	// are the engine's to say.
+	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable, SinceServed and
+	// Logger are the engine's to say.
 	SQL query.SQLOptions
 }
 
@@ -175,6 +175,8 @@ type Engine struct {
 	events      eventPairs   // of predictions
 	sourceRoots []string     // real paths of Options.Sources
 	ingested    atomic.Int64 // rows since the start, for metrics
+	opened      time.Time    // by the clock of the machine, whatever now says
+	servedAt    atomic.Int64 // the last online read or write, after opened; see sinceServed
 	smallRows   int64
 	retention   driftline.Retention
 	mergePace   *offline.Pace // of upkeep
@@ -217,7 +219,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		return nil, err
 	}
 	e = &Engine{
-		now: opts.Now, uptime: opts.Uptime, log: opts.Logger, mem: opts.Allocator, dir: dir,
+		now: opts.Now, opened: time.Now(), uptime: opts.Uptime, log: opts.Logger, mem: opts.Allocator, dir: dir,
 		heads:       heads{views: map[driftline.ViewName]*head{}},
 		wakeFlusher: make(chan struct{}, 1), smallRows: smallRows, retention: opts.Retention, mergePace: offline.NewPace(opts.CompactionBandwidth),
 		checkChannels: opts.CheckChannels, checkEvery: opts.CheckEvery, checked: opts.Now(), threads: cmp.Or(opts.Threads, runtime.GOMAXPROCS(0)),
@@ -252,7 +254,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		return e, err
 	}
 	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse"), filepath.Join(dir, readFolder)}, e.sourceRoots...)
-	opts.SQL.Logger = opts.Logger
+	opts.SQL.SinceServed, opts.SQL.Logger = e.sinceServed, opts.Logger
 	if e.query, err = query.Open(&query.Options{
 		SQL:         opts.SQL,
 		MemoryBytes: opts.MemoryBytes, Threads: opts.Threads,

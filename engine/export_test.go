@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"github.com/apache/arrow-go/v18/arrow/array"
@@ -27,6 +28,9 @@ func (e *Engine) FailAt(step string, err error) {
 		return nil
 	}
 }
+
+// SinceServed is how long ago somebody read online or wrote.
+func (e *Engine) SinceServed() time.Duration { return e.sinceServed() }
 
 // FailWhen asks do at every step.
 func (e *Engine) FailWhen(do func(step string) error) { e.failAt = do }

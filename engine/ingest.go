@@ -77,6 +77,7 @@ type writeOptions struct {
 }
 
 func (e *Engine) ingest(ctx context.Context, name driftline.ViewName, opts writeOptions, rows driftline.Batches) (driftline.IngestResult, error) {
+	e.serves()
 	target, idempotencyKey := opts.target, opts.key
 	name = e.registry.Meant(name)
 	view, err := e.writtenView(name)

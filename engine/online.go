@@ -35,6 +35,7 @@ func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entiti
 // one by one, which for a row of many features is much less work than a batch of them.
 // The zero time means now.
 func (e *Engine) ReadOnline(ctx context.Context, plan *OnlinePlan, at time.Time, entities arrow.RecordBatch) (*OnlineAnswer, error) {
+	e.serves()
 	if err := plan.checkEntities(entities.Schema()); err != nil {
 		return nil, err
 	}
@@ -83,6 +84,18 @@ func (e *Engine) ReadOnline(ctx context.Context, plan *OnlinePlan, at time.Time,
 		}
 	}
 	return answer, nil
+}
+
+// serves notes that somebody is served who waits for milliseconds.
+func (e *Engine) serves() { e.servedAt.Store(int64(time.Since(e.opened))) }
+
+// sinceServed is how long that is ago. What is large and can wait gives way to such callers.
+func (e *Engine) sinceServed() time.Duration {
+	last := e.servedAt.Load()
+	if last == 0 {
+		return math.MaxInt64 // nobody yet
+	}
+	return time.Since(e.opened) - time.Duration(last)
 }
 
 // keyColumns returns the columns of entities that carry a group's join keys, as the

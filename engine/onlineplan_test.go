@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"reflect"
 	"testing"
@@ -72,6 +73,41 @@ func TestAPlanHoldsUntilDefinitionsChange(t *testing.T) {
 	}
 	if later, err := env.Engine.PlanOnline(set); err != nil || later == first {
 		t.Errorf("the plan is still that of the definitions before, %v", err)
+	}
+}
+
+// Large answers give way to online reads and writes, and not to a SELECT that waits for itself.
+func TestOnlineReadsAndWritesAreToBeGivenWay(t *testing.T) {
+	for name, serve := range map[string]func(*testenv.Env){
+		"an online read": func(env *testenv.Env) {
+			entities := sensors(env, 1)
+			defer entities.Release()
+			req := driftline.OnlineRequest{FeatureSet: driftline.FeatureSet{Features: []string{"readings:temp"}}}
+			answer, err := env.Engine.Online(context.Background(), req, entities)
+			if err != nil {
+				t.Fatal(err)
+			}
+			answer.Release()
+		},
+		"a write": func(env *testenv.Env) {
+			env.Ingest("readings", `[{"id": 1, "event_timestamp": "2013-01-31T15:00:00Z", "temp": 40}]`)
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			env := testenv.New(t)
+			env.Apply(sensorView("readings", 0, "temp"))
+			if _, err := env.Engine.SQLSchema(context.Background(), "SELECT temp FROM features.readings"); err != nil {
+				t.Fatal(err)
+			}
+			const nobody = time.Duration(math.MaxInt64)
+			if since := env.Engine.SinceServed(); since != nobody {
+				t.Errorf("before: somebody was served %s ago", since)
+			}
+			serve(env)
+			if since := env.Engine.SinceServed(); since == nobody {
+				t.Error("after: nobody was served")
+			}
+		})
 	}
 }
 

@@ -14,11 +14,11 @@ import (
 // usual message limit of 4 MiB can read it. A single row may be larger.
 const batchBytes = 2 << 20
 
-// coalesce yields the rows of batches in batches of nearly batchBytes. DuckDB hands
+// coalesce yields the rows of batches in batches of nearly as many bytes. DuckDB hands
 // out 2,048 rows at a time; sent like that, headers cost more than values.
-func coalesce(mem memory.Allocator, schema *arrow.Schema, batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[arrow.RecordBatch, error] {
+func coalesce(mem memory.Allocator, schema *arrow.Schema, most int64, batches iter.Seq2[arrow.RecordBatch, error]) iter.Seq2[arrow.RecordBatch, error] {
 	return func(yield func(arrow.RecordBatch, error) bool) {
-		c := collector{mem: mem, schema: schema}
+		c := collector{mem: mem, schema: schema, most: most}
 		defer c.drop()
 		for batch, err := range batches {
 			if err != nil {
@@ -37,6 +37,7 @@ func coalesce(mem memory.Allocator, schema *arrow.Schema, batches iter.Seq2[arro
 type collector struct {
 	mem    memory.Allocator
 	schema *arrow.Schema
+	most   int64
 	held   []arrow.RecordBatch
 	bytes  int64
 }
@@ -47,11 +48,11 @@ func (c *collector) add(batch arrow.RecordBatch, yield func(arrow.RecordBatch, e
 	for from := int64(0); from < batch.NumRows(); {
 		rest := batch.NewSlice(from, batch.NumRows())
 		size := driftline.BatchBytes(rest)
-		if c.bytes+size <= batchBytes {
+		if c.bytes+size <= c.most {
 			c.held, c.bytes = append(c.held, rest), c.bytes+size
 			return true
 		}
-		rows := fittingRows(rest, batchBytes-c.bytes)
+		rows := fittingRows(rest, c.most-c.bytes)
 		rest.Release()
 		if rows == 0 && len(c.held) == 0 {
 			rows = 1

@@ -222,7 +222,7 @@ func (j *joiner) run(ctx context.Context, spine driftline.Batches, yield func(ar
 // collected runs chunks and yields its batches put together to a good size.
 func (j *joiner) collected(yield func(arrow.RecordBatch, error) bool, chunks func(func(arrow.RecordBatch, error) bool) error) error {
 	var failed error
-	rows := coalesce(j.db.opts.Allocator, j.plan.Schema, func(yield func(arrow.RecordBatch, error) bool) { failed = chunks(yield) })
+	rows := coalesce(j.db.opts.Allocator, j.plan.Schema, batchBytes, func(yield func(arrow.RecordBatch, error) bool) { failed = chunks(yield) })
 	for batch, err := range rows {
 		if !yield(batch, err) {
 			return nil

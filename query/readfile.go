@@ -77,7 +77,7 @@ func (db *DB) fromSource(ctx context.Context, name string, open source) (driftli
 			return yield(batch, nil)
 		})
 	}
-	return driftline.Batches{Schema: schema, All: coalesce(db.opts.Allocator, schema, rows)}, nil
+	return driftline.Batches{Schema: schema, All: coalesce(db.opts.Allocator, schema, batchBytes, rows)}, nil
 }
 
 func unreadable(name string, err error) error {

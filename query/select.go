@@ -140,7 +140,7 @@ func (db *DB) sandboxed(ctx context.Context, box sandbox) (driftline.Batches, er
 			yield(nil, err)
 		}
 	}
-	return driftline.Batches{Schema: schema, All: coalesce(db.opts.Allocator, schema, rows)}, nil
+	return driftline.Batches{Schema: schema, All: coalesce(db.opts.Allocator, schema, batchBytes, rows)}, nil
 }
 
 func (db *DB) boxSchema(ctx context.Context, box sandbox) (*arrow.Schema, error) {

@@ -37,6 +37,10 @@ type SQLOptions struct {
 	// MaxRows and MaxBytes end a SELECT whose answer is larger. Default 100 million, 16 GiB.
 	MaxRows, MaxBytes int64
 
+	// SinceServed is how long it is since somebody was served who waits for milliseconds, as who
+	// reads online does. Large answers give way to them. Nil: nobody is, but other SELECTs.
+	SinceServed func() time.Duration
+
 	// Logger is told of workers that die. Default: nobody is.
 	Logger *slog.Logger
 }

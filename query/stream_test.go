@@ -89,24 +89,105 @@ func TestAnAnswerLargerThanItsMemory(t *testing.T) {
 	}
 }
 
+// flow is how long so many batches of 2 MiB take from a time on, in the pieces that they are cut into.
+func (p *answerPace) flow(from time.Time, batches int) time.Duration {
+	now := from
+	for range batches {
+		piece := p.others.piece(now, p.began)
+		for range 2 << 20 / piece {
+			now = now.Add(p.rest(now, piece))
+		}
+	}
+	return now.Sub(from).Round(10 * time.Millisecond)
+}
+
 // What is small goes at once; of what is large 256 MiB go a second, and a reader who is slower waits
 // for nothing.
 func TestLargeAnswersArePaced(t *testing.T) {
 	now := time.Unix(0, 0)
-	var p answerPace
-	for range unpacedBytes >> 21 {
-		if d := p.rest(now, 2<<20); d != 0 {
-			t.Fatalf("after %d bytes it waits %s", p.sent, d)
-		}
+	p := answerPace{others: newOthers(nil), began: now}
+	if took := p.flow(now, unpacedBytes>>21); took != 0 {
+		t.Fatalf("the first %d bytes took %s", p.sent, took)
 	}
-	for range 10 * bytesPerSecond >> 21 {
-		now = now.Add(p.rest(now, 2<<20))
-	}
-	if took := now.Sub(time.Unix(0, 0)).Round(10 * time.Millisecond); took != 9990*time.Millisecond {
+	took := p.flow(now, 10*bytesPerSecond>>21)
+	if took != 9990*time.Millisecond {
 		t.Errorf("2,560 MiB took %s", took)
 	}
-	if d := p.rest(now.Add(time.Second), 2<<20); d != 0 {
+	if d := p.rest(now.Add(took+time.Second), 2<<20); d != 0 {
 		t.Errorf("a slow reader waits %s more", d)
+	}
+}
+
+// While somebody else is served, large answers share what goes a second then, in small pieces;
+// small ones go at once, and all do when nobody else is.
+func TestLargeAnswersGiveWay(t *testing.T) {
+	now := time.Unix(1000, 0)
+	served := recently / 2
+	all := newOthers(func() time.Duration { return served })
+	all.perSecond = 32 << 20
+	one, two := answerPace{others: all, began: now}, answerPace{others: all, began: now}
+	if piece := all.piece(now, now); piece != givenPieceBytes {
+		t.Errorf("pieces have %d bytes", piece)
+	}
+	if took := one.flow(now, ungivenBytes>>21); took != 0 {
+		t.Errorf("a small answer took %s", took)
+	}
+	if took := one.flow(now, 32); took < 1990*time.Millisecond || took > 2*time.Second {
+		t.Errorf("64 MiB took %s", took)
+	}
+	two.sent = ungivenBytes
+	if took := two.flow(now, 16); took < 2990*time.Millisecond || took > 3*time.Second {
+		t.Errorf("32 MiB of a second answer took %s, behind the 64 of the first", took)
+	}
+	served = recently
+	if took := two.flow(now.Add(3*time.Second), 8); took != 0 {
+		t.Errorf("with nobody else there, 16 MiB took %s", took)
+	}
+}
+
+// Others are also SELECTs, but for those that began before the answer: they made it, or are
+// large themselves.
+func TestLargeAnswersGiveWayToLaterSELECTs(t *testing.T) {
+	now := time.Unix(1000, 0)
+	all := newOthers(nil)
+	all.selects(now)
+	for _, c := range []struct {
+		began, at time.Duration
+		want      bool
+	}{
+		{0, 0, false},
+		{time.Millisecond, 2 * time.Millisecond, false},
+		{-time.Millisecond, recently / 2, true},
+		{-time.Millisecond, recently, false},
+	} {
+		if got := all.served(now.Add(c.at), now.Add(c.began)); got != c.want {
+			t.Errorf("an answer of %s, %s after a SELECT began: %t", c.began, c.at, got)
+		}
+	}
+}
+
+// Who goes away need not wait until the next piece of an answer is due.
+func TestAnAnswerThatGivesWayCanBeCancelled(t *testing.T) {
+	db := openWorkers(t, SQLOptions{SinceServed: func() time.Duration { return 0 }})
+	db.workers.others.perSecond = 1
+	ctx, cancel := context.WithCancel(t.Context())
+	defer cancel()
+	batches, err := db.Select(ctx, &Select{text: "select i from range(50000000) t(i)"}, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var last error
+	var bytes int64
+	for batch, err := range batches.All {
+		if last = err; err != nil {
+			break
+		}
+		if bytes += driftline.BatchBytes(batch); bytes > ungivenBytes {
+			cancel() // the next rest takes hours
+		}
+	}
+	if driftline.CodeOf(last) != driftline.Unavailable {
+		t.Errorf("%v (%s)", last, driftline.CodeOf(last))
 	}
 }
 

@@ -32,6 +32,8 @@ type worker struct {
 	// it has kept; "" for none. It is its caller's, and while it is idle the pool's.
 	prepared string
 
+	patience *patience // with the request that it has; its caller's
+
 	dead  chan struct{} // closed when it is gone
 	state *os.ProcessState
 	kill  sync.Once
@@ -246,38 +248,68 @@ func (w *worker) watch(ctx context.Context, limit time.Duration) (unwatch func()
 	return func() { detach(); timer.Stop() }
 }
 
-// yieldAfter lets the process leave the processors to others once it has used that much more of
-// them than now. The function returned ends that, and reports whether it has come to it.
-func (w *worker) yieldAfter(allowed time.Duration, threads int) (yields func() bool) {
-	var mu sync.Mutex
-	var yielded, over bool
-	pid := w.cmd.Process.Pid
-	until := processorTime(pid) + allowed
-	soonest := func(left time.Duration) time.Duration { return max(left/time.Duration(max(threads, 1)), allowed/10) }
-	var timer *time.Timer
-	look := func() {
-		mu.Lock()
-		defer mu.Unlock()
-		if over {
-			return
-		}
-		if left := until - processorTime(pid); left > 0 {
-			timer.Reset(soonest(left))
-			return
-		}
-		yieldProcessors(pid)
-		yielded = true
+// patience is how long others are as patient with a request as with any other: until the process
+// has used so much of the processors, or somebody says that it is over. From then on the process
+// leaves the processors to them.
+type patience struct {
+	pid     int
+	allowed time.Duration
+	until   time.Duration // of its processor time
+	threads int
+
+	mu       sync.Mutex
+	timer    *time.Timer
+	yielding bool
+	ended    bool
+}
+
+func newPatience(pid int, allowed time.Duration, threads int) *patience {
+	p := &patience{pid: pid, allowed: allowed, until: processorTime(pid) + allowed, threads: max(threads, 1)}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.timer = time.AfterFunc(p.soonest(allowed), p.look)
+	return p
+}
+
+// soonest is when so much more processor time can be used.
+func (p *patience) soonest(left time.Duration) time.Duration {
+	return max(left/time.Duration(p.threads), p.allowed/10)
+}
+
+func (p *patience) look() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.ended || p.yielding {
+		return
 	}
-	mu.Lock()
-	defer mu.Unlock()
-	timer = time.AfterFunc(soonest(allowed), look)
-	return func() bool {
-		mu.Lock()
-		defer mu.Unlock()
-		over = true
-		timer.Stop()
-		return yielded
+	if left := p.until - processorTime(p.pid); left > 0 {
+		p.timer.Reset(p.soonest(left))
+		return
 	}
+	p.yieldNow()
+}
+
+// yield ends it early.
+func (p *patience) yield() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !p.ended && !p.yielding {
+		p.yieldNow()
+	}
+}
+
+func (p *patience) yieldNow() {
+	yieldProcessors(p.pid)
+	p.yielding = true
+}
+
+// end is the end of the request. It reports whether the process yields.
+func (p *patience) end() bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.ended = true
+	p.timer.Stop()
+	return p.yielding
 }
 
 // lastLines keeps the end of what is written to it.

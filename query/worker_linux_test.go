@@ -15,6 +15,8 @@ import (
 
 	"github.com/apache/arrow-go/v18/arrow"
 	"golang.org/x/sys/unix"
+
+	"github.com/driftline/driftline"
 )
 
 // tryArgument makes the test binary try what a worker that was taken over would.
@@ -146,14 +148,48 @@ func TestAShortQueryDoesNotYield(t *testing.T) {
 	}
 	asServer("started")
 	const allowed = 20 * time.Millisecond
-	used, yields := processorTime(w.cmd.Process.Pid), w.yieldAfter(allowed, 1)
+	used, patience := processorTime(w.cmd.Process.Pid), newPatience(w.cmd.Process.Pid, allowed, 1)
 	time.Sleep(3 * allowed) // in which it waits for a request
-	if used = processorTime(w.cmd.Process.Pid) - used; yields() && used < allowed {
+	if used = processorTime(w.cmd.Process.Pid) - used; patience.end() && used < allowed {
 		t.Errorf("a worker yields that has used %s of the processors", used)
 	}
 	if used < allowed {
 		asServer("after a wait")
 	}
+}
+
+// The worker of a large answer leaves the processors to those whom the answer gives way to, however
+// little of them it has used.
+func TestTheWorkerOfAnAnswerThatGivesWayYields(t *testing.T) {
+	db := openWorkers(t, SQLOptions{Workers: 1, SinceServed: func() time.Duration { return 0 }})
+	db.workers.others.perSecond = 1 << 30
+	a, err := db.workers.ask(context.Background(), sandbox{text: "select i from range(4000000) t(i)"}, false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a.worker.patience.mu.Lock()
+	a.worker.patience.until = time.Hour
+	a.worker.patience.mu.Unlock()
+	var bytes, largest int64
+	a.rows(a.schema, func(batch arrow.RecordBatch, err error) bool {
+		if err != nil {
+			t.Error(err)
+			return false
+		}
+		size := driftline.BatchBytes(batch)
+		bytes, largest = bytes+size, max(largest, size)
+		yields := priorities(a.worker)[20-yieldingNiceness] > 0
+		early, late := bytes <= ungivenBytes+patientBytes, bytes-size >= ungivenBytes+patientBytes+givenPieceBytes
+		if early && yields || late && !yields {
+			t.Errorf("after %d bytes: it yields: %t", bytes, yields)
+			return false
+		}
+		return true
+	})
+	if bytes < 32_000_000 || largest > givenPieceBytes {
+		t.Errorf("%d bytes in batches of up to %d", bytes, largest)
+	}
+	<-a.worker.dead // nobody else is served by it
 }
 
 // A query that is over soon enough leaves its worker to the next one, and one that
@@ -167,9 +203,9 @@ func TestAWorkerThatYieldedServesNobodyElse(t *testing.T) {
 	w := a.worker
 	release := a.release
 	a.release = func(tired bool) {
-		yields := w.yieldAfter(0, 1)
+		patience := newPatience(w.cmd.Process.Pid, 0, 1)
 		until(t, func() bool { return priorities(w)[20-yieldingNiceness] > 0 })
-		release(yields() || tired)
+		release(patience.end() || tired)
 	}
 	a.rows(a.schema, func(arrow.RecordBatch, error) bool { return true })
 	<-w.dead

@@ -26,6 +26,7 @@ type workers struct {
 	opts    SQLOptions
 	threads int
 	mem     memory.Allocator
+	others  *others        // to whom answers give way
 	work    sync.WaitGroup // processes, and starts under way
 
 	mu       sync.Mutex
@@ -46,7 +47,7 @@ type waiting struct {
 }
 
 func startWorkers(opts SQLOptions, threads int, mem memory.Allocator) *workers {
-	p := &workers{opts: opts, threads: threads, mem: mem, all: map[*worker]bool{}}
+	p := &workers{opts: opts, threads: threads, mem: mem, all: map[*worker]bool{}, others: newOthers(opts.SinceServed)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fill()
@@ -101,13 +102,16 @@ func (p *workers) acquire(ctx context.Context, wanted string) (*worker, func(tir
 	p.queue = append(p.queue, q)
 	p.serve()
 	p.mu.Unlock()
+	if q.inner == 0 { // an inner one is part of another
+		p.others.selects(time.Now())
+	}
 
 	patience := time.NewTimer(p.opts.Timeout)
 	defer patience.Stop()
 	select {
 	case w := <-q.given:
-		patient := w.yieldAfter(yieldAfter, p.threads)
-		return w, func(tired bool) { p.release(q, w, patient() || tired) }, nil
+		w.patience = newPatience(w.cmd.Process.Pid, yieldAfter, p.threads)
+		return w, func(tired bool) { p.release(q, w, w.patience.end() || tired) }, nil
 	case err := <-q.fails:
 		return nil, nil, err
 	case <-ctx.Done():
@@ -357,6 +361,7 @@ func (l *lent) take() *reply {
 
 // reply is a query that a worker has begun to answer.
 type reply struct {
+	ctx      context.Context
 	pool     *workers
 	worker   *worker
 	release  func(tired bool)
@@ -365,6 +370,7 @@ type reply struct {
 	reader   *ipc.Reader
 	schema   *arrow.Schema
 	clock    *budget
+	pace     answerPace
 }
 
 // yieldAfter is the processor time for which a request is served as all others are. Then its
@@ -387,7 +393,8 @@ func (p *workers) askOne(ctx context.Context, box sandbox, schemaOnly bool) (_ *
 		return nil, err
 	}
 	w.prepared = "" // only for who comes next
-	a := &reply{pool: p, worker: w, release: release, receiver: &arrowReceiver{r: w.out, mem: p.mem}}
+	a := &reply{ctx: ctx, pool: p, worker: w, release: release, receiver: &arrowReceiver{r: w.out, mem: p.mem}}
+	a.pace = answerPace{others: p.others, began: time.Now()}
 	detach := context.AfterFunc(ctx, func() { w.end(stopped(ctx.Err())) })
 	a.clock = newBudget(p.opts.Timeout+grace, func() { w.end(stopped(context.DeadlineExceeded)) })
 	a.unwatch = func() { detach(); a.clock.stop() }
@@ -412,9 +419,10 @@ func (p *workers) askOne(ctx context.Context, box sandbox, schemaOnly bool) (_ *
 
 // send writes a request and the tables that it loads.
 func (p *workers) send(w *worker, box sandbox, schemaOnly bool) error {
+	now := time.Now()
 	r := request{
 		Text: box.text, Setup: box.setup, Files: box.files, Args: wireValues(box.args), Explain: box.explain,
-		SchemaOnly: schemaOnly, Time: p.opts.Timeout, MaxRows: p.opts.MaxRows, MaxBytes: p.opts.MaxBytes,
+		SchemaOnly: schemaOnly, Time: p.opts.Timeout, MaxRows: p.opts.MaxRows, MaxBytes: p.opts.MaxBytes, BatchBytes: p.others.piece(now, now),
 	}
 	if err := writeGob(w.in, frameRequest, r); err != nil {
 		return err
@@ -463,6 +471,42 @@ func (a *reply) finish(tired bool) {
 	a.release = func(bool) {}
 }
 
+// handOut yields a batch, or while others are served pieces of it, each when it is due. Neither the
+// rests nor what the reader takes are on the time of the query.
+func (a *reply) handOut(batch arrow.RecordBatch, yield func(arrow.RecordBatch, error) bool) bool {
+	pool := a.pool
+	for piece := range driftline.SplitBatch(batch, pool.others.piece(time.Now(), a.pace.began)) {
+		a.clock.pause(pool.opts.ReaderTimeout)
+		a.rest(a.pace.rest(time.Now(), driftline.BatchBytes(piece)))
+		if err := a.ctx.Err(); err != nil {
+			yield(nil, stopped(err))
+			return false
+		}
+		if a.pace.given > patientBytes {
+			a.worker.patience.yield()
+		}
+		if !yield(piece, nil) {
+			return false
+		}
+		a.clock.resume()
+	}
+	return true
+}
+
+// rest waits, unless nobody wants the answer any more.
+func (a *reply) rest(d time.Duration) {
+	if d <= 0 {
+		return
+	}
+	timer := time.NewTimer(d)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-a.ctx.Done():
+	case <-a.worker.dead:
+	}
+}
+
 // give releases everything.
 func (a *reply) give(tired bool) {
 	if a.reader != nil {
@@ -480,19 +524,15 @@ func (a *reply) rows(schema *arrow.Schema, yield func(arrow.RecordBatch, error) 
 		yield(nil, driftline.Errorf(driftline.Internal, "the query's columns changed when it ran again"))
 		return
 	}
-	pace := answerPace{}
 	for a.reader.Next() {
 		batch := a.reader.RecordBatch()
-		time.Sleep(pace.rest(time.Now(), driftline.BatchBytes(batch)))
 		if err := ipcverify.Values(batch); err != nil {
 			yield(nil, driftline.Errorf(driftline.Internal, "the answer of a query is damaged: %w", hidden{err}))
 			return
 		}
-		a.clock.pause(a.pool.opts.ReaderTimeout)
-		if !yield(batch, nil) {
+		if !a.handOut(batch, yield) {
 			return
 		}
-		a.clock.resume()
 	}
 	if err := a.reader.Err(); err != nil && !errors.Is(err, io.EOF) {
 		yield(nil, a.worker.failure(err))
@@ -511,31 +551,6 @@ func (a *reply) rows(schema *arrow.Schema, yield func(arrow.RecordBatch, error) 
 	default:
 		yield(nil, a.worker.failure(errFrame))
 	}
-}
-
-// A large answer is work for the server too, which passes it on, and for whoever reads it, both as
-// nice as those who serve. So one goes at full speed up to unpacedBytes, and then at a pace that leaves
-// them the processors. It is on the time of the query.
-const (
-	unpacedBytes   = 64 << 20
-	bytesPerSecond = 256 << 20
-)
-
-// answerPace is how far an answer is.
-type answerPace struct {
-	began time.Time // of what is paced
-	sent  int64
-}
-
-// rest is how long to wait before so many more bytes are sent.
-func (p *answerPace) rest(now time.Time, bytes int64) time.Duration {
-	before := p.sent
-	if p.sent += bytes; before < unpacedBytes {
-		p.began = now
-		return 0
-	}
-	due := p.began.Add(time.Duration(float64(before-unpacedBytes) / bytesPerSecond * float64(time.Second)))
-	return max(due.Sub(now), 0)
 }
 
 // budget ends a query when its time is used up, and while it is paused, when its

@@ -115,6 +115,7 @@ type request struct {
 	Time       time.Duration // for all of it
 	MaxRows    int64
 	MaxBytes   int64
+	BatchBytes int64 // of one batch of the answer
 }
 
 // wireValue is one argument: gob has no way to say nil.
