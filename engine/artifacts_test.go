@@ -293,3 +293,22 @@ func TestContentsWithoutChecksumsOfTheirPiecesAreRead(t *testing.T) {
 		t.Errorf("%d bytes of a damaged content were read, %v", n, err)
 	}
 }
+
+// A18: of a file that breaks off on its way, or is not the one that it is said to be, nothing is seen and nothing is left.
+func TestAnUploadThatBreaksOffLeavesNothing(t *testing.T) {
+	env := testenv.New(t)
+	run := startRun(t, env)
+	half := io.MultiReader(strings.NewReader(strings.Repeat("w", 3<<20)), brokenReader{})
+	if _, err := env.Engine.PutArtifactTo(context.Background(), run, "model/weights.bin", half); err == nil {
+		t.Fatal("half a file was accepted")
+	}
+	if _, _, err := env.Engine.OpenArtifactOf(context.Background(), run, "model/weights.bin"); driftline.CodeOf(err) != driftline.NotFound {
+		t.Errorf("half a file can be read: %v", err)
+	}
+	if _, err := env.Engine.Registry().RegisterModel(driftline.ModelSpec{Model: "late", Run: driftline.RunID(run.Name), Artifact: "model"}); err == nil {
+		t.Error("a version was made of half a file")
+	}
+	if n := contents(t, env); n != 0 {
+		t.Errorf("%d files are left", n)
+	}
+}

@@ -64,8 +64,9 @@ const (
 
 // Executor starts jobs. It is safe for concurrent use.
 type Executor struct {
-	config Config
-	client *http.Client
+	config    Config
+	client    *http.Client
+	firstWait time.Duration // between two attempts at a request
 }
 
 // New returns an executor.
@@ -73,7 +74,7 @@ func New(config Config) *Executor {
 	if config.Poll == 0 {
 		config.Poll = 15 * time.Second
 	}
-	return &Executor{config: config, client: outbound.Client(config.AllowPrivate)}
+	return &Executor{config: config, client: outbound.Client(config.AllowPrivate), firstWait: firstWait}
 }
 
 // requestTime is how long one request to another system may take.
@@ -122,10 +123,10 @@ const (
 	mostWait  = time.Minute
 )
 
-// backoff is how long to wait after the attempt-th attempt. It is a pure function, so that
-// two servers that fail together do not try together, and a test knows it.
-func backoff(key string, attempt int) time.Duration {
-	wait := min(mostWait, firstWait<<min(attempt-1, 6))
+// backoff is how long to wait after the attempt-th attempt, if it is first after the first. It is a
+// pure function, so that two servers that fail together do not try together, and a test knows it.
+func backoff(first time.Duration, key string, attempt int) time.Duration {
+	wait := min(mostWait, first<<min(attempt-1, 6))
 	h := fnv.New64a()
 	_, _ = h.Write([]byte(key + "#" + strconv.Itoa(attempt))) // never fails
 	part := float64(h.Sum64()>>11) / (1 << 53)

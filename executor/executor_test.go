@@ -3,7 +3,9 @@ package executor
 import (
 	"context"
 	"encoding/json"
+	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -39,7 +41,9 @@ func jobOf(t *testing.T, spec driftline.TrainingJob) *Job {
 func run(t *testing.T, c Config, job *Job) (Outcome, string, error) {
 	t.Helper()
 	c.Poll = time.Millisecond
-	return New(c).Run(t.Context(), job)
+	x := New(c)
+	x.firstWait = time.Millisecond
+	return x.Run(t.Context(), job)
 }
 
 func shell(script string) driftline.TrainingJob {
@@ -163,10 +167,10 @@ func answering(t *testing.T, answers ...string) (*other, string) {
 
 // A14: a webhook that fails four times is asked again, with the same key and the same body.
 func TestAWebhookIsRetriedAndSigned(t *testing.T) {
-	o, url := answering(t, "500", "429", "200 {}")
+	o, url := answering(t, "500", "503", "429", "500", "200 {}")
 	job := jobOf(t, driftline.TrainingJob{Webhook: &driftline.WebhookJob{URL: url + "/T0KEN", Secret: "hook"}, Parameters: map[string]string{"depth": "6"}})
 	outcome, _, err := run(t, Config{AllowPrivate: true, Secrets: map[string]string{"hook": "s3cret"}}, job)
-	if outcome != Handed || err != nil || len(o.requests) != 3 {
+	if outcome != Handed || err != nil || len(o.requests) != 5 {
 		t.Fatalf("%s %v after %d requests", outcome, err, len(o.requests))
 	}
 	for _, r := range o.requests {
@@ -180,6 +184,56 @@ func TestAWebhookIsRetriedAndSigned(t *testing.T) {
 	var body hookBody
 	if err := json.Unmarshal([]byte(o.requests[0].body), &body); err != nil || body.Token != 42 || body.Parameters["depth"] != "6" || body.Environment["DRIFTLINE_TRAINING_RUN"] != "late-7" {
 		t.Errorf("%+v, %v", body, err)
+	}
+}
+
+// Waits double up to a minute, less up to half of them, which is another part for each run.
+func TestWaitsGrowAndAreNotAlike(t *testing.T) {
+	for attempt := 1; attempt < 100; attempt++ {
+		whole := min(time.Minute, time.Second<<min(attempt-1, 6))
+		different := map[time.Duration]bool{}
+		for run := range 50 {
+			wait := backoff(firstWait, fmt.Sprint("late-", run), attempt)
+			if wait > whole || wait < whole/2 {
+				t.Fatalf("after attempt %d it waits %s, want %s to %s", attempt, wait, whole/2, whole)
+			}
+			different[wait] = true
+		}
+		if len(different) < 50 {
+			t.Errorf("after attempt %d 50 runs wait %d different times", attempt, len(different))
+		}
+	}
+}
+
+// A17: what is away is asked again until it is there.
+func TestAirflowThatIsAwayIsAskedAgain(t *testing.T) {
+	port, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := port.Addr().String()
+	port.Close()
+	x := New(Config{AllowPrivate: true, Poll: time.Millisecond, Secrets: map[string]string{"airflow": "t0ken"}})
+	x.firstWait = time.Millisecond
+	ended := make(chan string, 1)
+	go func() {
+		outcome, _, err := x.Run(t.Context(), jobOf(t, driftline.TrainingJob{Airflow: &driftline.AirflowJob{URL: "http://" + address, DAG: "late", Secret: "airflow"}}))
+		ended <- fmt.Sprint(outcome, " ", err)
+	}()
+	select {
+	case said := <-ended:
+		t.Fatalf("it gave up on what is away: %s", said)
+	case <-time.After(20 * time.Millisecond): // some attempts, all refused
+	}
+	if port, err = net.Listen("tcp", address); err != nil {
+		t.Skipf("somebody else took the port: %v", err)
+	}
+	o := &other{answers: []string{`200 {"dag_run_id": "late-7", "state": "queued"}`, `200 {"state": "success"}`}}
+	s := &httptest.Server{Listener: port, Config: &http.Server{Handler: o}}
+	s.Start()
+	defer s.Close()
+	if said := <-ended; said != "succeeded <nil>" {
+		t.Errorf("it ended %s", said)
 	}
 }
 

@@ -53,7 +53,7 @@ func (x *Executor) send(ctx context.Context, r request) (*answer, error) {
 		if code := driftline.CodeOf(err); code != driftline.Unavailable && code != driftline.Deadline {
 			return nil, err
 		}
-		if pause(ctx, backoff(r.key, attempt)) != nil {
+		if pause(ctx, backoff(x.firstWait, r.key, attempt)) != nil {
 			return nil, err
 		}
 	}

@@ -128,29 +128,36 @@ func TestModelKeepsTheArtifactItWasRegisteredFrom(t *testing.T) {
 // Two compare-and-swaps from one state: exactly one wins.
 func TestConcurrentAliasMovesHaveOneWinner(t *testing.T) {
 	r := trained(t)
-	for range 2 {
+	for range 3 {
 		must(t)(r.RegisterModel(driftline.ModelSpec{Model: "late", Run: "e-1", Artifact: "model.bin"}))
 	}
-	nowhere := 0
-	results := make(chan error, 16)
-	var group sync.WaitGroup
-	for i := range cap(results) {
-		group.Go(func() {
-			_, err := r.MoveAlias("late", driftline.Alias("champion"), driftline.AliasMove{Version: 1 + i%2, Expect: &nowhere})
-			results <- err
-		})
-	}
-	group.Wait()
-	close(results)
-	won := 0
-	for err := range results {
-		if err == nil {
-			won++
-		} else if !errors.Is(err, &driftline.Error{Code: driftline.Conflict}) {
-			t.Error(err)
+	const writers = 100
+	expected := 0 // nowhere
+	for round := range 5 {
+		results, versions := make([]error, writers), make([]int, writers)
+		var group sync.WaitGroup
+		for i := range writers {
+			versions[i] = 1 + (expected+i%2)%3 // another one than it is at
+			group.Go(func() {
+				_, results[i] = r.MoveAlias("late", driftline.Alias("champion"), driftline.AliasMove{Version: versions[i], Expect: &expected})
+			})
 		}
-	}
-	if won != 1 {
-		t.Errorf("%d moves won, want 1", won)
+		group.Wait()
+		var won []int
+		for i, err := range results {
+			if err == nil {
+				won = append(won, versions[i])
+			} else if !errors.Is(err, &driftline.Error{Code: driftline.Conflict}) {
+				t.Error(err)
+			}
+		}
+		if len(won) != 1 {
+			t.Fatalf("round %d: the moves to versions %v won, want one", round, won)
+		}
+		at, err := r.Champion("late")
+		if err != nil || at != won[0] {
+			t.Errorf("round %d: the alias is at %d, %v; the move to %d won", round, at, err, won[0])
+		}
+		expected = at
 	}
 }

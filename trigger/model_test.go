@@ -338,3 +338,52 @@ func tenThousand(now time.Time) (policies []driftline.Policy) {
 	}
 	return policies
 }
+
+// A40: ten thousand policies, each with a time of day. The server is away from ten to one; whatever was due meanwhile is
+// due when it is back, and of each policy one time is heard, and heard once.
+func TestTenThousandPoliciesMissNothingOverARestart(t *testing.T) {
+	const policies, most = 10_000, 500
+	midnight := parse("2026-01-15T00:00")
+	schedules, states := map[driftline.ModelName]*trigger.Schedule{}, map[driftline.ModelName]driftline.PolicyState{}
+	for i := range policies {
+		p := &driftline.Policy{Model: driftline.ModelName(fmt.Sprintf("m%05d", i)), Created: midnight.Add(-time.Second),
+			Triggers: []driftline.Trigger{{Name: "daily", Time: &driftline.TimeTrigger{Cron: fmt.Sprintf("%d %d * * *", i%60, i/60%24)}}}}
+		s, err := trigger.Compile(p)
+		if err != nil {
+			t.Fatal(err)
+		}
+		schedules[p.Model] = s
+	}
+	heard := map[driftline.ModelName][]time.Time{}
+	look := func(agenda *trigger.Agenda, up, now time.Time) {
+		for due := agenda.Due(now, most); len(due) > 0; due = agenda.Due(now, most) {
+			for _, model := range due {
+				slots, after := schedules[model].Due(states[model], up, now)
+				for _, slot := range slots {
+					heard[model] = append(heard[model], slot.Time)
+				}
+				states[model] = after
+				agenda.Set(schedules[model], &after, now)
+			}
+		}
+	}
+	serve := func(from, to time.Time) {
+		agenda := trigger.NewAgenda(from)
+		for model, s := range schedules {
+			state := states[model]
+			agenda.Set(s, &state, from)
+		}
+		for now := from; !now.After(to); now = now.Add(time.Minute) {
+			look(agenda, from, now)
+		}
+	}
+	serve(midnight, midnight.Add(10*time.Hour))
+	serve(midnight.Add(13*time.Hour), midnight.Add(24*time.Hour-time.Minute))
+	for i := range policies {
+		model := driftline.ModelName(fmt.Sprintf("m%05d", i))
+		want := midnight.Add(time.Duration(i/60%24)*time.Hour + time.Duration(i%60)*time.Minute)
+		if got := heard[model]; len(got) != 1 || !got[0].Equal(want) {
+			t.Fatalf("%s was heard at %v, want %v", model, got, want)
+		}
+	}
+}
