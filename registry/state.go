@@ -26,7 +26,9 @@ type state struct {
 	runs            *runList
 	purged          map[driftline.RunID]time.Time          // that were removed for good → when
 	runNumbers      map[string]int                         // slug → greatest number given out
-	runKeys         map[string]keyedRun                    // idempotency key → the run that was started under it
+	runKeys         map[string]keyedRun                    // idempotency key → the run that was started under it, of the last day
+	olderRunKeys    map[string]keyedRun                    // and of the day before; see keepRunKey
+	runKeysSince    time.Time                              // when the last day began
 	described       map[datasetKey]*driftline.DatasetInput // data that runs read and that is not ours
 	experiments     map[driftline.ExperimentID]*experiment
 	experimentNames map[string]driftline.ExperimentID // in the form of sameName
@@ -74,6 +76,7 @@ func newState() *state {
 		purged:          map[driftline.RunID]time.Time{},
 		runNumbers:      map[string]int{},
 		runKeys:         map[string]keyedRun{},
+		olderRunKeys:    map[string]keyedRun{},
 		described:       map[datasetKey]*driftline.DatasetInput{},
 		experiments:     map[driftline.ExperimentID]*experiment{driftline.DefaultExperiment: defaultExperiment()},
 		experimentNames: map[string]driftline.ExperimentID{"Default": driftline.DefaultExperiment},
@@ -122,6 +125,8 @@ func (s *state) clone() *state {
 		purged:          maps.Clone(s.purged),
 		runNumbers:      maps.Clone(s.runNumbers),
 		runKeys:         maps.Clone(s.runKeys),
+		olderRunKeys:    maps.Clone(s.olderRunKeys),
+		runKeysSince:    s.runKeysSince,
 		described:       maps.Clone(s.described),
 		experiments:     maps.Clone(s.experiments),
 		experimentNames: maps.Clone(s.experimentNames),

@@ -69,7 +69,8 @@ func (r *Registry) CreateRun(spec driftline.RunSpec) (*driftline.Run, error) {
 }
 
 // CreateRunOnce is [Registry.CreateRun] under an idempotency key: the same request under the same key is
-// answered with the run that there is, as it is by now, and another one is a Conflict. "" is no key.
+// answered with the run that there is, as it is by now, and another one is a Conflict. "" is no key. A key is
+// remembered for a day at least, and two at most while others come.
 func (r *Registry) CreateRunOnce(key string, spec driftline.RunSpec) (*driftline.Run, error) {
 	made := runCreated{Key: key}
 	if key != "" {
@@ -120,8 +121,14 @@ func (r *Registry) CreateRunOnce(key string, spec driftline.RunSpec) (*driftline
 
 // runOfKey is the run that was started under a key by the same request, "" if there is none.
 func (s *state) runOfKey(asked runCreated) (driftline.RunID, error) {
+	if asked.Key == "" {
+		return "", nil
+	}
 	before, ok := s.runKeys[asked.Key]
-	if !ok || asked.Key == "" {
+	if !ok {
+		before, ok = s.olderRunKeys[asked.Key]
+	}
+	if !ok {
 		return "", nil
 	}
 	if before.request != asked.Request {
@@ -129,6 +136,31 @@ func (s *state) runOfKey(asked runCreated) (driftline.RunID, error) {
 			WithRef(driftline.RunRef(before.id)).WithHint("use a key of its own for each run")
 	}
 	return before.id, nil
+}
+
+// runKeyDay is how long an idempotency key is remembered at least: clients ask again within minutes.
+const runKeyDay = 24 * time.Hour
+
+// keepRunKey are the effects of a run that was started under a key. Keys are kept in two lots, those of the last day and those
+// of the day before, so that a day's are forgotten at once, and by the ledger's time alone: a fold must not ask the clock.
+func (s *state) keepRunKey(key string, made keyedRun, now time.Time) []effect {
+	var effects []effect
+	if now.Sub(s.runKeysSince) >= runKeyDay {
+		effects = append(effects, ageRunKeys(now))
+	}
+	return append(effects, put(func(s *state) map[string]keyedRun { return s.runKeys }, key, made))
+}
+
+// ageRunKeys begins a day.
+func ageRunKeys(now time.Time) effect {
+	return func(s *state) effect {
+		keys, older, since := s.runKeys, s.olderRunKeys, s.runKeysSince
+		s.runKeys, s.olderRunKeys, s.runKeysSince = map[string]keyedRun{}, keys, now
+		return func(s *state) effect {
+			s.runKeys, s.olderRunKeys, s.runKeysSince = keys, older, since
+			return nil
+		}
+	}
 }
 
 func (tx *Tx) createRun(made runCreated) (driftline.RunID, error) {
@@ -260,7 +292,7 @@ func foldRunCreated(s *state, line *Line) ([]effect, error) {
 	spec := &created.RunSpec
 	e, effects := s.experimentOf(spec, line)
 	if created.Key != "" {
-		effects = append(effects, put(func(s *state) map[string]keyedRun { return s.runKeys }, created.Key, keyedRun{driftline.RunID(line.Ref.Name), created.Request}))
+		effects = append(effects, s.keepRunKey(created.Key, keyedRun{driftline.RunID(line.Ref.Name), created.Request}, line.Time)...)
 	}
 	started := line.Time
 	if !spec.Started.IsZero() {

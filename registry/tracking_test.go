@@ -476,3 +476,37 @@ func TestABareRunIsARunWithoutWhatItLogged(t *testing.T) {
 		t.Errorf("%+v, want %+v", got, want)
 	}
 }
+
+// Keys are remembered for a day at least, and are not kept for ever: not in a registry that ran all the time, and not in one
+// that was opened again.
+func TestTheKeyOfARunIsForgottenAfterDays(t *testing.T) {
+	c := openClocked(t)
+	spec := driftline.RunSpec{Experiment: "e"}
+	start := func(key string) driftline.RunID {
+		t.Helper()
+		run, err := c.CreateRunOnce(key, spec)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return run.ID
+	}
+	first := start("first")
+	for day := range 4 {
+		c.now = c.now.Add(23 * time.Hour)
+		if day == 0 && start("first") != first {
+			t.Error("a key was forgotten within a day")
+		}
+		start(fmt.Sprint("day ", day))
+	}
+	again := start("first")
+	if again == first {
+		t.Error("a key is remembered four days later")
+	}
+	c.reopen(t)
+	if got := start("first"); got != again {
+		t.Errorf("after a restart the key means %s, and meant %s", got, again)
+	}
+	if got := start("day 2"); got != "e-4" {
+		t.Errorf("after a restart the key of the last day means %s", got)
+	}
+}
