@@ -55,7 +55,10 @@ class HTTP:
 
     def post_once(self, *path: str, body: Any) -> Any:
         """Posts JSON under a key of its own, and again if the answer was lost."""
-        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        return self.post_again(*path, body=body, headers={"Idempotency-Key": uuid.uuid4().hex})
+
+    def post_again(self, *path: str, body: Any, headers: dict[str, str] | None = None) -> Any:
+        """Posts JSON that does the same twice as once, and again if the answer was lost."""
         try:
             return self.post(*path, body=body, headers=headers)
         except UnavailableError:

@@ -85,7 +85,7 @@ class Journal:
             self._finish(body["status"])
         return self.run
 
-    patch = post
+    patch = post_again = post
 
     def put_bytes(self, *path: str, content: Any) -> Any:
         """Keeps a file."""

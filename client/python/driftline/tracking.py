@@ -17,7 +17,7 @@ import numbers
 import pickle
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timezone
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -151,8 +151,9 @@ class Run:
         step = self._step if step is None else int(step)
         values = _flatten(metrics)
         media = {key: values.pop(key) for key in list(values) if _is_media(values[key])}
+        now = datetime.now(timezone.utc).isoformat()  # so that a point that is sent again is itself
         points = [
-            {"key": key, "value": _number(key, value), "step": step}
+            {"key": key, "value": _number(key, value), "step": step, "time": now}
             for key, value in values.items()
         ]
         if points or not media:
@@ -305,7 +306,7 @@ class Run:
         return _html.bold(self.ref) + _html.table(("", ""), rows)
 
     def _log(self, body: dict[str, Any]) -> None:
-        self._read(self._http.post("runs", self.id, "log", body=body))
+        self._read(self._http.post_again("runs", self.id, "log", body=body))
 
     def _put_artifact(self, name: str, content: Any) -> Artifact:
         body = self._http.put_bytes("runs", self.id, "artifacts", name, content=content)

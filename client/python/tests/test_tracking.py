@@ -57,8 +57,8 @@ def test_a_run_from_start_to_finish(store, project, run):
     assert [r.id for r in store.runs(project)] == [run.id]
 
 
-def test_a_lost_answer_starts_no_second_run(store, project, monkeypatch):
-    send, lost = store._http._session.request, []
+def lose_the_first_answer(http, monkeypatch):
+    send, lost = http._session.request, []
 
     def lose_the_first(*args, **kwargs):
         answer = send(*args, **kwargs)
@@ -67,9 +67,21 @@ def test_a_lost_answer_starts_no_second_run(store, project, monkeypatch):
             raise requests.ConnectionError
         return answer
 
-    monkeypatch.setattr(store._http._session, "request", lose_the_first)
+    monkeypatch.setattr(http._session, "request", lose_the_first)
+    return lost
+
+
+def test_a_lost_answer_starts_no_second_run(store, project, monkeypatch):
+    lost = lose_the_first_answer(store._http, monkeypatch)
     run = store.start_run(project)
     assert [run.id] == lost == [r.id for r in store.runs(project)]
+
+
+def test_a_lost_answer_logs_no_point_twice(store, run, monkeypatch):
+    lost = lose_the_first_answer(run._http, monkeypatch)
+    run.log({"loss": 0.5})
+    assert lost == [run.id]
+    assert [(p.step, p.value) for p in run.metric_history("loss")] == [(0, 0.5)]
 
 
 def test_all_runs_come_page_by_page(store, project, monkeypatch):
