@@ -156,9 +156,9 @@ func point(key string, step int) map[string]any {
 
 const trackingClients = 8
 
-// load sends bodies to one path.
+// load sends bodies to one path, by the client that takes little of the cores that it shares with the server.
 func (t *tracker) load(ctx context.Context, path string, connections int, bodies [][]byte) (loadResult, error) {
-	return onlineLoad{url: t.url + "/api/2.0/mlflow/" + path, connections: connections, bodies: bodies}.run(ctx, false)
+	return onlineLoad{url: t.url + "/api/2.0/mlflow/" + path, connections: connections, bodies: bodies}.runPlain(ctx)
 }
 
 // sumHistory sums up the points of a metric, which must be n.
