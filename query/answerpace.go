@@ -1,7 +1,6 @@
 package query
 
 import (
-	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -40,8 +39,9 @@ type others struct {
 	next time.Time // when what was let go so far has had its time
 }
 
-func newOthers(sinceServed func() time.Duration) *others {
-	return &others{sinceServed: sinceServed, perSecond: float64(givenBytesPerSecond * runtime.GOMAXPROCS(0))}
+// newOthers is for so many processors, of which Go may have been told that there are more.
+func newOthers(sinceServed func() time.Duration, processors int) *others {
+	return &others{sinceServed: sinceServed, perSecond: float64(givenBytesPerSecond * processors)}
 }
 
 // selects notes that a SELECT of somebody begins.

@@ -105,7 +105,7 @@ func (p *answerPace) flow(from time.Time, batches int) time.Duration {
 // for nothing.
 func TestLargeAnswersArePaced(t *testing.T) {
 	now := time.Unix(0, 0)
-	p := answerPace{others: newOthers(nil), began: now}
+	p := answerPace{others: newOthers(nil, 2), began: now}
 	if took := p.flow(now, unpacedBytes>>21); took != 0 {
 		t.Fatalf("the first %d bytes took %s", p.sent, took)
 	}
@@ -123,8 +123,7 @@ func TestLargeAnswersArePaced(t *testing.T) {
 func TestLargeAnswersGiveWay(t *testing.T) {
 	now := time.Unix(1000, 0)
 	served := recently / 2
-	all := newOthers(func() time.Duration { return served })
-	all.perSecond = 32 << 20
+	all := newOthers(func() time.Duration { return served }, 4) // which are 32 MiB a second
 	one, two := answerPace{others: all, began: now}, answerPace{others: all, began: now}
 	if piece := all.piece(now, now); piece != givenPieceBytes {
 		t.Errorf("pieces have %d bytes", piece)
@@ -149,7 +148,7 @@ func TestLargeAnswersGiveWay(t *testing.T) {
 // large themselves.
 func TestLargeAnswersGiveWayToLaterSELECTs(t *testing.T) {
 	now := time.Unix(1000, 0)
-	all := newOthers(nil)
+	all := newOthers(nil, 2)
 	all.selects(now)
 	for _, c := range []struct {
 		began, at time.Duration

@@ -47,7 +47,7 @@ type waiting struct {
 }
 
 func startWorkers(opts SQLOptions, threads int, mem memory.Allocator) *workers {
-	p := &workers{opts: opts, threads: threads, mem: mem, all: map[*worker]bool{}, others: newOthers(opts.SinceServed)}
+	p := &workers{opts: opts, threads: threads, mem: mem, all: map[*worker]bool{}, others: newOthers(opts.SinceServed, threads)}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.fill()
