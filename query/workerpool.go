@@ -379,7 +379,7 @@ type reply struct {
 // time, so that on a busy machine one that needs little is not slowed down for having waited.
 // The worker cannot be raised again without rights that a server need not have, so another one
 // takes its place afterwards.
-const yieldAfter = 250 * time.Millisecond
+const yieldAfter = 150 * time.Millisecond
 
 // ask sends a query and waits for the first message of its answer.
 func (p *workers) ask(ctx context.Context, box sandbox, schemaOnly bool) (*reply, error) {
