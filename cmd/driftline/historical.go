@@ -20,6 +20,7 @@ type historicalFlags struct {
 	request driftline.HistoricalRequest
 
 	spine, sql, dataset string
+	since               string
 	start, end          string
 	service, saveAs     string
 	features            []string
@@ -51,6 +52,7 @@ func (a *app) historicalCommand() *cobra.Command {
 	flags.StringVar(&f.dataset, "dataset", "", "saved training set whose spine is used: NAME[@VERSION]")
 	flags.StringVar(&f.start, "start", "", "first event time of a range without a spine")
 	flags.StringVar(&f.end, "end", "", "last event time of a range without a spine")
+	flags.StringVar(&f.since, "since", "", "only rows that came since this version of a training set was made: NAME[@VERSION]")
 	flags.StringSliceVar(&f.features, "features", nil, "features as view:feature or view:feature@lag, separated by commas")
 	flags.StringVar(&f.service, "service", "", "feature service, instead of --features")
 	flags.StringVar(&f.request.EventTimestamp, "event-timestamp", "", "the spine's column with the time (default event_timestamp)")
@@ -190,7 +192,20 @@ func (f *historicalFlags) completeSpine() error {
 		}
 		f.request.Spine = &driftline.SpineSource{Range: &driftline.TimeRange{Start: start, End: end}}
 	}
-	return nil
+	return f.completeSince()
+}
+
+// completeSince says since when rows of a spine that the server finds are wanted.
+func (f *historicalFlags) completeSince() error {
+	if f.since == "" {
+		return nil
+	}
+	if f.request.Spine == nil {
+		return usagef("--since is for a spine that the server finds: --sql, --dataset, or --start and --end")
+	}
+	name, version, err := parseVersioned(strings.TrimPrefix(f.since, "dataset/"))
+	f.request.Spine.Since = driftline.DatasetRef(driftline.DatasetName(name), version)
+	return err
 }
 
 func flagTime(flag, text string) (time.Time, error) {

@@ -477,6 +477,7 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
         save_as: str | None = None,
         split: Split | None = None,
         inputs: Sequence[Any] = (),
+        since: Dataset | str | None = None,
     ) -> RetrievalJob:
         """Asks for the features of each row of a table, as of the time of the row.
 
@@ -519,12 +520,19 @@ class FeatureStore(ModelRegistry, Rollouts, Closing):
             save_as: The dataset to keep the answer in, as its next version.
             split: How to divide the saved dataset.
             inputs: What the spine was made from (datasets or references), for lineage.
+            since: A dataset, or its reference ``dataset/name@1``: of a range, a SELECT or a
+                dataset only the rows that came after that version was made, whatever their
+                event time.
 
         Returns:
             The training set; nothing is sent until its rows are asked for.
         """
         command: dict[str, Any] = {"op": "historical", **feature_set_json(features)}
         spine = _server_spine(entity_df, start_date, end_date)
+        if since is not None:
+            if spine is None:
+                raise ValueError("since= is for a spine that the server finds, not for a table")
+            spine["since"] = since.ref if isinstance(since, Dataset) else since
         options = {
             "event_timestamp": event_timestamp,
             "full_feature_names": full_feature_names,

@@ -66,6 +66,19 @@ def test_a_spine_by_sql_says_what_is_wrong_with_it(filled):
         ).to_arrow()
 
 
+def test_only_what_came_since_a_dataset(filled):
+    whole = {"features": [filled.ref("temp")], "start_date": NOON - 5 * HOUR}
+    made = filled.store.get_historical_features(**whole, save_as=next(_names)).dataset
+    for since in (made, made.ref):
+        assert filled.store.get_historical_features(**whole, since=since).to_arrow().num_rows == 0
+    late = {"station": ["b"], "event_timestamp": [NOON - HOUR], "temp": [7.0], "count": [0]}
+    filled.store.ingest(filled.name, late)
+    answer = filled.store.get_historical_features(**whole, since=made).to_arrow()
+    assert answer["temp"].to_pylist() == [7.0]
+    with pytest.raises(ValueError, match="since="):
+        filled.store.get_historical_features(many(3), whole["features"], since=made)
+
+
 def test_the_spine_of_an_earlier_dataset(filled, saved):
     for earlier in (saved, saved.ref):
         job = filled.store.get_historical_features(
