@@ -24,8 +24,12 @@ const (
 	patientBytes        = 8 << 20 // of one that gives way are made as all requests are; see [patience]
 )
 
-// recently is how long somebody who was served is taken to be about to ask again.
-const recently = time.Second
+// How long somebody who was served is taken to be about to ask again. Who reads online now and then
+// leaves the time between to large answers; a SELECT may run for all of its second.
+const (
+	sinceOnline = 100 * time.Millisecond
+	sinceSelect = time.Second
+)
 
 // others are those who are served besides a large answer, and the pace of all such answers
 // together while there are some.
@@ -49,11 +53,11 @@ func (o *others) selects(now time.Time) { o.lastSelect.Store(&now) }
 
 // served reports whether others than an answer that began at that time are served.
 func (o *others) served(now, began time.Time) bool {
-	if o.sinceServed != nil && o.sinceServed() < recently {
+	if o.sinceServed != nil && o.sinceServed() < sinceOnline {
 		return true
 	}
 	last := o.lastSelect.Load()
-	return last != nil && last.After(began) && now.Sub(*last) < recently
+	return last != nil && last.After(began) && now.Sub(*last) < sinceSelect
 }
 
 // piece is how many bytes of an answer that began at that time are sent at once.

@@ -122,7 +122,7 @@ func TestLargeAnswersArePaced(t *testing.T) {
 // small ones go at once, and all do when nobody else is.
 func TestLargeAnswersGiveWay(t *testing.T) {
 	now := time.Unix(1000, 0)
-	served := recently / 2
+	served := sinceOnline / 2
 	all := newOthers(func() time.Duration { return served }, 4) // which are 32 MiB a second
 	one, two := answerPace{others: all, began: now}, answerPace{others: all, began: now}
 	if piece := all.piece(now, now); piece != givenPieceBytes {
@@ -138,7 +138,7 @@ func TestLargeAnswersGiveWay(t *testing.T) {
 	if took := two.flow(now, 16); took < 2990*time.Millisecond || took > 3*time.Second {
 		t.Errorf("32 MiB of a second answer took %s, behind the 64 of the first", took)
 	}
-	served = recently
+	served = sinceOnline
 	if took := two.flow(now.Add(3*time.Second), 8); took != 0 {
 		t.Errorf("with nobody else there, 16 MiB took %s", took)
 	}
@@ -156,8 +156,8 @@ func TestLargeAnswersGiveWayToLaterSELECTs(t *testing.T) {
 	}{
 		{0, 0, false},
 		{time.Millisecond, 2 * time.Millisecond, false},
-		{-time.Millisecond, recently / 2, true},
-		{-time.Millisecond, recently, false},
+		{-time.Millisecond, sinceSelect / 2, true},
+		{-time.Millisecond, sinceSelect, false},
 	} {
 		if got := all.served(now.Add(c.at), now.Add(c.began)); got != c.want {
 			t.Errorf("an answer of %s, %s after a SELECT began: %t", c.began, c.at, got)
