@@ -6,6 +6,7 @@ import (
 	"io"
 	"math"
 	"math/bits"
+	"runtime"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -30,11 +31,14 @@ const (
 	// little is decoded for one row, and large beside what a page costs to find.
 	bytesPerPage = 256 << 10
 
-	// A column is compressed if stretches of sampleRows in so many places of the file
-	// take at most half the bytes.
-	sampleRows    = 2048
-	sampleParts   = 4
-	sampleHalving = 2
+	// A column is compressed if stretches of rows in so many places of the file take at most half the
+	// bytes. The stretches of a file are one part in sampleShare of it, within these limits: to
+	// try layouts on all of a small file takes longer than to write it.
+	leastSampleRows = 256
+	sampleRows      = 2048
+	sampleShare     = 16
+	sampleParts     = 4
+	sampleHalving   = 2
 )
 
 // layout is how each column of one file is stored.
@@ -75,11 +79,12 @@ func (s sampleSize) halved(bytes int) bool { return bytes > 0 && s.plain >= samp
 // sample tries layouts on parts of the columns.
 func (e *encoder) sample() ([]sampleSize, error) {
 	rows := int(e.chunk.rows)
+	stretch := min(max(rows/(sampleParts*sampleShare), leastSampleRows), sampleRows)
 	fields := e.schema.Fields()
 	sizes := make([]sampleSize, len(fields))
 	for part := range sampleParts {
 		start := part * rows / sampleParts
-		end := min(start+sampleRows, (part+1)*rows/sampleParts)
+		end := min(start+stretch, (part+1)*rows/sampleParts)
 		if start == end {
 			continue
 		}
@@ -97,6 +102,7 @@ func (e *encoder) sample() ([]sampleSize, error) {
 			sizes[i].plain += len(values)
 			sizes[i].zstd += len(e.zstd.Encode(nil, values))
 			sizes[i].deltas += deltaSize(f.Type, values)
+			runtime.Gosched() // small files are made beside requests, which would wait for the processor
 		}
 	}
 	return sizes, nil
@@ -218,6 +224,7 @@ func (e *encoder) encodeGroup(writer *pqarrow.FileWriter, start, end int) error 
 		if err != nil {
 			return err
 		}
+		runtime.Gosched()
 	}
 	return nil
 }

@@ -261,6 +261,40 @@ func BenchmarkAppend(b *testing.B) {
 	}
 }
 
+// BenchmarkStageOfAFlush is what the processor does while a server that logs predictions moves its log into a file:
+// 25,000 rows of 50 features.
+func BenchmarkStageOfAFlush(b *testing.B) {
+	s, err := offline.Open(b.TempDir(), nil)
+	if err != nil {
+		b.Fatal(err)
+	}
+	fields := []arrow.Field{{Name: "id", Type: arrow.BinaryTypes.String}}
+	for i := range 50 {
+		fields = append(fields, arrow.Field{Name: fmt.Sprint("feature_", i), Type: arrow.PrimitiveTypes.Float64, Nullable: true})
+	}
+	schema := arrow.NewSchema(fields, nil)
+	builder := array.NewRecordBuilder(memory.DefaultAllocator, schema)
+	defer builder.Release()
+	random := rand.New(rand.NewPCG(5, 6))
+	for range 25_000 {
+		builder.Field(0).(*array.StringBuilder).Append(fmt.Sprintf("%032x", random.Uint64()))
+		for i := range 50 {
+			builder.Field(1 + i).(*array.Float64Builder).Append(random.NormFloat64())
+		}
+	}
+	rows := builder.NewRecordBatch()
+	defer rows.Release()
+	table := offline.TableID{Namespace: "features", Name: "t"}
+	if err := s.CreateTable(context.Background(), table, schema); err != nil {
+		b.Fatal(err)
+	}
+	for b.Loop() {
+		if _, err := s.Stage(context.Background(), table, driftline.BatchesOf(schema, rows), offline.Order{Keys: []string{"id"}}); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
 func BenchmarkRead(b *testing.B) {
 	s, err := offline.Open(b.TempDir(), nil)
 	if err != nil {
