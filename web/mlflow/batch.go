@@ -1,6 +1,7 @@
 package mlflow
 
 import (
+	"context"
 	"io"
 	"math"
 	"net/http"
@@ -16,34 +17,36 @@ import (
 // bodies are buffers for bodies that are read and let go.
 var bodies = sync.Pool{New: func() any { return new([]byte) }}
 
-// handleLogBatch answers log-batch, the bulk of what training sends: a thousand points at
-// a time. They are read by a decoder of their own, in a fraction of the time; whatever it
-// does not know, all that is wrong included, is for the general one to read or to refuse.
-func (s *Service) handleLogBatch(w http.ResponseWriter, r *http.Request) error {
-	if err := checkContentType(r); err != nil {
-		return err
-	}
-	buffer := bodies.Get().(*[]byte)
-	defer bodies.Put(buffer)
-	body, err := readInto((*buffer)[:0], r.Body)
-	*buffer = body
-	if err != nil {
-		return unreadable(err)
-	}
-	if id, points, ok := parsePoints(string(body)); ok {
-		if err := s.log(id, driftline.RunLog{Metrics: points}); err != nil {
+// handlePoints answers log-batch and log-metric, the bulk of what training sends. Points are read by a decoder of their
+// own, in a fraction of the time; whatever it does not know, all that is wrong included, is for the general one to read
+// or to refuse.
+func handlePoints[Q any](s *Service, parse func(string) (driftline.RunID, []driftline.Metric, bool), general func(context.Context, *Q) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if err := checkContentType(r); err != nil {
+			return err
+		}
+		buffer := bodies.Get().(*[]byte)
+		defer bodies.Put(buffer)
+		body, err := readInto((*buffer)[:0], r.Body)
+		*buffer = body
+		if err != nil {
+			return unreadable(err)
+		}
+		if id, points, ok := parse(string(body)); ok {
+			if err := s.log(id, driftline.RunLog{Metrics: points}); err != nil {
+				return err
+			}
+			return send(w, nothing{})
+		}
+		q := new(Q)
+		if err := decodeWhole(r, body, q); err != nil {
+			return err
+		}
+		if err := general(r.Context(), q); err != nil {
 			return err
 		}
 		return send(w, nothing{})
 	}
-	q := &logBatchRequest{}
-	if err := decodeWhole(r, body, q); err != nil {
-		return err
-	}
-	if err := s.logBatch(r.Context(), q); err != nil {
-		return err
-	}
-	return send(w, nothing{})
 }
 
 // readInto is io.ReadAll into a buffer that there is already.
@@ -108,34 +111,60 @@ const (
 	hasStep
 )
 
-func readPoint(p *plainjson.Reader) (m driftline.Metric) {
-	seen := 0
-	see := func(field int) {
-		p.Refuse(seen&field != 0)
-		seen |= field
-	}
+func readPoint(p *plainjson.Reader) driftline.Metric {
+	var m pointReader
 	for more := p.Open('{', '}'); more; more = p.Next('}') {
-		switch p.Name() {
-		case "key":
-			see(hasKey)
-			m.Key = p.Text()
-		case "value":
-			see(hasValue)
-			m.Value = driftline.Number(readFloat(p))
-		case "timestamp":
-			see(hasTimestamp)
-			at := readInteger(p)
-			p.Refuse(at < 0 || at > lastMilli)
-			m.Time = time.UnixMilli(at)
-		case "step":
-			see(hasStep)
-			m.Step = readInteger(p)
+		m.field(p, p.Name())
+	}
+	return m.end(p)
+}
+
+// pointReader is a metric of which some fields were read.
+type pointReader struct {
+	driftline.Metric
+	seen int
+}
+
+func (m *pointReader) field(p *plainjson.Reader, name string) {
+	field := 0
+	switch name {
+	case "key":
+		field, m.Key = hasKey, p.Text()
+	case "value":
+		field, m.Value = hasValue, driftline.Number(readFloat(p))
+	case "timestamp":
+		at := readInteger(p)
+		p.Refuse(at < 0 || at > lastMilli)
+		field, m.Time = hasTimestamp, time.UnixMilli(at)
+	case "step":
+		field, m.Step = hasStep, readInteger(p)
+	}
+	p.Refuse(field == 0 || m.seen&field != 0)
+	m.seen |= field
+}
+
+func (m *pointReader) end(p *plainjson.Reader) driftline.Metric {
+	p.Refuse(m.seen&(hasKey|hasValue|hasTimestamp) != hasKey|hasValue|hasTimestamp)
+	return m.Metric
+}
+
+// parsePoint reads a request of log-metric as parsePoints reads a batch.
+func parsePoint(text string) (id driftline.RunID, points []driftline.Metric, ok bool) {
+	var m pointReader
+	p := plainjson.New(text)
+	for more := p.Open('{', '}'); more; more = p.Next('}') {
+		switch name := p.Name(); name {
+		case "run_id":
+			p.Refuse(id != "")
+			id = driftline.RunID(p.Text())
+		case "run_uuid":
+			p.Text()
 		default:
-			p.Refuse(true)
+			m.field(p, name)
 		}
 	}
-	p.Refuse(seen&(hasKey|hasValue|hasTimestamp) != hasKey|hasValue|hasTimestamp)
-	return m
+	point := m.end(p)
+	return id, []driftline.Metric{point}, p.Ended() && id != "" && plainName(point.Key)
 }
 
 // plainName reports whether a name is one that checkName allows, of the usual kind.

@@ -58,6 +58,39 @@ func TestUsualBatchesAreReadFast(t *testing.T) {
 	}
 }
 
+// readPointSlowly is readSlowly of a request of log-metric.
+func readPointSlowly(text string) (driftline.RunID, []driftline.Metric, error) {
+	q := &logMetricRequest{}
+	if err := decodeBody([]byte(text), q); err != nil {
+		return "", nil, err
+	}
+	point, err := q.read("")
+	return q.id(), []driftline.Metric{point}, err
+}
+
+// A point by itself is read fast as clients write it; what is anything else is left to the general decoder.
+func TestUsualPointsAreReadFast(t *testing.T) {
+	for text, fast := range map[string]bool{
+		`{"run_uuid": "a", "run_id": "a", "key": "train/loss", "value": 0.5, "timestamp": 1600, "step": 1}`: true,
+		`{"run_id":"a","key":"loss","value":"NaN","timestamp":1}`:                                           true,
+		`{"run_id":"a","key":"loss","value":1,"timestamp":1,"model_id":"m"}`:                                false,
+		`{"run_id":"a","key":"loss","value":1,"value":2,"timestamp":1}`:                                     false,
+		`{"run_id":"a","key":"loss","value":1}`:                                                             false,
+		`{"run_uuid":"a","key":"loss","value":1,"timestamp":1}`:                                             false,
+		`{"run_id":"a","key":"../loss","value":1,"timestamp":1}`:                                            false,
+		`{"run_id":"a","key":"","value":1,"timestamp":1}`:                                                   false,
+		`{"run_id":"a","key":"loss","value":1,"timestamp":1} x`:                                             false,
+	} {
+		id, points, ok := parsePoint(text)
+		if ok != fast {
+			t.Errorf("%s: read fast is %v", text, ok)
+		}
+		if want, wantPoints, err := readPointSlowly(text); ok && (err != nil || id != want || !samePoints(points, wantPoints)) {
+			t.Errorf("%s: %v %v, want %v %v %v", text, id, points, want, wantPoints, err)
+		}
+	}
+}
+
 // What the fast decoder reads, the general one reads alike; all else it leaves alone.
 func FuzzBatch(f *testing.F) {
 	for _, text := range []string{
@@ -69,12 +102,16 @@ func FuzzBatch(f *testing.F) {
 	} {
 		f.Add(text)
 	}
+	f.Add(`{"run_id":"a","key":"loss","value":-0,"timestamp":1,"step":2}`)
 	f.Fuzz(func(t *testing.T, text string) {
 		id, points, ok := parsePoints(text)
-		if !ok {
-			return
-		}
 		want, wantPoints, err := readSlowly(text)
+		if !ok {
+			if id, points, ok = parsePoint(text); !ok {
+				return
+			}
+			want, wantPoints, err = readPointSlowly(text)
+		}
 		if err != nil || id != want || !samePoints(points, wantPoints) {
 			t.Errorf("%q is read as %v %v, want %v %v %v", text, id, points, want, wantPoints, err)
 		}
