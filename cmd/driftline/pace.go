@@ -27,9 +27,9 @@ type gcPace struct {
 const (
 	leastGarbage = 12 << 20
 	mostGarbage  = 256 << 20
-	leastHeap    = 4 << 20         // that Go sees where less is alive
-	tooSoon      = 3 * time.Second // one lasts 10 to 90 ms beside requests and others: more often, and it is what the slowest hundredth waits for
-	tooRare      = 10 * time.Second
+	leastHeap    = 4 << 20 // that Go sees where less is alive
+	tooSoon      = time.Second / 2
+	tooRare      = 5 * time.Second
 )
 
 // startGCPace begins with the least garbage, and stays there until [gcPace.release]: much
