@@ -118,13 +118,20 @@ def test_scores_that_are_taken_for_probabilities(tmp_path, seed):
         assert got[name] == pytest.approx(want, rel=TOLERANCE.get(name, 1e-9)), name
 
 
-@pytest.mark.parametrize("seed", [31, 33, 34, 36])
-def test_scores_that_need_none(tmp_path, seed):
+def test_scores_that_need_none(tmp_path):
     """NannyML leaves scores alone where calibration does not help in its own validation; ours are
-    always calibrated, and say how uncertain that is: its estimates lie in our intervals."""
-    reference, current = predictions(seed, 400, 1.0), predictions(seed + 100, 400, 1.0)
-    want, calibrated = theirs(reference, current)
-    assert not calibrated
-    for name, (low, high) in intervals(tmp_path, current, reference).items():
-        if name in METRICS:
-            assert low <= want[name] <= high, name
+    always calibrated, and say how uncertain that is: its estimates lie in our intervals. Which
+    scores it leaves alone can be a matter of a last digit, and so of the processor."""
+    left_alone = 0
+    for seed in range(31, 39):
+        reference, current = predictions(seed, 400, 1.0), predictions(seed + 100, 400, 1.0)
+        want, calibrated = theirs(reference, current)
+        if calibrated:
+            continue
+        left_alone += 1
+        folder = tmp_path / str(seed)
+        folder.mkdir()
+        for name, (low, high) in intervals(folder, current, reference).items():
+            if name in METRICS:
+                assert low <= want[name] <= high, (seed, name)
+    assert left_alone >= 2
