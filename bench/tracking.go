@@ -449,26 +449,19 @@ func (t *tracker) artifactURL(run string) string {
 
 // upload measures how a file is taken; the answer is what is there then.
 func (t *tracker) upload(path string, size int64) side {
-	return side{name: t.name, run: func(ctx context.Context, check bool) (measured, error) {
-		run, err := t.newRun(ctx)
-		if err != nil {
-			return measured{}, err
-		}
-		start := time.Now()
-		if err := t.putFile(ctx, run, path); err != nil {
-			return measured{}, err
-		}
-		out := measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}
-		if check {
-			out.answer, err = t.sumFile(ctx, run)
-		}
-		return out, err
-	}}
+	return t.uploadUntil(t.name, path, size, func(string) error { return nil })
 }
 
 // synced is upload to a server that answers before a file is on the disk: until it is there.
 func (t *tracker) synced(path string, size int64) side {
-	return side{name: t.name + ", synced", run: func(ctx context.Context, check bool) (measured, error) {
+	return t.uploadUntil(t.name+", synced", path, size, func(run string) error {
+		return syncFile(filepath.Join(t.artifacts, "0", run, "artifacts", "big.bin"))
+	})
+}
+
+// uploadUntil measures an upload until its server has answered and settled is done.
+func (t *tracker) uploadUntil(name, path string, size int64, settled func(run string) error) side {
+	return side{name: name, run: func(ctx context.Context, check bool) (measured, error) {
 		run, err := t.newRun(ctx)
 		if err != nil {
 			return measured{}, err
@@ -477,7 +470,7 @@ func (t *tracker) synced(path string, size int64) side {
 		if err := t.putFile(ctx, run, path); err != nil {
 			return measured{}, err
 		}
-		if err := syncFile(filepath.Join(t.artifacts, "0", run, "artifacts", "big.bin")); err != nil {
+		if err := settled(run); err != nil {
 			return measured{}, err
 		}
 		out := measured{value: float64(size) / 1e6 / time.Since(start).Seconds()}
