@@ -132,9 +132,11 @@ func (v *FeatureView) Schema() *arrow.Schema {
 
 // StoredSchema is the schema of the view's files: [FeatureView.Schema] and, last, the
 // hidden write sequence.
-func (v *FeatureView) StoredSchema() *arrow.Schema {
-	fields := append(v.Schema().Fields(), arrow.Field{Name: SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
-	return arrow.NewSchema(fields, nil)
+func (v *FeatureView) StoredSchema() *arrow.Schema { return Sequenced(v.Schema()) }
+
+// Sequenced is a schema of some of a view's columns and, last, the hidden write sequence.
+func Sequenced(schema *arrow.Schema) *arrow.Schema {
+	return arrow.NewSchema(append(schema.Fields(), arrow.Field{Name: SequenceColumn, Type: arrow.PrimitiveTypes.Int64}), nil)
 }
 
 // Feature returns the feature of that name.

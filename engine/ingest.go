@@ -431,6 +431,5 @@ func withSequence(mem memory.Allocator, b arrow.RecordBatch, first uint64) arrow
 	}
 	column := sequences.NewArray()
 	defer column.Release()
-	fields := append(b.Schema().Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64})
-	return array.NewRecordBatch(arrow.NewSchema(fields, nil), append(b.Columns()[:b.NumCols():b.NumCols()], column), b.NumRows())
+	return array.NewRecordBatch(driftline.Sequenced(b.Schema()), append(b.Columns()[:b.NumCols():b.NumCols()], column), b.NumRows())
 }

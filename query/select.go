@@ -405,7 +405,7 @@ func (box *sandbox) addRows(t *Table, table, id string) {
 	whole := insideSchema + "." + quoteName(id)
 	schema := t.Columns
 	if t.Latest != nil || t.Before != nil {
-		schema = sequenced(schema)
+		schema = driftline.Sequenced(schema)
 	}
 	scan := scanSQL(schema, t.Rows)
 	if t.Rows.Tail.Schema != nil {
@@ -421,17 +421,12 @@ func (box *sandbox) addRows(t *Table, table, id string) {
 	box.run("CREATE VIEW " + table + " AS SELECT " + strings.Join(wanted, ", ") + " FROM " + whole + since(t.Before) + newest(t.Latest))
 }
 
-// sequenced is the schema of a view's rows with their write sequence.
-func sequenced(schema *arrow.Schema) *arrow.Schema {
-	return arrow.NewSchema(append(schema.Fields(), arrow.Field{Name: driftline.SequenceColumn, Type: arrow.PrimitiveTypes.Int64}), nil)
-}
-
 // since leaves out the rows that were there before.
 func since(before *Rows) string {
 	if before == nil {
 		return ""
 	}
-	known := scanSQL(sequenced(arrow.NewSchema(nil, nil)), *before)
+	known := scanSQL(driftline.Sequenced(arrow.NewSchema(nil, nil)), *before)
 	return " ANTI JOIN (" + known + ") AS before USING (" + quoteName(driftline.SequenceColumn) + ")"
 }
 
