@@ -6,7 +6,6 @@ import (
 	"hash/fnv"
 	"maps"
 	"math"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
@@ -438,20 +437,12 @@ func typeOf(v any) (driftline.Type, bool) {
 	return "", false
 }
 
-// rowsAtATime is how many rows are made before others may go on: a tenth of a millisecond's work.
-const rowsAtATime = 16
-
 // Rows returns the records as rows of the log's schema. The caller releases them.
-// It lets others go on now and then: who serves waits for nothing that is done here, and would wait
-// for the processor.
 func (t *Table) Rows(mem memory.Allocator, records []driftline.PredictionRecord) arrow.RecordBatch {
 	b := array.NewRecordBuilder(mem, t.schema)
 	defer b.Release()
 	b.Reserve(len(records))
 	for i := range records {
-		if i%rowsAtATime == rowsAtATime-1 {
-			runtime.Gosched()
-		}
 		t.row(b, &records[i])
 	}
 	return b.NewRecordBatch()

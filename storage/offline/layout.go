@@ -6,7 +6,6 @@ import (
 	"io"
 	"math"
 	"math/bits"
-	"runtime"
 	"slices"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -102,7 +101,6 @@ func (e *encoder) sample() ([]sampleSize, error) {
 			sizes[i].plain += len(values)
 			sizes[i].zstd += len(e.zstd.Encode(nil, values))
 			sizes[i].deltas += deltaSize(f.Type, values)
-			runtime.Gosched() // small files are made beside requests, which would wait for the processor
 		}
 	}
 	return sizes, nil
@@ -224,7 +222,6 @@ func (e *encoder) encodeGroup(writer *pqarrow.FileWriter, start, end int) error 
 		if err != nil {
 			return err
 		}
-		runtime.Gosched()
 	}
 	return nil
 }
