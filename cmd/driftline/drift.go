@@ -242,17 +242,18 @@ func compareHere(ctx context.Context, db *query.DB, from []source, sides []opene
 			return nil, err
 		}
 		tables[i].Rows = rows
-		if !strings.EqualFold(filepath.Ext(from[i].file), ".parquet") {
-			inParts = false
-			continue
+		inParts = inParts && strings.EqualFold(filepath.Ext(from[i].file), ".parquet")
+	}
+	for i := range tables {
+		if !inParts {
+			break
 		}
 		parts, err := db.OpenParts(ctx, from[i].file)
 		if err != nil {
 			return nil, err
 		}
 		defer parts.Close()
-		tables[i].Parts = parts
-		inParts = inParts && parts.InPlace()
+		tables[i].Parts, inParts = parts, parts.InPlace()
 	}
 	if !inParts {
 		return engine.Compare(ctx, tables[0].Rows, tables[1].Rows, options)

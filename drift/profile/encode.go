@@ -254,13 +254,6 @@ func (c *Column) Outline() *Outline {
 	return head
 }
 
-// NewOutline returns the outline of no rows.
-func NewOutline(m *Map) *Outline {
-	o := &Outline{}
-	o.reset(m)
-	return o
-}
-
 // reset makes o the outline of no rows, in the memory that it has.
 func (o *Outline) reset(m *Map) {
 	counts := o.counts
