@@ -87,15 +87,18 @@ func failed(fault driftline.Fault, format string, args ...any) outcome {
 }
 
 // ask sends a body and reads the answer, within the server's timeout, which includes
-// waiting for its turn. The caller's cancellation does not end it.
+// waiting for its turn. That ctx is cancelled says nothing of the server.
 func (b *backend) ask(ctx context.Context, id string, body []byte, rows int, outputs []driftline.SignatureColumn) outcome {
 	began := time.Now()
-	ctx, cancel := b.limit(ctx, began, body)
+	limited, cancel := b.limit(ctx, began, body)
 	defer cancel()
 	if !b.breaker.allow(began) {
 		return failed(driftline.FaultError, "its server failed %d times in a row and is left alone for a while", tripAfter)
 	}
-	o, reached := b.turn(ctx, id, body)
+	o, reached := b.turn(limited, id, body)
+	if ctx.Err() != nil && o.fault != "" {
+		o = failed(driftline.FaultOurs, "nobody waits for it any more")
+	}
 	if o.fault != driftline.FaultOurs && b.breaker.settle(time.Now(), reached) {
 		b.moved(b)
 	} else if o.fault == driftline.FaultOurs {
@@ -120,13 +123,13 @@ func (u until) Err() error {
 	if time.Now().After(u.time) {
 		return context.DeadlineExceeded
 	}
-	return nil
+	return u.Context.Err()
 }
 
-// limit gives a request its time, whoever hangs up. The connection of a small one has the deadline itself, so that no
+// limit gives a request its time. The connection of a small one has the deadline itself, so that no
 // timer has to be made for it.
 func (b *backend) limit(ctx context.Context, began time.Time, body []byte) (context.Context, context.CancelFunc) {
-	ctx, end := context.WithoutCancel(ctx), began.Add(time.Duration(b.server.Timeout))
+	end := began.Add(time.Duration(b.server.Timeout))
 	if b.lets(body) {
 		return until{ctx, end}, func() {}
 	}
@@ -163,7 +166,7 @@ func (b *backend) turn(ctx context.Context, id string, body []byte) (o outcome, 
 		defer cancel()
 		select {
 		case b.slots <- struct{}{}:
-		case <-patience.Done():
+		case <-patience.Done(): // it is late, or nobody waits for it any more
 			return failed(driftline.FaultTimeout, "its server was busy for %s", b.server.Timeout), false
 		}
 	}

@@ -282,6 +282,38 @@ func TestAFullMirrorIsDropped(t *testing.T) {
 	}
 }
 
+// A shadow that hangs keeps no server from ending: what it was asked is logged without it, and is no failure of its own.
+func TestAHangingShadowKeepsNobodyFromClosing(t *testing.T) {
+	s := newStand(t, &gateway.Options{Mirrors: 8})
+	s.serveAt(2, driftline.ModelServer{URL: s.models[2].URL, Timeout: driftline.Duration(driftline.MostModelTimeout), Features: &driftline.FeatureSet{Service: "delay_model"}})
+	rolled := s.roll(&driftline.RolloutPlan{Shadow: &driftline.ShadowStage{Mirror: 50}})
+	arrived, ended := make(chan struct{}, 100), make(chan struct{}, 100)
+	s.models[2].does(func(_ http.ResponseWriter, r *http.Request) {
+		arrived <- struct{}{}
+		<-r.Context().Done()
+		ended <- struct{}{}
+	})
+	const requests, mirrors = 40, 8
+	for i := range requests {
+		if w := s.post(infer, whole, fmt.Sprint("X-Driftline-Key: k", i), fmt.Sprint("X-Prediction-Id: k", i)); w.Code != 200 {
+			t.Fatalf("%d %s", w.Code, w.Body)
+		}
+	}
+	for range mirrors {
+		<-arrived
+	}
+	s.gateway.Close()
+	for range mirrors {
+		<-ended
+	}
+	if counts := s.logged(requests); counts.Served != requests {
+		t.Errorf("%+v, want %d served", counts, requests)
+	}
+	if status, err := s.Engine.RolloutStatus(rolled.ID); err != nil || status.Phase != driftline.RolloutShadow {
+		t.Errorf("the rollout is %s (%s), %v", status.Phase, status.Reason, err)
+	}
+}
+
 func metric(t *testing.T, text, name string) int {
 	t.Helper()
 	for line := range strings.Lines(text) {

@@ -71,10 +71,19 @@ func (m *mirrors) work() {
 }
 
 func (m *mirrors) one(e *entry) {
-	if m.ctx.Err() != nil {
+	o := m.ask(e)
+	if o == nil {
 		m.gateway.metrics.dropped(e)
-		m.gateway.write(m.ctx, e, nil)
-		return
+	} else {
+		m.gateway.metrics.mirrored(e, o)
+	}
+	m.gateway.write(m.ctx, e, o)
+}
+
+// ask asks the other arm; nil if the gateway closes before it has answered.
+func (m *mirrors) ask(e *entry) *outcome {
+	if m.ctx.Err() != nil {
+		return nil
 	}
 	other := routing.Decision{Version: e.decision.Mirror[0].Version}
 	if len(e.decision.Mirror) > 1 {
@@ -84,11 +93,13 @@ func (m *mirrors) one(e *entry) {
 	if err != nil { // the request does not fit this version, and fitted the other
 		o = failed(driftline.FaultRejected, "%v", err)
 	}
-	m.gateway.metrics.mirrored(e, &o)
-	m.gateway.write(m.ctx, e, &o)
+	if m.ctx.Err() != nil && o.fault != "" {
+		return nil
+	}
+	return &o
 }
 
-// close logs what waits, without asking anybody any more.
+// close ends what is under way, and logs it and what waits without an answer.
 func (m *mirrors) close() {
 	m.mu.Lock()
 	closed := m.closed

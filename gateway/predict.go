@@ -82,6 +82,7 @@ func (g *Gateway) predict(ctx context.Context, c *call) (*reply, error) {
 	if err != nil {
 		return nil, err
 	}
+	ctx = context.WithoutCancel(ctx) // who hangs up does not end the model's work
 	log := entry{call: c, route: router.Route(), decision: decision}
 	first, prepared, err := g.answer(ctx, c, decision)
 	if err != nil {
