@@ -127,6 +127,11 @@ func onlineSaturation(ctx context.Context, b *bench) error {
 // cores with the server: it knows the bytes of its requests beforehand, and looks into
 // answers no further than their length.
 func (l onlineLoad) runPlain(ctx context.Context) (loadResult, error) {
+	return l.plainly(ctx, func(_ int, c *plainConnection, request []byte) error { return c.ask(request) })
+}
+
+// plainly has each request asked over a connection that nobody else uses meanwhile.
+func (l onlineLoad) plainly(ctx context.Context, ask func(i int, c *plainConnection, request []byte) error) (loadResult, error) {
 	host, path, _ := strings.Cut(strings.TrimPrefix(l.url, "http://"), "/")
 	requests := make([][]byte, len(l.bodies))
 	for i, body := range l.bodies {
@@ -153,7 +158,7 @@ func (l onlineLoad) runPlain(ctx context.Context) (loadResult, error) {
 	return l.measure(func(i int) error {
 		c := <-connections
 		defer func() { connections <- c }()
-		return c.ask(requests[i])
+		return ask(i, c, requests[i])
 	})
 }
 
@@ -162,32 +167,53 @@ type plainConnection struct {
 	answers *bufio.Reader
 }
 
+// ask sends a request and reads past its answer.
 func (c *plainConnection) ask(request []byte) error {
+	length, err := c.head(request, func([]byte) {})
+	if err == nil {
+		_, err = c.answers.Discard(length)
+	}
+	return err
+}
+
+// whole sends a request and returns its answer, head and body.
+func (c *plainConnection) whole(request []byte) (answer []byte, err error) {
+	length, err := c.head(request, func(line []byte) { answer = append(answer, line...) })
+	if err != nil {
+		return nil, err
+	}
+	head := len(answer)
+	answer = append(answer, make([]byte, length)...)
+	_, err = io.ReadFull(c.answers, answer[head:])
+	return answer, err
+}
+
+// head sends a request, reads the head of its answer line by line, and returns how long the body is.
+func (c *plainConnection) head(request []byte, read func(line []byte)) (length int, err error) {
 	if _, err := c.Write(request); err != nil {
-		return err
+		return 0, err
 	}
 	status, err := c.answers.ReadSlice('\n')
 	if err != nil || !bytes.Contains(status, []byte(" 200 ")) {
-		return errors.Join(err, fmt.Errorf("the server answers %q", status))
+		return 0, errors.Join(err, fmt.Errorf("the server answers %q", status))
 	}
-	length := 0
+	read(status)
 	for {
 		line, err := c.answers.ReadSlice('\n')
 		if err != nil {
-			return err
+			return 0, err
 		}
+		read(line)
 		if len(line) <= 2 {
-			break
+			return length, nil
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		if bytes.EqualFold(name, []byte("Content-Length")) {
 			if length, err = strconv.Atoi(string(bytes.TrimSpace(value))); err != nil {
-				return err
+				return 0, err
 			}
 		}
 	}
-	_, err = c.answers.Discard(length)
-	return err
 }
 
 // overOneStream sends requests through one Flight stream, as many callers at a time as
