@@ -250,30 +250,37 @@ func (w *worker) watch(ctx context.Context, limit time.Duration) (unwatch func()
 
 // patience is how long others are as patient with a request as with any other: until the process
 // has used so much of the processors, or somebody says that it is over. From then on the process
-// leaves the processors to them.
+// leaves the processors to them. To those who are served in milliseconds it does so as soon as there are some.
 type patience struct {
 	pid     int
 	allowed time.Duration
 	until   time.Duration // of its processor time
 	threads int
+	online  func() bool // whether others are served in milliseconds
 
 	mu       sync.Mutex
 	timer    *time.Timer
+	beside   bool // others who are served in milliseconds
 	yielding bool
 	ended    bool
 }
 
-func newPatience(pid int, allowed time.Duration, threads int) *patience {
-	p := &patience{pid: pid, allowed: allowed, until: processorTime(pid) + allowed, threads: max(threads, 1)}
+func newPatience(pid int, allowed time.Duration, threads int, online func() bool) *patience {
+	p := &patience{pid: pid, allowed: allowed, until: processorTime(pid) + allowed, threads: max(threads, 1), online: online}
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.lookBeside()
 	p.timer = time.AfterFunc(p.soonest(allowed), p.look)
 	return p
 }
 
-// soonest is when so much more processor time can be used.
+// soonest is when so much more processor time can be used, or others may be noticed.
 func (p *patience) soonest(left time.Duration) time.Duration {
-	return max(left/time.Duration(p.threads), p.allowed/10)
+	often := p.allowed / 10
+	if !p.beside {
+		return often
+	}
+	return max(left/time.Duration(p.threads), often)
 }
 
 func (p *patience) look() {
@@ -282,11 +289,19 @@ func (p *patience) look() {
 	if p.ended || p.yielding {
 		return
 	}
+	p.lookBeside()
 	if left := p.until - processorTime(p.pid); left > 0 {
 		p.timer.Reset(p.soonest(left))
 		return
 	}
 	p.yieldNow()
+}
+
+func (p *patience) lookBeside() {
+	if !p.beside && p.online() {
+		p.beside = true
+		yieldToOnline(p.pid)
+	}
 }
 
 // yield ends it early.
