@@ -338,7 +338,7 @@ func TestACandidateMayTakeTimeToLoad(t *testing.T) {
 
 // A3: wherever the server dies, the trainer knows one run by one key, and the run ends once.
 func TestARunSurvivesACrashAtEachStep(t *testing.T) {
-	for _, step := range []string{"training recorded", "training claimed", "training started", "training reported"} {
+	for step, called := range map[string]int{"training recorded": 0, "training claimed": 0, "training started": 1, "training reported": 1} {
 		t.Run(step, func(t *testing.T) {
 			s := newSchooled(t)
 			s.Engine.FailAt(step, errors.New("crash"))
@@ -358,6 +358,9 @@ func TestARunSurvivesACrashAtEachStep(t *testing.T) {
 				}
 			}
 			before := len(s.trainer.got())
+			if before != called {
+				t.Errorf("before it died the trainer was called %d times, want %d", before, called)
+			}
 			s.Reopen()
 			answer, err := s.ask("k")
 			if err != nil || !answer.Deduplicated || len(s.runs()) != 1 {
@@ -373,19 +376,28 @@ func TestARunSurvivesACrashAtEachStep(t *testing.T) {
 				t.Fatal(err)
 			}
 			s.until(answer.Run.ID, driftline.TrainingSucceeded)
+			s.look()
+			if run, err := s.Engine.Training(answer.Run.ID); err != nil || run.Attempts != 1 || len(s.trainer.got()) != called+1 {
+				t.Errorf("%+v, %v: the trainer was called %d times, want %d", run, err, len(s.trainer.got()), called+1)
+			}
 		})
 	}
 }
 
 // A2: a slot of cron is one run, whatever the server does between seeing it and writing that down.
+// What was seen and the run that it leads to are written down together, so that neither is there without the other.
 func TestASlotSurvivesACrash(t *testing.T) {
-	for _, step := range []string{"cause seen", "training recorded"} {
+	for step, written := range map[string]int{"cause seen": 0, "training recorded": 1} {
 		s := newSchooled(t, eachHour(driftline.CatchUpLatest))
 		s.look()
 		s.Clock.Advance(time.Hour)
-		s.Engine.FailAt(step, errors.New("crash"))
+		deaths := 0
+		s.Engine.FailWith(step, func() error { deaths++; return errCrash })
 		s.look()
 		s.Reopen()
+		if runs := s.runs(); deaths == 0 || len(runs) != written {
+			t.Errorf("%s: after %d deaths there are %d runs, want %d: %+v", step, deaths, len(runs), written, runs)
+		}
 		for range 3 {
 			s.look()
 		}
