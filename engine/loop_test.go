@@ -31,7 +31,7 @@ func newLooped(t *testing.T, seed uint64) *looped {
 		t.Fatal(err)
 	}
 	s := newSchooledWith(t, func(o *engine.Options) { o.Channels, o.RolloutEvery = channels, -1 })
-	l := &looped{s, &rolled{s.Env, file, rand.New(rand.NewPCG(seed, 1)), map[int]float64{1: 0.02}, map[int]int{}}}
+	l := &looped{s, &rolled{s.Env, file, rand.New(rand.NewPCG(seed, 1)), map[int]float64{1: 0.02}, map[int]int{}, 0}}
 	s.Apply(weather)
 	s.Ingest("weather", `[{"origin": "JFK", "event_timestamp": "2013-03-01T00:00:00Z", "created": "2013-03-01T00:00:00Z", "temp": 20.5, "wind": 7}]`)
 	req := weatherRequest()

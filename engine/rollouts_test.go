@@ -28,6 +28,7 @@ type rolled struct {
 	random  *rand.Rand
 	fails   map[int]float64 // how often a version fails
 	served  map[int]int     // requests that each version answered
+	chosen  int             // the champion that somebody made, whatever rollouts say; 0 if nobody did
 }
 
 const late = driftline.ModelName("late")
@@ -50,7 +51,7 @@ func newRolledWith(t *testing.T, seed uint64, change func(*engine.Options)) *rol
 	})
 	newModel(t, env, late, 3)
 	champion(t, env, late, 1)
-	return &rolled{env, file, rand.New(rand.NewPCG(seed, 1)), map[int]float64{1: 0.02, 2: 0.02, 3: 0.02}, map[int]int{}}
+	return &rolled{env, file, rand.New(rand.NewPCG(seed, 1)), map[int]float64{1: 0.02, 2: 0.02, 3: 0.02}, map[int]int{}, 0}
 }
 
 // quick is a plan whose stages and bake are short.
@@ -94,12 +95,21 @@ func (r *rolled) serve(requests int) {
 	for range requests {
 		d := router.Decide(fmt.Sprint(r.random.Uint64()))
 		r.served[d.Version]++
-		o := rollout.Observation{Route: d.Route, Arm: d.Arm, Answer: rollout.Answer{Latency: time.Duration(r.random.ExpFloat64() * 1e7), Score: r.random.Float64()}}
-		if r.random.Float64() < r.fails[d.Version] {
-			o.Answer.Fault = driftline.FaultError
+		o := rollout.Observation{Route: d.Route, Arm: d.Arm, Answer: r.answer(d.Version)}
+		if len(d.Mirror) > 0 {
+			o.Mirror = new(r.answer(d.Mirror[0].Version))
 		}
 		r.Engine.ObserveRollout(late, o)
 	}
+}
+
+// answer is what a version makes of a request.
+func (r *rolled) answer(version int) rollout.Answer {
+	a := rollout.Answer{Latency: time.Duration(r.random.ExpFloat64() * 1e7), Score: r.random.Float64()}
+	if r.random.Float64() < r.fails[version] {
+		a.Fault = driftline.FaultError
+	}
+	return a
 }
 
 func (r *rolled) status(id driftline.RolloutID) driftline.RolloutStatus {
