@@ -123,7 +123,7 @@ func onFaultStand(ctx context.Context, b *bench, model driftline.ModelName, do f
 		return err
 	}
 	defer func() { err = errors.Join(err, st.candidate.stop()) }()
-	first, err := st.version(ctx, champion, 0)
+	first, err := st.version(ctx, driftline.ModelServer{URL: champion, Concurrency: faultConnections}) // or it refuses what comes while the machine stands still
 	if err != nil {
 		return err
 	}
@@ -145,7 +145,7 @@ func artifact(version int) io.Reader {
 }
 
 // version registers the next version, with a file, and says where it is served.
-func (st *faultStand) version(ctx context.Context, at string, timeout time.Duration) (int, error) {
+func (st *faultStand) version(ctx context.Context, at driftline.ModelServer) (int, error) {
 	run, err := st.s.client.CreateRun(ctx, driftline.RunSpec{Experiment: "gateway"})
 	if err != nil {
 		return 0, err
@@ -161,8 +161,8 @@ func (st *faultStand) version(ctx context.Context, at string, timeout time.Durat
 	if err != nil {
 		return 0, err
 	}
-	_, err = st.s.client.SetModelServer(ctx, st.model, strconv.Itoa(v.Version), driftline.ModelServerChange{Server: &driftline.ModelServer{
-		URL: at, Tensor: "x", Timeout: driftline.Duration(timeout), Features: &driftline.FeatureSet{Features: byFeatures(gatewayFeatures).Features}}})
+	at.Tensor, at.Features = "x", &driftline.FeatureSet{Features: byFeatures(gatewayFeatures).Features}
+	_, err = st.s.client.SetModelServer(ctx, st.model, strconv.Itoa(v.Version), driftline.ModelServerChange{Server: &at})
 	return v.Version, err
 }
 
@@ -339,7 +339,7 @@ func gatewayHang(ctx context.Context, b *bench) error {
 		st.candidate.hang()
 		var hanging, after latencyPairs
 		for range b.pairs() {
-			version, err := st.version(ctx, st.candidate.url, timeout)
+			version, err := st.version(ctx, driftline.ModelServer{URL: st.candidate.url, Timeout: driftline.Duration(timeout)})
 			if err != nil {
 				return err
 			}
@@ -445,7 +445,7 @@ func gatewayMirror(ctx context.Context, b *bench) error {
 func (st *faultStand) whileFull(ctx context.Context, pace int, seconds float64, requests []int) ([]asked, error) {
 	st.candidate.hang()
 	defer st.candidate.heal()
-	version, err := st.version(ctx, st.candidate.url, driftline.MostModelTimeout)
+	version, err := st.version(ctx, driftline.ModelServer{URL: st.candidate.url, Timeout: driftline.Duration(driftline.MostModelTimeout)})
 	if err != nil {
 		return nil, err
 	}
@@ -515,7 +515,7 @@ func (st *faultStand) dropped(ctx context.Context) (int, error) {
 // its place, first because each such request falls back, and after the verdict because they are its own again.
 func gatewayBake(ctx context.Context, b *bench) error {
 	return onFaultStand(ctx, b, "baked", func(st *faultStand) error {
-		version, err := st.version(ctx, st.candidate.url, 0)
+		version, err := st.version(ctx, driftline.ModelServer{URL: st.candidate.url})
 		if err != nil {
 			return err
 		}
@@ -574,7 +574,7 @@ func (st *faultStand) regress(ctx context.Context, version int) (float64, error)
 	}
 	first := &all[last+1+effect]
 	took := first.sent.Add(first.took).Sub(verdict)
-	st.b.progress("the verdict; %.1f ms later the first answer of the former champion, %.1f ms later the alias is back; %s", milliseconds(took), milliseconds(back.Sub(verdict)), fellBack(all))
+	st.b.progress("%.1f ms after the verdict the former champion answers, %.1f after it the alias is back; %s", milliseconds(took), milliseconds(back.Sub(verdict)), fellBack(all))
 	return took.Seconds(), st.returned(ctx)
 }
 

@@ -188,14 +188,19 @@ func (c *plainConnection) whole(request []byte) (answer []byte, err error) {
 	return answer, err
 }
 
-// head sends a request, reads the head of its answer line by line, and returns how long the body is.
+// head sends a request, reads the head of its answer line by line, and returns how long the body is. An answer other
+// than 200 is an error, and read to its end.
 func (c *plainConnection) head(request []byte, read func(line []byte)) (length int, err error) {
 	if _, err := c.Write(request); err != nil {
 		return 0, err
 	}
 	status, err := c.answers.ReadSlice('\n')
-	if err != nil || !bytes.Contains(status, []byte(" 200 ")) {
+	if err != nil {
 		return 0, errors.Join(err, fmt.Errorf("the server answers %q", status))
+	}
+	failed := ""
+	if !bytes.Contains(status, []byte(" 200 ")) {
+		failed = string(status)
 	}
 	read(status)
 	for {
@@ -205,7 +210,7 @@ func (c *plainConnection) head(request []byte, read func(line []byte)) (length i
 		}
 		read(line)
 		if len(line) <= 2 {
-			return length, nil
+			break
 		}
 		name, value, _ := bytes.Cut(line, []byte(":"))
 		if bytes.EqualFold(name, []byte("Content-Length")) {
@@ -214,6 +219,12 @@ func (c *plainConnection) head(request []byte, read func(line []byte)) (length i
 			}
 		}
 	}
+	if failed == "" {
+		return length, nil
+	}
+	body := make([]byte, length)
+	_, err = io.ReadFull(c.answers, body)
+	return 0, errors.Join(err, fmt.Errorf("the server answers %q: %.300s", failed, body))
 }
 
 // overOneStream sends requests through one Flight stream, as many callers at a time as
