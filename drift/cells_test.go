@@ -229,17 +229,59 @@ func BenchmarkKSPValue(b *testing.B) {
 // TestBlocksAreTheLoops: the processor's wide instructions count and filter as the
 // loops in Go do, at the borders of cells and on values that are none.
 func TestBlocksAreTheLoops(t *testing.T) {
-	if !hasBlocks {
-		t.Skip("this processor has no AVX-512")
-	}
 	linear, ok := linearMap(-1.5, 2.25, 300)
 	if !ok {
 		t.Fatal("no map")
 	}
-	for name, mapping := range map[string]cellMap{
+	maps := map[string]cellMap{
 		"linear": linear, "by bits": bitsMap(-1.5, 2.25, 300), "by bits, narrow": bitsMap(1, 1.0001, 300),
-	} {
-		t.Run(name, func(t *testing.T) { checkBlocks(t, mapping) })
+	}
+	for name, mapping := range maps {
+		t.Run(name, func(t *testing.T) {
+			if !mapping.hasBlocks() {
+				t.Skip("this processor has no wide instructions for such a map")
+			}
+			checkBlocks(t, mapping)
+		})
+	}
+	defer func(had bool) { hasBlocks = had }(hasBlocks)
+	hasBlocks = false
+	for name, mapping := range maps {
+		t.Run(name+", AVX2", func(t *testing.T) {
+			if !mapping.hasBlocks() {
+				t.Skip("this processor has no AVX2")
+			}
+			checkBlocks(t, mapping)
+		})
+	}
+}
+
+// TestTheRangeIsThatOfTheLoop: least and greatest value, and how many are finite or infinite, are the same however the values
+// are cut into blocks.
+func TestTheRangeIsThatOfTheLoop(t *testing.T) {
+	random := rand.New(rand.NewPCG(9, 10))
+	special := []float64{math.NaN(), math.Inf(1), math.Inf(-1), 0, math.Copysign(0, -1), math.MaxFloat64, -math.MaxFloat64, 5e-324}
+	for range 2000 {
+		values := make([]float64, random.IntN(70))
+		rare := 1 + random.IntN(100)
+		for i := range values {
+			values[i] = random.NormFloat64()
+			if random.IntN(rare) == 0 {
+				values[i] = special[random.IntN(len(special))]
+			}
+		}
+		want := emptyRange()
+		for i := range values { // one is no block
+			want.add(values[i : i+1])
+		}
+		got := emptyRange()
+		got.add(values)
+		bits := func(r valueRange) [4]uint64 {
+			return [4]uint64{math.Float64bits(r.least), math.Float64bits(r.greatest), uint64(r.finite), uint64(r.infinite)}
+		}
+		if bits(got) != bits(want) {
+			t.Fatalf("%v: %+v, want %+v", values, got, want)
+		}
 	}
 }
 

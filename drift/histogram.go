@@ -112,6 +112,11 @@ func rangeOf(s Sample) valueRange {
 }
 
 func (r *valueRange) add(values []float64) {
+	if blocks := len(values) / blockSize; blocks > 0 && hasAVX2 {
+		within := [2]float64{r.least, r.greatest}
+		done := blockSize * rangeBlocksAVX2(&values[0], blocks, &within)
+		r.least, r.greatest, r.finite, values = within[0], within[1], r.finite+done, values[done:]
+	}
 	least, greatest, infinite, missing := r.least, r.greatest, 0, 0
 	for _, v := range values {
 		if v-v != 0 {

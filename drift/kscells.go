@@ -172,7 +172,7 @@ func (c *cellMap) counts(s Sample, single *singles) counted {
 				c.countSingles(found.cells, values, single)
 				continue
 			}
-			if blocks := len(values) / blockSize; blocks > 0 && hasBlocks {
+			if blocks := len(values) / blockSize; blocks > 0 && c.hasBlocks() {
 				c.countInBlocks(found.cells, &values[0], blocks)
 				values = values[blocks*blockSize:]
 			}
@@ -231,13 +231,21 @@ func (s *singles) meet(cell int, v float64) {
 	s.first[cell], s.mixed[cell] = math.NaN(), true
 }
 
+// hasBlocks reports whether this processor has wide instructions for the map.
+func (c *cellMap) hasBlocks() bool { return hasBlocks || hasAVX2 && (!c.byBits || c.shift > 0) }
+
 func (c *cellMap) countInBlocks(counts []uint32, values *float64, blocks int) {
 	missing := uint32(c.last + 1)
-	if c.byBits {
+	switch {
+	case c.byBits && hasBlocks:
 		countBitsBlocks(values, blocks, c.loBits, c.shift, uint64(c.last-1), missing, &counts[0])
-		return
+	case hasBlocks:
+		countBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &counts[0])
+	case c.byBits:
+		countBitsBlocksAVX2(values, blocks, c.loBits, c.shift, uint64(c.last-1), missing, &counts[0])
+	default:
+		countBlocksAVX2(values, blocks, c.lo, c.perUnit, c.steps, missing, &counts[0])
 	}
-	countBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &counts[0])
 }
 
 func (c *cellMap) countInto(counts []uint32, values []float64) {
@@ -441,7 +449,7 @@ func (c *cellMap) filter(s Sample, wanted []uint32, visit func(found []float64))
 }
 
 func (c *cellMap) filterInto(found *filtered, values []float64, wanted []uint32) (count int) {
-	if blocks := len(values) / blockSize; blocks > 0 && hasBlocks {
+	if blocks := len(values) / blockSize; blocks > 0 && c.hasBlocks() {
 		count = c.filterInBlocks(found, &values[0], blocks, wanted)
 		values = values[blocks*blockSize:]
 	}
@@ -461,10 +469,15 @@ func (c *cellMap) filterInto(found *filtered, values []float64, wanted []uint32)
 
 func (c *cellMap) filterInBlocks(found *filtered, values *float64, blocks int, wanted []uint32) (count int) {
 	missing := uint32(c.last + 1)
-	if c.byBits {
+	switch {
+	case c.byBits && hasBlocks:
 		return filterBitsBlocks(values, blocks, c.loBits, c.shift, uint64(c.last-1), missing, &wanted[0], &found[0])
+	case hasBlocks:
+		return filterBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &wanted[0], &found[0])
+	case c.byBits:
+		return filterBitsBlocksAVX2(values, blocks, c.loBits, c.shift, uint64(c.last-1), missing, &wanted[0], &found[0])
 	}
-	return filterBlocks(values, blocks, c.lo, c.perUnit, c.steps, missing, &wanted[0], &found[0])
+	return filterBlocksAVX2(values, blocks, c.lo, c.perUnit, c.steps, missing, &wanted[0], &found[0])
 }
 
 // keep takes in a value of a slot, counted from 0.
