@@ -41,7 +41,7 @@ type Retention struct {
 // Maintenance is what one round of upkeep of a table did.
 type Maintenance struct {
 	Table     string `json:"table"`
-	Flushed   int64  `json:"flushed"`   // rows moved from the ingest log into files
+	Flushed   int64  `json:"flushed"`   // rows moved into files, from the ingest log or, of points of metrics, from the key-value store
 	Compacted int    `json:"compacted"` // files merged
 	Into      int    `json:"into"`      // files that they became
 	Expired   int    `json:"expired"`   // snapshots

@@ -192,6 +192,7 @@ type Engine struct {
 	score            ScoreFunc // nil: there is nothing that could ask
 	examples         examples
 	results          results
+	points           pointFiles
 	outbox           outbox
 	routers          routers
 	rollouts         rollouts
@@ -246,11 +247,12 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	if e.offline, err = offline.Open(filepath.Join(dir, "warehouse"), &offline.Options{Allocator: opts.Allocator, Now: opts.Now, Files: &e.files}); err != nil {
 		return e, err
 	}
+	e.points.store = e.offline
 	e.online = online.New(e.kv)
 	if e.contents, err = blobs.Open(filepath.Join(dir, "artifacts")); err != nil {
 		return e, err
 	}
-	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now, Tag: e.provedTag}); err != nil {
+	if e.registry, err = registry.Open(e.kv, &registry.Options{Now: opts.Now, Tag: e.provedTag, Filed: e.points.sequences}); err != nil {
 		return e, err
 	}
 	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse"), filepath.Join(dir, readFolder)}, e.sourceRoots...)
@@ -270,6 +272,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 	}
 	e.background, e.stop = context.WithCancel(context.WithoutCancel(ctx))
 	e.work.Go(func() { e.flushLoop(e.background) })
+	e.work.Go(func() { e.pointsLoop(e.background) })
 	e.startLineage(e.background, opts.OpenLineage)
 	e.work.Go(func() { e.maintainLoop(e.background) })
 	e.work.Go(func() { e.monitorLoop(e.background) })
@@ -326,6 +329,7 @@ func (e *Engine) load(ctx context.Context) error {
 	if err := e.loadResults(ctx); err != nil {
 		return err
 	}
+	e.loadPoints(ctx)
 	if err := e.loadTraining(); err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"github.com/driftline/driftline"
 	"github.com/driftline/driftline/predictions"
+	"github.com/driftline/driftline/registry"
 	"github.com/driftline/driftline/storage/kv"
 	"github.com/driftline/driftline/storage/offline"
 	"github.com/driftline/driftline/storage/online"
@@ -322,3 +323,17 @@ func (e *Engine) OnlineEntities(name driftline.ViewName) (int, error) {
 	}
 	return keys[0].Len(), nil
 }
+
+// PointSteps are the steps of a move of points into files at which a crash is tried.
+var PointSteps = []string{stepPointsStaged, stepPointsMarked, stepPointsCommitted, stepPointsMoved}
+
+// StepPointsErased is where points of removed runs are in the newest snapshot no more.
+const StepPointsErased = stepPointsErased
+
+// MovePoints moves points of metrics into files: those of every run, or of the runs that are due.
+func (e *Engine) MovePoints(ctx context.Context, all bool) (int64, error) {
+	return e.movePoints(ctx, all)
+}
+
+// PointFiles is what files have of the points of metrics.
+func (e *Engine) PointFiles() registry.PointFiles { return e.points.sequences }

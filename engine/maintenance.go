@@ -87,6 +87,10 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 			_, err := e.compact(ctx, driftline.ViewName(table.Name), e.mergePace)
 			failed = errors.Join(failed, err)
 		}
+		if table == pointsTable {
+			_, err := e.compactPoints(ctx, e.mergePace)
+			failed = errors.Join(failed, err)
+		}
 		if expire {
 			_, err := e.expire(ctx, table, e.retention)
 			failed = errors.Join(failed, err)
@@ -99,14 +103,17 @@ func (e *Engine) maintainAll(ctx context.Context, expire bool) error {
 	failed = errors.Join(failed, e.warmWindows(ctx))
 	if expire {
 		_, err := e.collectArtifacts(ctx, orphanGrace)
-		failed = errors.Join(failed, err, e.mendAll(ctx), e.expireOnline(ctx), e.expireHistories(ctx))
+		failed = errors.Join(failed, err, e.mendAll(ctx), e.expireOnline(ctx), e.expireHistories(ctx), e.forgetPoints(ctx))
 	}
 	return failed
 }
 
-// Compact moves the ingest log of a view into files, and merges its files where the plan
-// says that it pays.
+// Compact moves the ingest log of a view, or the points of metrics, into files, and merges the
+// table's files where the plan says that it pays.
 func (e *Engine) Compact(ctx context.Context, table string) (driftline.Maintenance, error) {
+	if table == pointsTable.String() {
+		return e.filePoints(ctx)
+	}
 	view, err := e.viewOfTable(table)
 	if err != nil {
 		return driftline.Maintenance{}, err
@@ -135,31 +142,44 @@ func (e *Engine) compact(ctx context.Context, name driftline.ViewName, pace *off
 	if err != nil || view.Source != nil {
 		return done, err
 	}
-	for range maxRounds {
+	var base offline.Snapshot
+	plan := func() ([]offline.FileRange, error) {
 		now := e.heads.of(name)
-		if !now.exists {
-			return done, nil
+		if base = now.snapshot; !now.exists {
+			return nil, nil
 		}
-		ranges, err := e.offline.Ranges(ctx, now.snapshot, orderOf(view))
+		return e.offline.Ranges(ctx, base, orderOf(view))
+	}
+	done.Compacted, done.Into, err = compactRounds(plan, func(group []offline.File) (int, error) {
+		return e.merge(ctx, view, base, group, pace)
+	})
+	return done, err
+}
+
+// compactRounds merges the files that plan says there are until nothing is left that pays. How many
+// were merged, and into how many, it says after an error too.
+func compactRounds(plan func() ([]offline.FileRange, error), merge func(group []offline.File) (into int, err error)) (compacted, into int, err error) {
+	for range maxRounds {
+		ranges, err := plan()
 		if err != nil {
-			return done, err
+			return compacted, into, err
 		}
 		groups := offline.CompactionPlan(ranges)
 		if len(groups) == 0 {
-			return done, nil
+			break
 		}
 		for _, group := range groups {
-			into, err := e.merge(ctx, view, now.snapshot, group, pace)
+			made, err := merge(group)
 			if driftline.CodeOf(err) == driftline.Conflict {
 				break // somebody else replaced these files: plan again
 			}
 			if err != nil {
-				return done, err
+				return compacted, into, err
 			}
-			done.Compacted, done.Into = done.Compacted+len(group), done.Into+into
+			compacted, into = compacted+len(group), into+made
 		}
 	}
-	return done, nil
+	return compacted, into, nil
 }
 
 // maxRounds bounds how often the plan is made again after it was carried out.

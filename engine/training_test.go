@@ -328,8 +328,8 @@ func TestTheDataFolderGuardsItself(t *testing.T) {
 			t.Fatal(err)
 		}
 		old.Reopen()
-		if mark, err := os.ReadFile(path); err != nil || string(mark) != "3\n" {
-			t.Errorf("the folder is marked %q (%v) after it was taken over, want 3", mark, err)
+		if mark, err := os.ReadFile(path); err != nil || string(mark) != "4\n" {
+			t.Errorf("the folder is marked %q (%v) after it was taken over, want 4", mark, err)
 		}
 	})
 	t.Run("not a folder", func(t *testing.T) {

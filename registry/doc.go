@@ -25,6 +25,11 @@
 //	'm' 'p' ∥ run ∥ metric ∥ first place ∥ hash → all points     a block
 //	'm' 'l' ∥ run ∥ metric → step ∥ time ∥ value                 the greatest point
 //	'm' 'o' ∥ logged model ∥ metric ∥ run ∥ dataset ∥ place      points about models
+//	'm' 'f' ∥ run → (nothing)                                    it may have points in files
+//	'm' 'x' ∥ run → (nothing)                                    removed; to be taken out of files
+//
+// Points of most runs are in files ([PointFiles]), where [UnfiledPoints] moves them; what is
+// read is the union of both ([Registry.Metrics]).
 //
 // Runs are many too. What the ledger says of one is packed ([run]), keys of params, tags
 // and metrics are kept once ([keyTable]), ids are found without a map of them ([runList]),

@@ -74,6 +74,7 @@ func (r *Registry) takeOver(batch *kv.Batch, id driftline.RunID, all []inherited
 	staged := stagedPoints{run: id}
 	for _, of := range all {
 		r.stageMetric(batch, id, of.points)
+		staged.count += len(of.points)
 		staged.last = append(staged.last, of.points[len(of.points)-1])
 	}
 	sortByKey(staged.last)

@@ -63,82 +63,122 @@ func (r *Registry) Fsck(rebuild bool) (driftline.FsckReport, error) {
 
 // checkPoints compares the table of greatest points with all points.
 func (r *Registry) checkPoints(f *fsck) error {
-	var key []byte // in the table of greatest points
-	var of RunMetric
-	var greatest place
-	flush := func() error {
-		if key == nil {
-			return nil
+	next, stop := iter.Pull2(r.histories(f))
+	defer stop()
+	of, err, more := next()
+	wanting := func(until *metricOf) error {
+		for ; more && err == nil && (until == nil || of.metricOf.compare(*until) < 0); of, err, more = next() {
+			f.wrongLast(of)
 		}
-		stored, err := r.db.Get(key)
-		if err != nil {
-			return err
-		}
-		want := greatest.append(nil)
-		if bytes.Equal(stored, want) {
-			return nil
-		}
-		f.problem("metric %q of run %q: its last point is not the one that its history ends with", clip(of.Key), of.Run)
-		if f.repair != nil {
-			f.repair.Set(key, want)
-		}
-		return nil
-	}
-	for p, err := range r.EachPoint() {
-		if err != nil {
-			return err
-		}
-		f.report.Points++
-		if key == nil || p.Run != of.Run || p.Key != of.Key {
-			if err := flush(); err != nil {
-				return err
-			}
-			of, key, greatest = p, metricPrefix(lastPoint, p.Run, p.Key), pointPlace(&p.Metric, p.Time)
-		}
-		if at := pointPlace(&p.Metric, p.Time); at.compare(greatest) > 0 {
-			greatest = at
-		}
-	}
-	if err := flush(); err != nil {
 		return err
 	}
-	return r.checkLastPoints(f)
-}
-
-// checkLastPoints looks for greatest points without a history, and for those of no run.
-func (r *Registry) checkLastPoints(f *fsck) error {
-	root := []byte{kv.MetricPoints, lastPoint}
-	for pair, err := range r.db.ScanPrefix(root) {
-		if err != nil {
+	for pair, scanErr := range r.db.ScanPrefix([]byte{kv.MetricPoints, lastPoint}) {
+		if scanErr != nil {
+			return scanErr
+		}
+		last, _, takeErr := takeMetricPrefix(pair.Key)
+		if takeErr != nil {
+			return takeErr
+		}
+		if err := wanting(&last); err != nil {
 			return err
 		}
-		rest := pair.Key[len(root):]
-		history := append([]byte{kv.MetricPoints, everyPoint}, rest...)
-		has, err := r.hasPrefix(history)
-		if err != nil {
-			return err
-		}
-		run, _, err := kv.TakeString(rest)
-		if err != nil {
-			return err
-		}
-		if has && r.exists(driftline.RunID(run)) {
+		if !more || of.metricOf != last {
+			f.lastOfNobody(last, pair.Key)
 			continue
 		}
-		f.problem("run %q: a metric has a last point and no history, or the run does not exist", clip(run))
-		if f.repair != nil {
-			f.repair.Delete(bytes.Clone(pair.Key))
-			f.repair.DeletePrefix(history)
+		if !bytes.Equal(pair.Value, of.greatest.append(nil)) {
+			f.wrongLast(of)
+		}
+		of, err, more = next()
+	}
+	if err := wanting(nil); err != nil {
+		return err
+	}
+	return r.checkFiled(f)
+}
+
+// history is a metric with the point that its history ends with.
+type history struct {
+	metricOf
+	greatest place
+}
+
+// histories yields every metric of every run, sorted, and counts their points.
+func (r *Registry) histories(f *fsck) iter.Seq2[history, error] {
+	return func(yield func(history, error) bool) {
+		var of history
+		for p, err := range r.EachPoint() {
+			if err != nil {
+				yield(of, err)
+				return
+			}
+			next := metricOf{p.Run, p.Key}
+			if f.report.Points > 0 && next != of.metricOf && !yield(of, nil) {
+				return
+			}
+			f.report.Points++
+			of = history{next, pointPlace(&p.Metric, p.Time)} // they are in order
+		}
+		if f.report.Points > 0 {
+			yield(of, nil)
+		}
+	}
+}
+
+func (f *fsck) wrongLast(of history) {
+	f.problem("metric %q of run %q: its last point is not the one that its history ends with", clip(of.metric), of.run)
+	if f.repair != nil {
+		f.repair.Set(metricPrefix(lastPoint, of.run, of.metric), of.greatest.append(nil))
+	}
+}
+
+// lastOfNobody is a greatest point without a history, or of no run.
+func (f *fsck) lastOfNobody(of metricOf, key []byte) {
+	f.problem("run %q: a metric has a last point and no history, or the run does not exist", clip(of.run))
+	if f.repair != nil {
+		f.repair.Delete(key)
+		f.repair.DeletePrefix(metricPrefix(everyPoint, of.run, of.metric))
+	}
+}
+
+// checkFiled compares what is noted of runs with the points that are in files.
+func (r *Registry) checkFiled(f *fsck) error {
+	if r.filed == nil {
+		return nil
+	}
+	sequences, release := r.filed("", "")
+	defer release()
+	seen := map[driftline.RunID]bool{}
+	for _, rows := range sequences {
+		for part, err := range rows {
+			if err == nil && !seen[part.Run] {
+				seen[part.Run] = true
+				err = r.checkFiledRun(f, part.Run)
+			}
+			if err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (r *Registry) hasPrefix(prefix []byte) (bool, error) {
-	for _, err := range r.db.ScanPrefix(prefix) {
-		return err == nil, err
+func (r *Registry) checkFiledRun(f *fsck, id driftline.RunID) error {
+	mark, problem := byte(filedRun), "run %q: it is not noted that some of its points are in files"
+	if !r.exists(id) {
+		mark, problem = unwantedRun, "run %q: its points are in files, and it does not exist"
 	}
-	return false, nil
+	key := pointsPrefix(mark, id)
+	noted, err := r.db.Get(key)
+	if noted != nil || err != nil {
+		return err
+	}
+	f.problem(problem, clip(id))
+	if f.repair != nil {
+		f.repair.Set(key, nil)
+	}
+	return nil
 }
 
 // checkArtifactIndex compares the index of artifacts with the one that the ledger's lines make.

@@ -47,7 +47,11 @@ func pointPlace(m *driftline.Metric, now time.Time) place {
 	if at.IsZero() {
 		at = now
 	}
-	value := float64(m.Value)
+	return makePlace(m.Step, at.UnixMicro(), float64(m.Value))
+}
+
+// makePlace is the place of a point whose time is in microseconds.
+func makePlace(step, at int64, value float64) place {
 	if math.IsNaN(value) {
 		value = math.NaN() // one of the many
 	}
@@ -57,7 +61,7 @@ func pointPlace(m *driftline.Metric, now time.Time) place {
 	} else {
 		bits |= signBit
 	}
-	return place{step: m.Step, time: at.UnixMicro(), value: bits}
+	return place{step: step, time: at, value: bits}
 }
 
 func (p place) compare(o place) int {
@@ -99,6 +103,7 @@ type stagedPoints struct {
 	run    driftline.RunID
 	last   []point       // by key
 	models []ModelMetric // the points that are about logged models
+	count  int           // of all points
 }
 
 // point is a point of a metric while it is staged.
@@ -113,8 +118,8 @@ const mostInBlock = 4096
 // stagePoints fills a batch with the points of metrics, before its transaction begins,
 // and finds the greatest of each metric. Several points of one metric are one entry.
 func (r *Registry) stagePoints(run driftline.RunID, metrics []driftline.Metric) (stagedPoints, *kv.Batch) {
-	batch, staged := r.db.NewBatch(), stagedPoints{run: run}
-	points := r.sortPoints(metrics)
+	batch, points := r.db.NewBatch(), r.sortPoints(metrics)
+	staged := stagedPoints{run: run, count: len(points)}
 	for len(points) > 0 {
 		n := 1
 		for n < len(points) && points[n].key == points[0].key {
@@ -243,18 +248,10 @@ func (r *Registry) Metrics(id driftline.RunID, metric string) iter.Seq2[driftlin
 // places yields the points of one metric of a run in order, each once.
 func (r *Registry) places(id driftline.RunID, metric string) iter.Seq2[place, error] {
 	return func(yield func(place, error) bool) {
-		prefix := metricPrefix(everyPoint, id, metric)
-		out := merger{yield: yield}
-		for pair, err := range r.db.ScanPrefix(prefix) {
-			if err != nil {
-				yield(place{}, err)
-				return
-			}
-			if !out.entry(metric, pair.Key[len(prefix):], pair.Value) {
-				return
-			}
+		err := r.eachPlace(metricPrefix(everyPoint, id, metric), metricOf{id, metric}, func(metricOf) func(place, error) bool { return yield })
+		if err != nil {
+			yield(place{}, err)
 		}
-		out.rest()
 	}
 }
 
@@ -268,40 +265,26 @@ type RunMetric struct {
 // [Registry.Metrics] does. It holds no more than a few blocks of points at once.
 func (r *Registry) EachPoint() iter.Seq2[RunMetric, error] {
 	return func(yield func(RunMetric, error) bool) {
-		var of RunMetric  // what is being read
-		var prefix []byte // of its keys
-		var out merger    // of its points
-		var unseen bool   // its run's line is not durable yet
-		hand := func(p place, err error) bool { return yield(RunMetric{of.Run, p.metric(of.Key)}, err) }
-		for pair, err := range r.db.ScanPrefix([]byte{kv.MetricPoints, everyPoint}) {
-			if err == nil && (prefix == nil || !bytes.HasPrefix(pair.Key, prefix)) {
-				if !out.rest() {
-					return
-				}
-				out = merger{yield: hand}
-				of.Run, of.Key, prefix, err = takeMetricPrefix(pair.Key)
-				unseen = !r.exists(of.Run)
+		err := r.eachPlace([]byte{kv.MetricPoints, everyPoint}, metricOf{}, func(of metricOf) func(place, error) bool {
+			if !r.exists(of.run) {
+				return nil // its line is not durable yet, or it was removed for good
 			}
-			if err != nil {
-				yield(RunMetric{}, err)
-				return
-			}
-			if !unseen && !out.entry(of.Key, pair.Key[len(prefix):], pair.Value) {
-				return
-			}
+			return func(p place, err error) bool { return yield(RunMetric{of.run, p.metric(of.metric)}, err) }
+		})
+		if err != nil {
+			yield(RunMetric{}, err)
 		}
-		out.rest()
 	}
 }
 
 // takeMetricPrefix reads what [metricPrefix] wrote for a key of every point. The prefix is a copy.
-func takeMetricPrefix(key []byte) (run driftline.RunID, metric string, prefix []byte, err error) {
+func takeMetricPrefix(key []byte) (of metricOf, prefix []byte, err error) {
 	id, rest, err := kv.TakeString(key[2:])
 	if err != nil {
-		return "", "", nil, err
+		return metricOf{}, nil, err
 	}
-	metric, rest, err = kv.TakeString(rest)
-	return driftline.RunID(id), metric, bytes.Clone(key[:len(key)-len(rest)]), err
+	metric, rest, err := kv.TakeString(rest)
+	return metricOf{driftline.RunID(id), metric}, bytes.Clone(key[:len(key)-len(rest)]), err
 }
 
 func (r *Registry) exists(id driftline.RunID) bool {
@@ -315,7 +298,7 @@ func (r *Registry) exists(id driftline.RunID) bool {
 // their keys, but blocks may overlap: a point is handed out once no later entry can begin
 // before it, and those that may not be handed out yet are waiting, in order.
 type merger struct {
-	yield   func(place, error) bool
+	yield   func(place, error) bool // nil: nobody wants them
 	waiting []place
 	last    place
 	begun   bool
@@ -323,25 +306,16 @@ type merger struct {
 
 // entry takes the next entry of the metric, by the end of its key and its value, and
 // reports whether more are wanted.
-func (m *merger) entry(metric string, begin, value []byte) bool {
-	at, err := takePlace(metric, begin)
-	if err != nil {
-		m.yield(place{}, err)
-		return false
-	}
-	if !m.before(at) {
-		return false
+func (m *merger) entry(metric string, begin place, value []byte) (more bool, err error) {
+	if !m.before(begin) {
+		return false, nil
 	}
 	if len(value) == 0 {
-		return m.hand(at) // what waits is greater, and so is what follows
+		return m.hand(begin), nil // what waits is greater, and so is what follows
 	}
 	points, err := readBlock(metric, value)
-	if err != nil {
-		m.yield(place{}, err)
-		return false
-	}
 	m.add(points)
-	return true
+	return err == nil, err
 }
 
 // add merges points in.
@@ -557,6 +531,7 @@ func lastIn(metrics *paged[runMetrics], number uint32) runMetrics {
 
 // showPoints makes staged points visible. The caller holds published.
 func (r *Registry) showPoints(staged stagedPoints) {
+	r.logged.Add(int64(staged.count))
 	if len(staged.last) == 0 {
 		return
 	}

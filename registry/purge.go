@@ -155,6 +155,9 @@ func (tx *Tx) purgeRun(id driftline.RunID, body purged) error {
 	}
 	tx.batch.DeletePrefix(pointsPrefix(everyPoint, id))
 	tx.batch.DeletePrefix(pointsPrefix(lastPoint, id))
+	if tx.r.filed != nil {
+		tx.batch.Set(pointsPrefix(unwantedRun, id), nil)
+	}
 	_, err = tx.add(RunPurged, run.ref(), nil, body)
 	return err
 }

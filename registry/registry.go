@@ -16,6 +16,9 @@ type Options struct {
 	// Tag is asked about each tag that somebody sets on a run or a version of a model, and returns the value
 	// that is kept: some are claims, which have to be proved. Nil keeps all as they are.
 	Tag func(key, value string) (string, error)
+
+	// Filed has the points of metrics that were moved into files; nil if none ever are.
+	Filed PointFiles
 }
 
 // Registry is the ledger and its folds. Its methods may be called concurrently.
@@ -24,6 +27,9 @@ type Registry struct {
 	now  func() time.Time
 	tag  func(key, value string) (string, error) // nil if tags are kept as they are
 	keys *keyTable                               // those of head and durable
+
+	filed  PointFiles   // nil if no points are in files
+	logged atomic.Int64 // points since the registry was opened
 
 	// sequencing orders transactions. It is held from Begin until the batch has
 	// its place in the commit order, and guards head, tail and commits.
@@ -71,7 +77,7 @@ func Open(db *kv.DB, options *Options) (*Registry, error) {
 		r.now = options.Now
 	}
 	if options != nil {
-		r.tag = options.Tag
+		r.tag, r.filed = options.Tag, options.Filed
 	}
 	defer db.SpareCache()()
 	artifacts, err := r.replay()

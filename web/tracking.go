@@ -142,7 +142,7 @@ func (s *Server) cleanUpRuns(r *http.Request) (driftline.RunsRemoved, error) {
 	if err != nil {
 		return driftline.RunsRemoved{}, err
 	}
-	return s.engine.Registry().CleanUp(r.Context(), request)
+	return s.engine.CleanUp(r.Context(), request)
 }
 
 type metricList struct {

@@ -20,8 +20,8 @@ func (a *app) fsckCommand() *cobra.Command {
 		Use:   "fsck",
 		Short: "Check a data folder against its ledger, and mend what was made from it",
 		Long: "Read the whole ledger of a data folder that no server has open, check its chain, fold it, and compare what is\n" +
-			"kept beside it: the index of artifacts, and the last points of metrics. --rebuild makes them again from the ledger\n" +
-			"and the points, which it never changes.\n\n" +
+			"kept beside it: the index of artifacts, the last points of metrics, and which runs have points in files. --rebuild\n" +
+			"makes them again from the ledger and the points, which it never changes.\n\n" +
 			"Exit code: 0 nothing is wrong or all was mended, 3 something is wrong, 1 the check failed.",
 		Example: "  driftline fsck --data /var/lib/driftline\n  driftline fsck --rebuild",
 		Args:    exactly(0),

@@ -63,7 +63,7 @@ type change struct{ key, value []byte }
 
 // DeletePrefix removes every key that begins with prefix, which must not be empty.
 func (b *Batch) DeletePrefix(prefix []byte) {
-	if end := after(prefix); end != nil && b.fits(len(prefix)+len(end)) {
+	if end := After(prefix); end != nil && b.fits(len(prefix)+len(end)) {
 		_ = b.pebble.DeleteRange(prefix, end, nil)
 	}
 }

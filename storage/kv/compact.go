@@ -27,7 +27,7 @@ func (db *DB) Forget(ctx context.Context, prefixes ...[]byte) error {
 		return forgetError(err)
 	}
 	for _, prefix := range prefixes {
-		if err := db.pebble.Compact(ctx, prefix, after(prefix), false); err != nil {
+		if err := db.pebble.Compact(ctx, prefix, After(prefix), false); err != nil {
 			return forgetError(err)
 		}
 	}

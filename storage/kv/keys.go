@@ -148,9 +148,9 @@ func damagedKey(kind string) error {
 	return driftline.Errorf(driftline.DataLoss, "a stored key is damaged: want %s", kind)
 }
 
-// after returns the least key that is greater than every key with the prefix,
+// After returns the least key that is greater than every key with the prefix,
 // or nil if there is none.
-func after(prefix []byte) []byte {
+func After(prefix []byte) []byte {
 	end := bytes.TrimRight(prefix, "\xff")
 	if len(end) == 0 {
 		return nil

@@ -43,12 +43,12 @@ func (db *DB) Scan(lower, upper []byte) iter.Seq2[Pair, error] {
 
 // ScanPrefix is [DB.Scan] over the keys that begin with prefix.
 func (db *DB) ScanPrefix(prefix []byte) iter.Seq2[Pair, error] {
-	return db.Scan(prefix, after(prefix))
+	return db.Scan(prefix, After(prefix))
 }
 
 // ScanFrom is [DB.ScanPrefix] from the key lower on.
 func (db *DB) ScanFrom(lower, prefix []byte) iter.Seq2[Pair, error] {
-	return db.Scan(lower, after(prefix))
+	return db.Scan(lower, After(prefix))
 }
 
 // scan yields pairs; an error that it returns is still to be yielded. It returns
@@ -90,7 +90,7 @@ func (db *DB) Last(prefix []byte) (key, value []byte, err error) {
 		return nil, nil, err
 	}
 	defer done()
-	it, err := db.pebble.NewIter(&pebble.IterOptions{LowerBound: outside(prefix), UpperBound: after(prefix)})
+	it, err := db.pebble.NewIter(&pebble.IterOptions{LowerBound: outside(prefix), UpperBound: After(prefix)})
 	if err != nil {
 		return nil, nil, readError(err)
 	}

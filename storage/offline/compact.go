@@ -79,6 +79,9 @@ func (r FileRange) before(other FileRange) bool {
 		return false
 	}
 	for i := range r.High {
+		if _, float := r.High[i].(float64); float {
+			return false // NaN comes after every bound
+		}
 		if c := compareNullable(r.High[i], other.Low[i]); c != 0 {
 			return c < 0
 		}
@@ -133,6 +136,19 @@ func CompactionPlan(files []FileRange) (groups [][]File) {
 		groups = append(groups, smallNeighbours(run)...)
 	}
 	return groups
+}
+
+// Sequences puts files into as few sequences as it takes for the rows of each to be in order,
+// one file after the other: whoever merges them holds a part of each.
+func Sequences(files []FileRange) (sequences [][]File) {
+	for _, run := range sortedRuns(files, FileRange.before) {
+		sequence := make([]File, len(run))
+		for i, r := range run {
+			sequence[i] = r.File
+		}
+		sequences = append(sequences, sequence)
+	}
+	return sequences
 }
 
 // sortedRuns puts files into as few runs as it takes for each to be in order.

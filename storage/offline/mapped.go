@@ -18,9 +18,11 @@ type mappedReader struct {
 	nulls     columns.Nulls
 	wanted    []mappedColumn
 	group     int // the row group that is read
-	row       int // in it: the next
+	entered   int // row group + 1 whose rows are known that are asked for
+	row, end  int // in it: the next, and the end of those that are asked for
 	before    int // rows in the groups before it
 	asked     func(Part) bool
+	key       []wantedKey // of the rows that are asked for; nil for all
 }
 
 // mappedColumn is a column of the answer; leaf is its place in the file, -1 if the
@@ -54,7 +56,7 @@ func (s *Store) mapFile(ctx context.Context, f File, of *reading) (rowReader, er
 	if of.large {
 		s.files.Thin([]string{path})
 	}
-	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: of.again, asked: of.wanted, wanted: make([]mappedColumn, of.stored.NumFields())}
+	r := &mappedReader{conformer: newConformer(ctx, s.mem), file: file, again: of.again, asked: of.wanted, key: of.key, wanted: make([]mappedColumn, of.stored.NumFields())}
 	for i, field := range of.stored.Fields() {
 		id, _ := fieldID(field)
 		leaf, ok := file.Find(columns.Column{ID: id, Name: field.Name})
@@ -71,7 +73,10 @@ func (r *mappedReader) next(plain *arrow.Schema) (batch arrow.RecordBatch, err e
 	if err := r.conformer.ctx.Err(); err != nil {
 		return nil, err
 	}
-	end, ok := r.advance()
+	end, ok, err := r.advance()
+	if err != nil {
+		return nil, err
+	}
 	if !ok {
 		return nil, io.EOF
 	}
@@ -84,20 +89,77 @@ func (r *mappedReader) next(plain *arrow.Schema) (batch arrow.RecordBatch, err e
 }
 
 // advance goes to the next rows that are wanted, and returns their end in the row group.
-func (r *mappedReader) advance() (end int, ok bool) {
+func (r *mappedReader) advance() (end int, ok bool, err error) {
 	for r.group < r.file.Groups() {
 		rows := r.file.Rows(r.group)
-		if r.row == rows {
-			r.group, r.row, r.before = r.group+1, 0, r.before+rows
+		if err := r.enter(rows); err != nil {
+			return 0, false, err
+		}
+		if r.row == r.end {
+			r.group, r.before = r.group+1, r.before+rows
 			continue
 		}
-		end := min(r.row+int(batchRows(r.file.Bytes(r.group), int64(rows))), rows)
+		end := min(r.row+int(batchRows(r.file.Bytes(r.group), int64(rows))), r.end)
 		if r.asked == nil || r.asked(Part{First: int64(r.before + r.row), Rows: int64(end - r.row), of: r}) {
-			return end, true
+			return end, true, nil
 		}
 		r.row = end
 	}
-	return 0, false
+	return 0, false, nil
+}
+
+// enter finds the rows of the row group that are asked for, once for each group.
+func (r *mappedReader) enter(rows int) error {
+	if r.entered == r.group+1 {
+		return nil
+	}
+	r.entered, r.row, r.end = r.group+1, 0, rows
+	if r.key == nil {
+		return nil
+	}
+	return columns.Guard(func() (err error) {
+		r.row, r.end, err = r.keyed()
+		return err
+	})
+}
+
+// keyed returns the rows of the row group that have the key: they lie side by side.
+func (r *mappedReader) keyed() (from, to int, err error) {
+	leaves := make([]int, len(r.key))
+	for i, k := range r.key {
+		leaf, ok := r.file.Find(k.column)
+		if !ok {
+			return 0, 0, nil // every row has null
+		}
+		if least, greatest, ok := r.file.Bounds(r.group, leaf); ok && !within(arrow.BinaryTypes.String, k.value, least, greatest) {
+			return 0, 0, nil
+		}
+		leaves[i] = leaf
+	}
+	var reader columns.Reader
+	var runs columns.Runs
+	if err := runs.Read(&reader, r.file, r.group, leaves); err != nil {
+		return 0, 0, err
+	}
+	for run := range runs.Len() {
+		if !r.hasKey(&runs, run) {
+			continue
+		}
+		if to == 0 {
+			from = int(runs.Starts[run])
+		}
+		to = int(runs.Starts[run+1])
+	}
+	return from, to, nil
+}
+
+func (r *mappedReader) hasKey(runs *columns.Runs, run int) bool {
+	for i, k := range r.key {
+		if runs.Values[i].Null(run) || string(runs.Values[i].Bytes(run)) != k.value {
+			return false
+		}
+	}
+	return true
 }
 
 func (r *mappedReader) read(plain *arrow.Schema, from, to int) (arrow.RecordBatch, error) {

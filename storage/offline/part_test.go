@@ -2,8 +2,10 @@ package offline_test
 
 import (
 	"fmt"
+	"maps"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/apache/arrow-go/v18/arrow"
@@ -88,4 +90,60 @@ func rowsWith(t *testing.T, s *offline.Store, snapshot offline.Snapshot, columns
 		}
 	}
 	return found, read
+}
+
+// The rows of a key are those that have it, wherever they lie: at the ends of row groups and over several, in
+// several files, and nowhere.
+func TestRowsOfAKeyAreThoseThatHaveIt(t *testing.T) {
+	s, mem := openStore(t, t.TempDir())
+	schema := arrow.NewSchema([]arrow.Field{
+		{Name: "run", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "key", Type: arrow.BinaryTypes.String, Nullable: true},
+		{Name: "step", Type: arrow.PrimitiveTypes.Int64, Nullable: true},
+	}, nil)
+	mustCreate(t, s, weather, schema)
+	sizes := map[string]int{"a/loss": 3, "a/x": 200_000, "b/loss": 62_144, "b/lossy": 1, "bb/": 300_000, "é/loss": 9}
+	var snapshot offline.Snapshot
+	for range 2 {
+		b := array.NewRecordBuilder(mem, schema)
+		for _, of := range slices.Sorted(maps.Keys(sizes)) {
+			run, key, _ := strings.Cut(of, "/")
+			for step := range sizes[of] {
+				b.Field(0).(*array.StringBuilder).Append(run)
+				b.Field(1).(*array.StringBuilder).Append(key)
+				b.Field(2).(*array.Int64Builder).Append(int64(step))
+			}
+		}
+		rows := b.NewRecordBatch()
+		b.Release()
+		var err error
+		snapshot, err = s.Append(t.Context(), weather, driftline.BatchesOf(schema, rows), offline.Order{Keys: []string{"run", "key"}, Then: []string{"step"}}, nil)
+		rows.Release()
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, of := range append(slices.Collect(maps.Keys(sizes)), "a/", "/loss", "c/loss", "b/los") {
+		run, key, _ := strings.Cut(of, "/")
+		var steps []int64
+		for batch, err := range s.ReadKey(t.Context(), snapshot, []offline.KeyValue{{Column: "run", Value: run}, {Column: "key", Value: key}}, []string{"step"}).All {
+			if err != nil {
+				t.Fatal(err)
+			}
+			steps = append(steps, batch.Column(0).(*array.Int64).Int64Values()...)
+		}
+		if len(steps) != 2*sizes[of] {
+			t.Errorf("%q has %d rows, want %d", of, len(steps), 2*sizes[of])
+		}
+		for i, step := range steps {
+			if step != int64(i%sizes[of]) {
+				t.Fatalf("row %d of %q is step %d", i, of, step)
+			}
+		}
+	}
+	for _, err := range s.ReadKey(t.Context(), snapshot, []offline.KeyValue{{Column: "ran", Value: "a"}}, nil).All {
+		if driftline.CodeOf(err) != driftline.NotFound {
+			t.Errorf("of a column that there is not: %v", err)
+		}
+	}
 }

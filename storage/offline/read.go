@@ -44,13 +44,40 @@ func (s *Store) Read(ctx context.Context, snapshot Snapshot, columns []string) d
 // and what it refuses is not yielded, nor read where columns can be read in place. A part
 // that was not refused is the next batch. A nil wanted takes all.
 func (s *Store) ReadParts(ctx context.Context, snapshot Snapshot, columns []string, wanted func(Part) bool) driftline.Batches {
+	return s.read(ctx, snapshot, columns, reading{wanted: wanted})
+}
+
+// KeyValue is the value that a column has, which is a text.
+type KeyValue struct{ Column, Value string }
+
+// ReadKey is [Store.Read] of the rows with a key: the first columns, in their order, that the rows of
+// each file are sorted by. Of a row group without such rows its statistics are read, of others the
+// columns of the key, and of the columns that are wanted these rows alone.
+func (s *Store) ReadKey(ctx context.Context, snapshot Snapshot, key []KeyValue, columns []string) driftline.Batches {
+	of := reading{key: make([]wantedKey, len(key))}
+	for i, k := range key {
+		_, stored, err := snapshot.project([]string{k.Column})
+		if err != nil {
+			return failed(snapshot.Schema, err)
+		}
+		id, _ := fieldID(stored.Field(0))
+		of.key[i] = wantedKey{mapped.Column{ID: id, Name: k.Column}, k.Value}
+	}
+	return s.read(ctx, snapshot, columns, of)
+}
+
+func (s *Store) read(ctx context.Context, snapshot Snapshot, columns []string, of reading) driftline.Batches {
 	schema, stored, err := snapshot.project(columns)
+	if err == nil && of.key != nil && !mappable(stored) {
+		err = driftline.Errorf(driftline.Internal, "table %s has columns that cannot be read by key", snapshot.Table)
+	}
 	if err != nil {
 		return failed(schema, err)
 	}
 	return driftline.Batches{Schema: schema, All: func(yield func(arrow.RecordBatch, error) bool) {
 		defer s.Hold(snapshot)()
-		r := reading{plain: schema, stored: stored, wanted: wanted, again: mapped.NewRecycler(s.mem), large: snapshot.bytes() > mapped.MostMapped}
+		r := of
+		r.plain, r.stored, r.again, r.large = schema, stored, mapped.NewRecycler(s.mem), snapshot.bytes() > mapped.MostMapped
 		defer r.again.Close()
 		for _, f := range snapshot.Files {
 			more, err := s.readFile(ctx, f, &r, yield)
@@ -68,8 +95,15 @@ func (s *Store) ReadParts(ctx context.Context, snapshot Snapshot, columns []stri
 type reading struct {
 	plain, stored *arrow.Schema    // of the answer, without and with field ids
 	wanted        func(Part) bool  // nil: all
+	key           []wantedKey      // nil: all
 	again         *mapped.Recycler // memory of columns of fixed width
 	large         bool             // the files are not to stay in memory
+}
+
+// wantedKey is a column with the value that rows are read of.
+type wantedKey struct {
+	column mapped.Column
+	value  string
 }
 
 func (s Snapshot) bytes() (bytes int64) {

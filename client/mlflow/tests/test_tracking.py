@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import math
 import time
+from urllib.request import Request, urlopen
 
 import mlflow
 import pytest
@@ -175,6 +177,26 @@ def test_the_last_metric_is_the_greatest_by_step_time_and_value(
     assert points == {(1, 50, 2), (9, 90, 1), (3, 60, 2), (2, 60, 2)}
     assert len(client.get_metric_history(run, "m")) == 4, "a point was kept twice"
     assert client.get_metric_history(run, "none") == []
+
+
+def test_a_history_is_the_same_once_its_points_are_in_files(
+    client: MlflowClient, experiment: str, server: str
+) -> None:
+    run = client.create_run(experiment).info.run_id
+    points = [Metric("m", v, 1000 + i % 2, i // 2) for i, v in enumerate([0.5, math.inf, -0.0, 2])]
+    client.log_batch(run, metrics=points)
+    client.log_metric(run, "m", math.nan, timestamp=5000, step=9)
+    client.set_terminated(run)
+    before = [repr(h.to_dictionary()) for h in client.get_metric_history(run, "m")]
+    assert len(before) == 5
+    compact = Request(f"{server}/api/v1/tables/meta.metric_history/compact", b"{}", method="POST")
+    with urlopen(compact) as answer:
+        assert json.load(answer)["flushed"] >= 5
+    assert [repr(h.to_dictionary()) for h in client.get_metric_history(run, "m")] == before
+    client.log_metric(run, "m", 1, timestamp=5000, step=-1)  # the last is still the last
+    history = client.get_metric_history(run, "m")
+    assert [repr(h.to_dictionary()) for h in history[1:]] == before
+    assert math.isnan(client.get_run(run).data.metrics["m"])
 
 
 def test_a_long_history_comes_in_pages(client: MlflowClient, experiment: str) -> None:
