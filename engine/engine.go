@@ -89,7 +89,7 @@ type Options struct {
 	// OpenLineage is where the events of what is recorded are sent; nowhere if nil.
 	OpenLineage *openlineage.Sink
 
-	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable, SinceServed and
+	// SQL is how SELECTs of users run; see [query.SQLOptions]. Its Readable, SinceServed, WasReadOnline and
 	// Logger are the engine's to say.
 	SQL query.SQLOptions
 }
@@ -177,6 +177,7 @@ type Engine struct {
 	ingested    atomic.Int64 // rows since the start, for metrics
 	opened      time.Time    // by the clock of the machine, whatever now says
 	servedAt    atomic.Int64 // the last online read or write, after opened; see sinceServed
+	wasRead     atomic.Bool  // whether somebody has read online
 	smallRows   int64
 	retention   driftline.Retention
 	mergePace   *offline.Pace // of upkeep
@@ -256,7 +257,7 @@ func Open(ctx context.Context, dir string, options *Options) (e *Engine, err err
 		return e, err
 	}
 	opts.SQL.Readable = append([]string{filepath.Join(dir, "warehouse"), filepath.Join(dir, readFolder)}, e.sourceRoots...)
-	opts.SQL.SinceServed, opts.SQL.Logger = e.sinceServed, opts.Logger
+	opts.SQL.SinceServed, opts.SQL.WasReadOnline, opts.SQL.Logger = e.sinceServed, e.wasRead.Load, opts.Logger
 	if e.query, err = query.Open(&query.Options{
 		SQL:         opts.SQL,
 		MemoryBytes: opts.MemoryBytes, Threads: opts.Threads,

@@ -36,6 +36,7 @@ func (e *Engine) Online(ctx context.Context, req driftline.OnlineRequest, entiti
 // The zero time means now.
 func (e *Engine) ReadOnline(ctx context.Context, plan *OnlinePlan, at time.Time, entities arrow.RecordBatch) (*OnlineAnswer, error) {
 	e.serves()
+	e.wasRead.Store(true)
 	if err := plan.checkEntities(entities.Schema()); err != nil {
 		return nil, err
 	}

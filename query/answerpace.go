@@ -51,12 +51,9 @@ func newOthers(sinceServed func() time.Duration, processors int) *others {
 // selects notes that a SELECT of somebody begins.
 func (o *others) selects(now time.Time) { o.lastSelect.Store(&now) }
 
-// online reports whether somebody was served just now who waits for milliseconds.
-func (o *others) online() bool { return o.sinceServed != nil && o.sinceServed() < sinceOnline }
-
 // served reports whether others than an answer that began at that time are served.
 func (o *others) served(now, began time.Time) bool {
-	if o.online() {
+	if o.sinceServed != nil && o.sinceServed() < sinceOnline {
 		return true
 	}
 	last := o.lastSelect.Load()

@@ -41,6 +41,10 @@ type SQLOptions struct {
 	// reads online does. Large answers give way to them. Nil: nobody is, but other SELECTs.
 	SinceServed func() time.Duration
 
+	// WasReadOnline reports whether somebody has read online. From then on all SELECTs leave the
+	// processors to such callers. Nil: nobody does.
+	WasReadOnline func() bool
+
 	// Logger is told of workers that die. Default: nobody is.
 	Logger *slog.Logger
 }

@@ -250,17 +250,18 @@ func (w *worker) watch(ctx context.Context, limit time.Duration) (unwatch func()
 
 // patience is how long others are as patient with a request as with any other: until the process
 // has used so much of the processors, or somebody says that it is over. From then on the process
-// leaves the processors to them. To those who are served in milliseconds it does so as soon as there are some.
+// leaves the processors to them. To those who read online it does so from the first of them on, as all
+// other workers do, so that no SELECT is nicer than another one for having come before it.
 type patience struct {
 	pid     int
 	allowed time.Duration
 	until   time.Duration // of its processor time
 	threads int
-	online  func() bool // whether others are served in milliseconds
+	online  func() bool // whether somebody has read online; nil if nobody does
 
 	mu       sync.Mutex
 	timer    *time.Timer
-	beside   bool // others who are served in milliseconds
+	beside   bool // those who read online
 	yielding bool
 	ended    bool
 }
@@ -277,7 +278,7 @@ func newPatience(pid int, allowed time.Duration, threads int, online func() bool
 // soonest is when so much more processor time can be used, or others may be noticed.
 func (p *patience) soonest(left time.Duration) time.Duration {
 	often := p.allowed / 10
-	if !p.beside {
+	if !p.beside && p.online != nil {
 		return often
 	}
 	return max(left/time.Duration(p.threads), often)
@@ -298,7 +299,7 @@ func (p *patience) look() {
 }
 
 func (p *patience) lookBeside() {
-	if !p.beside && p.online() {
+	if !p.beside && p.online != nil && p.online() {
 		p.beside = true
 		yieldToOnline(p.pid)
 	}

@@ -149,7 +149,7 @@ func TestAShortQueryDoesNotYield(t *testing.T) {
 	}
 	asServer("started")
 	const allowed = 20 * time.Millisecond
-	used, patience := processorTime(w.cmd.Process.Pid), newPatience(w.cmd.Process.Pid, allowed, 1, nobody)
+	used, patience := processorTime(w.cmd.Process.Pid), newPatience(w.cmd.Process.Pid, allowed, 1, nil)
 	time.Sleep(3 * allowed) // in which it waits for a request
 	if used = processorTime(w.cmd.Process.Pid) - used; patience.end() && used < allowed {
 		t.Errorf("a worker yields that has used %s of the processors", used)
@@ -159,27 +159,20 @@ func TestAShortQueryDoesNotYield(t *testing.T) {
 	}
 }
 
-func nobody() bool { return false }
-
 // A worker leaves the processors to online reads from their first one on, be that before its request or later, and
 // serves the next request too.
 func TestAWorkerYieldsToOnlineReads(t *testing.T) {
-	var served atomic.Bool
-	db := openWorkers(t, SQLOptions{Workers: 1, SinceServed: func() time.Duration {
-		if served.Load() {
-			return 0
-		}
-		return time.Hour
-	}})
-	for _, online := range []bool{false, true, true} {
+	var read atomic.Bool
+	db := openWorkers(t, SQLOptions{Workers: 1, WasReadOnline: read.Load})
+	for _, before := range []bool{false, true, true} {
 		w, release, err := db.workers.acquire(context.Background(), "")
 		if err != nil {
 			t.Fatal(err)
 		}
-		if !online && priorities(w)[20-besideOnlineNiceness] > 0 {
+		if !before && priorities(w)[20-besideOnlineNiceness] > 0 {
 			t.Error("it yields to online reads where there are none")
 		}
-		served.Store(true)
+		read.Store(true)
 		until(t, func() bool { found := priorities(w); return len(found) == 1 && found[20-besideOnlineNiceness] > 0 })
 		release(false)
 		select {
@@ -235,7 +228,7 @@ func TestAWorkerThatYieldedServesNobodyElse(t *testing.T) {
 	w := a.worker
 	release := a.release
 	a.release = func(tired bool) {
-		patience := newPatience(w.cmd.Process.Pid, 0, 1, nobody)
+		patience := newPatience(w.cmd.Process.Pid, 0, 1, nil)
 		until(t, func() bool { return priorities(w)[20-yieldingNiceness] > 0 })
 		release(patience.end() || tired)
 	}

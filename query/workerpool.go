@@ -110,7 +110,7 @@ func (p *workers) acquire(ctx context.Context, wanted string) (*worker, func(tir
 	defer patience.Stop()
 	select {
 	case w := <-q.given:
-		w.patience = newPatience(w.cmd.Process.Pid, yieldAfter, p.threads, p.others.online)
+		w.patience = newPatience(w.cmd.Process.Pid, yieldAfter, p.threads, p.opts.WasReadOnline)
 		return w, func(tired bool) { p.release(q, w, w.patience.end() || tired) }, nil
 	case err := <-q.fails:
 		return nil, nil, err
