@@ -35,8 +35,9 @@ import (
 
 // formatVersion is the version of the data folder's layout that this build writes. It
 // reads those before: version 1 had Arrow streams as log entries, knew no erasures and
-// had other data files; in version 2 online rows never expired and had no history.
-const formatVersion = 3
+// had other data files; in version 2 online rows never expired and had no history; in version 3
+// all points of metrics were in the key-value store.
+const formatVersion = 4
 
 // Options configure an engine. The zero value, and nil, mean the defaults.
 type Options struct {
