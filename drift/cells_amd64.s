@@ -1,10 +1,5 @@
 #include "textflag.h"
-
-DATA minusOne<>+0(SB)/8, $-1.0
-GLOBL minusOne<>(SB), RODATA|NOPTR, $8
-
-DATA low5<>+0(SB)/4, $31
-GLOBL low5<>(SB), RODATA|NOPTR, $4
+#include "cells_amd64.h"
 
 // The loops over linear cells keep these:
 //
@@ -44,13 +39,6 @@ GLOBL low5<>(SB), RODATA|NOPTR, $4
 	VMOVDQA32.Z Y3, K5, Y3      \
 	VCMPPD      $3, Z0, Z0, K1  \
 	VMOVDQA32   Y13, K1, Y3
-
-// COUNT adds one to the counts of the two cells in a register.
-#define COUNT(pair) \
-	MOVL pair, R12     \
-	SHRQ $32, pair     \
-	INCL (DI)(R12*4)   \
-	INCL (DI)(pair*4)
 
 // COUNTS adds one to the counts of the cells in Y3.
 #define COUNTS \
@@ -131,11 +119,7 @@ next:
 	ADDQ $64, SI
 	DECQ CX
 	JNZ  filter
-	SUBQ out+56(FP), DX
-	SHRQ $3, DX
-	MOVQ DX, ret+64(FP)
-	VZEROUPPER
-	RET
+	FILTERED
 
 // func countBitsBlocks(values *float64, blocks int, loBits uint64, shift int, greatest uint64, missing uint32, counts *uint32)
 TEXT ·countBitsBlocks(SB), NOSPLIT, $0-56
@@ -189,8 +173,4 @@ next:
 	ADDQ $64, SI
 	DECQ CX
 	JNZ  filter
-	SUBQ out+56(FP), DX
-	SHRQ $3, DX
-	MOVQ DX, ret+64(FP)
-	VZEROUPPER
-	RET
+	FILTERED

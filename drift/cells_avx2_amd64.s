@@ -1,10 +1,5 @@
 #include "textflag.h"
-
-DATA minusOne2<>+0(SB)/8, $-1.0
-GLOBL minusOne2<>(SB), RODATA|NOPTR, $8
-
-DATA low5of8<>+0(SB)/4, $31
-GLOBL low5of8<>(SB), RODATA|NOPTR, $4
+#include "cells_amd64.h"
 
 // What cells_amd64.s does with AVX-512, for processors that have AVX2 only. The loops keep:
 //
@@ -24,12 +19,16 @@ GLOBL low5of8<>(SB), RODATA|NOPTR, $4
 	VPSUBD      X15, cells, cells \
 	VBLENDVPS   cells, X13, cells, cells
 
-// COUNT adds one to the counts of the two cells in a register.
-#define COUNT(pair) \
-	MOVL pair, R12     \
-	SHRQ $32, pair     \
-	INCL (DI)(R12*4)   \
-	INCL (DI)(pair*4)
+// KEEP appends the values of the bits of AX at DX, one by one: few blocks have a value that is wanted.
+#define KEEP \
+keep:                       \
+	BSFL AX, R8         \
+	MOVQ (SI)(R8*8), R9 \
+	MOVQ R9, (DX)       \
+	ADDQ $8, DX         \
+	LEAL -1(AX), R10    \
+	ANDL R10, AX        \
+	JNZ  keep
 
 // LINEAR loads what the loops keep.
 #define LINEAR \
@@ -39,7 +38,7 @@ GLOBL low5of8<>(SB), RODATA|NOPTR, $4
 	VBROADCASTSD perUnit+24(FP), Y11      \
 	VBROADCASTSD steps+32(FP), Y12        \
 	VPBROADCASTD missing+40(FP), X13      \
-	VBROADCASTSD minusOne2<>(SB), Y14     \
+	VBROADCASTSD minusOne<>(SB), Y14     \
 	VPCMPEQD     Y15, Y15, Y15
 
 // FOURCELLSBITS puts the cells of four values into a register of 64 bits each, by ordered bits. These are compared
@@ -127,7 +126,7 @@ TEXT ·filterBlocksAVX2(SB), NOSPLIT, $0-72
 	LINEAR
 	MOVQ         wanted+48(FP), BX
 	MOVQ         out+56(FP), DX
-	VPBROADCASTD low5of8<>(SB), Y9
+	VPBROADCASTD low5<>(SB), Y9
 
 filter:
 	FOURCELLS(0, X3)
@@ -144,25 +143,13 @@ filter:
 	TESTL       AX, AX
 	JZ          next
 
-	// One by one: few blocks have a value that is wanted.
-keep:
-	BSFL AX, R8
-	MOVQ (SI)(R8*8), R9
-	MOVQ R9, (DX)
-	ADDQ $8, DX
-	LEAL -1(AX), R10
-	ANDL R10, AX
-	JNZ  keep
+	KEEP
 
 next:
 	ADDQ $64, SI
 	DECQ CX
 	JNZ  filter
-	SUBQ out+56(FP), DX
-	SHRQ $3, DX
-	MOVQ DX, ret+64(FP)
-	VZEROUPPER
-	RET
+	FILTERED
 
 // func rangeBlocksAVX2(values *float64, blocks int, within *[2]float64) (done int)
 TEXT ·rangeBlocksAVX2(SB), NOSPLIT, $0-32
@@ -242,21 +229,10 @@ filter:
 	ORL          R11, AX
 	JZ           next
 
-keep:
-	BSFL AX, R8
-	MOVQ (SI)(R8*8), R9
-	MOVQ R9, (DX)
-	ADDQ $8, DX
-	LEAL -1(AX), R10
-	ANDL R10, AX
-	JNZ  keep
+	KEEP
 
 next:
 	ADDQ $64, SI
 	DECQ CX
 	JNZ  filter
-	SUBQ out+56(FP), DX
-	SHRQ $3, DX
-	MOVQ DX, ret+64(FP)
-	VZEROUPPER
-	RET
+	FILTERED
