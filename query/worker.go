@@ -275,13 +275,9 @@ func newPatience(pid int, allowed time.Duration, threads int, online func() bool
 	return p
 }
 
-// soonest is when so much more processor time can be used, or others may be noticed.
+// soonest is when so much more processor time can be used.
 func (p *patience) soonest(left time.Duration) time.Duration {
-	often := p.allowed / 10
-	if !p.beside && p.online != nil {
-		return often
-	}
-	return max(left/time.Duration(p.threads), often)
+	return max(left/time.Duration(p.threads), p.allowed/10)
 }
 
 func (p *patience) look() {

@@ -98,13 +98,13 @@ func dropCapabilities() {
 // niceness that all others have, 0, it gets a seventieth of a processor.
 const yieldingNiceness = 19
 
-// besideOnlineNiceness is that of a worker that works while others are read online: beside one process of
+// besideOnlineNiceness is that of a worker that works on a server that is read online: beside one process of
 // niceness 0 it gets a tenth of a processor.
 const besideOnlineNiceness = 10
 
-// besideOnlineSlice is how long, in nanoseconds, such a worker keeps a processor from somebody who wakes up. The kernel
+// nicerSlice is how long, in nanoseconds, a nicer worker keeps a processor from somebody who wakes up. The kernel
 // lets what runs end its slice first, which is 1.4 ms on two processors, and so the p99 of online reads; 0.1 ms is its least.
-const besideOnlineSlice = 100_000
+const nicerSlice = 100_000
 
 // yieldProcessors makes a worker leave the processors to others.
 func yieldProcessors(pid int) { setNiceness(pid, yieldingNiceness) }
@@ -122,7 +122,7 @@ func setNiceness(pid, niceness int) {
 		if err != nil {
 			continue
 		}
-		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Nice: int32(niceness), Runtime: besideOnlineSlice}
+		attr := unix.SchedAttr{Size: unix.SizeofSchedAttr, Nice: int32(niceness), Runtime: nicerSlice}
 		if unix.SchedSetAttr(id, &attr, 0) != nil {
 			_ = unix.Setpriority(unix.PRIO_PROCESS, id, niceness)
 		}
