@@ -488,16 +488,12 @@ func (st *faultStand) whileFull(ctx context.Context, pace int, seconds float64, 
 
 // dropped is how many requests for the mirror the server says that it dropped.
 func (st *faultStand) dropped(ctx context.Context) (int, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, st.s.url+"/metrics", nil)
+	page, err := get(ctx, st.s.url+"/metrics")
 	if err != nil {
 		return 0, err
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	text, err := io.ReadAll(response.Body)
+	defer page.Close()
+	text, err := io.ReadAll(page)
 	if err != nil {
 		return 0, err
 	}

@@ -192,6 +192,22 @@ func post(ctx context.Context, client *http.Client, url string, body []byte) ([]
 	return answer, err
 }
 
+// get opens what is at a URL. Who reads it closes it.
+func get(ctx context.Context, url string) (io.ReadCloser, error) {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
+	if err != nil {
+		return nil, err
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		return nil, err
+	}
+	if response.StatusCode != http.StatusOK {
+		return nil, errors.Join(fmt.Errorf("HTTP %d", response.StatusCode), response.Body.Close())
+	}
+	return response.Body, nil
+}
+
 // onlineAnswer is the part of an answer that must be the same: Feast's event times
 // of precomputed values are those of the computation.
 type onlineAnswer struct {

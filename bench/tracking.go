@@ -578,20 +578,13 @@ func (t *tracker) sumFile(ctx context.Context, run string) (answer, error) {
 const receiveBytes = 256 << 10
 
 func (t *tracker) getFile(ctx context.Context, run string, to io.Writer) (int64, error) {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, t.artifactURL(run), nil)
+	file, err := get(ctx, t.artifactURL(run))
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("%s: download: %w", t.name, err)
 	}
-	response, err := http.DefaultClient.Do(request)
-	if err != nil {
-		return 0, err
-	}
-	defer response.Body.Close()
-	if response.StatusCode != http.StatusOK {
-		return 0, fmt.Errorf("%s: download: HTTP %d", t.name, response.StatusCode)
-	}
+	defer file.Close()
 	plain := struct{ io.Writer }{to} // io.Discard has a small buffer of its own
-	return io.CopyBuffer(plain, response.Body, make([]byte, receiveBytes))
+	return io.CopyBuffer(plain, file, make([]byte, receiveBytes))
 }
 
 // noiseFile makes a file of noise.
